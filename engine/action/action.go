@@ -1,0 +1,183 @@
+// Package action holds the one registrable unit: an action takes JSON, may
+// stream JSON chunks and returns JSON.
+//
+// It owns keys, descriptors, and what happens around each run: the input is
+// validated against the compiled schema, a span is opened, a panic becomes an
+// error, the output is validated. Bodies stay raw; types appear only at the edge
+// ([Def]). Use:
+//
+//	a, err := action.New(action.Desc{Kind: action.Tool, Name: "add", InputSchema: raw}, fn)
+//	out, err := a.RunJSON(ctx, in, nil)
+//
+// Actions are immutable and safe for concurrent use.
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+)
+
+// Emit passes one chunk to whoever streams. A nil Emit means that nobody does.
+// It may block on a slow reader; an error means that the reader is gone and the
+// run should end.
+type Emit func(chunk json.RawMessage) error
+
+// Action is anything that can be registered, listed and run.
+type Action interface {
+	Desc() Desc
+	// RunJSON runs the action. It fails with INVALID_ARGUMENT when in breaks
+	// the input schema; everything else is the action's own.
+	RunJSON(ctx context.Context, in json.RawMessage, emit Emit) (json.RawMessage, error)
+}
+
+// Desc describes an action. Schemas are JSON Schema documents or nil.
+type Desc struct {
+	Kind         Kind
+	Name         string
+	Description  string
+	InputSchema  json.RawMessage
+	OutputSchema json.RawMessage
+	Metadata     map[string]json.RawMessage
+}
+
+// Key returns the action's key in a registry.
+func (d Desc) Key() Key { return Key{Kind: d.Kind, Name: d.Name} }
+
+type wireDesc struct {
+	Key          string                     `json:"key"`
+	Kind         Kind                       `json:"type"`
+	Name         string                     `json:"name"`
+	Description  string                     `json:"description,omitempty"`
+	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
+	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
+}
+
+// MarshalJSON gives Genkit's {key, type, name, description, inputSchema,
+// outputSchema, metadata}.
+func (d Desc) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wireDesc{
+		Key: d.Key().String(), Kind: d.Kind, Name: d.Name, Description: d.Description,
+		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, Metadata: d.Metadata,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Desc) UnmarshalJSON(b []byte) error {
+	var w wireDesc
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*d = Desc{
+		Kind: w.Kind, Name: w.Name, Description: w.Description,
+		InputSchema: w.InputSchema, OutputSchema: w.OutputSchema, Metadata: w.Metadata,
+	}
+	return nil
+}
+
+// Func is the work of an action on raw JSON. in has passed the input schema; a
+// nil in means that the caller gave no input.
+type Func func(ctx context.Context, in json.RawMessage, emit Emit) (json.RawMessage, error)
+
+type rawAction struct {
+	desc Desc
+	in   *schema.Schema
+	out  *schema.Schema
+	fn   Func
+}
+
+var _ Action = (*rawAction)(nil)
+
+// New makes an action of fn. It compiles both schemas and fails with
+// INVALID_ARGUMENT when one is broken or the name is not usable.
+func New(desc Desc, fn Func) (Action, error) {
+	if err := checkName(desc.Kind, desc.Name); err != nil {
+		return nil, err
+	}
+	a := &rawAction{desc: desc, fn: fn}
+	var err error
+	if a.in, err = schema.Compile(desc.InputSchema); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "input schema of %q: %w", desc.Name, err)
+	}
+	if a.out, err = schema.Compile(desc.OutputSchema); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", desc.Name, err)
+	}
+	return a, nil
+}
+
+// Desc returns the descriptor. The caller must not change what it refers to.
+func (a *rawAction) Desc() Desc { return a.desc }
+
+// RunJSON validates, traces and runs.
+func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) (out json.RawMessage, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, status.Convert(err)
+	}
+	if in != nil || a.wantsInput() {
+		if err := a.in.Validate(in); err != nil {
+			return nil, InvalidInput(a.desc, err)
+		}
+	}
+	ctx, span := telemetry.Start(ctx, telemetry.Span{
+		Name: a.desc.Name, Type: telemetry.TypeAction, Subtype: string(a.desc.Kind), Key: a.desc.Key().String(), Input: in,
+	})
+	defer func() { err = span.End(err) }()
+	out, err = a.guarded(ctx, in, emit)
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		out = json.RawMessage("null")
+	}
+	span.Output(out)
+	if err := a.out.Validate(out); err != nil {
+		return nil, invalidOutput(a.desc, err)
+	}
+	return out, nil
+}
+
+// wantsInput reports whether the schema asks for something, so that an absent
+// input has to be refused.
+func (a *rawAction) wantsInput() bool { return a.in.Demanding() }
+
+// guarded turns a panic of fn into an error.
+func (a *rawAction) guarded(ctx context.Context, in json.RawMessage, emit Emit) (out json.RawMessage, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = nil, status.Errorf(status.Internal, "%s panicked: %v\n%s", a.desc.Key(), r, debug.Stack())
+		}
+	}()
+	return a.fn(ctx, in, emit)
+}
+
+// ErrInvalidInput and ErrInvalidOutput tell a schema failure from other errors of
+// the same code, so that a middleware can hand it back to the model.
+var (
+	ErrInvalidInput  = errors.New("input breaks the schema")
+	ErrInvalidOutput = errors.New("output breaks the schema")
+)
+
+// InvalidInput reports that an action's input broke its schema.
+func InvalidInput(desc Desc, err error) error {
+	return schemaError(status.InvalidArgument, "input to", desc, err, ErrInvalidInput)
+}
+
+func invalidOutput(desc Desc, err error) error {
+	return schemaError(status.Internal, "output from", desc, err, ErrInvalidOutput)
+}
+
+func schemaError(code status.Code, what string, desc Desc, err, sentinel error) error {
+	e := status.Publicf(code, "invalid %s action %q: %v", what, desc.Key(), err)
+	var v *schema.ValidationError
+	if errors.As(err, &v) {
+		e = e.WithDetails(v.Details())
+	}
+	return e.WithCause(fmt.Errorf("%w: %w", sentinel, err))
+}

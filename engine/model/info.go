@@ -1,0 +1,47 @@
+package model
+
+import (
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Info is what a model declares of itself: Genkit's ModelInfo.
+type Info struct {
+	Label    string   `json:"label,omitempty"`
+	Versions []string `json:"versions,omitempty"`
+	Supports Supports `json:"supports"`
+	Stage    string   `json:"stage,omitempty"`
+	// ConfigSchema describes Request.Config, or nil.
+	ConfigSchema json.RawMessage `json:"customOptions,omitempty"`
+}
+
+// Supports lists a model's capabilities.
+type Supports struct {
+	Multiturn   bool     `json:"multiturn"`
+	Media       bool     `json:"media"`
+	Tools       bool     `json:"tools"`
+	SystemRole  bool     `json:"systemRole"`
+	Output      []string `json:"output,omitempty"`
+	ContentType []string `json:"contentType,omitempty"`
+	Context     bool     `json:"context"`
+	// Constrained is "none", "all" or "no-tools"; empty means none.
+	Constrained string `json:"constrained,omitempty"`
+	ToolChoice  bool   `json:"toolChoice"`
+	LongRunning bool   `json:"longRunning,omitempty"`
+}
+
+func (i Info) metadata(name string) (map[string]json.RawMessage, error) {
+	if _, err := schema.Compile(i.ConfigSchema); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "config schema of model %q: %w", name, err)
+	}
+	if i.Label == "" {
+		i.Label = name
+	}
+	raw, err := json.Marshal(i)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "metadata of model %q: %w", name, err)
+	}
+	return map[string]json.RawMessage{"type": json.RawMessage(`"model"`), "model": raw}, nil
+}

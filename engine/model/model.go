@@ -1,0 +1,133 @@
+// Package model is the noun "model": its request, response and chunk as they go
+// over the wire, what a model declares of itself, and how one is made.
+//
+// It owns the Go form of Genkit's GenerateRequest, GenerateResponse and
+// ModelResponseChunk. Use:
+//
+//	m, err := model.New("acme/m1", model.Info{…}, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) { … })
+//
+// Models are safe for concurrent use when their function is.
+package model
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Send passes one chunk on. A nil Send means that nobody streams. An error means
+// that the reader is gone; the model should return it.
+type Send func(*Chunk) error
+
+// Func answers a request. It must not keep or change req after it has returned.
+type Func func(ctx context.Context, req *Request, send Send) (*Response, error)
+
+// Model answers requests. RunJSON of its action does the same on JSON.
+type Model interface {
+	action.Action
+	Generate(ctx context.Context, req *Request, send Send) (*Response, error)
+	Info() Info
+}
+
+type nativeModel struct {
+	action.Action
+	info Info
+}
+
+// New makes a model of fn; INVALID_ARGUMENT when the name or the config schema is
+// not usable.
+func New(name string, info Info, fn Func) (Model, error) {
+	metadata, err := info.metadata(name)
+	if err != nil {
+		return nil, err
+	}
+	desc := action.Desc{Kind: action.Model, Name: name, Description: info.Label, Metadata: metadata}
+	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+		req := &Request{}
+		if err := json.Unmarshal(in, req); err != nil {
+			return nil, status.Publicf(status.InvalidArgument, "model request: %w", err)
+		}
+		resp, err := fn(ctx, req, sendTo(emit))
+		if err != nil {
+			return nil, err
+		}
+		if resp == nil {
+			return nil, status.Errorf(status.Internal, "model %q returned nothing", name)
+		}
+		return rawjson.Encode(resp)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &nativeModel{Action: a, info: info}, nil
+}
+
+func (m *nativeModel) Info() Info { return m.info }
+
+func (m *nativeModel) Generate(ctx context.Context, req *Request, send Send) (*Response, error) {
+	return callJSON(ctx, m.Action, req, send)
+}
+
+// From returns a as a [Model]: itself when it is one, else an adapter that speaks
+// JSON to it.
+func From(a action.Action) Model {
+	if m, ok := a.(Model); ok {
+		return m
+	}
+	return &jsonModel{Action: a}
+}
+
+type jsonModel struct{ action.Action }
+
+func (m *jsonModel) Generate(ctx context.Context, req *Request, send Send) (*Response, error) {
+	return callJSON(ctx, m.Action, req, send)
+}
+
+// Info reads the capabilities from the action's metadata.
+func (m *jsonModel) Info() Info {
+	var info Info
+	_ = json.Unmarshal(m.Desc().Metadata["model"], &info) // a model that declares nothing has none
+	return info
+}
+
+func callJSON(ctx context.Context, a action.Action, req *Request, send Send) (*Response, error) {
+	in, err := rawjson.Encode(req)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
+	}
+	var emit action.Emit
+	if send != nil {
+		emit = func(raw json.RawMessage) error {
+			chunk := &Chunk{}
+			if err := json.Unmarshal(raw, chunk); err != nil {
+				return status.Errorf(status.Internal, "chunk of model %q: %w", a.Desc().Name, err)
+			}
+			return send(chunk)
+		}
+	}
+	out, err := a.RunJSON(ctx, in, emit)
+	if err != nil {
+		return nil, err
+	}
+	resp := &Response{}
+	if err := json.Unmarshal(out, resp); err != nil {
+		return nil, status.Errorf(status.Internal, "response of model %q: %w", a.Desc().Name, err)
+	}
+	return resp, nil
+}
+
+func sendTo(emit action.Emit) Send {
+	if emit == nil {
+		return nil
+	}
+	return func(c *Chunk) error {
+		raw, err := rawjson.Encode(c)
+		if err != nil {
+			return status.Errorf(status.Internal, "encode a chunk: %w", err)
+		}
+		return emit(raw)
+	}
+}

@@ -1,0 +1,250 @@
+// Package registry keeps what an engine can run: actions by key, values by kind
+// and name, and the providers through which actions appear at run time.
+//
+// It owns resolution: a key is looked for among the registry's own actions, then
+// its providers, then the parent. Child registries shadow their parent, which is
+// how a tenant or a single generate call sees more than everybody else. Use:
+//
+//	reg := registry.New(nil)
+//	err := reg.Register(a)
+//	tool, err := reg.Resolve(ctx, "textkit/slugify", action.Tool)
+//
+// A *Registry is safe for concurrent use. It holds no lock while it calls a
+// provider.
+package registry
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Provider brings actions that come and go: Wasm modules, MCP servers. Its
+// methods are called concurrently.
+type Provider interface {
+	// Name identifies the provider; two of one name can't be added.
+	Name() string
+	// List describes what can be resolved. It must not start a guest.
+	List(ctx context.Context) ([]action.Desc, error)
+	// Resolve returns the action of a key, NOT_FOUND when the provider has
+	// none.
+	Resolve(ctx context.Context, key action.Key) (action.Action, error)
+}
+
+// Registry holds actions, values and providers.
+type Registry struct {
+	parent *Registry
+
+	mu        sync.RWMutex // guards what follows
+	actions   map[action.Key]action.Action
+	values    map[valueKey]any
+	providers []Provider
+}
+
+type valueKey struct{ kind, name string }
+
+// New returns an empty registry below parent, which may be nil.
+func New(parent *Registry) *Registry {
+	return &Registry{parent: parent, actions: map[action.Key]action.Action{}, values: map[valueKey]any{}}
+}
+
+// Register adds an action. It fails with ALREADY_EXISTS when the registry itself
+// (not its parent) has one of that key.
+func (r *Registry) Register(a action.Action) error {
+	key := a.Desc().Key()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, taken := r.actions[key]; taken {
+		return status.Publicf(status.AlreadyExists, "action %q is already registered", key)
+	}
+	r.actions[key] = a
+	return nil
+}
+
+// Replace adds an action or puts it in the place of the one of its key.
+func (r *Registry) Replace(a action.Action) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.actions[a.Desc().Key()] = a
+}
+
+// Unregister removes an action and reports whether it was there.
+func (r *Registry) Unregister(key action.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, found := r.actions[key]
+	delete(r.actions, key)
+	return found
+}
+
+// AddProvider adds a source of actions; ALREADY_EXISTS when its name is taken.
+func (r *Registry) AddProvider(p Provider) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.providers {
+		if other.Name() == p.Name() {
+			return status.Publicf(status.AlreadyExists, "provider %q is already registered", p.Name())
+		}
+	}
+	r.providers = append(r.providers, p)
+	return nil
+}
+
+func (r *Registry) own(key action.Key) (action.Action, []Provider) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.actions[key], slices.Clone(r.providers)
+}
+
+// Lookup returns the action of a full key; NOT_FOUND when there is none.
+func (r *Registry) Lookup(ctx context.Context, key action.Key) (action.Action, error) {
+	for reg := r; reg != nil; reg = reg.parent {
+		a, providers := reg.own(key)
+		if a != nil {
+			return a, nil
+		}
+		for _, p := range providers {
+			a, err := p.Resolve(ctx, key)
+			if err == nil {
+				return a, nil
+			}
+			if !errors.Is(err, status.ErrNotFound) {
+				return nil, err
+			}
+		}
+	}
+	return nil, notFound(key)
+}
+
+func notFound(key action.Key) error {
+	return status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
+}
+
+// Resolve finds an action by what a person would write: a full key
+// ("/tool/textkit/slugify"), a name ("textkit/slugify"), or a bare name
+// ("slugify") where only one action of the kinds ends in it. The kinds are tried
+// in order. It fails with NOT_FOUND, or with INVALID_ARGUMENT when a bare name
+// could mean several actions.
+func (r *Registry) Resolve(ctx context.Context, ref string, kinds ...action.Kind) (action.Action, error) {
+	if strings.HasPrefix(ref, "/") {
+		key, err := action.ParseKey(ref)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(kinds, key.Kind) {
+			return nil, status.Publicf(status.InvalidArgument, "%q is not a %s", ref, kinds[0])
+		}
+		return r.Lookup(ctx, key)
+	}
+	if ref == "" {
+		return nil, status.Publicf(status.InvalidArgument, "the name of a %s is missing", kinds[0])
+	}
+	for _, kind := range kinds {
+		a, err := r.Lookup(ctx, action.Key{Kind: kind, Name: ref})
+		if err == nil || !errors.Is(err, status.ErrNotFound) {
+			return a, err
+		}
+	}
+	if strings.Contains(ref, "/") {
+		return nil, notFound(action.Key{Kind: kinds[0], Name: ref})
+	}
+	return r.resolveShort(ctx, ref, kinds)
+}
+
+func (r *Registry) resolveShort(ctx context.Context, ref string, kinds []action.Kind) (action.Action, error) {
+	descs, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range kinds {
+		var candidates []string
+		for _, d := range descs {
+			if d.Kind == kind && action.ShortName(d.Name) == ref {
+				candidates = append(candidates, d.Name)
+			}
+		}
+		switch len(candidates) {
+		case 0:
+		case 1:
+			return r.Lookup(ctx, action.Key{Kind: kind, Name: candidates[0]})
+		default:
+			return nil, status.Publicf(status.InvalidArgument, "%s %q is ambiguous: write one of %s", kind, ref, strings.Join(candidates, ", "))
+		}
+	}
+	return nil, notFound(action.Key{Kind: kinds[0], Name: ref})
+}
+
+// List describes every action that can be resolved, sorted by key. A registry's
+// own actions shadow its providers', and both shadow the parent's.
+func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
+	found := map[action.Key]action.Desc{}
+	for reg := r; reg != nil; reg = reg.parent {
+		reg.mu.RLock()
+		own := slices.Collect(maps.Values(reg.actions))
+		providers := slices.Clone(reg.providers)
+		reg.mu.RUnlock()
+		for _, a := range own {
+			addDesc(found, a.Desc())
+		}
+		for _, p := range providers {
+			descs, err := p.List(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range descs {
+				addDesc(found, d)
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b action.Desc) int {
+		return strings.Compare(a.Key().String(), b.Key().String())
+	}), nil
+}
+
+func addDesc(found map[action.Key]action.Desc, d action.Desc) {
+	if _, shadowed := found[d.Key()]; !shadowed {
+		found[d.Key()] = d
+	}
+}
+
+// SetValue stores a value, such as a format or the default model, and replaces
+// an earlier one.
+func (r *Registry) SetValue(kind, name string, value any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.values[valueKey{kind, name}] = value
+}
+
+// Value returns a value of this registry or its nearest ancestor that has one.
+func (r *Registry) Value(kind, name string) (any, bool) {
+	for reg := r; reg != nil; reg = reg.parent {
+		reg.mu.RLock()
+		v, ok := reg.values[valueKey{kind, name}]
+		reg.mu.RUnlock()
+		if ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// Values returns all values of a kind by name, ancestors' included.
+func (r *Registry) Values(kind string) map[string]any {
+	all := map[string]any{}
+	for reg := r; reg != nil; reg = reg.parent {
+		reg.mu.RLock()
+		for key, v := range reg.values {
+			if _, shadowed := all[key.name]; key.kind == kind && !shadowed {
+				all[key.name] = v
+			}
+		}
+		reg.mu.RUnlock()
+	}
+	return all
+}

@@ -1,0 +1,102 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+const rootPath = "(root)"
+
+// maxProblems bounds what one failed validation reports.
+const maxProblems = 20
+
+// Problem is one way in which a document breaks its schema.
+type Problem struct {
+	// Path is a JSON pointer to the offending value, "(root)" for the whole.
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+// ValidationError lists what is wrong with a document, in words that help
+// whoever wrote it, model or person, to repair it.
+type ValidationError struct {
+	Problems []Problem
+	schema   json.RawMessage
+}
+
+// Error has the form of Genkit's validation errors (js/core/src/schema.ts).
+func (e *ValidationError) Error() string {
+	return "Schema validation failed. Parse Errors:\n" + list(e.Problems)
+}
+
+// Details gives Genkit's {errors: [{path, message}], schema}.
+func (e *ValidationError) Details() map[string]any {
+	details := map[string]any{"errors": e.Problems}
+	if e.schema != nil {
+		details["schema"] = e.schema
+	}
+	return details
+}
+
+func list(problems []Problem) string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = fmt.Sprintf("- %s: %s", p.Path, p.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func join(problems []Problem) string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = fmt.Sprintf("%s: %s", p.Path, p.Message)
+	}
+	return strings.Join(lines, "; ")
+}
+
+// flatten keeps the leaves: the causes that a reader can act upon.
+func flatten(v *jsonschema.ValidationError) []Problem {
+	printer := message.NewPrinter(language.English)
+	var problems []Problem
+	var walk func(*jsonschema.ValidationError)
+	walk = func(v *jsonschema.ValidationError) {
+		if len(problems) >= maxProblems {
+			return
+		}
+		if len(v.Causes) > 0 {
+			for _, cause := range v.Causes {
+				walk(cause)
+			}
+			return
+		}
+		problems = append(problems, Problem{Path: pointer(v.InstanceLocation), Message: clip(v.ErrorKind.LocalizedString(printer))})
+	}
+	walk(v)
+	return problems
+}
+
+func pointer(tokens []string) string {
+	if len(tokens) == 0 {
+		return rootPath
+	}
+	escape := strings.NewReplacer("~", "~0", "/", "~1")
+	var b strings.Builder
+	for _, token := range tokens {
+		b.WriteString("/" + escape.Replace(token))
+	}
+	return clip(b.String())
+}
+
+// clip bounds text that quotes a document.
+func clip(s string) string {
+	const limit = 300
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

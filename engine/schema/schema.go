@@ -1,0 +1,165 @@
+// Package schema owns JSON Schema: it infers schemas from Go types, compiles a
+// schema once and validates raw JSON against it.
+//
+// A schema is compiled when its action is registered, never per call. Remote
+// references are refused: a schema is data from outside and must not make the
+// process open a file or a connection. Use:
+//
+//	s, err := schema.Compile(raw)
+//	…
+//	if err := s.Validate(input); err != nil { … } // *ValidationError
+//
+// A *Schema is immutable and safe for concurrent use.
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Limits of a schema and of a document.
+const (
+	// MaxSchemaBytes bounds the text of one schema.
+	MaxSchemaBytes = 256 << 10
+	// MaxDepth bounds the nesting of objects and arrays in a document or a
+	// schema.
+	MaxDepth = 256
+)
+
+// Schema is a compiled JSON Schema. The nil *Schema accepts every JSON value.
+type Schema struct {
+	raw      json.RawMessage
+	compiled *jsonschema.Schema // nil when the schema accepts everything
+}
+
+// rootURL names the schema during compilation; it can't be fetched.
+const rootURL = "genkit://schema/root"
+
+// ErrRemoteRef reports a reference that leaves the schema.
+var ErrRemoteRef = errors.New("schema: references to other documents are not allowed; put the definition under $defs and refer to it as \"#/$defs/Name\"")
+
+// Compile checks and compiles raw, a JSON Schema (draft 2020-12 unless $schema
+// says otherwise). Nothing, null, true and {} give a schema that accepts every
+// JSON value.
+func Compile(raw json.RawMessage) (*Schema, error) {
+	if len(raw) > MaxSchemaBytes {
+		return nil, fmt.Errorf("schema: %d bytes exceed the limit of %d", len(raw), MaxSchemaBytes)
+	}
+	switch string(bytes.TrimSpace(raw)) {
+	case "", "null":
+		return nil, nil
+	}
+	if err := Check(raw); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	s := &Schema{raw: bytes.Clone(raw)}
+	switch v := doc.(type) {
+	case bool:
+		if v {
+			return s, nil
+		}
+	case map[string]any:
+		if acceptsEverything(v) {
+			return s, nil
+		}
+	default:
+		return nil, errors.New("schema: want a JSON object or a boolean")
+	}
+	c := jsonschema.NewCompiler()
+	c.UseLoader(noLoader{})
+	if err := c.AddResource(rootURL, doc); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	if s.compiled, err = c.Compile(rootURL); err != nil {
+		return nil, compileError(err)
+	}
+	return s, nil
+}
+
+// acceptsEverything reports whether only annotations are present, as in the
+// {"$schema": …} that Genkit gives a tool without a schema.
+func acceptsEverything(doc map[string]any) bool {
+	for key := range doc {
+		switch key {
+		case "title", "description", "$comment", "examples", "default":
+		case "$schema":
+			switch doc[key] {
+			case "http://json-schema.org/draft-07/schema#", "http://json-schema.org/draft-07/schema",
+				"https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#":
+			default:
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// noLoader refuses every document that is not part of the schema. The
+// metaschemas of the drafts are built into the compiler and never reach it.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) { return nil, ErrRemoteRef }
+
+func compileError(err error) error {
+	var load *jsonschema.LoadURLError
+	if errors.As(err, &load) {
+		return fmt.Errorf("schema: %q: %w", clip(strings.TrimPrefix(load.URL, "genkit://schema/")), ErrRemoteRef)
+	}
+	text := strings.ReplaceAll(err.Error(), rootURL, "")
+	var invalid *jsonschema.SchemaValidationError
+	if errors.As(err, &invalid) {
+		var v *jsonschema.ValidationError
+		if errors.As(invalid.Err, &v) {
+			text = "not a valid JSON Schema: " + join(flatten(v))
+		}
+	}
+	return errors.New("schema: " + text)
+}
+
+// Raw returns the schema's own text, or nil. The caller must not change it.
+func (s *Schema) Raw() json.RawMessage {
+	if s == nil {
+		return nil
+	}
+	return s.raw
+}
+
+// Validate checks that raw is one well-formed JSON value (see [Check]) that
+// obeys the schema. It returns a *ValidationError.
+func (s *Schema) Validate(raw json.RawMessage) error {
+	if s == nil || s.compiled == nil {
+		if err := Check(raw); err != nil {
+			return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
+		}
+		return nil
+	}
+	if err := Check(raw); err != nil {
+		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+	}
+	if err := s.compiled.Validate(doc); err != nil {
+		var v *jsonschema.ValidationError
+		if errors.As(err, &v) {
+			return &ValidationError{Problems: flatten(v), schema: s.raw}
+		}
+		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+	}
+	return nil
+}
+
+// Demanding reports whether the schema refuses anything at all.
+func (s *Schema) Demanding() bool { return s != nil && s.compiled != nil }
