@@ -1,0 +1,27 @@
+package tool
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// InterruptError ends a tool's run to ask the caller something. The generate loop
+// turns it into an interrupted response; it is not a failure.
+type InterruptError struct {
+	// Metadata is a JSON object that says what is asked, or nil.
+	Metadata json.RawMessage
+}
+
+// Interrupt returns the error by which a tool stops and asks. metadata is a JSON
+// object or nil.
+func Interrupt(metadata json.RawMessage) error { return &InterruptError{Metadata: metadata} }
+
+// Error says that the tool interrupted.
+func (e *InterruptError) Error() string { return "tool interrupted" }
+
+// AsInterrupt returns the interrupt in err's chain.
+func AsInterrupt(err error) (*InterruptError, bool) {
+	var e *InterruptError
+	ok := errors.As(err, &e)
+	return e, ok
+}
