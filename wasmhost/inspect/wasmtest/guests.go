@@ -1,0 +1,101 @@
+package wasmtest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Corpus returns the modules that come with the Extism Go SDK, by file name. It skips the test when the SDK is not in
+// the module cache.
+func Corpus(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/extism/go-sdk").Output()
+	dir := strings.TrimSpace(string(out))
+	if err != nil || dir == "" {
+		tb.Skip("the Extism Go SDK is not in the module cache")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "wasm", "*.wasm"))
+	if err != nil || len(files) == 0 {
+		tb.Skip("the Extism Go SDK holds no modules")
+	}
+	modules := make(map[string][]byte, len(files))
+	for _, file := range files {
+		wasm, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		modules[filepath.Base(file)] = wasm
+	}
+	return modules
+}
+
+// BuildGo builds a reactor for wasip1 from one Go source file. It skips the test when there is no go command.
+func BuildGo(tb testing.TB, source string) []byte {
+	tb.Helper()
+	dir := write(tb, "main.go", source)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module guest\n\ngo 1.24\n"), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", "guest.wasm", ".")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off")
+	return build(tb, dir, cmd)
+}
+
+// BuildC builds a module that exports every function of one C source file, without a libc. It skips the test when
+// clang or its linker is absent.
+func BuildC(tb testing.TB, source string, flags ...string) []byte {
+	tb.Helper()
+	if _, err := exec.LookPath("wasm-ld"); err != nil {
+		tb.Skip("wasm-ld is not installed")
+	}
+	dir := write(tb, "guest.c", source)
+	args := append([]string{"--target=wasm32", "-nostdlib", "-O2", "-Wl,--no-entry", "-Wl,--export-all"}, flags...)
+	return build(tb, dir, exec.Command("clang", append(args, "-o", "guest.wasm", "guest.c")...))
+}
+
+// BuildRust builds a library for wasm32-unknown-unknown from one Rust source file. It skips the test when rustc or
+// the target is absent.
+func BuildRust(tb testing.TB, source string) []byte {
+	tb.Helper()
+	dir := write(tb, "guest.rs", source)
+	rustc := "rustc"
+	for _, candidate := range strings.Split(os.Getenv("PATH"), string(os.PathListSeparator)) {
+		probe := exec.Command(filepath.Join(candidate, "rustc"), "--print", "target-libdir", "--target", "wasm32-unknown-unknown")
+		if out, err := probe.Output(); err == nil {
+			if _, err := os.Stat(strings.TrimSpace(string(out))); err == nil {
+				rustc = probe.Path
+				break
+			}
+		}
+	}
+	return build(tb, dir, exec.Command(rustc, "--target", "wasm32-unknown-unknown", "--crate-type", "cdylib",
+		"-C", "panic=abort", "-C", "opt-level=2", "-o", "guest.wasm", "guest.rs"))
+}
+
+func write(tb testing.TB, name, source string) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(source), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+func build(tb testing.TB, dir string, cmd *exec.Cmd) []byte {
+	tb.Helper()
+	if cmd.Err != nil {
+		tb.Skipf("%s is not installed", cmd.Args[0])
+	}
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Skipf("%s cannot build for WebAssembly here: %v\n%s", filepath.Base(cmd.Path), err, out)
+	}
+	wasm, err := os.ReadFile(filepath.Join(dir, "guest.wasm"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return wasm
+}
