@@ -1,0 +1,193 @@
+// Package abi is the Go form of the contract between host and module, genkit/1:
+// the descriptor, the imports that each calling convention may have, the replies
+// of capabilities and the errors of guests. pdk/abi.md is the normative text.
+//
+// It owns names and shapes only; it runs nothing. Use:
+//
+//	d, err := abi.ParseDescriptor(raw)
+//	link, err := abi.Link(module.Imports)
+//
+// Everything here is safe for concurrent use.
+package abi
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Version is the contract that this package speaks.
+const Version = "genkit/1"
+
+// Where a descriptor is found in a module.
+const (
+	// DescriptorSection is the custom section that holds the descriptor.
+	DescriptorSection = "genkit.module"
+	// DescribeExport is the function that outputs the descriptor.
+	DescribeExport = "genkit_describe"
+)
+
+// Bounds of a descriptor.
+const (
+	MaxDescriptorBytes  = 256 << 10
+	MaxTools            = 128
+	MaxDescriptionBytes = 4 << 10
+)
+
+// Descriptor says what a module offers.
+type Descriptor struct {
+	ABI         string       `json:"abi"`
+	Name        string       `json:"name"`
+	Version     string       `json:"version,omitempty"`
+	Description string       `json:"description,omitempty"`
+	Tools       []Tool       `json:"tools,omitempty"`
+	Middleware  []Middleware `json:"middleware,omitempty"`
+	Formats     []Format     `json:"formats,omitempty"`
+	// Requests lists what the module would like to be granted. It grants
+	// nothing.
+	Requests json.RawMessage `json:"requests,omitempty"`
+}
+
+// IO says how a tool's bytes map to JSON.
+type IO string
+
+// The mappings.
+const (
+	// IOJSON passes the raw JSON value in and out.
+	IOJSON IO = "json"
+	// IOText passes a JSON string's text in; the text that comes back is a
+	// JSON string, or JSON when it parses and an output schema is given.
+	IOText IO = "text"
+)
+
+// Tool describes one tool.
+type Tool struct {
+	Name         string                     `json:"name"`
+	Description  string                     `json:"description,omitempty"`
+	Export       string                     `json:"export,omitempty"` // the function; Name when empty
+	IO           IO                         `json:"io,omitempty"`     // json when empty
+	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
+	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	Multipart    bool                       `json:"multipart,omitempty"`
+	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
+}
+
+// Middleware describes one middleware.
+type Middleware struct {
+	Name         string          `json:"name"`
+	Hooks        []string        `json:"hooks,omitempty"`
+	ConfigSchema json.RawMessage `json:"configSchema,omitempty"`
+}
+
+// Format describes one output format.
+type Format struct {
+	Name        string `json:"name"`
+	ContentType string `json:"contentType,omitempty"`
+}
+
+var (
+	moduleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	toolName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+)
+
+// CheckModuleName refuses names that can't be part of a key, a path and a model's
+// tool name: 1 to 64 of the letters A-Z a-z, digits, "_", "." and "-", starting
+// with a letter or digit.
+func CheckModuleName(name string) error {
+	if !moduleName.MatchString(name) {
+		return status.Publicf(status.InvalidArgument, "module name %q: want 1 to 64 letters, digits, \"_\", \".\" or \"-\", starting with a letter or digit", Clean(name, 80))
+	}
+	return nil
+}
+
+// ParseDescriptor decodes and checks a descriptor: its size, its names, that no
+// name is given twice, that every schema compiles. Texts come back cleaned (see
+// [Clean]). It fails with INVALID_ARGUMENT, and with UNIMPLEMENTED for parts of
+// the contract that this host does not run.
+func ParseDescriptor(raw []byte) (*Descriptor, error) {
+	if len(raw) > MaxDescriptorBytes {
+		return nil, status.Publicf(status.InvalidArgument, "descriptor of %d bytes exceeds the limit of %d", len(raw), MaxDescriptorBytes)
+	}
+	if err := schema.Check(raw); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "descriptor: %w", err)
+	}
+	var d Descriptor
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "descriptor: %s", decodeProblem(err))
+	}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+func decodeProblem(err error) string {
+	if t, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // encoding/json returns it unwrapped
+		return fmt.Sprintf("%q is a %s, which does not fit", t.Field, t.Value)
+	}
+	return "want a JSON object"
+}
+
+func (d *Descriptor) check() error {
+	if d.ABI != Version {
+		return status.Publicf(status.InvalidArgument, "descriptor: \"abi\" is %q, want %q", Clean(d.ABI, 40), Version)
+	}
+	if d.Name != "" {
+		if err := CheckModuleName(d.Name); err != nil {
+			return err
+		}
+	}
+	if len(d.Middleware) > 0 || len(d.Formats) > 0 {
+		return status.Publicf(status.Unimplemented, "descriptor: this host runs tools; it does not run a module's middleware or formats")
+	}
+	if len(d.Tools) == 0 {
+		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty; name at least one tool")
+	}
+	if len(d.Tools) > MaxTools {
+		return status.Publicf(status.InvalidArgument, "descriptor: %d tools exceed the limit of %d", len(d.Tools), MaxTools)
+	}
+	d.Version = Clean(d.Version, 64)
+	d.Description = Clean(d.Description, MaxDescriptionBytes)
+	seen := map[string]bool{}
+	for i := range d.Tools {
+		t := &d.Tools[i]
+		if err := t.check(); err != nil {
+			return err
+		}
+		if seen[t.Name] {
+			return status.Publicf(status.InvalidArgument, "descriptor: tool %q is named twice", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return nil
+}
+
+func (t *Tool) check() error {
+	if !toolName.MatchString(t.Name) {
+		return status.Publicf(status.InvalidArgument, "descriptor: tool name %q: want 1 to 64 letters, digits, \"_\", \".\" or \"-\"", Clean(t.Name, 80))
+	}
+	if t.Export == "" {
+		t.Export = t.Name
+	}
+	switch t.IO {
+	case "":
+		t.IO = IOJSON
+	case IOJSON, IOText:
+	default:
+		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: \"io\" is %q, want \"json\" or \"text\"", t.Name, Clean(string(t.IO), 40))
+	}
+	if t.Multipart {
+		return status.Publicf(status.Unimplemented, "descriptor: tool %q: this host does not run multipart tools", t.Name)
+	}
+	t.Description = Clean(t.Description, MaxDescriptionBytes)
+	if _, err := schema.Compile(t.InputSchema); err != nil {
+		return status.Publicf(status.InvalidArgument, "descriptor: input schema of tool %q: %w", t.Name, err)
+	}
+	if _, err := schema.Compile(t.OutputSchema); err != nil {
+		return status.Publicf(status.InvalidArgument, "descriptor: output schema of tool %q: %w", t.Name, err)
+	}
+	return nil
+}

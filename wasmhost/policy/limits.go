@@ -1,0 +1,98 @@
+package policy
+
+import (
+	"math"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Limits bound a module. In a policy a zero field says nothing; in the limits of a
+// server it means unlimited only where the comment says so.
+type Limits struct {
+	// TimeoutMS is the wall time of one call in milliseconds.
+	TimeoutMS int64 `json:"timeoutMs,omitempty"`
+	// Fuel is what one call may execute, in the units of wasmhost/meter.
+	Fuel int64 `json:"fuel,omitempty"`
+	// MemoryBytes bounds the linear memory of one instance.
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	// TableElements bounds each table.
+	TableElements int64 `json:"tableElements,omitempty"`
+	// InputBytes and OutputBytes bound what goes in and comes out of a call.
+	InputBytes  int64 `json:"inputBytes,omitempty"`
+	OutputBytes int64 `json:"outputBytes,omitempty"`
+	// Concurrency bounds the calls of one module at a time.
+	Concurrency int64 `json:"concurrency,omitempty"`
+	// CallsPerMinute bounds the calls of one module; 0 is unlimited.
+	CallsPerMinute int64 `json:"callsPerMinute,omitempty"`
+}
+
+// Defaults are the limits of a server that says nothing.
+func Defaults() Limits {
+	return Limits{
+		TimeoutMS: 5000, Fuel: 2_000_000_000, MemoryBytes: 32 << 20, TableElements: 10_000,
+		InputBytes: 1 << 20, OutputBytes: 256 << 10, Concurrency: 16,
+	}
+}
+
+// The hardest limits that a server may be given.
+const (
+	maxTimeoutMS   = 10 * 60 * 1000
+	maxMemoryBytes = 4 << 30
+	maxBodyBytes   = 64 << 20
+	maxConcurrency = 4096
+	maxTable       = 10_000_000
+)
+
+type field struct {
+	name string
+	at   func(*Limits) *int64
+	most int64
+}
+
+func fields() []field {
+	return []field{
+		{"timeoutMs", func(l *Limits) *int64 { return &l.TimeoutMS }, maxTimeoutMS},
+		{"fuel", func(l *Limits) *int64 { return &l.Fuel }, math.MaxInt64 / 4},
+		{"memoryBytes", func(l *Limits) *int64 { return &l.MemoryBytes }, maxMemoryBytes},
+		{"tableElements", func(l *Limits) *int64 { return &l.TableElements }, maxTable},
+		{"inputBytes", func(l *Limits) *int64 { return &l.InputBytes }, maxBodyBytes},
+		{"outputBytes", func(l *Limits) *int64 { return &l.OutputBytes }, maxBodyBytes},
+		{"concurrency", func(l *Limits) *int64 { return &l.Concurrency }, maxConcurrency},
+		{"callsPerMinute", func(l *Limits) *int64 { return &l.CallsPerMinute }, math.MaxInt32},
+	}
+}
+
+func (l *Limits) check() error {
+	for _, f := range fields() {
+		if v := *f.at(l); v < 0 || v > f.most {
+			return status.Publicf(status.InvalidArgument, "policy: limit %q is %d, want 0 (not set) to %d", f.name, v, f.most)
+		}
+	}
+	return nil
+}
+
+// Within returns l tightened to outer: each limit is the smaller of the two, and
+// outer's where l says nothing.
+func (l Limits) Within(outer Limits) Limits {
+	for _, f := range fields() {
+		mine, theirs := f.at(&l), *f.at(&outer)
+		if *mine == 0 || (theirs != 0 && *mine > theirs) {
+			*mine = theirs
+		}
+	}
+	return l
+}
+
+// Timeout returns TimeoutMS as a duration.
+func (l Limits) Timeout() time.Duration { return time.Duration(l.TimeoutMS) * time.Millisecond }
+
+// Or returns l with the fields that say nothing taken from other.
+func (l Limits) Or(other Limits) Limits {
+	for _, f := range fields() {
+		if v := f.at(&l); *v == 0 {
+			*v = *f.at(&other)
+		}
+	}
+	return l
+}
