@@ -1,0 +1,137 @@
+// Package meter rewrites a WebAssembly module so that it pays fuel for what it executes and comes back to the host
+// whenever a slice of fuel is used up. It owns the prices ([Weight]), the places where they are charged, and the
+// names of what it adds to a module.
+//
+//	original, err := inspect.Parse(upload, limits)       // bounds the bytes
+//	_, err = runtime.CompileModule(ctx, upload)          // validates them: an interpreter runtime is enough
+//	metered, err := meter.Rewrite(upload, original, meter.Options{})
+//	// The host exports the function that ends each slice …
+//	runtime.NewHostModuleBuilder(meter.YieldModule).NewFunctionBuilder().
+//		WithGoModuleFunction(refill, nil, nil).Export(meter.YieldFunc).Instantiate(ctx)
+//	// … and gives each instance its first one.
+//	fuel := instance.ExportedGlobal(metered.FuelExport).(api.MutableGlobal)
+//	fuel.Set(slice)
+//
+// The original must have been validated before it is rewritten, because rewriting can make an invalid module valid:
+// code that sets the global one past the last, which no validator lets through, would set its own fuel afterwards.
+//
+// # What is charged
+//
+// Fuel is a mutable i64 global. Straight-line code is charged where control arrives at it: at function entry, at loop
+// heads, in the arms of an if, after a conditional branch and after the end of a block. Code that runs exactly when an
+// earlier stretch runs is charged with that stretch, and a stretch that is cheaper than charging for it
+// ([FoldedCost] units or less) is charged with the one it branches off from, whether or not it runs. So everything
+// that executes has been paid for, and the total of a call depends on the path that it takes and on nothing else:
+// the same input costs the same on every machine and on both engines of wazero.
+//
+// Operations whose time depends on a length charge for it before they run; see [Weight].
+//
+// # When the host is called
+//
+// At function entry, at the head of every loop and after the charge for a length, fuel below zero calls the import
+// [YieldModule] [YieldFunc]. No recursion and no loop goes without. The host adds the next slice to the global, or
+// panics to end the call; the fuel used so far is what was put in less what is left, to the unit. Between two checks
+// fuel goes below zero by at most [Result].MaxDebt, and by what a length costs.
+//
+// The fastest way to refill is to look the global up once for each instance and to keep it: Set on it is a store,
+// while ExportedGlobal searches and allocates.
+//
+// # What else changes
+//
+// Function indices from the first defined function on move up by one. Every mutable global gets an export, so that
+// the host can put its value back, and every table gets a maximum. Custom sections that describe the code by index or
+// offset are dropped: name, linking, reloc.* and .debug_*.
+package meter
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+)
+
+// The function that a metered module imports, of type () -> ().
+const (
+	YieldModule = "genkit:meter"
+	YieldFunc   = "yield"
+)
+
+// DefaultTableElements is the maximum of tables when Options gives none.
+const DefaultTableElements = 10_000
+
+// Options are the choices of a caller.
+type Options struct {
+	// MaxTableElements becomes the maximum of tables that have none or a larger one, but never less than their
+	// minimum. Zero means DefaultTableElements.
+	MaxTableElements uint32
+}
+
+// Global is a mutable global of the original module, as the rewritten one exports it.
+type Global struct {
+	Index  uint32 // in both modules
+	Export string
+	Type   inspect.ValType
+	// Unrestorable tells that the host cannot put the value back through its export: vectors and references. A
+	// module that has such a global needs a new instance for fresh state.
+	Unrestorable bool
+}
+
+// Result is a metered module.
+type Result struct {
+	Wasm       []byte
+	FuelExport string   // the exported mutable i64 global that holds what is left of the present slice
+	Globals    []Global // every mutable global of the original, in index order
+	MaxDebt    int64    // how far below zero fuel can be when the host is called, without charges for lengths
+}
+
+// Rewrite returns the metered form of wasm, which m describes and wazero has validated; see the package comment for
+// why that matters. It changes neither, and is safe for concurrent use. The same input gives the same bytes. It fails
+// only when m was not parsed from wasm.
+func Rewrite(wasm []byte, m *inspect.Module, opt Options) (*Result, error) {
+	if m == nil || m.Size != len(wasm) {
+		return nil, errors.New("meter: the module was not parsed from these bytes")
+	}
+	if opt.MaxTableElements == 0 {
+		opt.MaxTableElements = DefaultTableElements
+	}
+	w := &rewriter{
+		wasm:  wasm,
+		mod:   m,
+		opt:   opt,
+		out:   make([]byte, 0, len(wasm)+len(wasm)/2+256),
+		yield: uint32(len(m.Imports)),
+		fuel:  uint32(len(m.Globals)),
+		uses:  m.FuncUses,
+	}
+	w.nameExports()
+	w.module()
+	w.result.Wasm = w.out
+	return &w.result, nil
+}
+
+// nameExports chooses names that begin like no export of the original.
+func (w *rewriter) nameExports() {
+	prefix := "genkit:meter"
+	for taken := true; taken; {
+		taken = false
+		for _, e := range w.mod.Exports {
+			if strings.HasPrefix(e.Name, prefix) {
+				prefix += "_"
+				taken = true
+				break
+			}
+		}
+	}
+	w.result.FuelExport = prefix + "/fuel"
+	for i, g := range w.mod.Globals {
+		if g.Mutable {
+			w.result.Globals = append(w.result.Globals, Global{
+				Index:        uint32(i),
+				Export:       prefix + "/global/" + strconv.Itoa(i),
+				Type:         g.Type,
+				Unrestorable: g.Type == inspect.V128 || g.Type == inspect.FuncRef || g.Type == inspect.ExternRef,
+			})
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package meter
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+)
+
+// rewriter is the state of one Rewrite.
+type rewriter struct {
+	wasm   []byte
+	mod    *inspect.Module
+	opt    Options
+	out    []byte
+	yield  uint32 // index of the imported function, and of the first one that moves
+	fuel   uint32 // index of the fuel global
+	uses   []inspect.FuncUse
+	plan   plan
+	code   []byte // the body being written
+	result Result
+}
+
+// added are the sections that a metered module always has, in file order.
+var added = [...]byte{inspect.SectionType, inspect.SectionImport, inspect.SectionGlobal, inspect.SectionExport}
+
+// rank is the place of a section in a file.
+func rank(id byte) int {
+	if id == inspect.SectionDataCount {
+		return int(inspect.SectionElement)*2 + 1
+	}
+	return int(id) * 2
+}
+
+func (w *rewriter) module() {
+	w.out = append(w.out, w.wasm[:8]...)
+	next := 0 // of added
+	until := func(limit int) {
+		for ; next < len(added) && rank(added[next]) < limit; next++ {
+			w.section(inspect.Section{ID: added[next]})
+		}
+	}
+	for _, s := range w.mod.Sections {
+		if s.ID == inspect.SectionCustom {
+			continue
+		}
+		until(rank(s.ID))
+		if next < len(added) && added[next] == s.ID {
+			next++
+		}
+		w.section(s)
+	}
+	until(1 << 10)
+	w.customSections()
+}
+
+// section writes one section, of which s may be empty when the original has none.
+func (w *rewriter) section(s inspect.Section) {
+	content := w.wasm[s.Start:s.End]
+	count, rest := splitCount(content)
+	restAt := s.End - len(rest)
+	var body []byte
+	switch s.ID {
+	case inspect.SectionType:
+		body = append(appendU32(nil, count+1), rest...)
+		body = append(body, 0x60, 0, 0)
+	case inspect.SectionImport:
+		body = append(appendU32(nil, count+1), rest...)
+		body = appendName(appendName(body, YieldModule), YieldFunc)
+		body = appendU32(append(body, byte(inspect.ExternFunc)), uint32(len(w.mod.Types)))
+	case inspect.SectionTable:
+		body = w.tables()
+	case inspect.SectionGlobal:
+		body = w.appendUses(appendU32(nil, count+1), restAt, s.End)
+		body = append(body, byte(inspect.I64), 1, byte(inspect.OpI64Const), 0, byte(inspect.OpEnd))
+	case inspect.SectionExport:
+		body = w.appendUses(appendU32(nil, count+1+uint32(len(w.result.Globals))), restAt, s.End)
+		body = appendExport(body, w.result.FuelExport, w.fuel)
+		for _, g := range w.result.Globals {
+			body = appendExport(body, g.Export, g.Index)
+		}
+	case inspect.SectionElement:
+		body = w.appendUses(nil, s.Start, s.End)
+	case inspect.SectionCode:
+		body = w.bodies()
+	default:
+		body = content
+	}
+	w.out = append(w.out, s.ID)
+	w.out = append(appendU32(w.out, uint32(len(body))), body...)
+}
+
+// splitCount takes the length off a vector; an absent section has length zero.
+func splitCount(content []byte) (uint32, []byte) {
+	n, size := binary.Uvarint(content)
+	if size <= 0 {
+		return 0, nil
+	}
+	return uint32(n), content[size:]
+}
+
+// appendUses copies a stretch of the original with its function indices moved.
+func (w *rewriter) appendUses(dst []byte, from, to int) []byte {
+	for len(w.uses) > 0 && w.uses[0].Offset < to {
+		use := w.uses[0]
+		w.uses = w.uses[1:]
+		if use.Offset < from || use.Index < w.yield {
+			continue
+		}
+		dst = append(dst, w.wasm[from:use.Offset]...)
+		dst = appendU32(dst, use.Index+1)
+		from = use.End
+	}
+	return append(dst, w.wasm[from:to]...)
+}
+
+func (w *rewriter) tables() []byte {
+	body := appendU32(nil, uint32(len(w.mod.Tables)))
+	for _, t := range w.mod.Tables {
+		limit := max(t.Min, w.opt.MaxTableElements)
+		if t.HasMax {
+			limit = min(limit, t.Max)
+		}
+		body = append(body, byte(t.Elem), 1)
+		body = appendU32(appendU32(body, t.Min), limit)
+	}
+	return body
+}
+
+// customSections puts the custom sections that still hold at the end of the module.
+func (w *rewriter) customSections() {
+	custom := w.mod.Custom
+	for _, s := range w.mod.Sections {
+		if s.ID != inspect.SectionCustom {
+			continue
+		}
+		name := custom[0].Name
+		custom = custom[1:]
+		if name == "name" || name == "linking" || strings.HasPrefix(name, "reloc.") || strings.HasPrefix(name, ".debug_") {
+			continue
+		}
+		w.out = append(w.out, w.wasm[s.Offset:s.End]...)
+	}
+}
+
+func (w *rewriter) bodies() []byte {
+	code := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
+	code = appendU32(code, uint32(len(w.mod.Bodies)))
+	for i, b := range w.mod.Bodies {
+		w.plan.body(w.mod, b, w.yield)
+		w.result.MaxDebt = max(w.result.MaxDebt, w.plan.debt())
+		params := len(w.mod.Types[w.mod.Functions[i]].Params)
+		w.body(b, uint32(params)+b.Locals)
+		code = append(appendU32(code, uint32(len(w.code))), w.code...)
+	}
+	return code
+}
+
+// body writes one body. length is the index of the local that it gets when it charges for lengths.
+func (w *rewriter) body(b inspect.Body, length uint32) {
+	runs, rest := splitCount(w.wasm[b.Start:b.Code])
+	w.code = w.code[:0]
+	if w.plan.lengths {
+		w.code = append(appendU32(w.code, runs+1), rest...)
+		w.code = append(w.code, 1, byte(inspect.I32))
+	} else {
+		w.code = append(w.code, w.wasm[b.Start:b.Code]...)
+	}
+	at := b.Code
+	for _, e := range w.plan.edits {
+		w.code = append(w.code, w.wasm[at:e.at]...)
+		at = e.end
+		switch e.kind {
+		case editFunc:
+			w.code = appendU32(w.code, e.index)
+		case editLength:
+			w.chargeLength(length, e.shift)
+		case editCharge:
+			if r := w.plan.regions[e.region]; r.cost > 0 || r.check {
+				w.charge(r)
+			}
+		}
+	}
+	w.code = append(w.code, w.wasm[at:b.End]...)
+}
+
+const (
+	opI64LtS       = 0x53
+	opI64Sub       = 0x7d
+	opI64Shl       = 0x86
+	opI64ShrU      = 0x88
+	opI64ExtendU32 = 0xad
+	typeEmpty      = 0x40
+)
+
+// charge takes the cost of a region out of the fuel.
+func (w *rewriter) charge(r region) {
+	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
+	c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
+	w.code = appendU32(append(c, opI64Sub, byte(inspect.OpGlobalSet)), w.fuel)
+	if r.check {
+		w.check()
+	}
+}
+
+// check calls the host when fuel is below zero.
+func (w *rewriter) check() {
+	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
+	c = append(c, byte(inspect.OpI64Const), 0, opI64LtS, byte(inspect.OpIf), typeEmpty, byte(inspect.OpCall))
+	w.code = append(appendU32(c, w.yield), byte(inspect.OpEnd))
+}
+
+// chargeLength takes the price of the length on top of the stack, which stays there.
+func (w *rewriter) chargeLength(local uint32, shift int) {
+	c := appendU32(append(w.code, byte(inspect.OpLocalTee)), local)
+	c = appendU32(append(c, byte(inspect.OpGlobalGet)), w.fuel)
+	c = appendU32(append(c, byte(inspect.OpLocalGet)), local)
+	c = append(c, opI64ExtendU32, byte(inspect.OpI64Const))
+	if shift >= 0 {
+		c = append(appendS64(c, int64(shift)), opI64ShrU)
+	} else {
+		c = append(appendS64(c, int64(-shift)), opI64Shl)
+	}
+	w.code = appendU32(append(c, opI64Sub, byte(inspect.OpGlobalSet)), w.fuel)
+	w.check()
+}
+
+func appendU32(dst []byte, v uint32) []byte { return binary.AppendUvarint(dst, uint64(v)) }
+
+func appendS64(dst []byte, v int64) []byte {
+	for {
+		b := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && b&0x40 == 0 || v == -1 && b&0x40 != 0 {
+			return append(dst, b)
+		}
+		dst = append(dst, b|0x80)
+	}
+}
+
+func appendName(dst []byte, name string) []byte {
+	return append(appendU32(dst, uint32(len(name))), name...)
+}
+
+func appendExport(dst []byte, name string, global uint32) []byte {
+	return appendU32(append(appendName(dst, name), byte(inspect.ExternGlobal)), global)
+}

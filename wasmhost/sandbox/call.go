@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+)
+
+// Call is one call of an exported function.
+type Call struct {
+	Export string
+	// Input is copied into the guest; it is not changed and not kept.
+	Input []byte
+	// Context is what the capability context answers; "{}" when empty.
+	Context json.RawMessage
+	// MaxOutput bounds the output and each chunk in bytes; the module's limit
+	// when 0.
+	MaxOutput int
+	// Emit receives the chunks of the capability emit, each a checked JSON
+	// value of its own; nil when nobody streams. It runs on the guest's
+	// goroutine, so a slow Emit slows the guest, against its deadline.
+	Emit func(chunk json.RawMessage) error
+	// Log receives the guest's log lines, cleaned; nil drops them.
+	Log func(level Level, line string)
+}
+
+// Level is the level of a guest's log line.
+type Level int32
+
+// Levels, as genkit_v1 numbers them.
+const (
+	LevelTrace Level = iota
+	LevelDebug
+	LevelInfo
+	LevelWarn
+	LevelError
+)
+
+// Result is what a call that did not fail came to.
+type Result struct {
+	// Output is the guest's output, nil when it gave none. The caller owns it.
+	Output []byte
+	// Interrupted is set when the guest asked to stop; Interrupt is then the
+	// metadata, a JSON object or nil.
+	Interrupted bool
+	Interrupt   json.RawMessage
+	// Fuel is what the call used, deterministic for the same module and
+	// input.
+	Fuel int64
+	// MemoryBytes is the size of the linear memory at the end.
+	MemoryBytes int64
+}
+
+// state is what the host functions know of the call under way. It belongs to the
+// goroutine that runs the guest.
+type state struct {
+	ctx      context.Context
+	limits   *Limits
+	call     *Call
+	deadline time.Time
+
+	maxOutput int
+	granted   int64 // fuel handed out so far
+
+	output      []byte
+	hasOutput   bool
+	errorText   []byte
+	hasError    bool
+	reply       []byte
+	interrupted bool
+	interrupt   json.RawMessage
+
+	chunks      int
+	logLines    int
+	randomBytes int64
+	denied      bool // the memory limit refused to grow
+}
+
+// stop ends a guest from within a host function: it is panicked through the
+// guest's frames and comes out of the call as an error.
+type stop struct{ err error }
+
+func (s *stop) Error() string { return s.err.Error() }
+func (s *stop) Unwrap() error { return s.err }
+
+func halt(code status.Code, format string, args ...any) {
+	panic(&stop{status.Publicf(code, format, args...)})
+}
+
+// check ends the guest when its time is over or its caller has left.
+func (st *state) check() {
+	if err := st.ctx.Err(); err != nil {
+		panic(&stop{contextError(err)})
+	}
+	if time.Now().After(st.deadline) {
+		panic(&stop{errDeadline(st.limits.Timeout)})
+	}
+}
+
+func contextError(err error) error {
+	code := status.Of(err)
+	return status.Publicf(code, "the call was ended: %s", code.Label()).WithCause(err)
+}
+
+func errDeadline(timeout time.Duration) error {
+	return status.Publicf(status.DeadlineExceeded, "the module ran past its time limit of %v", timeout)
+}
+
+func errFuel(fuel int64) error {
+	return status.Publicf(status.ResourceExhausted, "the module used up its fuel of %d units", fuel)
+}
+
+// setOutput takes a copy of what the guest wrote.
+func (st *state) setOutput(view []byte) {
+	if len(view) > st.maxOutput {
+		halt(status.ResourceExhausted, "output of %d bytes exceeds the limit of %d", len(view), st.maxOutput)
+	}
+	st.output, st.hasOutput = append(st.output[:0:0], view...), true
+}
+
+func (st *state) setError(view []byte) {
+	if len(view) > abi.MaxErrorBytes {
+		view = view[:abi.MaxErrorBytes]
+	}
+	st.errorText, st.hasError = append(st.errorText[:0:0], view...), true
+}
+
+func (st *state) log(level Level, view []byte) {
+	if st.call.Log == nil {
+		return
+	}
+	switch st.logLines++; {
+	case st.logLines < MaxLogLines:
+		if level < LevelTrace || level > LevelError {
+			level = LevelInfo
+		}
+		if len(view) > 4*MaxLogBytes {
+			view = view[:4*MaxLogBytes]
+		}
+		st.call.Log(level, abi.Line(string(view), MaxLogBytes))
+	case st.logLines == MaxLogLines:
+		st.call.Log(LevelWarn, "the module logs too much; the rest of this call is dropped")
+	}
+}

@@ -1,0 +1,101 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+)
+
+// exitCode is a function's result other than 0.
+type exitCode struct{ code int32 }
+
+func (e *exitCode) Error() string { return fmt.Sprintf("returned %d", e.code) }
+
+const trapPrefix = "wasm error: "
+
+// failure says what ended a guest: one of our stops, an exit, a trap, or a fault of
+// the host. What it returns may be shown; stacks stay here.
+func (in *instance) failure(err error) error {
+	var ended *stop
+	if errors.As(err, &ended) {
+		return ended.err
+	}
+	var exit *sys.ExitError
+	var fault runtime.Error
+	switch {
+	case errors.As(err, &exit):
+		in.spent = true
+		return in.orOutOfMemory(status.Publicf(status.Internal, "the module ended itself with exit code %d", int32(exit.ExitCode())))
+	case errors.As(err, &fault):
+		in.spent = true
+		return status.Errorf(status.Internal, "host fault during a call: %w", err)
+	}
+	reason, trap := strings.CutPrefix(firstLine(err.Error()), trapPrefix)
+	if !trap {
+		in.spent = true
+		return status.Errorf(status.Internal, "call: %w", err)
+	}
+	if strings.Contains(reason, "stack overflow") {
+		in.spent = true // its grown native stack goes with it
+		return status.Publicf(status.ResourceExhausted, "the module trapped: call stack exhausted (recursion too deep)")
+	}
+	if said := in.lastWords(); said != "" {
+		return in.orOutOfMemory(status.Publicf(status.Internal, "the module trapped: %s: %s", reason, said))
+	}
+	return in.orOutOfMemory(status.Publicf(status.Internal, "the module trapped: %s", reason))
+}
+
+// orOutOfMemory names the cause of a guest's end that followed a refused growth.
+func (in *instance) orOutOfMemory(err *status.Error) error {
+	if in.state == nil || !in.state.denied {
+		return err
+	}
+	return status.Publicf(status.ResourceExhausted, "the module needs more than its memory limit of %d bytes", in.module.limits.MemoryBytes).WithCause(err)
+}
+
+// lastWords returns the error that the guest set before it trapped.
+func (in *instance) lastWords() string {
+	if in.state == nil {
+		return ""
+	}
+	in.arena.finishError(in.state)
+	return abi.Line(string(in.state.errorText), 512)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// validationText is wazero's reason, bounded; it speaks of the module alone.
+func validationText(err error) string { return abi.Line(firstLine(err.Error()), 300) }
+
+func instantiateError(err error) error {
+	text := validationText(err)
+	if strings.Contains(text, "not exported in module") || strings.Contains(text, "not instantiated") || strings.Contains(text, "import") {
+		return status.Publicf(status.InvalidArgument, "the module's imports don't fit this host: %s", text)
+	}
+	var ended *stop
+	if errors.As(err, &ended) {
+		return ended.err
+	}
+	return status.Publicf(status.InvalidArgument, "the module can't be instantiated: %s", text)
+}
+
+func initialiseError(err error, name string) error {
+	var exit *exitCode
+	if errors.As(err, &exit) {
+		return status.Publicf(status.FailedPrecondition, "the module's %s returned %d", name, exit.code)
+	}
+	e := status.Convert(err)
+	if !e.Public() {
+		return e
+	}
+	return status.Publicf(e.Code, "the module's %s failed: %s", name, e.Message).WithCause(err)
+}

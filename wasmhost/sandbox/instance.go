@@ -1,0 +1,249 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+type instanceKey struct{}
+
+// instance is a guest: one instantiated module that serves one call at a time.
+type instance struct {
+	module *Module
+	guest  api.Module
+	memory *linearMemory // nil when the module has none
+	fuel   api.MutableGlobal
+	// globals are the module's mutable globals, in the order of the image.
+	globals []api.MutableGlobal
+	funcs   map[string]api.Function
+	// ctx leads host functions back to this instance.
+	ctx   context.Context //nolint:containedctx // not a request's: it carries this value only
+	state *state          // the call under way
+	arena arena           // Extism's memory
+	// spent marks an instance that must not serve another call.
+	spent bool
+}
+
+// newInstance instantiates the module and runs its initialisation, under the
+// limits of a call.
+func (m *Module) newInstance(st *state) (*instance, error) {
+	in := &instance{module: m, funcs: map[string]api.Function{}, state: st}
+	in.ctx = context.WithValue(context.Background(), instanceKey{}, in) // an instance outlives the call that made it
+	if m.hasMemory {
+		in.memory = &linearMemory{limit: uint64(m.limits.MemoryBytes), owner: in}
+	}
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithRandSource(randomSource{in}).
+		WithNanosleep(in.sleep).WithOsyield(in.yieldProcessor).
+		WithStdout(logWriter{in, LevelInfo}).WithStderr(logWriter{in, LevelWarn})
+	ctx := experimental.WithMemoryAllocator(in.ctx, experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory {
+		if in.memory == nil {
+			return &linearMemory{owner: in}
+		}
+		return in.memory
+	}))
+	var err error
+	if in.guest, err = m.sandbox.runtime.InstantiateModule(ctx, m.compiled, config); err != nil {
+		return nil, instantiateError(err)
+	}
+	if err := in.bind(); err != nil {
+		in.close()
+		return nil, err
+	}
+	for _, init := range m.initialisers {
+		in.refill()
+		if err := in.run(init.name, init.args); err != nil {
+			in.close()
+			return nil, initialiseError(err, init.name)
+		}
+	}
+	return in, nil
+}
+
+// bind finds the globals that the meter has exported.
+func (in *instance) bind() error {
+	fuel, ok := in.guest.ExportedGlobal(in.module.fuelExport).(api.MutableGlobal)
+	if !ok {
+		return status.Errorf(status.Internal, "the metered module lacks its fuel global")
+	}
+	in.fuel = fuel
+	for _, name := range in.module.globalExports {
+		g, ok := in.guest.ExportedGlobal(name).(api.MutableGlobal)
+		if !ok {
+			return status.Errorf(status.Internal, "the metered module lacks global %q", name)
+		}
+		in.globals = append(in.globals, g)
+	}
+	return nil
+}
+
+// refill hands out the first slice of a call's fuel.
+func (in *instance) refill() {
+	first := min(int64(slice), in.state.limits.Fuel)
+	in.state.granted = first
+	in.fuel.Set(uint64(first))
+}
+
+// used returns the fuel that the call has used so far.
+func (in *instance) used() int64 { return in.state.granted - int64(in.fuel.Get()) }
+
+// yield is called by the guest when its slice is used up.
+func (in *instance) yield() {
+	st := in.state
+	used := in.used()
+	left := st.limits.Fuel - used
+	if left <= 0 {
+		panic(&stop{errFuel(st.limits.Fuel)})
+	}
+	st.check()
+	runtime.Gosched()
+	more := min(int64(slice), left)
+	st.granted = used + more // what was overdrawn is part of what was used
+	in.fuel.Set(uint64(more))
+}
+
+// function returns an exported function, looked up once per instance.
+func (in *instance) function(name string) api.Function {
+	fn, ok := in.funcs[name]
+	if !ok {
+		fn = in.guest.ExportedFunction(name)
+		in.funcs[name] = fn
+	}
+	return fn
+}
+
+// run calls an exported function with the state that is set and returns what ended
+// it, as a status error.
+func (in *instance) run(name string, args []uint64) error {
+	fn := in.function(name)
+	if fn == nil {
+		return status.Publicf(status.NotFound, "the module does not export a function %q", name)
+	}
+	stack := make([]uint64, max(len(args), 1))
+	copy(stack, args)
+	if err := fn.CallWithStack(in.ctx, stack); err != nil {
+		return in.failure(err)
+	}
+	if len(fn.Definition().ResultTypes()) == 1 {
+		if rc := int32(uint32(stack[0])); rc != 0 {
+			return &exitCode{rc}
+		}
+	}
+	return nil
+}
+
+// reset puts memory and globals back to the image. It reports whether the instance
+// can serve another call.
+func (in *instance) reset(img *image) bool {
+	if in.spent || in.guest.IsClosed() {
+		return false
+	}
+	if in.memory != nil {
+		if len(in.memory.buf) != len(img.memory) {
+			return false // it has grown, and memory can't shrink
+		}
+		copy(in.memory.buf, img.memory)
+	}
+	for i, g := range in.globals {
+		g.Set(img.globals[i])
+	}
+	in.arena.reset()
+	return true
+}
+
+func (in *instance) close() {
+	if in.guest != nil {
+		_ = in.guest.Close(in.ctx) // a guest holds no files: nothing can fail that matters
+	}
+}
+
+// sleep is WASI's sleep: it ends with the call.
+func (in *instance) sleep(ns int64) {
+	st := in.state
+	if st == nil {
+		return
+	}
+	st.check()
+	timer := time.NewTimer(min(time.Duration(ns), time.Until(st.deadline)+time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-st.ctx.Done():
+	}
+	st.check()
+}
+
+func (in *instance) yieldProcessor() {
+	if in.state != nil {
+		in.state.check()
+	}
+	runtime.Gosched()
+}
+
+// randomSource gives system randomness, within what a call may take.
+type randomSource struct{ in *instance }
+
+var _ io.Reader = randomSource{}
+
+func (r randomSource) Read(p []byte) (int, error) {
+	st := r.in.state
+	if st == nil {
+		return 0, io.ErrUnexpectedEOF
+	}
+	st.check()
+	if st.randomBytes += int64(len(p)); st.randomBytes > maxRandomBytes {
+		halt(status.ResourceExhausted, "the module took more than %d random bytes", maxRandomBytes)
+	}
+	return rand.Read(p)
+}
+
+// logWriter turns what a guest prints into log lines.
+type logWriter struct {
+	in    *instance
+	level Level
+}
+
+func (w logWriter) Write(p []byte) (int, error) {
+	if w.in.state != nil {
+		w.in.state.log(w.level, p)
+	}
+	return len(p), nil
+}
+
+// linearMemory is a guest's memory: a slice that never grows past the limit.
+type linearMemory struct {
+	buf   []byte
+	limit uint64
+	owner *instance
+}
+
+var _ experimental.LinearMemory = (*linearMemory)(nil)
+
+// Reallocate grows the memory, or refuses.
+func (m *linearMemory) Reallocate(size uint64) []byte {
+	if size > m.limit {
+		if m.owner.state != nil {
+			m.owner.state.denied = true
+		}
+		return nil
+	}
+	if size > uint64(cap(m.buf)) {
+		grown := make([]byte, size)
+		copy(grown, m.buf)
+		m.buf = grown
+	}
+	m.buf = m.buf[:size]
+	return m.buf
+}
+
+// Free drops the memory.
+func (m *linearMemory) Free() { m.buf = nil }

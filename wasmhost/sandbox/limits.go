@@ -1,0 +1,34 @@
+package sandbox
+
+import "time"
+
+// Limits bound one call and the instance that serves it. All of them must be set.
+type Limits struct {
+	Timeout       time.Duration // wall time of a call
+	Fuel          int64         // units of wasmhost/meter for a call
+	MemoryBytes   int64         // linear memory of an instance, and Extism's memory beside it
+	TableElements uint32        // entries of a table
+	InputBytes    int           // of a call's input
+	OutputBytes   int           // of a call's output
+	Concurrency   int           // calls at a time
+}
+
+// Fixed bounds of a call.
+const (
+	// MaxLogLines and MaxLogBytes bound what a call may log; the rest is
+	// counted and dropped.
+	MaxLogLines = 200
+	MaxLogBytes = 4 << 10
+	// MaxChunks bounds the chunks that a call may emit.
+	MaxChunks = 100_000
+	// MaxInterruptBytes bounds the metadata of an interrupt.
+	MaxInterruptBytes = 64 << 10
+	// maxRandomBytes bounds the random bytes that a call may take.
+	maxRandomBytes = 16 << 20
+	// maxVarBytes bounds Extism's variables of a call.
+	maxVarBytes = 1 << 20
+)
+
+// slice is the fuel after which a guest comes back to the host: well under a
+// millisecond of work.
+const slice = 200_000

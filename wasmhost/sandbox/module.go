@@ -1,0 +1,285 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/meter"
+)
+
+// Module is a compiled module and the pool of its instances.
+type Module struct {
+	sandbox       *Sandbox
+	compiled      wazero.CompiledModule
+	limits        Limits
+	reuse         bool
+	hasMemory     bool
+	fuelExport    string
+	globalExports []string
+	initialisers  []initialiser
+	// singleUse modules change what an image can't put back.
+	singleUse bool
+	slots     chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	image  *image     // state after initialisation, the same for all instances
+	idle   []*instance
+	busy   int
+	closed bool
+}
+
+// image is the state that every call starts from.
+type image struct {
+	memory  []byte
+	globals []uint64
+}
+
+type initialiser struct {
+	name string
+	args []uint64
+}
+
+func newModule(s *Sandbox, src Source, metered *meter.Result, compiled wazero.CompiledModule) *Module {
+	m := &Module{
+		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse,
+		hasMemory: src.Module.Memory != nil, fuelExport: metered.FuelExport,
+		initialisers: initialisers(src.Module),
+		singleUse:    src.Module.MutatesTables || src.Module.DropsData,
+		slots:        make(chan struct{}, src.Limits.Concurrency),
+	}
+	for _, g := range metered.Globals {
+		switch g.Type {
+		case inspect.I32, inspect.I64, inspect.F32, inspect.F64:
+			m.globalExports = append(m.globalExports, g.Export)
+		default:
+			m.singleUse = true // vectors and references can't be put back
+		}
+	}
+	return m
+}
+
+// initialisers lists what is called once in a new instance, as WASI reactors and
+// the Extism SDK have it.
+func initialisers(m *inspect.Module) []initialiser {
+	has := func(name string, params int) bool {
+		e, ok := m.Export(name)
+		return ok && e.Kind == inspect.ExternFunc && len(m.FuncType(e.Index).Params) == params
+	}
+	var list []initialiser
+	switch {
+	case has("_initialize", 0):
+		list = append(list, initialiser{name: "_initialize"})
+	case has("__wasm_call_ctors", 0):
+		list = append(list, initialiser{name: "__wasm_call_ctors"})
+	}
+	if has("hs_init", 2) {
+		list = append(list, initialiser{name: "hs_init", args: []uint64{0, 0}})
+	}
+	return list
+}
+
+// ErrClosed reports a call of a module that was closed before the call began.
+var ErrClosed error = status.Publicf(status.Unavailable, "the module was taken out of service; try again")
+
+// Call runs an exported function of type () → i32 (or () → nothing) on a fresh
+// state. It blocks for a free slot at most as long as a call may take. It fails
+// with the code of the guest's own error, or INVALID_ARGUMENT (input too big),
+// RESOURCE_EXHAUSTED (fuel, memory, output or slots used up), DEADLINE_EXCEEDED,
+// CANCELLED, NOT_FOUND (no such function), INTERNAL (trap).
+func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
+	if len(call.Input) > m.limits.InputBytes {
+		return nil, status.Publicf(status.InvalidArgument, "input of %d bytes exceeds the limit of %d", len(call.Input), m.limits.InputBytes)
+	}
+	if err := m.takeSlot(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-m.slots }()
+	st := &state{ctx: ctx, limits: &m.limits, call: &call, deadline: time.Now().Add(m.limits.Timeout)}
+	if st.maxOutput = call.MaxOutput; st.maxOutput == 0 {
+		st.maxOutput = m.limits.OutputBytes
+	}
+	in, err := m.acquire(st)
+	if err != nil {
+		return nil, err
+	}
+	defer m.release(in)
+	in.refill()
+	err = in.run(call.Export, nil)
+	return in.result(call.Export, err)
+}
+
+func (m *Module) takeSlot(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return contextError(err)
+	}
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(m.limits.Timeout)
+	defer timer.Stop()
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx.Err())
+	case <-timer.C:
+		return status.Publicf(status.ResourceExhausted, "the module has been serving %d calls at a time for %v; try again later", m.limits.Concurrency, m.limits.Timeout).
+			WithRetryAfter(m.limits.Timeout)
+	}
+}
+
+// acquire takes an idle instance or makes one.
+func (m *Module) acquire(st *state) (*instance, error) {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil, ErrClosed
+	}
+	m.busy++
+	if n := len(m.idle); n > 0 {
+		in := m.idle[n-1]
+		m.idle = m.idle[:n-1]
+		m.mu.Unlock()
+		in.state = st
+		return in, nil
+	}
+	m.mu.Unlock()
+	in, err := m.newInstance(st)
+	if err != nil {
+		m.leave(nil)
+		return nil, err
+	}
+	m.adopt(in)
+	return in, nil
+}
+
+// leave ends the use of an instance; one that is not nil goes back to the pool
+// unless the module was closed meanwhile. It reports whether it did.
+func (m *Module) leave(in *instance) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy--
+	kept := in != nil && !m.closed
+	if kept {
+		m.idle = append(m.idle, in)
+	}
+	if m.closed && m.busy == 0 {
+		m.free()
+	}
+	return kept
+}
+
+// free drops the compiled code, once nobody runs it.
+func (m *Module) free() {
+	_ = m.compiled.Close(context.Background()) // frees memory; nothing to wait for or to lose
+}
+
+// adopt takes the image from the first instance. Later instances start from what
+// their own initialisation left, which an image of the same size can replace.
+func (m *Module) adopt(in *instance) {
+	if m.singleUse || m.reuse {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.image == nil {
+		m.image = &image{}
+		if in.memory != nil {
+			m.image.memory = slices.Clone(in.memory.buf)
+		}
+		for _, g := range in.globals {
+			m.image.globals = append(m.image.globals, g.Get())
+		}
+	}
+}
+
+// release puts an instance back, its state wiped, or closes it.
+func (m *Module) release(in *instance) {
+	in.state = nil
+	keep := false
+	switch {
+	case in.spent || in.guest.IsClosed():
+	case m.reuse:
+		in.arena.reset()
+		keep = true
+	case !m.singleUse:
+		keep = in.reset(m.image)
+	}
+	if keep && m.leave(in) {
+		return
+	}
+	in.close()
+	if !keep {
+		m.leave(nil)
+	}
+}
+
+// Close ends the module: idle instances at once, busy ones when their call ends.
+// It does not wait for them.
+func (m *Module) Close() {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return
+	}
+	m.closed = true
+	idle, busy := m.idle, m.busy
+	m.idle = nil
+	m.mu.Unlock()
+	m.sandbox.forget(m)
+	for _, in := range idle {
+		in.close()
+	}
+	if busy == 0 {
+		m.free()
+	}
+}
+
+// Idle returns how many instances wait for a call, for tests and metrics.
+func (m *Module) Idle() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.idle)
+}
+
+// result turns what the guest did into what the caller gets.
+func (in *instance) result(export string, err error) (*Result, error) {
+	st := in.state
+	var exit *exitCode
+	rc := int32(0)
+	if errors.As(err, &exit) {
+		rc, err = exit.code, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Fuel: in.used()}
+	if in.memory != nil {
+		res.MemoryBytes = int64(len(in.memory.buf))
+	}
+	if st.interrupted {
+		res.Interrupted, res.Interrupt = true, st.interrupt
+		return res, nil
+	}
+	in.arena.finish(st)
+	if rc != 0 {
+		return nil, abi.GuestError(st.errorText, export, rc)
+	}
+	if st.hasOutput {
+		res.Output = st.output
+		if res.Output == nil {
+			res.Output = []byte{}
+		}
+	}
+	return res, nil
+}
