@@ -1,0 +1,40 @@
+package hosttest_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/hosttest"
+)
+
+const pdk = "../../pdk"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The C module uses genkit_v1 and carries its descriptor in a custom section.
+func TestVectorsHoldForTheCModule(t *testing.T) {
+	runPrebuilt(t, filepath.Join(pdk, "conformance/c/conformance.wasm"))
+}
+
+// The Go module is built here; it answers genkit_describe.
+func TestVectorsHoldForTheGoModule(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "conformance.wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
+	cmd.Dir = filepath.Join(pdk, "conformance/go")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	runPrebuilt(t, out)
+}
+
+func runPrebuilt(t *testing.T, file string) {
+	t.Helper()
+	wasm, err := os.ReadFile(file)
+	require.NoError(t, err)
+	hosttest.RunVectors(t, wasm, filepath.Join(pdk, "vectors"))
+}

@@ -1,0 +1,56 @@
+package wasmhost
+
+import (
+	"context"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// provider shows one tenant's modules to a registry.
+type provider struct {
+	host   *Host
+	tenant string
+}
+
+var _ registry.Provider = (*provider)(nil)
+
+// Provider returns the tenant's tools as a source of actions for a registry. It
+// follows every later upload, rollback and removal. A tenant that does not exist
+// has no actions.
+func (h *Host) Provider(tenantName string) registry.Provider {
+	return &provider{host: h, tenant: tenantName}
+}
+
+// Name is "wasm/<tenant>".
+func (p *provider) Name() string { return "wasm/" + p.tenant }
+
+// List describes the tools from what was found at upload; it starts no guest.
+func (p *provider) List(context.Context) ([]action.Desc, error) {
+	p.host.mu.RLock()
+	defer p.host.mu.RUnlock()
+	var descs []action.Desc
+	if t, ok := p.host.tenants[p.tenant]; ok {
+		for _, l := range t.modules {
+			descs = append(descs, l.descs...)
+		}
+	}
+	return descs, nil
+}
+
+// Resolve returns the action of a key.
+func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, error) {
+	p.host.mu.RLock()
+	defer p.host.mu.RUnlock()
+	if t, ok := p.host.tenants[p.tenant]; ok {
+		name, _, _ := strings.Cut(key.Name, "/")
+		if l, ok := t.modules[name]; ok {
+			if a, ok := l.actions[key]; ok {
+				return a, nil
+			}
+		}
+	}
+	return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
+}
