@@ -1,0 +1,63 @@
+package pdk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
+)
+
+// Emit streams v, encoded as JSON, to the caller as one chunk. A caller that does
+// not stream never sees it, which is no error.
+func Emit(v any) error {
+	request, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("encode chunk: %w", err)
+	}
+	return decodeReply(host.Emit(request), nil)
+}
+
+// errInterrupted is what Tool ends a call for without output and without error.
+var errInterrupted = errors.New("the call was interrupted")
+
+// Interrupt marks the call as interrupted: the caller gets metadata (which must
+// encode as a JSON object or null) and decides whether to run the tool again. A
+// tool returns at once, with the error that Interrupt gives it:
+//
+//	return Receipt{}, pdk.Interrupt(map[string]any{"reason": "approve transfer"})
+//
+// The error is never nil.
+func Interrupt(metadata any) error {
+	request, err := encode(metadata)
+	if err != nil {
+		return fmt.Errorf("encode interrupt metadata: %w", err)
+	}
+	if err := decodeReply(host.Interrupt(request), nil); err != nil {
+		return err
+	}
+	return errInterrupted
+}
+
+// Context decodes the caller's context (who calls: a JSON object, empty when
+// nothing is known) into v.
+func Context(v any) error { return decodeReply(host.Context(), v) }
+
+// decodeReply decodes {"ok": value} into v, which may be nil, and turns
+// {"error": …} into an *Error.
+func decodeReply(reply []byte, v any) error {
+	var r struct {
+		OK    json.RawMessage `json:"ok"`
+		Error *Error          `json:"error"`
+	}
+	if err := json.Unmarshal(reply, &r); err != nil {
+		return fmt.Errorf("decode reply: %w", err)
+	}
+	if r.Error != nil {
+		return r.Error
+	}
+	if v == nil {
+		return nil
+	}
+	return json.Unmarshal(r.OK, v)
+}

@@ -1,0 +1,3 @@
+module github.com/genkit-wasm/genkit-wasm/pdk/go
+
+go 1.24

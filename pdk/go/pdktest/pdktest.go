@@ -1,0 +1,73 @@
+//go:build !wasip1
+
+// Package pdktest calls a tool natively, with a host that remembers what the tool
+// did, so that a tool is tested with plain "go test":
+//
+//	r := pdktest.Call(slugify, `{"text":"Hello"}`, pdktest.Options{})
+//	// r.Output is {"slug":"hello"}
+//
+// It doesn't check inputs and outputs against schemas, as the real host does, and
+// state is kept between calls. Calls must not run at the same time.
+package pdktest
+
+import (
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
+)
+
+// Options says what the tool finds. The zero value is a call without context.
+type Options struct {
+	Context json.RawMessage // the caller's context, a JSON object
+}
+
+// Result is what the tool did.
+type Result struct {
+	Code        int32  // what the exported function returned
+	Output      string // the last output, "" when none was set
+	Error       string // the last error: plain text or {"code","message","details"}
+	Chunks      []string
+	Logs        []Line
+	Interrupted bool
+	Interrupt   string // the metadata of the interrupt
+}
+
+// Line is one log line.
+type Line struct {
+	Level   int32
+	Message string
+}
+
+// Call runs an exported function on input.
+func Call(tool func() int32, input string, o Options) Result {
+	var r Result
+	f := &host.Fake{
+		In:    []byte(input),
+		OnLog: func(level int32, line []byte) { r.Logs = append(r.Logs, Line{level, string(line)}) },
+		OnEmit: func(request []byte) []byte {
+			if !json.Valid(request) {
+				return []byte(`{"error":{"code":"INVALID_ARGUMENT","message":"emit: the request is not JSON"}}`)
+			}
+			r.Chunks = append(r.Chunks, string(request))
+			return []byte(`{"ok":null}`)
+		},
+		OnInterrupt: func(request []byte) []byte {
+			var object map[string]json.RawMessage
+			if json.Unmarshal(request, &object) != nil {
+				return []byte(`{"error":{"code":"INVALID_ARGUMENT","message":"interrupt: the metadata must be an object or null"}}`)
+			}
+			r.Interrupted, r.Interrupt = true, string(request)
+			return []byte(`{"ok":null}`)
+		},
+		OnContext: func() []byte {
+			if len(o.Context) == 0 {
+				return []byte(`{"ok":{}}`)
+			}
+			return append(append([]byte(`{"ok":`), o.Context...), '}')
+		},
+	}
+	defer host.Use(host.Use(f))
+	r.Code = tool()
+	r.Output, r.Error = string(f.Out), string(f.Err)
+	return r
+}
