@@ -17,7 +17,11 @@ type exitCode struct{ code int32 }
 
 func (e *exitCode) Error() string { return fmt.Sprintf("returned %d", e.code) }
 
-const trapPrefix = "wasm error: "
+// What wazero says of a guest's end: a trap, or a full native stack.
+const (
+	trapPrefix    = "wasm error: "
+	stackOverflow = "stack overflow"
+)
 
 // failure says what ended a guest: one of our stops, an exit, a trap, or a fault of
 // the host. What it returns may be shown; stacks stay here.
@@ -37,11 +41,11 @@ func (in *instance) failure(err error) error {
 		return status.Errorf(status.Internal, "host fault during a call: %w", err)
 	}
 	reason, trap := strings.CutPrefix(firstLine(err.Error()), trapPrefix)
-	if !trap {
+	if !trap && !strings.HasPrefix(reason, stackOverflow) {
 		in.spent = true
 		return status.Errorf(status.Internal, "call: %w", err)
 	}
-	if strings.Contains(reason, "stack overflow") {
+	if strings.Contains(reason, stackOverflow) {
 		in.spent = true // its grown native stack goes with it
 		return status.Publicf(status.ResourceExhausted, "the module trapped: call stack exhausted (recursion too deep)")
 	}

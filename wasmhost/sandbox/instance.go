@@ -237,7 +237,11 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 		return nil
 	}
 	if size > uint64(cap(m.buf)) {
-		grown := make([]byte, size)
+		room := size
+		if len(m.buf) > 0 { // a guest that grows in small steps must not cost a copy for each
+			room = min(max(size, 2*uint64(len(m.buf))), m.limit)
+		}
+		grown := make([]byte, size, room)
 		copy(grown, m.buf)
 		m.buf = grown
 	}

@@ -25,6 +25,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -167,15 +168,19 @@ func (s *Sandbox) compile(ctx context.Context, wasm []byte) (wazero.CompiledModu
 	return s.runtime.CompileModule(ctx, wasm)
 }
 
+// removeEntries deletes the files below dir and keeps the folders, which the cache
+// has made once.
 func removeEntries(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		err = errors.Join(err, root.RemoveAll(e.Name()))
-	}
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return root.Remove(path)
+	})
 	return errors.Join(err, root.Close())
 }
 

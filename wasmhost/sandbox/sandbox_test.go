@@ -1,0 +1,328 @@
+package sandbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const conformance = "../../pdk/conformance/c/conformance.wasm"
+
+func limits() sandbox.Limits {
+	return sandbox.Limits{
+		Timeout: 5 * time.Second, Fuel: 2_000_000_000, MemoryBytes: 32 << 20, TableElements: 10_000,
+		InputBytes: 1 << 20, OutputBytes: 256 << 10, Concurrency: 16,
+	}
+}
+
+func newSandbox(t testing.TB, config sandbox.Config) *sandbox.Sandbox {
+	t.Helper()
+	sb, err := sandbox.New(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sb.Close(context.Background())) })
+	return sb
+}
+
+func compile(t testing.TB, sb *sandbox.Sandbox, wasm []byte, lim sandbox.Limits) *sandbox.Module {
+	t.Helper()
+	parsed, err := inspect.Parse(wasm, inspect.Limits{})
+	require.NoError(t, err)
+	m, err := sb.Compile(t.Context(), sandbox.Source{Wasm: wasm, Module: parsed, Limits: lim})
+	require.NoError(t, err)
+	return m
+}
+
+func read(t testing.TB, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return b
+}
+
+func TestStateIsFreshForEveryCallAlsoAtOnce(t *testing.T) {
+	for _, config := range []sandbox.Config{{}, {Interpreter: true}, {CacheDir: t.TempDir()}} {
+		m := compile(t, newSandbox(t, config), read(t, conformance), limits())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 50 {
+					res, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
+					if assert.NoError(t, err) {
+						assert.JSONEq(t, `{"count":1}`, string(res.Output))
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestStateIsKeptWhereItIsAskedFor(t *testing.T) {
+	sb := newSandbox(t, sandbox.Config{})
+	wasm := read(t, conformance)
+	parsed, err := inspect.Parse(wasm, inspect.Limits{})
+	require.NoError(t, err)
+	m, err := sb.Compile(t.Context(), sandbox.Source{Wasm: wasm, Module: parsed, Limits: limits(), Reuse: true})
+	require.NoError(t, err)
+	_, err = m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+	_, err = m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.ErrorContains(t, err, "state of an earlier call was seen")
+}
+
+func TestConcurrentCallsKeepTheirBytes(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				in := fmt.Sprintf(`"%d-%d-%s"`, worker, i, strings.Repeat("x", i))
+				res, err := m.Call(t.Context(), sandbox.Call{Export: "echo", Input: []byte(in)})
+				if assert.NoError(t, err) {
+					assert.Equal(t, in, string(res.Output))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestFuelIsTheSameEveryTimeAndOnBothEngines(t *testing.T) {
+	var fuel []int64
+	for _, interpreter := range []bool{false, true} {
+		m := compile(t, newSandbox(t, sandbox.Config{Interpreter: interpreter}), read(t, conformance), limits())
+		for range 3 {
+			res, err := m.Call(t.Context(), sandbox.Call{Export: "upper", Input: []byte(strings.Repeat("hello ", 1000))})
+			require.NoError(t, err)
+			fuel = append(fuel, res.Fuel)
+		}
+	}
+	assert.Positive(t, fuel[0])
+	for _, f := range fuel {
+		assert.Equal(t, fuel[0], f, "%v", fuel)
+	}
+}
+
+// A budget that is one unit short ends the call; the exact budget does not, whatever
+// the slices.
+func TestFuelBudgetIsExactToTheSlice(t *testing.T) {
+	sb := newSandbox(t, sandbox.Config{})
+	lim := limits()
+	lim.OutputBytes = 1 << 20
+	m := compile(t, sb, read(t, conformance), lim)
+	call := sandbox.Call{Export: "upper", Input: []byte(strings.Repeat("hello ", 100_000))}
+	res, err := m.Call(t.Context(), call)
+	require.NoError(t, err)
+	lim.Fuel = res.Fuel + 1
+	res2, err := compile(t, sb, read(t, conformance), lim).Call(t.Context(), call)
+	require.NoError(t, err)
+	assert.Equal(t, res.Fuel, res2.Fuel)
+	lim.Fuel = res.Fuel / 2
+	_, err = compile(t, sb, read(t, conformance), lim).Call(t.Context(), call)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+}
+
+func TestASpinningGuestEndsAtItsDeadlineAndFreezesNobody(t *testing.T) {
+	lim := limits()
+	lim.Timeout, lim.Fuel = 300*time.Millisecond, 1<<60
+	for name, wasm := range map[string][]byte{"loop": loopModule(), "call tree": callTree(45), "recursion": recursion(), "fill": fills()} {
+		t.Run(name, func(t *testing.T) {
+			m := compile(t, newSandbox(t, sandbox.Config{}), wasm, lim)
+			done := make(chan error, 1)
+			start := time.Now()
+			go func() {
+				_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+				done <- err
+			}()
+			var worst time.Duration
+			for ended := false; !ended; {
+				select {
+				case err := <-done:
+					require.Error(t, err)
+					assert.Contains(t, []status.Code{status.DeadlineExceeded, status.ResourceExhausted}, status.Of(err), "%v", err)
+					ended = true
+				case <-time.After(10 * time.Millisecond):
+					gc := time.Now()
+					runtime.GC()
+					worst = max(worst, time.Since(gc))
+				}
+			}
+			assert.Less(t, time.Since(start), 3*time.Second)
+			assert.Less(t, worst, 2*time.Second, "runtime.GC was held up")
+			_, err := m.Call(t.Context(), sandbox.Call{Export: "ok"})
+			require.NoError(t, err, "the module must serve again")
+		})
+	}
+}
+
+func TestACallerWhoLeavesEndsTheCall(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), loopModule(), limits())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.Call(ctx, sandbox.Call{Export: "f"})
+		done <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-done, status.ErrCancelled)
+	_, err := m.Call(ctx, sandbox.Call{Export: "ok"})
+	require.ErrorIs(t, err, context.Canceled, "a call that comes too late does not start")
+}
+
+func TestAnEmitThatFailsEndsTheCall(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
+	gone := status.Errorf(status.Cancelled, "the reader has left")
+	chunks := 0
+	_, err := m.Call(t.Context(), sandbox.Call{Export: "emit3", Emit: func(json.RawMessage) error {
+		chunks++
+		return gone
+	}})
+	require.ErrorIs(t, err, gone)
+	assert.Equal(t, 1, chunks)
+}
+
+func TestSlotsBoundConcurrency(t *testing.T) {
+	lim := limits()
+	lim.Concurrency, lim.Timeout = 1, 200*time.Millisecond
+	lim.Fuel = 1 << 60
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), lim)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		first := true
+		_, err := m.Call(t.Context(), sandbox.Call{Export: "emit3", Emit: func(json.RawMessage) error {
+			if first {
+				first = false
+				close(entered)
+				<-leave
+			}
+			return nil
+		}})
+		done <- err
+	}()
+	<-entered
+	_, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Positive(t, status.Convert(err).RetryAfter)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = m.Call(ctx, sandbox.Call{Export: "counter"})
+	require.ErrorIs(t, err, status.ErrCancelled)
+	close(leave)
+	require.ErrorIs(t, <-done, status.ErrDeadlineExceeded, "time spent in Emit counts")
+	_, err = m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+}
+
+func TestWhatGuestsDoWrongIsNamed(t *testing.T) {
+	sb := newSandbox(t, sandbox.Config{})
+	m := compile(t, sb, read(t, conformance), limits())
+	for _, c := range []struct {
+		says, export, input string
+		code                status.Code
+		contains            string
+	}{
+		{"a trap", "trap", "", status.Internal, "trapped: unreachable"},
+		{"an export that is not there", "nope", "", status.NotFound, `does not export a function "nope"`},
+		{"an output outside memory", "oob", "", status.Internal, "outside its memory"},
+		{"too much input", "echo", strings.Repeat("x", 2<<20), status.InvalidArgument, "exceeds the limit"},
+		{"too much output", "echo", `"` + strings.Repeat("x", 300<<10) + `"`, status.ResourceExhausted, "exceeds the limit"},
+		{"too much memory", "hog", "{}", status.ResourceExhausted, ""},
+		{"its own error", "failtext", "{}", status.Internal, ""},
+	} {
+		_, err := m.Call(t.Context(), sandbox.Call{Export: c.export, Input: []byte(c.input)})
+		require.Error(t, err, c.says)
+		assert.Equal(t, c.code, status.Of(err), "%s: %v", c.says, err)
+		assert.Contains(t, err.Error(), c.contains, c.says)
+		assert.True(t, status.Convert(err).Public(), "%s: %v", c.says, err)
+		assert.NotContains(t, err.Error(), "wasm stack trace", c.says)
+		res, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
+		require.NoError(t, err, "after %s", c.says)
+		assert.JSONEq(t, `{"count":1}`, string(res.Output), "after %s", c.says)
+	}
+}
+
+func TestAModuleThatChangesItsTableIsNotUsedTwice(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), tablePoisoner(), limits())
+	for range 3 {
+		_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+		require.NoError(t, err, "the entry that the last call put into the table was seen")
+	}
+	assert.Zero(t, m.Idle())
+}
+
+func TestAGuestThatGrewIsNotUsedAgain(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
+	_, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+	assert.Equal(t, 1, m.Idle())
+	in := `"` + strings.Repeat("x", 200<<10) + `"`
+	res, err := m.Call(t.Context(), sandbox.Call{Export: "echo", Input: []byte(in)})
+	require.NoError(t, err)
+	assert.Equal(t, in, string(res.Output))
+	if res.MemoryBytes > 192<<10 {
+		assert.Zero(t, m.Idle(), "an instance that has grown can't be put back")
+	}
+}
+
+func TestAClosedModuleServesNobody(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
+	_, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+	// Closed in the middle of a call: the call ends in peace.
+	res, err := m.Call(t.Context(), sandbox.Call{Export: "emit3", Emit: func(json.RawMessage) error {
+		m.Close()
+		return nil
+	}})
+	require.NoError(t, err)
+	assert.NotEmpty(t, res.Output)
+	_, err = m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.ErrorIs(t, err, sandbox.ErrClosed)
+	m.Close()
+}
+
+func TestADamagedCacheIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	first, err := sandbox.New(t.Context(), sandbox.Config{CacheDir: dir})
+	require.NoError(t, err)
+	compile(t, first, read(t, conformance), limits())
+	require.NoError(t, first.Close(t.Context()))
+	damaged := 0
+	require.NoError(t, walk(dir, func(file string) {
+		b := read(t, file)
+		require.NoError(t, os.WriteFile(file, b[:len(b)/2], 0o600))
+		damaged++
+	}))
+	require.Positive(t, damaged)
+	m := compile(t, newSandbox(t, sandbox.Config{CacheDir: dir}), read(t, conformance), limits())
+	_, err = m.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+}
+
+func TestTwoSandboxesLiveInOneProcess(t *testing.T) {
+	a, b := newSandbox(t, sandbox.Config{}), newSandbox(t, sandbox.Config{})
+	ma, mb := compile(t, a, read(t, conformance), limits()), compile(t, b, read(t, conformance), limits())
+	require.NoError(t, a.Close(t.Context()))
+	_, err := ma.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.Error(t, err)
+	_, err = mb.Call(t.Context(), sandbox.Call{Export: "counter"})
+	require.NoError(t, err)
+	_, err = a.Compile(t.Context(), sandbox.Source{})
+	require.Error(t, err)
+}
