@@ -218,7 +218,10 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	l, err := h.describe(ctx, t, up, a, guest, limits)
+	var l *loaded
+	if err = guest.Warm(ctx); err == nil {
+		l, err = h.describe(ctx, t, up, a, guest, limits)
+	}
 	if err != nil {
 		guest.Close()
 		return nil, err

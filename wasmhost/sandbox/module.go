@@ -116,6 +116,19 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	return in.result(call.Export, err)
 }
 
+// Warm makes the first instance, so that a module that can't be linked or
+// initialised is found out before it is called, and the first call finds an
+// instance. It fails as [Module.Call] does.
+func (m *Module) Warm(ctx context.Context) error {
+	st := &state{ctx: ctx, limits: &m.limits, call: &Call{}, deadline: time.Now().Add(m.limits.Timeout), maxOutput: m.limits.OutputBytes}
+	in, err := m.acquire(st)
+	if err != nil {
+		return err
+	}
+	m.release(in)
+	return nil
+}
+
 func (m *Module) takeSlot(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return contextError(err)
