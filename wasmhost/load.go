@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,8 +117,8 @@ func Analyse(wasm, sidecar []byte, limits inspect.Limits) (*Analysis, error) {
 	if err != nil {
 		return nil, refusal(err)
 	}
-	if m.Kind() == inspect.KindCommand {
-		return nil, status.Publicf(status.InvalidArgument, "the module is a WASI command (it exports _start and not _initialize); build it as a reactor: Go with -buildmode=c-shared, clang with -mexec-model=reactor, Rust as a cdylib")
+	if m.Kind() == inspect.KindCommand && !hasTools(m) {
+		return nil, errCommand()
 	}
 	a := &Analysis{Digest: module.Digest(wasm), Module: m}
 	if a.Linkage, err = abi.Link(imports(m)); err != nil {
@@ -142,6 +143,23 @@ func Analyse(wasm, sidecar []byte, limits inspect.Limits) (*Analysis, error) {
 	}
 	a.DescriptorIn = source
 	return a, checkExports(m, a.Descriptor)
+}
+
+func errCommand() error {
+	return status.Publicf(status.InvalidArgument, "the module is a WASI command (it exports _start and not _initialize); build it as a reactor: Go with -buildmode=c-shared, clang with -mexec-model=reactor, Rust as a cdylib")
+}
+
+// hasTools reports whether anything besides _start can be called. TinyGo's Extism
+// plug-ins export _start beside their functions and never have it run.
+func hasTools(m *inspect.Module) bool {
+	return slices.ContainsFunc(m.Exports, func(e inspect.Export) bool {
+		return e.Kind == inspect.ExternFunc && e.Name != "_start" && isTool(m.FuncType(e.Index)) && !strings.HasPrefix(e.Name, "__")
+	})
+}
+
+// isTool reports whether a function has a type that can be called as a tool.
+func isTool(t inspect.FuncType) bool {
+	return len(t.Params) == 0 && (len(t.Results) == 0 || (len(t.Results) == 1 && t.Results[0] == inspect.I32))
 }
 
 func refusal(err error) error {
@@ -184,8 +202,11 @@ func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 		if !ok || e.Kind != inspect.ExternFunc {
 			return status.Publicf(status.InvalidArgument, "tool %q names the export %q, which the module does not have", t.Name, abi.Line(t.Export, 80))
 		}
+		if t.Export == "_start" {
+			return errCommand()
+		}
 		typ := m.FuncType(e.Index)
-		if len(typ.Params) > 0 || len(typ.Results) > 1 || (len(typ.Results) == 1 && typ.Results[0] != inspect.I32) {
+		if !isTool(typ) {
 			return status.Publicf(status.InvalidArgument, "export %q of tool %q has the type %s, want ()->(i32)", abi.Line(t.Export, 80), t.Name, signature(typ))
 		}
 	}
