@@ -140,7 +140,8 @@ func (h *Host) restore(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the host and waits for nothing: calls that are under way fail.
+// Close ends the host. Calls under way end with UNAVAILABLE within a slice of their
+// fuel and are waited for, no longer than ctx allows.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true

@@ -96,6 +96,9 @@ func same(a, b module.Record) bool {
 
 // reload brings a stored revision into service.
 func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record) (*loaded, error) {
+	if rec.Problem != "" {
+		return nil, status.Publicf(status.DataLoss, "%s", rec.Problem)
+	}
 	wasm, err := h.store.Wasm(ctx, rec.Digest)
 	if err != nil {
 		return nil, err
@@ -235,7 +238,7 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err := p.Grants.Check(a.Linkage.Capabilities); err != nil {
 		return nil, err
 	}
-	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Reuse: p.State == policy.Reuse})
+	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse})
 	if err != nil {
 		return nil, err
 	}

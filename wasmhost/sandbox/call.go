@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"encoding/json"
+	"sync/atomic"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -61,6 +62,7 @@ type state struct {
 	limits   *Limits
 	call     *Call
 	deadline time.Time
+	closing  *atomic.Bool // the sandbox's
 
 	maxOutput int
 	granted   int64 // fuel handed out so far
@@ -94,6 +96,9 @@ func halt(code status.Code, format string, args ...any) {
 func (st *state) check() {
 	if err := st.ctx.Err(); err != nil {
 		panic(&stop{contextError(err)})
+	}
+	if st.closing.Load() {
+		panic(&stop{errClosing()})
 	}
 	if time.Now().After(st.deadline) {
 		panic(&stop{errDeadline(st.limits.Timeout)})

@@ -45,6 +45,9 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 		WithRandSource(randomSource{in}).
 		WithNanosleep(in.sleep).WithOsyield(in.yieldProcessor).
 		WithStdout(logWriter{in, LevelInfo}).WithStderr(logWriter{in, LevelWarn})
+	if m.clock {
+		config = config.WithSysWalltime().WithSysNanotime()
+	}
 	ctx := experimental.WithMemoryAllocator(in.ctx, experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory {
 		if in.memory == nil {
 			return &linearMemory{owner: in}

@@ -21,6 +21,7 @@ type Module struct {
 	compiled      wazero.CompiledModule
 	limits        Limits
 	reuse         bool
+	clock         bool
 	hasMemory     bool
 	fuelExport    string
 	globalExports []string
@@ -28,6 +29,8 @@ type Module struct {
 	// singleUse modules change what an image can't put back.
 	singleUse bool
 	slots     chan struct{}
+	// drained is closed when the module is closed and its last call has ended.
+	drained chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	image  *image     // state after initialisation, the same for all instances
@@ -49,11 +52,12 @@ type initialiser struct {
 
 func newModule(s *Sandbox, src Source, metered *meter.Result, compiled wazero.CompiledModule) *Module {
 	m := &Module{
-		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse,
+		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock,
 		hasMemory: src.Module.Memory != nil, fuelExport: metered.FuelExport,
 		initialisers: initialisers(src.Module),
 		singleUse:    src.Module.MutatesTables || src.Module.DropsData,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
+		drained:      make(chan struct{}),
 	}
 	for _, g := range metered.Globals {
 		switch g.Type {
@@ -102,10 +106,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 		return nil, err
 	}
 	defer func() { <-m.slots }()
-	st := &state{ctx: ctx, limits: &m.limits, call: &call, deadline: time.Now().Add(m.limits.Timeout)}
-	if st.maxOutput = call.MaxOutput; st.maxOutput == 0 {
-		st.maxOutput = m.limits.OutputBytes
-	}
+	st := m.newState(ctx, &call)
 	in, err := m.acquire(st)
 	if err != nil {
 		return nil, err
@@ -116,12 +117,22 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	return in.result(call.Export, err)
 }
 
+func (m *Module) newState(ctx context.Context, call *Call) *state {
+	st := &state{
+		ctx: ctx, limits: &m.limits, call: call, deadline: time.Now().Add(m.limits.Timeout),
+		closing: &m.sandbox.closing, maxOutput: call.MaxOutput,
+	}
+	if st.maxOutput == 0 {
+		st.maxOutput = m.limits.OutputBytes
+	}
+	return st
+}
+
 // Warm makes the first instance, so that a module that can't be linked or
 // initialised is found out before it is called, and the first call finds an
 // instance. It fails as [Module.Call] does.
 func (m *Module) Warm(ctx context.Context) error {
-	st := &state{ctx: ctx, limits: &m.limits, call: &Call{}, deadline: time.Now().Add(m.limits.Timeout), maxOutput: m.limits.OutputBytes}
-	in, err := m.acquire(st)
+	in, err := m.acquire(m.newState(ctx, &Call{}))
 	if err != nil {
 		return err
 	}
@@ -180,21 +191,25 @@ func (m *Module) acquire(st *state) (*instance, error) {
 // unless the module was closed meanwhile. It reports whether it did.
 func (m *Module) leave(in *instance) bool {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.busy--
 	kept := in != nil && !m.closed
 	if kept {
 		m.idle = append(m.idle, in)
 	}
-	if m.closed && m.busy == 0 {
+	last := m.closed && m.busy == 0
+	m.mu.Unlock()
+	if last {
 		m.free()
 	}
 	return kept
 }
 
-// free drops the compiled code, once nobody runs it.
+// free drops the compiled code. It is called once, when the module is closed and
+// nobody runs it.
 func (m *Module) free() {
 	_ = m.compiled.Close(context.Background()) // frees memory; nothing to wait for or to lose
+	m.sandbox.forget(m)
+	close(m.drained)
 }
 
 // adopt takes the image from the first instance. Later instances start from what
@@ -228,12 +243,13 @@ func (m *Module) release(in *instance) {
 	case !m.singleUse:
 		keep = in.reset(m.image)
 	}
-	if keep && m.leave(in) {
+	if !keep {
+		in.close() // before the last one out frees the code
+		m.leave(nil)
 		return
 	}
-	in.close()
-	if !keep {
-		m.leave(nil)
+	if !m.leave(in) {
+		in.close()
 	}
 }
 
@@ -249,7 +265,6 @@ func (m *Module) Close() {
 	idle, busy := m.idle, m.busy
 	m.idle = nil
 	m.mu.Unlock()
-	m.sandbox.forget(m)
 	for _, in := range idle {
 		in.close()
 	}

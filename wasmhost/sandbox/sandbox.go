@@ -26,8 +26,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -55,8 +58,13 @@ type Sandbox struct {
 	validator wazero.Runtime // interpreter: checks originals without compiling them
 	cache     wazero.CompilationCache
 
-	mu      sync.Mutex // guards closed and modules
-	closed  bool
+	// closing tells guests under way to end at their next slice.
+	closing atomic.Bool
+	// compiling is held for reading while a module is compiled, and taken by
+	// Close before the runtime goes. It is taken before mu.
+	compiling sync.RWMutex
+
+	mu      sync.Mutex // guards modules
 	modules map[*Module]struct{}
 }
 
@@ -99,19 +107,28 @@ func (s *Sandbox) link(ctx context.Context) error {
 	return nil
 }
 
-// Close ends every module. Calls that are under way fail.
+// Close ends the sandbox: calls under way end with UNAVAILABLE at their next slice
+// and are waited for, because the code that they run is freed. When ctx ends first,
+// which only an Emit that blocks can cause, nothing is freed and ctx's error is
+// returned.
 func (s *Sandbox) Close(ctx context.Context) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if s.closing.Swap(true) {
 		return nil
 	}
-	s.closed = true
-	modules := s.modules
-	s.modules = map[*Module]struct{}{}
+	s.compiling.Lock() // those that compile have finished, the next ones will be refused
+	defer s.compiling.Unlock()
+	s.mu.Lock()
+	modules := slices.Collect(maps.Keys(s.modules))
 	s.mu.Unlock()
-	for m := range modules {
+	for _, m := range modules {
 		m.Close()
+	}
+	for _, m := range modules {
+		select {
+		case <-m.drained:
+		case <-ctx.Done():
+			return status.Errorf(status.Of(ctx.Err()), "close the sandbox: calls are still under way: %w", ctx.Err())
+		}
 	}
 	return errors.Join(s.runtime.Close(ctx), s.validator.Close(ctx), s.cache.Close(ctx))
 }
@@ -122,6 +139,9 @@ type Source struct {
 	Wasm   []byte
 	Module *inspect.Module
 	Limits Limits
+	// Clock gives the guest the time of day; without it WASI's clocks stand
+	// still.
+	Clock bool
 	// Reuse keeps an instance's state from call to call.
 	Reuse bool
 }
@@ -129,6 +149,11 @@ type Source struct {
 // Compile validates the original, meters it and compiles the result. It runs no
 // guest code. It fails with INVALID_ARGUMENT when the module is not valid.
 func (s *Sandbox) Compile(ctx context.Context, src Source) (*Module, error) {
+	s.compiling.RLock()
+	defer s.compiling.RUnlock()
+	if s.closing.Load() {
+		return nil, errClosing()
+	}
 	// Rewriting could make an invalid module valid: check the original first.
 	original, err := s.validator.CompileModule(ctx, src.Wasm)
 	if err != nil {
@@ -148,11 +173,12 @@ func (s *Sandbox) Compile(ctx context.Context, src Source) (*Module, error) {
 	m := newModule(s, src, metered, compiled)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, status.Errorf(status.Unavailable, "the sandbox is closed")
-	}
 	s.modules[m] = struct{}{}
 	return m, nil
+}
+
+func errClosing() error {
+	return status.Publicf(status.Unavailable, "the host is shutting down")
 }
 
 // compile falls back to an empty cache when the one on disk is damaged: the module

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
@@ -325,4 +327,71 @@ func TestTwoSandboxesLiveInOneProcess(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.Compile(t.Context(), sandbox.Source{})
 	require.Error(t, err)
+}
+
+// The code of a guest under way must not be freed under it.
+func TestCloseEndsGuestsUnderWayAndWaitsForThem(t *testing.T) {
+	lim := limits()
+	lim.Timeout, lim.Fuel = time.Minute, 1<<60
+	for range 5 {
+		sb, err := sandbox.New(t.Context(), sandbox.Config{})
+		require.NoError(t, err)
+		m := compile(t, sb, loopModule(), lim)
+		done := make(chan error, 4)
+		for range cap(done) {
+			go func() {
+				_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+				done <- err
+			}()
+		}
+		runtime.Gosched()
+		start := time.Now()
+		require.NoError(t, sb.Close(context.Background()))
+		assert.Less(t, time.Since(start), 10*time.Second)
+		for range cap(done) {
+			require.ErrorIs(t, <-done, status.ErrUnavailable)
+		}
+	}
+}
+
+// sleeper sleeps for an hour through WASI's poll_oneoff.
+func sleeper() []byte {
+	subscription := make([]byte, 48) // userdata, tag 0 (clock), clock 0, timeout at 24
+	binary.LittleEndian.PutUint64(subscription[24:], uint64(time.Hour))
+	return w.Module(
+		w.Types(w.FuncType("", "i"), w.FuncType("iiii", "i")),
+		w.Imports(w.ImportFunc("wasi_snapshot_preview1", "poll_oneoff", 1)),
+		w.Funcs(0), w.Memories(w.Limits(1)), w.Exports(w.Export("f", 0, 1), w.Export("memory", 2, 0)),
+		w.Code(w.Body("", opI32Const, 0, opI32Const, 0xc0, 0, opI32Const, 1, opI32Const, 0xa0, 1, opCall, 0)),
+		w.Data(w.Cat([]byte{0, opI32Const, 0, opEnd}, w.U32(uint32(len(subscription))), subscription)))
+}
+
+func TestASleepingGuestEndsAtItsDeadline(t *testing.T) {
+	lim := limits()
+	lim.Timeout = 100 * time.Millisecond
+	m := compile(t, newSandbox(t, sandbox.Config{}), sleeper(), lim)
+	start := time.Now()
+	_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+	require.ErrorIs(t, err, status.ErrDeadlineExceeded)
+	assert.Less(t, time.Since(start), 3*time.Second)
+}
+
+// randomModule outputs four bytes of WASI's random_get.
+func randomModule() []byte {
+	return w.Module(
+		w.Types(w.FuncType("", "i"), w.FuncType("ii", "i"), w.FuncType("ii", "")),
+		w.Imports(w.ImportFunc("wasi_snapshot_preview1", "random_get", 1), w.ImportFunc("genkit_v1", "output", 2)),
+		w.Funcs(0), w.Memories(w.Limits(1)), w.Exports(w.Export("f", 0, 2), w.Export("memory", 2, 0)),
+		w.Code(w.Body("", opI32Const, 0, opI32Const, 4, opCall, 0, opDrop, opI32Const, 0, opI32Const, 4, opCall, 1, opI32Const, 0)))
+}
+
+func TestRandomBytesAreNewForEveryCall(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), randomModule(), limits())
+	seen := map[string]bool{}
+	for range 4 {
+		res, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+		require.NoError(t, err)
+		seen[string(res.Output)] = true
+	}
+	assert.Len(t, seen, 4)
 }
