@@ -27,7 +27,7 @@ type Limits struct {
 	Locals         int // parameters and locals of one function: 4,000
 	Depth          int // nested blocks of one function: 20,000
 	BrTableTargets int // labels of one br_table: 20,000
-	CompileCost    int // estimated super-linear part of compiling, in units of about 1 µs: 1,000,000, and one for every two bytes of code
+	CompileCost    int // estimated super-linear part of compiling, in units of about 1 µs: 600,000, and one for every two bytes of code
 }
 
 // DefaultLimits returns the limits that a zero [Limits] stands for.
@@ -59,7 +59,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.Locals, 4000},
 		{&l.Depth, 20_000},
 		{&l.BrTableTargets, 20_000},
-		{&l.CompileCost, 1_000_000},
+		{&l.CompileCost, 600_000},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.def

@@ -24,7 +24,9 @@
 // that executes has been paid for, and the total of a call depends on the path that it takes and on nothing else:
 // the same input costs the same on every machine and on both engines of wazero.
 //
-// Operations whose time depends on a length charge for it before they run; see [Weight].
+// Operations whose time depends on a length charge for it before they run: [BytesPerUnit], [UnitsPerPage] and
+// [EntriesPerUnit]. Loops that make no calls count in a local and pay every [LoopQuantum] units and where they are
+// left, so a call that traps inside one may pay that much too little; nothing else escapes.
 //
 // # When the host is called
 //
@@ -89,25 +91,11 @@ type Result struct {
 // why that matters. It changes neither, and is safe for concurrent use. The same input gives the same bytes. It fails
 // only when m was not parsed from wasm.
 func Rewrite(wasm []byte, m *inspect.Module, opt Options) (*Result, error) {
-	if m == nil || m.Size != len(wasm) {
-		return nil, errors.New("meter: the module was not parsed from these bytes")
+	w, err := newRewriter(wasm, m, opt)
+	if err != nil {
+		return nil, err
 	}
-	if opt.MaxTableElements == 0 {
-		opt.MaxTableElements = DefaultTableElements
-	}
-	w := &rewriter{
-		wasm:  wasm,
-		mod:   m,
-		opt:   opt,
-		out:   make([]byte, 0, len(wasm)+len(wasm)/2+256),
-		yield: uint32(len(m.Imports)),
-		fuel:  uint32(len(m.Globals)),
-		uses:  m.FuncUses,
-	}
-	w.nameExports()
-	w.module()
-	w.result.Wasm = w.out
-	return &w.result, nil
+	return w.rewrite(), nil
 }
 
 // nameExports chooses names that begin like no export of the original.
@@ -134,4 +122,29 @@ func (w *rewriter) nameExports() {
 			})
 		}
 	}
+}
+
+func newRewriter(wasm []byte, m *inspect.Module, opt Options) (*rewriter, error) {
+	if m == nil || m.Size != len(wasm) {
+		return nil, errors.New("meter: the module was not parsed from these bytes")
+	}
+	if opt.MaxTableElements == 0 {
+		opt.MaxTableElements = DefaultTableElements
+	}
+	return &rewriter{
+		wasm:  wasm,
+		mod:   m,
+		opt:   opt,
+		out:   make([]byte, 0, len(wasm)+len(wasm)/2+256),
+		yield: uint32(len(m.Imports)),
+		fuel:  uint32(len(m.Globals)),
+		uses:  m.FuncUses,
+	}, nil
+}
+
+func (w *rewriter) rewrite() *Result {
+	w.nameExports()
+	w.module()
+	w.result.Wasm = w.out
+	return &w.result
 }

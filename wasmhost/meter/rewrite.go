@@ -17,8 +17,11 @@ type rewriter struct {
 	fuel   uint32 // index of the fuel global
 	uses   []inspect.FuncUse
 	plan   plan
-	code   []byte // the body being written
 	result Result
+
+	code    []byte // the body being written
+	length  uint32 // its local for a length
+	counter uint32 // its local for what counted loops owe
 }
 
 // added are the sections that a metered module always has, in file order.
@@ -156,36 +159,73 @@ func (w *rewriter) bodies() []byte {
 	return code
 }
 
-// body writes one body. length is the index of the local that it gets when it charges for lengths.
-func (w *rewriter) body(b inspect.Body, length uint32) {
+// body writes one body. locals is the index of the first of the locals that it may get: one for the lengths it charges
+// for and one for the loops that it counts.
+func (w *rewriter) body(b inspect.Body, locals uint32) {
 	runs, rest := splitCount(w.wasm[b.Start:b.Code])
-	w.code = w.code[:0]
+	var extra []byte
 	if w.plan.lengths {
-		w.code = append(appendU32(w.code, runs+1), rest...)
-		w.code = append(w.code, 1, byte(inspect.I32))
-	} else {
-		w.code = append(w.code, w.wasm[b.Start:b.Code]...)
+		w.length = locals
+		locals++
+		runs++
+		extra = append(extra, 1, byte(inspect.I32))
 	}
+	if w.plan.counts {
+		w.counter = locals
+		runs++
+		extra = append(extra, 1, byte(inspect.I64))
+	}
+	w.code = append(append(appendU32(w.code[:0], runs), rest...), extra...)
 	at := b.Code
-	for _, e := range w.plan.edits {
+	for i := range w.plan.edits {
+		e := &w.plan.edits[i]
 		w.code = append(w.code, w.wasm[at:e.at]...)
 		at = e.end
-		switch e.kind {
-		case editFunc:
-			w.code = appendU32(w.code, e.index)
-		case editLength:
-			w.chargeLength(length, e.shift)
-		case editCharge:
-			if r := w.plan.regions[e.region]; r.cost > 0 || r.check {
-				w.charge(r)
-			}
-		}
+		w.edit(e)
 	}
 	w.code = append(w.code, w.wasm[at:b.End]...)
 }
 
+func (w *rewriter) edit(e *edit) {
+	p := &w.plan
+	switch e.kind {
+	case editFunc:
+		w.code = appendU32(w.code, e.index)
+	case editLength:
+		w.chargeLength(e.shift)
+	case editCharge:
+		w.charge(&p.regions[e.region])
+	case editLabel:
+		w.code = appendU32(w.code, e.index+p.wrappers(e.loop, e.around))
+	case editTable:
+		n := p.labels[e.index].index
+		w.code = appendU32(w.code, n-1)
+		for _, l := range p.labels[e.index+1:][:n] {
+			label := l.index
+			if l.around != e.loop {
+				label += p.wrappers(e.loop, l.around)
+			}
+			w.code = appendU32(w.code, label)
+		}
+	case editWrap:
+		if p.loops[e.loop].counted {
+			w.wrap(w.wasm[e.at:e.head])
+		}
+	case editUnwrap:
+		if p.loops[e.loop].counted {
+			w.code = append(w.code, byte(inspect.OpEnd))
+		}
+	case editFlush:
+		if p.flushes[e.landing] {
+			w.flush()
+		}
+	}
+}
+
 const (
 	opI64LtS       = 0x53
+	opI64GtS       = 0x55
+	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Shl       = 0x86
 	opI64ShrU      = 0x88
@@ -193,14 +233,54 @@ const (
 	typeEmpty      = 0x40
 )
 
-// charge takes the cost of a region out of the fuel.
-func (w *rewriter) charge(r region) {
-	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
-	c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
-	w.code = appendU32(append(c, opI64Sub, byte(inspect.OpGlobalSet)), w.fuel)
+// charge takes the cost of a region out of the fuel, or adds it to the counter.
+func (w *rewriter) charge(r *region) {
+	p := &w.plan
+	if p.counted(r.loop) {
+		if r.check && p.loops[r.loop].counted {
+			w.code = appendU32(append(w.overQuantum(), byte(inspect.OpBrIf)), 1)
+		}
+		if r.cost > 0 {
+			c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
+			c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
+			w.code = appendU32(append(c, opI64Add, byte(inspect.OpLocalSet)), w.counter)
+		}
+		return
+	}
+	if r.landing >= 0 && p.flushes[r.landing] {
+		w.flush()
+	}
+	if r.cost > 0 {
+		c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
+		c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
+		w.code = appendU32(append(c, opI64Sub, byte(inspect.OpGlobalSet)), w.fuel)
+	}
 	if r.check {
 		w.check()
 	}
+}
+
+// overQuantum pushes whether the counter holds more than it should.
+func (w *rewriter) overQuantum() []byte {
+	c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
+	return append(appendS64(append(c, byte(inspect.OpI64Const)), LoopQuantum), opI64GtS)
+}
+
+// wrap opens the loop around a counted loop, of which it is given the first bytes.
+func (w *rewriter) wrap(head []byte) {
+	w.code = append(w.code, head...)
+	w.code = append(w.overQuantum(), byte(inspect.OpIf), typeEmpty)
+	w.flush()
+	w.check()
+	w.code = append(w.code, byte(inspect.OpEnd))
+}
+
+// flush pays what the counter holds.
+func (w *rewriter) flush() {
+	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
+	c = appendU32(append(c, byte(inspect.OpLocalGet)), w.counter)
+	c = appendU32(append(c, opI64Sub, byte(inspect.OpGlobalSet)), w.fuel)
+	w.code = appendU32(append(c, byte(inspect.OpI64Const), 0, byte(inspect.OpLocalSet)), w.counter)
 }
 
 // check calls the host when fuel is below zero.
@@ -211,10 +291,10 @@ func (w *rewriter) check() {
 }
 
 // chargeLength takes the price of the length on top of the stack, which stays there.
-func (w *rewriter) chargeLength(local uint32, shift int) {
-	c := appendU32(append(w.code, byte(inspect.OpLocalTee)), local)
+func (w *rewriter) chargeLength(shift int) {
+	c := appendU32(append(w.code, byte(inspect.OpLocalTee)), w.length)
 	c = appendU32(append(c, byte(inspect.OpGlobalGet)), w.fuel)
-	c = appendU32(append(c, byte(inspect.OpLocalGet)), local)
+	c = appendU32(append(c, byte(inspect.OpLocalGet)), w.length)
 	c = append(c, opI64ExtendU32, byte(inspect.OpI64Const))
 	if shift >= 0 {
 		c = append(appendS64(c, int64(shift)), opI64ShrU)
