@@ -1,0 +1,196 @@
+package openai
+
+import (
+	_ "embed" // for the schema
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// configSchema describes [model.Request] Config. Only the keys that this package
+// translates are in it; the API's own snake_case keys pass as they are.
+//
+//go:embed config.schema.json
+var configSchema json.RawMessage
+
+// wireNames maps the camelCase keys of Genkit to the API's. maxOutputTokens is
+// missing: its name is configured.
+var wireNames = map[string]string{
+	"temperature": "temperature", "topP": "top_p", "stopSequences": "stop",
+	"frequencyPenalty": "frequency_penalty", "presencePenalty": "presence_penalty",
+	"reasoningEffort": "reasoning_effort", "verbosity": "verbosity", "seed": "seed",
+	"logProbs": "logprobs", "topLogProbs": "top_logprobs", "logitBias": "logit_bias",
+	"parallelToolCalls": "parallel_tool_calls", "user": "user",
+	"serviceTier": "service_tier", "promptCacheKey": "prompt_cache_key",
+}
+
+// managed are the body fields that come from the rest of the request.
+var managed = map[string]bool{
+	"messages": true, "tools": true, "tool_choice": true, "functions": true, "function_call": true,
+	"response_format": true, "n": true, "stream": true, "stream_options": true, "model": true,
+}
+
+var wireKey = regexp.MustCompile(`^[a-z0-9_]+$`)
+
+// settings are what a request's config says.
+type settings struct {
+	version string
+	fields  map[string]json.RawMessage // of the body
+}
+
+// settings reads a config that [takeKey] has been through and that obeys the config
+// schema. A null that the schema lets through counts as absent; everything else, 0
+// and false included, is sent.
+func (p *Provider) settings(raw json.RawMessage) (settings, error) {
+	s := settings{fields: map[string]json.RawMessage{}}
+	if isNull(raw) {
+		return s, nil
+	}
+	var config, extra map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return s, status.Publicf(status.InvalidArgument, "model config: %w", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		value := config[key]
+		if isNull(value) {
+			continue
+		}
+		switch key {
+		case "version":
+			if err := json.Unmarshal(value, &s.version); err != nil {
+				return s, status.Publicf(status.InvalidArgument, "model config key %q: %w", key, err)
+			}
+			continue
+		case "extra":
+			if err := json.Unmarshal(value, &extra); err != nil {
+				return s, status.Publicf(status.InvalidArgument, "model config key %q: %w", key, err)
+			}
+			continue
+		}
+		name, err := p.wireName(key)
+		if err != nil {
+			return s, err
+		}
+		if _, twice := s.fields[name]; twice {
+			return s, status.Publicf(status.InvalidArgument, "model config sets %q twice, under two names", name)
+		}
+		s.fields[name] = value
+	}
+	for name, value := range extra {
+		if managed[name] {
+			return s, refuseManaged(name)
+		}
+		s.fields[name] = value
+	}
+	return s, nil
+}
+
+// wireName translates a key of the config. Camel case that is not known is
+// refused: the server would ignore it, and a typing error would go unseen.
+func (p *Provider) wireName(key string) (string, error) {
+	if key == "maxOutputTokens" {
+		return p.cfg.MaxTokensKey, nil
+	}
+	if name, ok := wireNames[key]; ok {
+		return name, nil
+	}
+	switch {
+	case managed[key]:
+		return "", refuseManaged(key)
+	case key == "topK":
+		return "", status.Publicf(status.InvalidArgument, `model config key "topK": the chat-completions API has no such parameter; a server that takes it anyway gets it as "top_k"`)
+	case !wireKey.MatchString(key):
+		return "", status.Publicf(status.InvalidArgument, `model config key %q is not known; the API's own parameters are written as %q, anything else goes into "extra"`, key, snake(key))
+	}
+	return key, nil
+}
+
+func refuseManaged(key string) error {
+	return status.Publicf(status.InvalidArgument, "model config key %q: the engine fills this field in from the request", key)
+}
+
+func snake(key string) string {
+	var b strings.Builder
+	for i, r := range key {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// takeKey returns req without the API key of its config, and the key. req itself
+// is not changed; it is returned as it is when it holds none.
+func takeKey(req *model.Request) (*model.Request, string, error) {
+	for name := range req.Extra {
+		if strings.EqualFold(name, "config") {
+			return nil, "", status.Publicf(status.InvalidArgument, `model request field %q: write it as "config"`, name)
+		}
+	}
+	var config map[string]json.RawMessage
+	if json.Unmarshal(req.Config, &config) != nil {
+		return req, "", nil // settings reports it
+	}
+	var extra map[string]json.RawMessage
+	if json.Unmarshal(config["extra"], &extra) == nil {
+		for name := range extra {
+			if isKeyName(name) {
+				return nil, "", errMisplacedKey(name)
+			}
+		}
+	}
+	found, key := false, ""
+	for name, value := range config {
+		if !isKeyName(name) {
+			continue
+		}
+		if name != "apiKey" {
+			return nil, "", errMisplacedKey(name)
+		}
+		found = true
+		if json.Unmarshal(value, &key) != nil {
+			return nil, "", status.Publicf(status.InvalidArgument, `model config key "apiKey" must be a string`)
+		}
+	}
+	if !found {
+		return req, "", nil
+	}
+	if err := checkKey(key); err != nil {
+		return nil, "", err
+	}
+	delete(config, "apiKey")
+	clean := *req
+	clean.Messages = slices.Clone(req.Messages) // it may be handed back with the response
+	var err error
+	if clean.Config, err = encode(config); err != nil {
+		return nil, "", status.Errorf(status.Internal, "encode the config: %w", err)
+	}
+	return &clean, key, nil
+}
+
+// isKeyName tells apiKey from its misspellings, which would be recorded and sent
+// to the server like any parameter.
+func isKeyName(name string) bool {
+	return strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(name), "apikey")
+}
+
+func errMisplacedKey(name string) error {
+	return status.Publicf(status.InvalidArgument, `model config key %q: write an API key as "apiKey", at the top of the config`, name)
+}
+
+// checkKey refuses what can't be a header's value, without saying what it is.
+func checkKey(key string) error {
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return status.Publicf(status.InvalidArgument, "the API key holds characters that a header can't carry")
+	}
+	return nil
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

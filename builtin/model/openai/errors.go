@@ -1,0 +1,225 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// maxErrorBody bounds how much of an error's body is read.
+const maxErrorBody = 64 << 10
+
+// apiError is the API's error object. Code is a string, a number or null.
+type apiError struct {
+	Message string
+	Type    string
+	Code    string
+}
+
+// readError reads {message, type, code}, or a bare string.
+func readError(raw json.RawMessage) apiError {
+	var fields struct {
+		Message json.RawMessage `json:"message"`
+		Type    json.RawMessage `json:"type"`
+		Code    json.RawMessage `json:"code"`
+	}
+	if json.Unmarshal(raw, &fields) != nil {
+		return apiError{Message: jsonString(raw)}
+	}
+	e := apiError{Message: jsonString(fields.Message), Type: jsonString(fields.Type), Code: jsonString(fields.Code)}
+	if n, ok := number(fields.Code); ok {
+		e.Code = n.String()
+	}
+	return e
+}
+
+// codes are the types and codes of errors that say more than a status does.
+var codes = map[string]status.Code{
+	"invalid_request_error": status.InvalidArgument, "context_length_exceeded": status.InvalidArgument,
+	"invalid_api_key": status.Unauthenticated, "authentication_error": status.Unauthenticated,
+	"permission_error": status.PermissionDenied, "model_not_found": status.NotFound, "not_found_error": status.NotFound,
+	"rate_limit_exceeded": status.ResourceExhausted, "rate_limit_error": status.ResourceExhausted,
+	"insufficient_quota": status.ResourceExhausted, "tokens": status.ResourceExhausted, "requests": status.ResourceExhausted,
+	"server_error": status.Internal, "api_error": status.Internal, "internal_server_error": status.Internal,
+	"overloaded_error": status.Unavailable, "service_unavailable": status.Unavailable, "timeout": status.DeadlineExceeded,
+}
+
+func (e apiError) status() status.Code {
+	if n, err := strconv.Atoi(e.Code); err == nil && n >= 300 && n < 600 {
+		return status.FromHTTP(n)
+	}
+	if c, ok := codes[e.Code]; ok {
+		return c
+	}
+	if c, ok := codes[e.Type]; ok {
+		return c
+	}
+	return status.Unknown
+}
+
+// errorDetails is Details of an error that the server reported.
+type errorDetails struct {
+	HTTPStatus int    `json:"httpStatus,omitempty"`
+	Type       string `json:"type,omitempty"`
+	Code       string `json:"code,omitempty"`
+}
+
+// httpError turns an answer that is no success into an error. The server's own
+// message is shown, cleaned; a body that is not the API's JSON, such as a proxy's
+// page, is not.
+func (p *Provider) httpError(resp *http.Response, key string) error {
+	code := status.FromHTTP(resp.StatusCode)
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		return status.Publicf(status.FailedPrecondition, "the server redirects to another place (HTTP %d): the base URL must be the final one", resp.StatusCode)
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read may do
+	e, ok := bodyOf(body)
+	if !ok {
+		contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		e.Message = "the body is " + or(clip(contentType, 64), "of no known type") + ", not an error of the API"
+	}
+	if code == status.Unknown {
+		code = e.status()
+	}
+	return p.failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(retryAfter(resp.Header, time.Now()))
+}
+
+// bodyOf finds the error object; some servers put its fields at the top, and some
+// wrap everything in a list.
+func bodyOf(body []byte) (apiError, bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(body, &list) == nil && len(list) > 0 {
+		body = list[0]
+	}
+	var outer struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(body, &outer) != nil {
+		return apiError{}, false
+	}
+	e := readError(outer.Error)
+	if isNull(outer.Error) {
+		e = readError(body)
+	}
+	return e, e.Message != ""
+}
+
+// bodyError is an error that a server reports in an answer that began well.
+func (p *Provider) bodyError(raw json.RawMessage, key string) error {
+	e := readError(raw)
+	return p.failure(e.status(), "the answer is an error", 0, e, key)
+}
+
+func (p *Provider) failure(code status.Code, what string, httpStatus int, e apiError, key string) *status.Error {
+	text := p.clean(e.Message, key, maxMessageText)
+	if text == "" {
+		text = "no reason given"
+	}
+	return status.Publicf(code, "%s: %s: %s", p.cfg.Name, what, text).
+		WithDetails(errorDetails{HTTPStatus: httpStatus, Type: p.clean(e.Type, key, 64), Code: p.clean(e.Code, key, 64)})
+}
+
+// clean makes a server's text fit to be shown: on one line, without the keys that
+// it may echo, and short. The keys go first, so that no part of one survives.
+func (p *Provider) clean(text, key string, limit int) string {
+	const shortest = 4 // below it a text says nothing, and would be found everywhere
+	text = oneLine(text)
+	secrets := []string{key, p.cfg.APIKey}
+	for _, values := range p.cfg.Headers {
+		secrets = append(secrets, values...)
+	}
+	for _, secret := range secrets {
+		if len(secret) >= shortest {
+			text = strings.ReplaceAll(text, secret, "[hidden]")
+		}
+	}
+	return clip(text, limit)
+}
+
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case !unicode.IsGraphic(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	return strings.TrimSpace(text)
+}
+
+// clip cuts a text to a number of bytes, at a rune.
+func clip(text string, limit int) string {
+	text = oneLine(text)
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// networkError says why no answer came: the caller's context first, then the
+// limits of this package, then the network.
+func (p *Provider) networkError(ctx context.Context, what, key string, err error) error {
+	var own *status.Error
+	switch {
+	case ctx.Err() != nil:
+		return status.Errorf(status.Of(ctx.Err()), "%s: %s: %w", p.cfg.Name, what, ctx.Err())
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errEarlyEnd().WithCause(err)
+	}
+	var wrapped *url.Error // its text repeats the URL
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	code := status.Unavailable
+	if wrapped != nil && wrapped.Timeout() {
+		code = status.DeadlineExceeded
+	}
+	return status.Errorf(code, "%s: %s: %s", p.cfg.Name, what, p.clean(err.Error(), key, maxMessageText)).WithCause(err)
+}
+
+func errEarlyEnd() *status.Error {
+	return status.Publicf(status.Unavailable, "the server's answer ended early")
+}
+
+// maxRetryAfter bounds what a server can ask for.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter reads how long a server asks to wait: retry-after-ms, or Retry-After
+// in seconds or as a date. 0 when it says nothing.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	var wait time.Duration
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil {
+		wait = duration(ms, time.Millisecond)
+	} else if s, err := strconv.ParseFloat(h.Get("Retry-After"), 64); err == nil {
+		wait = duration(s, time.Second)
+	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}
+
+// duration is 0 for what is not a number of at least 0.
+func duration(n float64, unit time.Duration) time.Duration {
+	if math.IsNaN(n) || n <= 0 {
+		return 0
+	}
+	if n > float64(maxRetryAfter/unit) {
+		return maxRetryAfter
+	}
+	return time.Duration(n * float64(unit))
+}

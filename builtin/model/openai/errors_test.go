@@ -1,0 +1,163 @@
+package openai_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// assertNoKey looks for the test's key in everything that an error can show.
+func assertNoKey(t *testing.T, err error) {
+	t.Helper()
+	e := status.Convert(err)
+	for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", e, e), string(e.Details), toJSON(t, status.ToWire(err, true))} {
+		assert.NotContains(t, text, testKey)
+		assert.NotContains(t, text, testKey[:12])
+	}
+}
+
+func TestHTTPErrors(t *testing.T) {
+	quota := `{"error":{"message":"Rate limit reached for gpt-4o","type":"tokens","param":null,"code":"rate_limit_exceeded"}}`
+	cases := []struct {
+		name    string
+		code    int
+		header  map[string]string
+		body    string
+		want    status.Code
+		message string
+		wait    time.Duration
+	}{
+		{name: "bad request", code: 400, body: `{"error":{"message":"Invalid 'temperature'","type":"invalid_request_error","param":"temperature","code":null}}`, want: status.InvalidArgument, message: "openai: HTTP 400: Invalid 'temperature'"},
+		{name: "a wrong key, echoed", code: 401, body: `{"error":{"message":"Incorrect API key provided: ` + testKey + `.","type":"invalid_request_error","code":"invalid_api_key"}}`, want: status.Unauthenticated, message: "openai: HTTP 401: Incorrect API key provided: [hidden]."},
+		{name: "forbidden", code: 403, body: `{"error":{"message":"Country not supported","type":"request_forbidden"}}`, want: status.PermissionDenied, message: "Country not supported"},
+		{name: "no such model", code: 404, body: `{"error":{"message":"The model 'x' does not exist","code":"model_not_found"}}`, want: status.NotFound, message: "The model 'x' does not exist"},
+		{name: "too large, by its type", code: 413, body: `{"error":{"message":"too large","type":"invalid_request_error"}}`, want: status.InvalidArgument, message: "too large"},
+		{name: "rate limit in seconds", code: 429, header: map[string]string{"Retry-After": "7"}, body: quota, want: status.ResourceExhausted, message: "Rate limit reached", wait: 7 * time.Second},
+		{name: "rate limit in milliseconds", code: 429, header: map[string]string{"Retry-After": "7", "Retry-After-Ms": "120.5"}, body: quota, want: status.ResourceExhausted, message: "Rate limit reached", wait: 120500 * time.Microsecond},
+		{name: "server error", code: 500, body: `{"error":{"message":"The server had an error","type":"server_error"}}`, want: status.Internal, message: "The server had an error"},
+		{name: "unavailable", code: 503, body: `{"error":{"message":"overloaded","code":503}}`, header: map[string]string{"Retry-After": "1.5"}, want: status.Unavailable, message: "overloaded", wait: 1500 * time.Millisecond},
+		{name: "overloaded", code: 529, body: `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, want: status.Internal, message: "Overloaded"},
+		{name: "a gateway's page", code: 502, header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, body: "<html>secret host 10.0.0.7</html>", want: status.Internal, message: "openai: HTTP 502: the body is text/html, not an error of the API"},
+		{name: "nothing at all", code: 504, body: "", want: status.DeadlineExceeded, message: "HTTP 504"},
+		{name: "fields at the top", code: 422, body: `{"object":"error","message":"bad","type":"invalid_request_error"}`, want: status.InvalidArgument, message: "bad"},
+		{name: "text instead of an object", code: 400, body: `{"error":"model not loaded"}`, want: status.InvalidArgument, message: "model not loaded"},
+		{name: "a list around it", code: 400, body: `[{"error":{"code":400,"message":"listed"}}]`, want: status.InvalidArgument, message: "listed"},
+		{name: "control characters", code: 400, body: `{"error":{"message":"a\u0000\u001b[31mb\r\nc\u202ed"}}`, want: status.InvalidArgument, message: "openai: HTTP 400: a[31mb  cd"},
+		{name: "a message without end", code: 400, body: `{"error":{"message":"` + strings.Repeat("é", 5000) + `"}}`, want: status.InvalidArgument, message: "é…"},
+		{name: "a body without end", code: 500, body: strings.Repeat("x", 1<<20), want: status.Internal, message: "not an error of the API"},
+		{name: "formatting verbs", code: 400, body: `{"error":{"message":"100%s %d"}}`, want: status.InvalidArgument, message: "100%s %d"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, streaming := range []bool{false, true} {
+				s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					for k, v := range tc.header {
+						w.Header().Set(k, v)
+					}
+					w.WriteHeader(tc.code)
+					_, _ = w.Write([]byte(tc.body))
+				})
+				_, _, err := generate(t.Context(), newModel(t, s), hello(), streaming)
+				require.Error(t, err)
+				e := status.Convert(err)
+				assert.Equal(t, tc.want, e.Code)
+				assert.True(t, e.Public())
+				assert.Contains(t, e.Message, tc.message)
+				assert.Less(t, len(e.Message), 1200)
+				assert.Equal(t, tc.wait, e.RetryAfter)
+				var details struct{ HTTPStatus int }
+				require.NoError(t, json.Unmarshal(e.Details, &details))
+				assert.Equal(t, tc.code, details.HTTPStatus)
+				assertNoKey(t, err)
+			}
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "0": 0, "5": 5 * time.Second, "0.25": 250 * time.Millisecond, "-3": 0, "NaN": 0, "soon": 0,
+		"Fri, 21 Aug 2026 12:01:30 GMT": 90 * time.Second, "Fri, 21 Aug 2026 11:00:00 GMT": 0,
+		"1e300": 24 * time.Hour, "Fri, 21 Aug 2099 11:00:00 GMT": 24 * time.Hour,
+	} {
+		assert.Equal(t, want, openai.RetryAfter(http.Header{"Retry-After": {value}}, now), value)
+	}
+	assert.Equal(t, 2*time.Second, openai.RetryAfter(http.Header{"Retry-After-Ms": {"x"}, "Retry-After": {"2"}}, now))
+}
+
+func TestAnswerOverTheLimit(t *testing.T) {
+	s := serve(t, document(200, plain))
+	for limit, want := range map[int64]status.Code{int64(len(plain)): status.OK, int64(len(plain)) - 1: status.ResourceExhausted, 1: status.ResourceExhausted} {
+		_, _, err := generate(t.Context(), newModel(t, s, func(c *openai.Config) { c.MaxResponseBytes = limit }), hello(), false)
+		assert.Equal(t, want, status.Of(err), "limit %d", limit)
+	}
+}
+
+func TestServerThatCanNotBeReached(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	p := newProvider(t, openai.Config{BaseURL: s.URL, APIKey: testKey})
+	_, _, err := generate(t.Context(), resolve(t, p, "m"), hello(), false)
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	assert.False(t, status.Convert(err).Public())
+	assertNoKey(t, err)
+	_, err = p.Models(t.Context())
+	require.ErrorIs(t, err, status.ErrUnavailable)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err = generate(ctx, resolve(t, p, "m"), hello(), false)
+	require.ErrorIs(t, err, status.ErrCancelled)
+}
+
+func TestAnswerThatIsCutShort(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte(plain[:100]))
+	})
+	_, _, err := generate(t.Context(), newModel(t, s), hello(), false)
+	require.ErrorIs(t, err, status.ErrUnavailable)
+}
+
+func TestRedirectsStayOnTheServer(t *testing.T) {
+	other := serve(t, document(200, plain))
+	home := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away/chat/completions":
+			http.Redirect(w, r, other.URL+"/chat/completions", http.StatusTemporaryRedirect)
+		case "/get/chat/completions":
+			http.Redirect(w, r, "/here", http.StatusFound)
+		case "/loop/chat/completions":
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		case "/moved/chat/completions":
+			http.Redirect(w, r, "/here", http.StatusPermanentRedirect)
+		default:
+			document(200, plain)(w, r)
+		}
+	})
+	for path, want := range map[string]status.Code{"/away": status.FailedPrecondition, "/get": status.FailedPrecondition, "/loop": status.FailedPrecondition, "/moved": status.OK} {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		p := newProvider(t, openai.Config{BaseURL: home.URL + path, APIKey: testKey, Headers: http.Header{"X-Api-Key": {testKey}}, HTTPClient: client})
+		resp, _, err := generate(t.Context(), resolve(t, p, "m"), hello(), false)
+		assert.Equal(t, want, status.Of(err), path)
+		assert.Nil(t, client.CheckRedirect, "the caller's client is not changed")
+		if want == status.OK {
+			assert.Equal(t, "Hello there.", resp.Text())
+			assert.Equal(t, home.body(home.calls()-2), home.body(home.calls()-1))
+		}
+	}
+	assert.Zero(t, other.calls(), "neither key nor prompt left")
+}

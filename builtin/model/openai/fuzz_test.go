@@ -1,0 +1,132 @@
+package openai_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+func FuzzEvents(f *testing.F) {
+	for _, s := range []string{data(pieceHi, pieceStop), "data: a\r\n\r\ndata: b\r\rdata: c", ":x\n\ndata\n\n", "\uFEFFdata:x\n\n", "data:1\ndata:2\n\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		const limit = 1 << 10
+		all, err := openai.Events(in, limit)
+		if err != nil {
+			require.ErrorIs(t, err, status.ErrResourceExhausted)
+		}
+		total := 0
+		for _, event := range all {
+			require.LessOrEqual(t, len(event), limit+1)
+			require.NotContains(t, event, "\r")
+			total += len(event)
+		}
+		require.LessOrEqual(t, total, len(in))
+		if err == nil { // the way lines end makes no difference
+			lf := bytes.ReplaceAll(bytes.ReplaceAll(in, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
+			again, err := openai.Events(lf, limit)
+			require.NoError(t, err)
+			require.Equal(t, again, all)
+		}
+	})
+}
+
+// canned answers every request with what its context holds, without a network.
+type canned struct{}
+
+type cannedKey struct{}
+
+type cannedAnswer struct {
+	contentType string
+	body        []byte
+}
+
+func (canned) RoundTrip(req *http.Request) (*http.Response, error) {
+	answer, ok := req.Context().Value(cannedKey{}).(cannedAnswer)
+	if !ok {
+		answer = cannedAnswer{"application/json", []byte(plain)}
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {answer.contentType}},
+		Body: io.NopCloser(bytes.NewReader(answer.body)),
+	}, nil
+}
+
+func cannedModel(f *testing.F) model.Model {
+	f.Helper()
+	p, err := openai.New(openai.Config{
+		BaseURL: "http://canned", APIKey: testKey, HTTPClient: &http.Client{Transport: canned{}},
+		MaxResponseBytes: 1 << 16, MaxChunkBytes: 1 << 12,
+	})
+	require.NoError(f, err)
+	a, err := p.Resolve(f.Context(), action.Key{Kind: action.Model, Name: "openai/m"})
+	require.NoError(f, err)
+	return model.From(a)
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(plain), false)
+	f.Add([]byte(data(pieceHi, pieceStop)), true)
+	f.Add([]byte(`{"error":{"code":"x","message":1}}`), false)
+	f.Add([]byte(`{"choices":[{"message":{"content":[{"text":"a"}],"tool_calls":[{"index":-1,"id":"","function":{"name":"a_b","arguments":"{\"input\":1}"}}],"annotations":[1]},"error":"x"}],"usage":{"a":1e9999,"prompt_tokens":-0}}`), false)
+	f.Add([]byte(data(`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":{"a":1}}},{"function":{"name":"b"}}]}}]}`)), true)
+	m := cannedModel(f)
+	f.Fuzz(func(t *testing.T, body []byte, streaming bool) {
+		answer := cannedAnswer{"application/json", body}
+		if streaming {
+			answer.contentType = "text/event-stream"
+		}
+		req := hello()
+		req.Tools = []model.ToolDefinition{{Name: "a/b", InputSchema: json.RawMessage(`{"type":"string"}`)}}
+		resp, _, err := generate(context.WithValue(t.Context(), cannedKey{}, answer), m, req, streaming)
+		if err != nil {
+			var known *status.Error
+			require.ErrorAs(t, err, &known)
+			require.NotContains(t, err.Error(), testKey)
+			return
+		}
+		require.NotNil(t, resp.Message)
+		require.NotEmpty(t, resp.FinishReason)
+		refs := map[string]bool{}
+		for _, part := range resp.ToolRequests() {
+			require.NoError(t, schema.Check(part.ToolRequest.Input))
+			require.NotEmpty(t, part.ToolRequest.Ref)
+			refs[part.ToolRequest.Ref] = true
+		}
+		out, err := json.Marshal(resp)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(out, &model.Response{}))
+		require.False(t, strings.ContainsAny(resp.FinishMessage, "\n\r\x00"))
+	})
+}
+
+func FuzzToolSchema(f *testing.F) {
+	for _, s := range []string{`{}`, `{"type":"string"}`, `{"type":["object","null"],"properties":{"a":{"items":[true]}},"required":[1]}`, `{"anyOf":[{"type":"object","properties":{"a":true}}],"$defs":{"x":{}}}`, `{"a":1,"a":2}`} {
+		f.Add([]byte(s))
+	}
+	m := cannedModel(f)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if schema.Check(raw) != nil {
+			return
+		}
+		req, yes := hello(), true
+		req.Tools = []model.ToolDefinition{{Name: "f", InputSchema: raw, Metadata: map[string]json.RawMessage{"strict": []byte("true")}}}
+		req.Output = &model.Output{Format: "json", Schema: raw, Constrained: &yes}
+		if _, _, err := generate(t.Context(), m, req, false); err != nil {
+			require.ErrorIs(t, err, status.ErrInvalidArgument)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// chatModel keeps a request's API key away from the model's action, which traces
+// its input: the key travels in the context from here to [Provider.generate].
+type chatModel struct {
+	model.Model
+}
+
+var _ model.Model = (*chatModel)(nil)
+
+type keyContext struct{}
+
+// requestKey is a pointer's worth of secret, so that printing a context shows an
+// address.
+type requestKey struct{ key *string }
+
+func (p *Provider) newModel(id string, info model.Info) (model.Model, error) {
+	if id == "" {
+		return nil, status.Publicf(status.InvalidArgument, "a model of provider %q has no id", p.cfg.Name)
+	}
+	if info.ConfigSchema == nil {
+		info.ConfigSchema = configSchema
+	}
+	info.Supports.Output = slices.Clone(info.Supports.Output)
+	supports := info.Supports
+	m, err := model.New(p.cfg.Name+"/"+id, info, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
+		return p.generate(ctx, id, supports, req, send)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &chatModel{m}, nil
+}
+
+// Generate asks the model.
+func (m *chatModel) Generate(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
+	clean, key, err := takeKey(req)
+	if err != nil {
+		return nil, err
+	}
+	return m.Model.Generate(withKey(ctx, key), clean, send)
+}
+
+// RunJSON asks the model.
+func (m *chatModel) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	if !mayHoldKey(in) || schema.Check(in) != nil { // what is not JSON is refused before it is traced
+		return m.Model.RunJSON(withKey(ctx, ""), in, emit)
+	}
+	req := &model.Request{}
+	if err := json.Unmarshal(in, req); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "model request: %w", err)
+	}
+	clean, key, err := takeKey(req)
+	if err != nil {
+		return nil, err
+	}
+	if in, err = encode(clean); err != nil {
+		return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
+	}
+	return m.Model.RunJSON(withKey(ctx, key), in, emit)
+}
+
+// mayHoldKey spares most requests the decoding. An escape could hide the name.
+func mayHoldKey(in json.RawMessage) bool {
+	lower := bytes.ToLower(in)
+	for _, sign := range []string{"apikey", "api_key", "api-key", `\u00`} {
+		if bytes.Contains(lower, []byte(sign)) {
+			return true
+		}
+	}
+	return false
+}
+
+// withKey also hides the key of an outer call from an inner one.
+func withKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, keyContext{}, requestKey{&key})
+}
+
+// call is one request under way.
+type call struct {
+	key     string // of the request, else of the provider
+	tools   *toolset
+	body    []byte
+	started time.Time
+}
+
+// generate is one model call: build, ask, read, answer.
+func (p *Provider) generate(ctx context.Context, id string, supports model.Supports, req *model.Request, send model.Send) (*model.Response, error) {
+	c := call{key: p.cfg.APIKey, started: time.Now()}
+	own, _ := ctx.Value(keyContext{}).(requestKey)
+	if own.key != nil && *own.key != "" {
+		c.key = *own.key
+	}
+	var err error
+	if c.body, c.tools, err = p.request(id, supports, req, send != nil); err != nil {
+		return nil, err
+	}
+	resp, err := p.ask(ctx, &c, send)
+	if err != nil {
+		return nil, err
+	}
+	resp.LatencyMS = json.Number(strconv.FormatInt(time.Since(c.started).Milliseconds(), 10))
+	if own.key != nil && *own.key != "" {
+		// An engine that adds the request it knows would add the key with it;
+		// it finds this one in its place.
+		resp.Request = req
+	}
+	return resp, nil
+}
+
+// ask sends the request and reads the answer in the form that the server chose:
+// some answer a request for a stream with one document.
+func (p *Provider) ask(ctx context.Context, c *call, send model.Send) (*model.Response, error) {
+	httpCtx, cancel := context.WithCancel(ctx)
+	defer cancel() // a reader that left ends the HTTP request
+	accept := "application/json"
+	if send != nil {
+		accept = "text/event-stream"
+	}
+	httpResp, err := p.do(httpCtx, http.MethodPost, "/chat/completions", c.key, accept, c.body)
+	if err != nil {
+		return nil, p.networkError(ctx, "ask", c.key, err)
+	}
+	defer httpResp.Body.Close()
+	if httpResp.StatusCode < 200 || httpResp.StatusCode > 299 {
+		return nil, p.httpError(httpResp, c.key)
+	}
+	body := &boundedReader{r: httpResp.Body, left: p.cfg.MaxResponseBytes, limit: p.cfg.MaxResponseBytes}
+	if contentType, _, _ := mime.ParseMediaType(httpResp.Header.Get("Content-Type")); send == nil || contentType == "application/json" {
+		return p.readWhole(ctx, c, body, send)
+	}
+	resp, err := p.readStream(ctx, c, body, send)
+	if err == nil {
+		drain(httpResp.Body, cancel)
+	}
+	return resp, err
+}
+
+// readWhole reads an answer that is one document. With a send its parts are
+// passed on as chunks.
+func (p *Provider) readWhole(ctx context.Context, c *call, body io.Reader, send model.Send) (*model.Response, error) {
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return nil, p.networkError(ctx, "read the answer", c.key, err)
+	}
+	a := p.newAnswer(c)
+	if err := p.decode(a, raw, c.key); err != nil {
+		return nil, err
+	}
+	resp, err := a.response(raw)
+	if err != nil || send == nil {
+		return resp, err
+	}
+	for _, part := range resp.Message.Content {
+		if err := send(chunk(part)); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+// drain reads to the end of a stream that has said that it is done, so that the
+// connection can be used again, but waits for no slow server.
+func drain(body io.Reader, cancel func()) {
+	const patience, most = 50 * time.Millisecond, 4 << 10
+	timer := time.AfterFunc(patience, cancel)
+	defer timer.Stop()
+	_, _ = io.CopyN(io.Discard, body, most) // whatever is wrong now costs a connection, no more
+}
+
+// encode is json.Marshal without the escaping for HTML.
+func encode(v any) (json.RawMessage, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,126 @@
+package openai
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// request builds the body of POST /chat/completions. Documents in req.Docs are not
+// sent: a model that declares no context support gets them as messages.
+func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) ([]byte, *toolset, error) {
+	conf, err := p.settings(req.Config)
+	if err != nil {
+		return nil, nil, err
+	}
+	tools, err := newToolset(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	messages, err := p.messages(req.Messages, tools)
+	if err != nil {
+		return nil, nil, err
+	}
+	choice, err := tools.choice(req.ToolChoice)
+	if err != nil {
+		return nil, nil, err
+	}
+	format, err := responseFormat(req, supports)
+	if err != nil {
+		return nil, nil, err
+	}
+	if format != nil && format.Type == "json_object" && !mentionsJSON(messages) {
+		messages = askForJSON(messages)
+	}
+	body := conf.fields
+	add := func(name string, value any) {
+		if err == nil {
+			body[name], err = encode(value)
+		}
+	}
+	add("model", or(conf.version, id))
+	add("messages", messages)
+	if len(tools.defs) > 0 {
+		add("tools", tools.defs)
+	}
+	if choice != "" {
+		add("tool_choice", choice)
+	}
+	if format != nil {
+		add("response_format", format)
+	}
+	if stream {
+		add("stream", true)
+		add("stream_options", map[string]bool{"include_usage": true})
+	}
+	if err != nil {
+		return nil, nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
+	}
+	raw, err := encode(body)
+	if err != nil {
+		return nil, nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
+	}
+	return raw, tools, nil
+}
+
+type wireFormat struct {
+	Type       string          `json:"type"`
+	JSONSchema *wireJSONSchema `json:"json_schema,omitempty"`
+}
+
+type wireJSONSchema struct {
+	Name   string          `json:"name"`
+	Schema json.RawMessage `json:"schema"`
+	Strict bool            `json:"strict"`
+}
+
+// responseFormat returns nil where the answer is text, or where the model does not
+// declare what it would take.
+//
+// A constrained schema goes out as json_schema. It is strict when it fits OpenAI's
+// strict mode, and is then closed against further properties; a schema that does
+// not fit would be refused with strict, and is a strong hint without. Without a
+// schema, or when the schema stands in the prompt (constrained is not set, or the
+// model can't), json_object asks for any JSON.
+func responseFormat(req *model.Request, supports model.Supports) (*wireFormat, error) {
+	out := req.Output
+	if out == nil || (out.Format != "json" && (out.Format != "" || out.ContentType != "application/json")) {
+		return nil, nil
+	}
+	able := supports.Constrained == "all" || (supports.Constrained == "no-tools" && len(req.Tools) == 0)
+	constrained := out.Constrained != nil && *out.Constrained
+	if !able || !constrained || !isObject(out.Schema) {
+		if !slices.Contains(supports.Output, "json") {
+			return nil, nil
+		}
+		return &wireFormat{Type: "json_object"}, nil
+	}
+	s := &wireJSONSchema{Name: "output", Schema: out.Schema, Strict: fitsStrict(out.Schema)}
+	if s.Strict {
+		var err error
+		if s.Schema, err = closeObjects(out.Schema); err != nil {
+			return nil, status.Publicf(status.InvalidArgument, "output schema: %w", err)
+		}
+	}
+	return &wireFormat{Type: "json_schema", JSONSchema: s}, nil
+}
+
+// mentionsJSON reports whether any text says "JSON": the API refuses json_object
+// for a conversation that does not.
+func mentionsJSON(messages []wireMessage) bool {
+	return slices.ContainsFunc(messages, func(m wireMessage) bool {
+		return slices.ContainsFunc(m.Content, func(p wirePart) bool { return strings.Contains(strings.ToLower(p.Text), "json") })
+	})
+}
+
+// askForJSON adds a system message behind those that lead.
+func askForJSON(messages []wireMessage) []wireMessage {
+	at := 0
+	for at < len(messages) && messages[at].Role == "system" {
+		at++
+	}
+	return slices.Insert(messages, at, wireMessage{Role: "system", Content: wireContent{{Type: "text", Text: "Answer with a JSON object."}}})
+}

@@ -1,0 +1,106 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+var streamDone = []byte("[DONE]")
+
+// readStream passes text and reasoning on as they come, and tool requests once
+// they are complete, at the stream's end. It fails with what send fails with.
+func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send model.Send) (*model.Response, error) {
+	a := p.newAnswer(c)
+	if err := p.readEvents(ctx, c, a, newEvents(body, p.cfg.MaxChunkBytes), send); err != nil {
+		return nil, err
+	}
+	resp, err := a.response(nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range resp.ToolRequests() {
+		if err := send(chunk(part)); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *events, send model.Send) error {
+	for {
+		data, err := stream.next()
+		atEnd := errors.Is(err, io.EOF)
+		if err != nil && !atEnd {
+			return p.networkError(ctx, "read the stream", c.key, err)
+		}
+		data = bytes.TrimSpace(data)
+		switch {
+		case bytes.Equal(data, streamDone):
+			return nil
+		case atEnd && (len(data) == 0 || !json.Valid(data)):
+			if len(data) == 0 && a.finish != "" {
+				return nil // not every server says [DONE]
+			}
+			return errEarlyEnd()
+		case len(data) == 0:
+			continue
+		}
+		if err := p.event(a, data, c.key, send); err != nil {
+			return err
+		}
+	}
+}
+
+// event takes in one event and passes on what it brought.
+func (p *Provider) event(a *answer, data []byte, key string, send model.Send) error {
+	piece, err := p.parse(data, key)
+	if err != nil {
+		return err
+	}
+	text, reasoning := a.add(piece)
+	var parts []content.Part
+	if reasoning != "" {
+		parts = append(parts, reasoningPart(reasoning))
+	}
+	if text != "" {
+		parts = append(parts, content.Text(text))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return send(chunk(parts...))
+}
+
+// decode takes in an answer that is one document.
+func (p *Provider) decode(a *answer, raw []byte, key string) error {
+	piece, err := p.parse(raw, key)
+	if err == nil {
+		a.add(piece)
+	}
+	return err
+}
+
+// parse reads a document or an event. An error object in it fails the call, for
+// that is how servers report what went wrong after they had said 200.
+func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
+	piece := &wireAnswer{}
+	if err := schema.Check(raw); err != nil {
+		return nil, status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
+	}
+	if err := json.Unmarshal(raw, piece); err != nil {
+		// The error quotes the answer.
+		return nil, status.Publicf(status.Internal, "the server's answer does not have the form of the chat-completions API").WithCause(err)
+	}
+	if !isNull(piece.Error) {
+		return nil, p.bodyError(piece.Error, key)
+	}
+	return piece, nil
+}

@@ -1,0 +1,209 @@
+package openai_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+const (
+	pieceHi   = `{"choices":[{"index":0,"delta":{"content":"Hi"}}]}`
+	pieceStop = `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
+)
+
+func TestStreamsOfEveryShape(t *testing.T) {
+	cases := []struct {
+		name, text string
+		code       status.Code
+		message    string
+	}{
+		{name: "as recorded", text: data(pieceHi, pieceStop)},
+		{name: "CRLF", text: strings.ReplaceAll(data(pieceHi, pieceStop), "\n", "\r\n")},
+		{name: "CR", text: strings.ReplaceAll(data(pieceHi, pieceStop), "\n", "\r")},
+		{name: "comments, other fields and a byte order mark", text: "\uFEFF: OPENROUTER PROCESSING\n\nevent: message\nid: 1\nretry: 10\ndata:" + pieceHi + "\n\n:\n\n" + data(pieceStop)},
+		{name: "data over several lines", text: "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"Hi\"},\ndata:\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"},
+		{name: "no [DONE] behind a finish reason", text: "data: " + pieceHi + "\n\ndata: " + pieceStop + "\n\n"},
+		{name: "no empty line at the end", text: "data: " + pieceHi + "\n\ndata: " + pieceStop},
+		{name: "[DONE] without an empty line", text: "data: " + pieceHi + "\n\ndata: " + pieceStop + "\n\ndata: [DONE]"},
+		{name: "[DONE] without a finish reason", text: data(pieceHi)},
+		{name: "what follows [DONE] is not read", text: data(pieceHi, pieceStop) + "data: garbage\n\n"},
+		{name: "empty events", text: "data:\n\ndata\n\n" + data(pieceHi, pieceStop)},
+
+		{name: "nothing", text: "", code: status.Unavailable, message: "ended early"},
+		{name: "no [DONE] and no finish reason", text: "data: " + pieceHi + "\n\n", code: status.Unavailable, message: "ended early"},
+		{name: "cut in an event", text: "data: " + pieceHi + "\n\ndata: {\"choices\":[{\"ind", code: status.Unavailable, message: "ended early"},
+		{name: "cut in an event behind a finish reason", text: "data: " + pieceStop + "\n\ndata: {\"usa", code: status.Unavailable, message: "ended early"},
+		{name: "garbage", text: data(pieceHi, `{"choices":[}`), code: status.Internal, message: "not valid JSON"},
+		{name: "text that is not UTF-8", text: data("{\"choices\":[],\"x\":\"\xff\"}"), code: status.Internal, message: "UTF-8"},
+		{name: "another form", text: data(`{"choices":{"a":1}}`), code: status.Internal, message: "form"},
+		{name: "deep nesting", text: data(strings.Repeat("[", 5000)), code: status.Internal, message: "nested"},
+		{name: "a page", text: "<html>\n<body>bad gateway</body>\n</html>\n", code: status.Unavailable, message: "ended early"},
+		{name: "only [DONE]", text: data(), code: status.Internal, message: "no choices"},
+		{name: "a huge line", text: "data: " + strings.Repeat("x", 70<<10), code: status.ResourceExhausted, message: "65536 bytes"},
+		{name: "a huge event of many lines", text: strings.Repeat("data: xxxxxxxxxxxxxxx\n", 5<<10), code: status.ResourceExhausted, message: "65536 bytes"},
+		{name: "a huge comment", text: ": " + strings.Repeat("x", 70<<10), code: status.ResourceExhausted, message: "65536 bytes"},
+		{name: "more in all than the limit", text: strings.Repeat("data: "+pieceHi+"\n\n", 4<<10), code: status.ResourceExhausted, message: "131072 bytes"},
+		{name: "an error object with an HTTP code", text: data(pieceHi, `{"error":{"code":429,"message":"slow down"}}`), code: status.ResourceExhausted, message: "slow down"},
+		{name: "an error object with a code's name", text: data(`{"error":{"code":"context_length_exceeded","type":"invalid_request_error","message":"too long"}}`), code: status.InvalidArgument, message: "too long"},
+		{name: "an error object with a type", text: data(`{"error":{"type":"overloaded_error","message":"busy","code":null}}`), code: status.Unavailable, message: "busy"},
+		{name: "an error that is text", text: data(`{"error":"llama runner died"}`), code: status.Unknown, message: "llama runner died"},
+		{name: "an error that says nothing", text: data(`{"error":{}}`), code: status.Unknown, message: "no reason given"},
+		{name: "an error that echoes the key", text: data(`{"error":{"message":"bad ` + testKey + `","code":"` + testKey + `"}}`), code: status.Unknown, message: "bad [hidden]"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			s := serve(t, stream(tc.text))
+			m := newModel(t, s, func(c *openai.Config) { c.MaxChunkBytes, c.MaxResponseBytes = 64<<10, 128<<10 })
+			resp, chunks, err := generate(t.Context(), m, hello(), true)
+			if tc.code != status.OK {
+				require.Error(t, err)
+				assert.Nil(t, resp)
+				assert.Equal(t, tc.code, status.Of(err), "%v", err)
+				assert.Contains(t, status.ToWire(err, false).Message, tc.message)
+				assertNoKey(t, err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "Hi", resp.Text())
+			assertChunksAddUp(t, chunks, resp)
+		})
+	}
+}
+
+func TestConnectionThatBreaksInAStream(t *testing.T) {
+	for _, before := range []string{"", "data: " + pieceHi + "\n\n", "data: " + pieceHi + "\n\ndata: {\"ch"} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, before)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		_, _, err := generate(t.Context(), newModel(t, s), hello(), true)
+		require.ErrorIs(t, err, status.ErrUnavailable)
+	}
+}
+
+// hang streams one piece and then waits for the client to go.
+func hang(gone chan<- struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "data: "+pieceHi+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}
+}
+
+func TestReaderThatLeavesEndsTheRequest(t *testing.T) {
+	gone := make(chan struct{})
+	leave := errors.New("reader left")
+	_, err := newModel(t, serve(t, hang(gone))).Generate(t.Context(), hello(), func(*model.Chunk) error { return leave })
+	require.ErrorIs(t, err, leave)
+	<-gone
+}
+
+func TestCallerWhoCancelsEndsTheRequest(t *testing.T) {
+	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := newModel(t, serve(t, hang(gone))).Generate(ctx, hello(), func(*model.Chunk) error {
+		cancel()
+		return nil
+	})
+	require.ErrorIs(t, err, status.ErrCancelled)
+	require.ErrorIs(t, err, context.Canceled)
+	<-gone
+}
+
+func TestDeadlineEndsTheRequest(t *testing.T) {
+	for _, streaming := range []bool{false, true} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, _, err := generate(ctx, newModel(t, serve(t, hang(make(chan struct{})))), hello(), streaming)
+		cancel()
+		require.ErrorIs(t, err, status.ErrDeadlineExceeded) // and the server's end waits for its handler's
+	}
+}
+
+// watched notes whether a body was read to its end before it was closed: only then
+// does net/http use the connection again.
+type watched struct {
+	io.Reader
+	ended, closed bool
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	w.ended = w.ended || errors.Is(err, io.EOF)
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.closed = true
+	return nil
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestBodiesAreClosedAndADoneStreamFreesItsConnection(t *testing.T) {
+	for _, tc := range []struct {
+		code      int
+		text      string
+		wantError bool
+	}{{200, data(pieceHi, pieceStop), false}, {200, data("{"), true}, {500, "x", true}, {302, "x", true}} {
+		body := &watched{Reader: strings.NewReader(tc.text)}
+		transport := roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: tc.code, Body: body, Header: http.Header{}}, nil
+		})
+		p := newProvider(t, openai.Config{HTTPClient: &http.Client{Transport: transport}})
+		_, _, err := generate(t.Context(), resolve(t, p, "m"), hello(), true)
+		assert.Equal(t, tc.wantError, err != nil, tc.text)
+		assert.True(t, body.closed, tc.text)
+		assert.True(t, body.ended || tc.wantError, tc.text)
+	}
+}
+
+func TestServerThatStaysAfterDoneIsNotWaitedFor(t *testing.T) {
+	gone := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, data(pieceHi, pieceStop))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	})
+	resp, _, err := generate(t.Context(), newModel(t, s), hello(), true)
+	require.NoError(t, err)
+	assert.Equal(t, "Hi", resp.Text())
+	<-gone
+}
+
+func TestEventsAreSplitAsTheStandardSays(t *testing.T) {
+	cases := []struct {
+		name, in string
+		want     []string
+	}{
+		{"LF", "data: a\ndata: b\n\ndata: c\n\n", []string{"a\nb", "c"}},
+		{"CRLF ends one line, not two", "data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n", []string{"a\nb", "c"}},
+		{"CR", "data: a\rdata: b\r\rdata: c\r\r", []string{"a\nb", "c"}},
+		{"a byte order mark before data", "\uFEFFdata: a\n\n", []string{"a"}},
+		{"one space goes", "data:  a\n\ndata:b\n\n", []string{" a", "b"}},
+		{"a colon in the value stays", "data: a:b\n\n", []string{"a:b"}},
+		{"names are exact", "Data: a\ndatas: b\n data: c\n\n", nil},
+		{"events without data are none", "event: x\n\n\n\n: c\n\n", nil},
+		{"an event that the end cuts off", "data: a\n\ndata: b", []string{"a", "b"}},
+	}
+	for _, tc := range cases {
+		got, err := openai.Events([]byte(tc.in), 1<<10)
+		require.NoError(t, err, tc.name)
+		assert.Equal(t, tc.want, got, tc.name)
+	}
+}

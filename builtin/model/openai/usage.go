@@ -1,0 +1,67 @@
+package openai
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+)
+
+// maxCounters bounds Usage.Custom.
+const maxCounters = 32
+
+// usage maps the API's counts. Those that Genkit has no field for, such as audio
+// and prediction tokens, cache misses and a cost, go to Custom under the server's
+// names, counts of the two detail objects with the prefix prompt_ or completion_;
+// zeros are left out there.
+func usage(raw json.RawMessage) *model.Usage {
+	var counts map[string]json.RawMessage
+	if json.Unmarshal(raw, &counts) != nil || counts == nil {
+		return nil
+	}
+	u := &model.Usage{}
+	take := func(from map[string]json.RawMessage, name string, to *json.Number) {
+		if n, ok := number(from[name]); ok && *to == "" {
+			*to = n
+			delete(from, name)
+		}
+	}
+	details := func(name string) map[string]json.RawMessage {
+		var m map[string]json.RawMessage
+		_ = json.Unmarshal(counts[name], &m) // absent or null
+		return m
+	}
+	prompt, completion := details("prompt_tokens_details"), details("completion_tokens_details")
+	take(counts, "prompt_tokens", &u.InputTokens)
+	take(counts, "completion_tokens", &u.OutputTokens)
+	take(counts, "total_tokens", &u.TotalTokens)
+	take(prompt, "cached_tokens", &u.CachedContentTokens)
+	take(completion, "reasoning_tokens", &u.ThoughtsTokens)
+	if n, ok := number(counts["prompt_cache_hit_tokens"]); ok && u.CachedContentTokens == "" {
+		u.CachedContentTokens = n
+	}
+	for _, group := range []struct {
+		prefix string
+		counts map[string]json.RawMessage
+	}{{"", counts}, {"prompt_", prompt}, {"completion_", completion}} {
+		for _, name := range slices.Sorted(maps.Keys(group.counts)) {
+			n, ok := number(group.counts[name])
+			if f, err := n.Float64(); !ok || err != nil || f == 0 || len(u.Custom) >= maxCounters {
+				continue
+			}
+			if u.Custom == nil {
+				u.Custom = map[string]json.Number{}
+			}
+			u.Custom[group.prefix+name] = n
+		}
+	}
+	return u
+}
+
+func number(raw json.RawMessage) (json.Number, bool) {
+	if len(raw) == 0 || (raw[0] != '-' && (raw[0] < '0' || raw[0] > '9')) {
+		return "", false
+	}
+	return json.Number(raw), true
+}
