@@ -111,7 +111,9 @@ const (
 func nativeTool(b *testing.B) caller {
 	b.Helper()
 	a, err := tool.NewRaw("add", "", json.RawMessage(inputSchema), json.RawMessage(outputSchema),
-		func(_ context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) { return addJSON(in) })
+		func(_ context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+			return addJSON(in)
+		})
 	require.NoError(b, err)
 	return runAction(a)
 }

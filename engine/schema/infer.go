@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/invopop/jsonschema"
@@ -75,10 +76,8 @@ func recursive(t reflect.Type, path []reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return false
 	}
-	for _, seen := range path {
-		if seen == t {
-			return true
-		}
+	if slices.Contains(path, t) {
+		return true
 	}
 	path = append(path, t)
 	for f := range t.Fields() {

@@ -112,15 +112,12 @@ type noLoader struct{}
 func (noLoader) Load(string) (any, error) { return nil, ErrRemoteRef }
 
 func compileError(err error) error {
-	var load *jsonschema.LoadURLError
-	if errors.As(err, &load) {
+	if load, ok := errors.AsType[*jsonschema.LoadURLError](err); ok {
 		return fmt.Errorf("schema: %q: %w", clip(strings.TrimPrefix(load.URL, "genkit://schema/")), ErrRemoteRef)
 	}
 	text := strings.ReplaceAll(err.Error(), rootURL, "")
-	var invalid *jsonschema.SchemaValidationError
-	if errors.As(err, &invalid) {
-		var v *jsonschema.ValidationError
-		if errors.As(invalid.Err, &v) {
+	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		if v, ok := errors.AsType[*jsonschema.ValidationError](invalid.Err); ok {
 			text = "not a valid JSON Schema: " + join(flatten(v))
 		}
 	}
@@ -152,8 +149,7 @@ func (s *Schema) Validate(raw json.RawMessage) error {
 		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
 	}
 	if err := s.compiled.Validate(doc); err != nil {
-		var v *jsonschema.ValidationError
-		if errors.As(err, &v) {
+		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 			return &ValidationError{Problems: flatten(v), schema: s.raw}
 		}
 		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}

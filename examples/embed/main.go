@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,12 +28,12 @@ func run(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer eng.Close(ctx)
+	defer func() { err = errors.Join(err, eng.Close(ctx)) }()
 	host, err := wasmhost.New(ctx, wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {TimeoutMS: 500}}})
 	if err != nil {
 		return err
 	}
-	defer host.Close(ctx)
+	defer func() { err = errors.Join(err, host.Close(ctx)) }()
 
 	// What acme uploads is seen by acme alone.
 	acme := eng.Child()

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -183,7 +182,7 @@ func (e *expectedError) check(t *testing.T, says string, out json.RawMessage, er
 		assert.True(t, EqualJSON(e.Details, wire.Details), "%s: details: got %s, want %s", says, wire.Details, e.Details)
 	}
 	var se *status.Error
-	assert.True(t, errors.As(err, &se), "%s: %T is no status error", says, err)
+	assert.ErrorAs(t, err, &se, says)
 }
 
 // EqualJSON compares by value: objects without order, numbers exactly.

@@ -3,7 +3,7 @@ package inspect
 import "fmt"
 
 // Refusal is why a module was refused. It is the only error that this package returns.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a refusal is a verdict first
 	Code    string // one of the Code constants; stable, for programs
 	Offset  int    // byte offset in the module at which the parser stood
 	Message string // what is wrong

@@ -12,10 +12,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
-// exitCode is a function's result other than 0.
-type exitCode struct{ code int32 }
+// exitError is a function's result other than 0.
+type exitError struct{ code int32 }
 
-func (e *exitCode) Error() string { return fmt.Sprintf("returned %d", e.code) }
+func (e *exitError) Error() string { return fmt.Sprintf("returned %d", e.code) }
 
 // What wazero says of a guest's end: a trap, or a full native stack.
 const (
@@ -26,8 +26,7 @@ const (
 // failure says what ended a guest: one of our stops, an exit, a trap, or a fault of
 // the host. What it returns may be shown; stacks stay here.
 func (in *instance) failure(err error) error {
-	var ended *stop
-	if errors.As(err, &ended) {
+	if ended, ok := errors.AsType[*stop](err); ok {
 		return ended.err
 	}
 	var exit *sys.ExitError
@@ -85,16 +84,14 @@ func instantiateError(err error) error {
 	if strings.Contains(text, "not exported in module") || strings.Contains(text, "not instantiated") || strings.Contains(text, "import") {
 		return status.Publicf(status.InvalidArgument, "the module's imports don't fit this host: %s", text)
 	}
-	var ended *stop
-	if errors.As(err, &ended) {
+	if ended, ok := errors.AsType[*stop](err); ok {
 		return ended.err
 	}
 	return status.Publicf(status.InvalidArgument, "the module can't be instantiated: %s", text)
 }
 
 func initialiseError(err error, name string) error {
-	var exit *exitCode
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		return status.Publicf(status.FailedPrecondition, "the module's %s returned %d", name, exit.code)
 	}
 	e := status.Convert(err)

@@ -138,7 +138,7 @@ func (in *instance) run(name string, args []uint64) error {
 	}
 	if len(fn.Definition().ResultTypes()) == 1 {
 		if rc := int32(uint32(stack[0])); rc != 0 {
-			return &exitCode{rc}
+			return &exitError{rc}
 		}
 	}
 	return nil

@@ -283,9 +283,8 @@ func (m *Module) Idle() int {
 // result turns what the guest did into what the caller gets.
 func (in *instance) result(export string, err error) (*Result, error) {
 	st := in.state
-	var exit *exitCode
 	rc := int32(0)
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		rc, err = exit.code, nil
 	}
 	if err != nil {
