@@ -12,6 +12,7 @@ package abi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -125,8 +126,8 @@ func ParseDescriptor(raw []byte) (*Descriptor, error) {
 }
 
 func decodeProblem(err error) string {
-	if t, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // encoding/json returns it unwrapped
-		return fmt.Sprintf("%q is a %s, which does not fit", t.Field, t.Value)
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" {
+		return fmt.Sprintf("%q is of the type %s, which does not fit", t.Field, t.Value)
 	}
 	return "want a JSON object"
 }
