@@ -1,0 +1,81 @@
+package wasmhost_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+)
+
+// A module becomes a tool of a registry as soon as it is loaded.
+func Example() {
+	ctx := context.Background()
+	host, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer host.Close(ctx)
+	reg := registry.New(nil)
+	if err := reg.AddProvider(host.Provider(wasmhost.DefaultTenant)); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	wasm, err := os.ReadFile("../examples/calc/calc.wasm")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	rec, err := host.Load(ctx, wasmhost.DefaultTenant, wasmhost.Upload{Wasm: wasm, Policy: []byte(`{"limits":{"timeoutMs":200}}`)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(rec.Name, rec.Version, rec.Actions)
+
+	add, err := reg.Resolve(ctx, "add", action.Tool)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	out, err := add.RunJSON(ctx, json.RawMessage(`{"a":0.1,"b":0.2}`), nil)
+	fmt.Println(string(out), err)
+	// Output:
+	// calc 1.0.0 [/tool/calc/add /tool/calc/echo]
+	// {"sum":0.3} <nil>
+}
+
+// A policy limits a module; a tenant's limits and the host's are never widened.
+func ExampleHost_Load() {
+	ctx := context.Background()
+	host, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer host.Close(ctx)
+	wasm, err := os.ReadFile("../pdk/conformance/c/conformance.wasm")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = host.Load(ctx, wasmhost.DefaultTenant, wasmhost.Upload{Wasm: wasm, Policy: []byte(`{"limits":{"timeoutMs":50}}`)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	spin, err := host.Provider(wasmhost.DefaultTenant).Resolve(ctx, action.Key{Kind: action.Tool, Name: "conformance/spin"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = spin.RunJSON(ctx, json.RawMessage(`{}`), nil)
+	fmt.Println(err)
+	// Output:
+	// DEADLINE_EXCEEDED: the module ran past its time limit of 50ms
+}
