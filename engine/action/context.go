@@ -21,3 +21,6 @@ func Context(ctx context.Context) json.RawMessage {
 	}
 	return json.RawMessage("{}")
 }
+
+// HasContext reports whether ctx holds an action context.
+func HasContext(ctx context.Context) bool { return ctx.Value(contextKey{}) != nil }

@@ -124,6 +124,7 @@ func Iterate[T any](ctx context.Context, work func(ctx context.Context, send fun
 		}()
 		go func() {
 			defer close(values)
+			defer close(done) // also when the work ends its goroutine
 			defer func() {
 				if r := recover(); r != nil {
 					done <- status.Errorf(status.Internal, "stream panicked: %v\n%s", r, debug.Stack())

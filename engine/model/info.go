@@ -3,7 +3,6 @@ package model
 import (
 	"encoding/json"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -33,9 +32,6 @@ type Supports struct {
 }
 
 func (i Info) metadata(name string) (map[string]json.RawMessage, error) {
-	if _, err := schema.Compile(i.ConfigSchema); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "config schema of model %q: %w", name, err)
-	}
 	if i.Label == "" {
 		i.Label = name
 	}

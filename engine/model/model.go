@@ -12,10 +12,13 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"runtime/debug"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
 // Send passes one chunk on. A nil Send means that nobody streams. An error means
@@ -34,41 +37,99 @@ type Model interface {
 
 type nativeModel struct {
 	action.Action
-	info Info
+	info   Info
+	config *schema.Schema
+	fn     Func
 }
 
 // New makes a model of fn; INVALID_ARGUMENT when the name or the config schema is
-// not usable.
+// not usable. A request whose config breaks the schema does not reach fn.
 func New(name string, info Info, fn Func) (Model, error) {
 	metadata, err := info.metadata(name)
 	if err != nil {
 		return nil, err
 	}
+	m := &nativeModel{info: info, fn: fn}
+	if m.config, err = schema.Compile(info.ConfigSchema); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "config schema of model %q: %w", name, err)
+	}
 	desc := action.Desc{Kind: action.Model, Name: name, Description: info.Label, Metadata: metadata}
-	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-		req := &Request{}
-		if err := json.Unmarshal(in, req); err != nil {
-			return nil, status.Publicf(status.InvalidArgument, "model request: %w", err)
-		}
-		resp, err := fn(ctx, req, sendTo(emit))
-		if err != nil {
-			return nil, err
-		}
-		if resp == nil {
-			return nil, status.Errorf(status.Internal, "model %q returned nothing", name)
-		}
-		return rawjson.Encode(resp)
-	})
+	m.Action, err = action.New(desc, m.runJSON)
 	if err != nil {
 		return nil, err
 	}
-	return &nativeModel{Action: a, info: info}, nil
+	return m, nil
 }
 
 func (m *nativeModel) Info() Info { return m.info }
 
-func (m *nativeModel) Generate(ctx context.Context, req *Request, send Send) (*Response, error) {
-	return callJSON(ctx, m.Action, req, send)
+func (m *nativeModel) runJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	req := &Request{}
+	if err := json.Unmarshal(in, req); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "model request: %w", err)
+	}
+	resp, err := m.call(ctx, req, sendTo(emit))
+	if err != nil {
+		return nil, err
+	}
+	return rawjson.Encode(resp)
+}
+
+// Generate calls the function on the Go values; they are encoded only for spans
+// that record bodies.
+func (m *nativeModel) Generate(ctx context.Context, req *Request, send Send) (resp *Response, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, status.Convert(err)
+	}
+	bodies := telemetry.Bodies(ctx)
+	desc := m.Desc()
+	ctx, span := telemetry.Start(ctx, telemetry.Span{
+		Name: desc.Name, Type: telemetry.TypeAction, Subtype: string(desc.Kind), Key: desc.Key().String(), Input: body(bodies, req),
+	})
+	defer func() { err = span.End(err) }()
+	resp, err = m.guarded(ctx, req, send)
+	if err == nil && bodies {
+		span.Output(body(bodies, resp))
+	}
+	return resp, err
+}
+
+func body(wanted bool, v any) json.RawMessage {
+	if !wanted {
+		return nil
+	}
+	raw, err := rawjson.Encode(v)
+	if err != nil { // a span is no reason to fail the call
+		return nil
+	}
+	return raw
+}
+
+// guarded turns a panic of the function into an error; on the JSON path the
+// action does it.
+func (m *nativeModel) guarded(ctx context.Context, req *Request, send Send) (resp *Response, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			resp, err = nil, status.Errorf(status.Internal, "%s panicked: %v\n%s", m.Desc().Key(), r, debug.Stack())
+		}
+	}()
+	return m.call(ctx, req, send)
+}
+
+func (m *nativeModel) call(ctx context.Context, req *Request, send Send) (*Response, error) {
+	if len(req.Config) > 0 && string(req.Config) != "null" {
+		if err := m.config.Validate(req.Config); err != nil {
+			return nil, action.InvalidInput(m.Desc(), err)
+		}
+	}
+	resp, err := m.fn(ctx, req, send)
+	if err != nil {
+		return nil, err
+	}
+	if resp == nil {
+		return nil, status.Errorf(status.Internal, "model %q returned nothing", m.Desc().Name)
+	}
+	return resp, nil
 }
 
 // From returns a as a [Model]: itself when it is one, else an adapter that speaks

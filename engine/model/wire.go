@@ -80,6 +80,10 @@ type Response struct {
 	Operation     json.RawMessage  `json:"operation,omitempty"`
 	Candidates    json.RawMessage  `json:"candidates,omitempty"`
 
+	// Output is the message as the asked format reads it, nil when none was
+	// asked or nothing could be read. It is not part of the wire form.
+	Output json.RawMessage `json:"-"`
+
 	// Extra holds the fields that this version does not know.
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -37,6 +37,20 @@ type Provider interface {
 	Resolve(ctx context.Context, key action.Key) (action.Action, error)
 }
 
+// ValueProvider is implemented by a [Provider] that brings values too, such as
+// the middleware and the formats of a module.
+type ValueProvider interface {
+	// Values returns the values of a kind by name. It must be quick, start no
+	// guest, and the caller must not change the map.
+	Values(kind string) map[string]any
+}
+
+// Plugin brings actions and values when an engine starts.
+type Plugin interface {
+	Name() string
+	Register(ctx context.Context, r *Registry) error
+}
+
 // Registry holds actions, values and providers.
 type Registry struct {
 	parent *Registry
@@ -221,30 +235,95 @@ func (r *Registry) SetValue(kind, name string, value any) {
 	r.values[valueKey{kind, name}] = value
 }
 
+// RegisterValue is [Registry.SetValue] for a name that must be free: it fails with
+// ALREADY_EXISTS when the registry itself (not its parent) has one.
+func (r *Registry) RegisterValue(kind, name string, value any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, taken := r.values[valueKey{kind, name}]; taken {
+		return status.Publicf(status.AlreadyExists, "%s %q is already registered", kind, name)
+	}
+	r.values[valueKey{kind, name}] = value
+	return nil
+}
+
+// ownValue looks at one level: the registry's values, then its providers'.
+func (r *Registry) ownValue(kind, name string) (any, bool) {
+	r.mu.RLock()
+	v, ok := r.values[valueKey{kind, name}]
+	providers := slices.Clone(r.providers)
+	r.mu.RUnlock()
+	if ok {
+		return v, true
+	}
+	for _, p := range providers {
+		if vp, brings := p.(ValueProvider); brings {
+			if v, ok := vp.Values(kind)[name]; ok {
+				return v, true
+			}
+		}
+	}
+	return nil, false
+}
+
 // Value returns a value of this registry or its nearest ancestor that has one.
 func (r *Registry) Value(kind, name string) (any, bool) {
 	for reg := r; reg != nil; reg = reg.parent {
-		reg.mu.RLock()
-		v, ok := reg.values[valueKey{kind, name}]
-		reg.mu.RUnlock()
-		if ok {
+		if v, ok := reg.ownValue(kind, name); ok {
 			return v, true
 		}
 	}
 	return nil, false
 }
 
+// ResolveValue finds a value by its name, or by a bare name where only one value
+// of the kind ends in it. It fails with NOT_FOUND, or with INVALID_ARGUMENT when a
+// bare name could mean several.
+func (r *Registry) ResolveValue(kind, ref string) (any, error) {
+	if v, ok := r.Value(kind, ref); ok {
+		return v, nil
+	}
+	var candidates []string
+	all := r.Values(kind)
+	for name := range all {
+		if ref != "" && action.ShortName(name) == ref {
+			candidates = append(candidates, name)
+		}
+	}
+	switch len(candidates) {
+	case 0:
+		return nil, notFound(action.Key{Kind: action.Kind(kind), Name: ref})
+	case 1:
+		return all[candidates[0]], nil
+	}
+	slices.Sort(candidates)
+	return nil, status.Publicf(status.InvalidArgument, "%s %q is ambiguous: write one of %s", kind, ref, strings.Join(candidates, ", "))
+}
+
 // Values returns all values of a kind by name, ancestors' included.
 func (r *Registry) Values(kind string) map[string]any {
 	all := map[string]any{}
+	add := func(name string, v any) {
+		if _, shadowed := all[name]; !shadowed {
+			all[name] = v
+		}
+	}
 	for reg := r; reg != nil; reg = reg.parent {
 		reg.mu.RLock()
-		for key, v := range reg.values {
-			if _, shadowed := all[key.name]; key.kind == kind && !shadowed {
-				all[key.name] = v
+		own, providers := maps.Clone(reg.values), slices.Clone(reg.providers)
+		reg.mu.RUnlock()
+		for key, v := range own {
+			if key.kind == kind {
+				add(key.name, v)
 			}
 		}
-		reg.mu.RUnlock()
+		for _, p := range providers {
+			if vp, brings := p.(ValueProvider); brings {
+				for name, v := range vp.Values(kind) {
+					add(name, v)
+				}
+			}
+		}
 	}
 	return all
 }

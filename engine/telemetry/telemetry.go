@@ -15,6 +15,7 @@ package telemetry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -55,14 +56,24 @@ const (
 	bodiesKey
 )
 
+// TracerProvider is OpenTelemetry's, named here so that nobody else needs its API.
+type TracerProvider = trace.TracerProvider
+
 // WithTracerProvider makes spans below ctx go to p.
-func WithTracerProvider(ctx context.Context, p trace.TracerProvider) context.Context {
+func WithTracerProvider(ctx context.Context, p TracerProvider) context.Context {
 	return context.WithValue(ctx, providerKey, p)
 }
 
 // WithBodies records the inputs and outputs of actions below ctx on their spans,
 // as the Dev UI shows them. Without it only their sizes are recorded.
 func WithBodies(ctx context.Context) context.Context { return context.WithValue(ctx, bodiesKey, true) }
+
+// Bodies reports whether [WithBodies] was asked for, so that whoever works on Go
+// values knows when to encode them for the span.
+func Bodies(ctx context.Context) bool {
+	on, _ := ctx.Value(bodiesKey).(bool)
+	return on
+}
 
 // Span describes a span before it starts.
 type Span struct {
@@ -92,12 +103,14 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 	if s.Subtype != "" {
 		segment += ",s:" + s.Subtype
 	}
-	bodies, _ := ctx.Value(bodiesKey).(bool)
+	bodies := Bodies(ctx)
 	attrs := []attribute.KeyValue{
 		attribute.String(attrName, s.Name),
 		attribute.String(attrType, s.Type),
 		attribute.String(attrPath, parentPath+"/{"+segment+"}"),
-		attribute.Int(attrInputBytes, len(s.Input)),
+	}
+	if s.Input != nil {
+		attrs = append(attrs, attribute.Int(attrInputBytes, len(s.Input)))
 	}
 	if s.Subtype != "" {
 		attrs = append(attrs, attribute.String(attrSubtype, s.Subtype))
@@ -163,7 +176,8 @@ func (r *Running) End(err error) error {
 	}
 	r.span.SetAttributes(attribute.String(attrState, "error"))
 	r.span.SetStatus(codes.Error, err.Error())
-	if _, reported := err.(failure); !reported { //nolint:errorlint // only this package wraps, always outermost
+	var reported failure
+	if !errors.As(err, &reported) {
 		r.span.SetAttributes(attribute.Bool(attrIsFailureSource, true))
 		r.span.RecordError(err)
 		return failure{err}

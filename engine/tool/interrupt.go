@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 )
@@ -24,4 +25,19 @@ func AsInterrupt(err error) (*InterruptError, bool) {
 	var e *InterruptError
 	ok := errors.As(err, &e)
 	return e, ok
+}
+
+type resumedKey struct{}
+
+// WithResumed tells the tools below ctx that the caller answered their interrupt
+// with raw: an object, or true. nil says that this is a first run.
+func WithResumed(ctx context.Context, raw json.RawMessage) context.Context {
+	return context.WithValue(ctx, resumedKey{}, raw)
+}
+
+// Resumed returns what the caller answered to the interrupt of this tool, and
+// whether the tool was restarted at all.
+func Resumed(ctx context.Context) (json.RawMessage, bool) {
+	raw, _ := ctx.Value(resumedKey{}).(json.RawMessage)
+	return raw, len(raw) > 0
 }

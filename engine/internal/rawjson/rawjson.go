@@ -1,6 +1,6 @@
 // Package rawjson reads and writes JSON objects that must survive a round trip:
-// fields that a Go type does not know are kept, numbers keep their digits and
-// nothing is escaped for HTML.
+// fields that a Go type does not know are kept, as are the empty ones that it
+// would leave out; numbers keep their digits and nothing is escaped for HTML.
 //
 // A wire type carries its unknown fields in a map and forwards to this package:
 //
@@ -27,7 +27,10 @@ import (
 )
 
 // Unmarshal decodes the object data into the struct that v points to and
-// returns the fields that the struct does not have, or nil when there are none.
+// returns what the struct can't give back: the fields it does not have, and those
+// whose value its omitempty and omitzero tags would leave out ("", false, null).
+// It returns nil when there are none. Names match in their exact case only, as
+// every other reader of the wire format does it.
 func Unmarshal(data []byte, v any) (map[string]json.RawMessage, error) {
 	if !isObject(data) {
 		if string(bytes.TrimSpace(data)) == "null" {
@@ -35,16 +38,21 @@ func Unmarshal(data []byte, v any) (map[string]json.RawMessage, error) {
 		}
 		return nil, errors.New("want a JSON object")
 	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return nil, err
-	}
 	all := map[string]json.RawMessage{}
 	if err := json.Unmarshal(data, &all); err != nil {
 		return nil, err
 	}
-	known := fieldNames(reflect.TypeOf(v).Elem())
+	target := reflect.ValueOf(v).Elem()
+	known := fieldsOf(target.Type())
+	exact, err := onlyExact(data, all, known)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(exact, v); err != nil {
+		return nil, err
+	}
 	for key := range all {
-		if known[strings.ToLower(key)] {
+		if f, ok := known[key]; ok && f.written(target) {
 			delete(all, key)
 		}
 	}
@@ -52,6 +60,34 @@ func Unmarshal(data []byte, v any) (map[string]json.RawMessage, error) {
 		return nil, nil
 	}
 	return all, nil
+}
+
+// onlyExact returns data without the names that encoding/json would take for a
+// known one in another case.
+func onlyExact(data []byte, all map[string]json.RawMessage, known map[string]field) ([]byte, error) {
+	var kept map[string]json.RawMessage
+	for key := range all {
+		if _, ok := known[key]; ok || !foldsToKnown(key, known) {
+			continue
+		}
+		if kept == nil {
+			kept = maps.Clone(all)
+		}
+		delete(kept, key)
+	}
+	if kept == nil {
+		return data, nil
+	}
+	return json.Marshal(kept)
+}
+
+func foldsToKnown(key string, known map[string]field) bool {
+	for name := range known {
+		if strings.EqualFold(key, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func isObject(data []byte) bool {
@@ -66,10 +102,11 @@ func Marshal(v any, extra map[string]json.RawMessage) ([]byte, error) {
 	if err != nil || len(extra) == 0 {
 		return out, err
 	}
-	known := fieldNames(reflect.TypeOf(v))
+	source := reflect.ValueOf(v)
+	known := fieldsOf(source.Type())
 	out = out[:len(out)-1]
 	for _, key := range slices.Sorted(maps.Keys(extra)) {
-		if known[strings.ToLower(key)] {
+		if f, ok := known[key]; ok && f.written(source) {
 			continue
 		}
 		if len(out) > 1 {
@@ -98,20 +135,51 @@ func Encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-var fieldCache sync.Map // reflect.Type → map[string]bool; only ever grows by the program's own types
+var fieldCache sync.Map // reflect.Type → map[string]field; only ever grows by the program's own types
 
-func fieldNames(t reflect.Type) map[string]bool {
-	if cached, ok := fieldCache.Load(t); ok {
-		names, _ := cached.(map[string]bool)
-		return names
+// field is one known name of a struct.
+type field struct {
+	index     int
+	omitEmpty bool
+	omitZero  bool
+}
+
+// written reports whether encoding/json writes the field of v.
+func (f field) written(v reflect.Value) bool {
+	value := v.Field(f.index)
+	if f.omitZero && value.IsZero() {
+		return false
 	}
-	names := map[string]bool{}
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			names[strings.ToLower(name)] = true
+	return !f.omitEmpty || !empty(value)
+}
+
+// empty is what encoding/json calls empty.
+func empty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+		return v.Len() == 0
+	case reflect.Struct:
+		return false
+	}
+	return v.IsZero()
+}
+
+func fieldsOf(t reflect.Type) map[string]field {
+	if cached, ok := fieldCache.Load(t); ok {
+		fields, _ := cached.(map[string]field)
+		return fields
+	}
+	fields := map[string]field{}
+	for i := range t.NumField() {
+		options := strings.Split(t.Field(i).Tag.Get("json"), ",")
+		if options[0] != "" && options[0] != "-" {
+			fields[options[0]] = field{
+				index:     i,
+				omitEmpty: slices.Contains(options[1:], "omitempty"),
+				omitZero:  slices.Contains(options[1:], "omitzero"),
+			}
 		}
 	}
-	fieldCache.Store(t, names)
-	return names
+	fieldCache.Store(t, fields)
+	return fields
 }

@@ -43,3 +43,37 @@ func TestRefusesWhatIsNotAnObject(t *testing.T) {
 	_, err := rawjson.Marshal(thing{}, map[string]json.RawMessage{"bad": json.RawMessage(`{`)})
 	require.Error(t, err)
 }
+
+type omits struct {
+	Text  string          `json:"text,omitempty"`
+	Flag  bool            `json:"flag,omitempty"`
+	Ptr   *thing          `json:"ptr,omitempty"`
+	List  []int           `json:"list,omitzero"`
+	Raw   json.RawMessage `json:"raw,omitempty"`
+	Plain string          `json:"plain"`
+}
+
+func TestWhatTagsLeaveOutSurvives(t *testing.T) {
+	in := `{"text":"","flag":false,"ptr":null,"list":null,"raw":null,"plain":""}`
+	var v omits
+	extra, err := rawjson.Unmarshal([]byte(in), &v)
+	require.NoError(t, err)
+	out, err := rawjson.Marshal(v, extra)
+	require.NoError(t, err)
+	assert.JSONEq(t, in, string(out))
+	v.Text, v.Flag, v.List = "now", true, []int{}
+	out, err = rawjson.Marshal(v, extra)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"text":"now","flag":true,"ptr":null,"list":[],"raw":null,"plain":""}`, string(out))
+}
+
+func TestNamesInAnotherCaseAreUnknown(t *testing.T) {
+	in := `{"TEXT":"no","text":"yes","Plain":1,"ſlag":2}`
+	var v omits
+	extra, err := rawjson.Unmarshal([]byte(in), &v)
+	require.NoError(t, err)
+	assert.Equal(t, omits{Text: "yes"}, v)
+	out, err := rawjson.Marshal(v, extra)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"TEXT":"no","text":"yes","Plain":1,"ſlag":2,"plain":""}`, string(out))
+}

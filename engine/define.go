@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/flow"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+)
+
+// The types that an application meets, under the names it would look for here.
+type (
+	Response    = model.Response
+	Chunk       = model.Chunk
+	Provider    = registry.Provider
+	Plugin      = registry.Plugin
+	StreamEvent = action.Event[*model.Response, *model.Chunk]
+)
+
+// DefineFlow makes and registers a flow. It panics when the name is taken or a
+// type can't be JSON.
+func DefineFlow[In, Out any](e *Engine, name string, fn func(ctx context.Context, in In) (Out, error)) *flow.Flow[In, Out, struct{}] {
+	f, err := flow.New(name, fn)
+	return define(e, f, err)
+}
+
+// DefineStreamingFlow makes and registers a flow that streams. It panics like
+// [DefineFlow].
+func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx context.Context, in In, send func(Chunk) error) (Out, error)) *flow.Flow[In, Out, Chunk] {
+	f, err := flow.NewStreaming(name, fn)
+	return define(e, f, err)
+}
+
+// DefineTool makes and registers a tool; the schemas follow from the types. It
+// panics when the name is taken or a type can't be JSON.
+func DefineTool[In, Out any](e *Engine, name, description string, fn func(ctx context.Context, in In) (Out, error)) *tool.Def[In, Out] {
+	t, err := tool.New(name, description, fn)
+	return define(e, t, err)
+}
+
+// DefineModel makes and registers a model. It panics when the name is taken or the
+// config schema is broken.
+func DefineModel(e *Engine, name string, info model.Info, fn model.Func) model.Model {
+	m, err := model.New(name, info, fn)
+	return define(e, m, err)
+}
+
+// DefineFormat registers an output format. It panics when the name is taken.
+func DefineFormat(e *Engine, f format.Format) { must(format.Register(e.reg, f)) }
+
+// DefineMiddleware makes and registers a middleware whose config is a Go type. It
+// panics when the name is taken or the config's type can't be JSON.
+func DefineMiddleware[Config any](e *Engine, name, description string, fn func(ctx context.Context, config Config) (*middleware.Hooks, error)) middleware.Factory {
+	f, err := middleware.Define(middleware.Desc{Name: name, Description: description}, fn)
+	must(err)
+	must(middleware.Register(e.reg, f))
+	return f
+}
+
+// LookupTool finds a tool by key, name, or a bare name that only one tool has.
+func LookupTool(ctx context.Context, e *Engine, ref string) (action.Action, error) {
+	return e.reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+}
+
+// LookupFlow finds a flow like [LookupTool].
+func LookupFlow(ctx context.Context, e *Engine, ref string) (action.Action, error) {
+	return e.reg.Resolve(ctx, ref, action.Flow)
+}
+
+// LookupModel finds a model like [LookupTool].
+func LookupModel(ctx context.Context, e *Engine, ref string) (model.Model, error) {
+	a, err := e.reg.Resolve(ctx, ref, action.Model)
+	if err != nil {
+		return nil, err
+	}
+	return model.From(a), nil
+}
+
+// RunJSON runs an action of the engine by its key, with the engine's tracer and
+// action context. emit may be nil.
+func (e *Engine) RunJSON(ctx context.Context, key action.Key, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	ctx, end, err := e.running.begin(e.Context(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	a, err := e.reg.Lookup(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return a.RunJSON(ctx, in, emit)
+}

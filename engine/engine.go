@@ -1,0 +1,161 @@
+// Package engine is the front door: an engine holds what an application can run
+// and runs it.
+//
+// It owns no logic, only the wiring of the packages below it; whatever it returns
+// can be had from them one by one. Use:
+//
+//	eng, err := engine.New(ctx, engine.Config{DefaultModel: "test/scripted", Plugins: builtin.All()})
+//	defer eng.Close(ctx)
+//	add := engine.DefineTool(eng, "math/add", "Adds two numbers.", func(ctx context.Context, in Pair) (int, error) { return in.A + in.B, nil })
+//	text, err := engine.GenerateText(ctx, eng, engine.WithPrompt("What is 1 + 2?"), engine.WithTools(add))
+//
+// An *Engine is safe for concurrent use; several may live in one process. Its
+// Define functions are for start-up: they panic when the name is taken or a schema
+// is broken. Register and the packages' own constructors return errors instead.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+)
+
+// Config configures an engine. Its zero value is useful.
+type Config struct {
+	// Name identifies the engine to people.
+	Name string
+	// DefaultModel is the name or key of the model for calls that name none. It
+	// is looked up when it is needed.
+	DefaultModel string
+	// Plugins are registered by New, in order.
+	Plugins []registry.Plugin
+	// Logger gets warnings; nil drops them.
+	Logger *slog.Logger
+	// TracerProvider gets the spans; nil leaves them to OpenTelemetry's default.
+	TracerProvider telemetry.TracerProvider
+	// RecordBodies puts inputs and outputs on the spans, as the Dev UI shows
+	// them. They may hold secrets.
+	RecordBodies bool
+	// Context is Genkit's action context of calls that bring none, such as
+	// {"auth": {…}}; it is encoded as JSON once.
+	Context map[string]any
+}
+
+// Engine holds what can be run. Make one with [New].
+type Engine struct {
+	name    string
+	logger  *slog.Logger
+	tracer  telemetry.TracerProvider
+	bodies  bool
+	context json.RawMessage
+	reg     *registry.Registry
+	running *running
+}
+
+// New returns an engine with the built-in formats, /util/generate and what the
+// plugins bring. ctx is for the plugins' start only.
+func New(ctx context.Context, c Config) (*Engine, error) {
+	e := &Engine{
+		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, bodies: c.RecordBodies,
+		reg: registry.New(nil), running: newRunning(nil),
+	}
+	if e.logger == nil {
+		e.logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Context != nil {
+		raw, err := rawjson.Encode(c.Context)
+		if err != nil {
+			return nil, status.Errorf(status.InvalidArgument, "engine context: %w", err)
+		}
+		e.context = raw
+	}
+	if c.DefaultModel != "" {
+		e.reg.SetValue(generate.DefaultModelKind, generate.DefaultModelName, c.DefaultModel)
+	}
+	for _, f := range format.Builtins() {
+		if err := format.Register(e.reg, f); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.reg.Register(e.generateAction()); err != nil {
+		return nil, err
+	}
+	for _, p := range c.Plugins {
+		if err := p.Register(ctx, e.reg); err != nil {
+			return nil, fmt.Errorf("plugin %q: %w", p.Name(), err)
+		}
+	}
+	return e, nil
+}
+
+func (e *Engine) generateAction() action.Action {
+	return generate.Action(e.reg, generate.WithLogger(e.logger))
+}
+
+// Name returns the name of the Config.
+func (e *Engine) Name() string { return e.name }
+
+// Registry returns the registry, for servers and for whoever needs more than the
+// functions here.
+func (e *Engine) Registry() *registry.Registry { return e.reg }
+
+// Child returns an engine with a registry of its own below e's: it sees what e has
+// and may add to it or shadow it, while e and its other children see nothing of
+// that. It gives each customer of an application a set of tools of their own. A
+// child ends with e, or earlier with a Close of its own.
+func (e *Engine) Child() *Engine {
+	c := *e
+	c.reg = registry.New(e.reg)
+	c.running = newRunning(e.running)
+	c.reg.Replace(c.generateAction()) // the child's sees the child's tools
+	return &c
+}
+
+// Close lets no new call in and waits for those that run. When ctx ends first they
+// are cancelled and waited for all the same, and ctx's error is returned. Calls
+// that go to the registry's actions directly are not counted.
+func (e *Engine) Close(ctx context.Context) error { return e.running.close(ctx) }
+
+// Context returns ctx with the engine's tracer, its choice to record bodies and
+// its action context, for whoever runs an action of the registry directly.
+func (e *Engine) Context(ctx context.Context) context.Context {
+	if e.tracer != nil {
+		ctx = telemetry.WithTracerProvider(ctx, e.tracer)
+	}
+	if e.bodies {
+		ctx = telemetry.WithBodies(ctx)
+	}
+	if e.context != nil && !action.HasContext(ctx) {
+		ctx = action.WithContext(ctx, e.context)
+	}
+	return ctx
+}
+
+// Register adds an action; ALREADY_EXISTS when its key is taken here.
+func (e *Engine) Register(a action.Action) error { return e.reg.Register(a) }
+
+// AddProvider adds a source of actions that come and go, such as a Wasm host;
+// ALREADY_EXISTS when its name is taken here.
+func (e *Engine) AddProvider(p registry.Provider) error { return e.reg.AddProvider(p) }
+
+// must is for the Define functions.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func define[A action.Action](e *Engine, a A, err error) A {
+	must(err)
+	must(e.reg.Register(a))
+	return a
+}

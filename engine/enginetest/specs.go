@@ -1,0 +1,49 @@
+// Package enginetest helps tests of the engine: it finds the specifications and
+// compares JSON by the text of its numbers.
+//
+// It is never imported by code that ships.
+package enginetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+)
+
+// Spec returns the path of a specification file, such as "genkit/generate.yaml",
+// below $GENKIT_SPECS or, without it, ../shared/specs as seen from the root of the
+// repository. It skips the test, with the reason, when the file is absent.
+func Spec(t testing.TB, name string) string {
+	t.Helper()
+	dir := os.Getenv("GENKIT_SPECS")
+	if dir == "" {
+		_, here, _, ok := runtime.Caller(0)
+		if !ok {
+			t.Skip("the specifications can't be located: set GENKIT_SPECS")
+		}
+		dir = filepath.Join(filepath.Dir(here), "..", "..", "..", "shared", "specs")
+	}
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("specification %s is absent: set GENKIT_SPECS to the folder that holds it", name)
+	}
+	return path
+}
+
+// SameJSON reports whether two documents are equal as JSON, numbers by their text.
+func SameJSON(a, b []byte) bool {
+	x, errX := decode(a)
+	y, errY := decode(b)
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
+}
+
+func decode(raw []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	err = d.Decode(&v)
+	return v, err
+}

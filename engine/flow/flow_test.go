@@ -1,0 +1,79 @@
+package flow_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/flow"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+)
+
+func TestAFlowIsAnActionWithSteps(t *testing.T) {
+	f, err := flow.New("shop/total", func(ctx context.Context, prices []int) (int, error) {
+		return flow.Run(ctx, "sum", func(context.Context) (int, error) {
+			sum := 0
+			for _, p := range prices {
+				if p < 0 {
+					return 0, status.Publicf(status.InvalidArgument, "negative price")
+				}
+				sum += p
+			}
+			return sum, nil
+		})
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "/flow/shop/total", f.Desc().Key().String())
+	spans := &telemetrytest.Spans{}
+	ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
+	out, err := f.RunJSON(ctx, json.RawMessage(`[1,2]`), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "3", string(out))
+	ended := spans.Ended()
+	require.Len(t, ended, 2)
+	assert.Equal(t, "flowStep", ended[0]["genkit:type"])
+	assert.Equal(t, "/{shop/total,t:action}/{sum,t:flowStep}", ended[0]["genkit:path"])
+	assert.Equal(t, "3", ended[0]["genkit:output"])
+	assert.Equal(t, "flow", ended[1]["genkit:metadata:subtype"])
+
+	_, err = f.Run(ctx, []int{-1})
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	ended = spans.Ended()
+	assert.Equal(t, "true", ended[2]["genkit:isFailureSource"], "the step failed")
+	assert.Empty(t, ended[3]["genkit:isFailureSource"], "the flow only passed it on")
+}
+
+func TestAStreamingFlowMayAlwaysSend(t *testing.T) {
+	f, err := flow.NewStreaming("count", func(_ context.Context, n int, send func(int) error) (string, error) {
+		for i := range n {
+			if err := send(i); err != nil {
+				return "", err
+			}
+		}
+		return "done", nil
+	})
+	require.NoError(t, err)
+	out, err := f.Run(t.Context(), 2)
+	require.NoError(t, err)
+	assert.Equal(t, "done", out)
+	var chunks []string
+	_, err = f.RunJSON(t.Context(), json.RawMessage(`2`), func(c json.RawMessage) error { chunks = append(chunks, string(c)); return nil })
+	require.NoError(t, err)
+	assert.Equal(t, []string{"0", "1"}, chunks)
+	gone := errors.New("gone")
+	_, err = f.RunJSON(t.Context(), json.RawMessage(`2`), func(json.RawMessage) error { return gone })
+	require.ErrorIs(t, err, gone)
+}
+
+func TestAFlowNeedsANameAndTypes(t *testing.T) {
+	_, err := flow.New("", func(context.Context, int) (int, error) { return 0, nil })
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = flow.New("x", func(context.Context, func()) (int, error) { return 0, nil })
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+}

@@ -1,0 +1,58 @@
+package format
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+)
+
+type jsonFormat struct{}
+
+// JSON returns the format "json": the output is the JSON value found in the
+// message's text, or its first data part.
+func JSON() Format { return jsonFormat{} }
+
+func (jsonFormat) Name() string { return "json" }
+
+func (jsonFormat) New(schema json.RawMessage) (Handler, error) {
+	return &jsonHandler{schema: schema}, nil
+}
+
+type jsonHandler struct{ schema json.RawMessage }
+
+func (*jsonHandler) Config() Config {
+	return Config{Format: "json", ContentType: "application/json", Constrained: true, NoDefaultInstructions: true}
+}
+
+// Instructions returns Genkit's text with the compact schema, "" without one.
+func (h *jsonHandler) Instructions() string { return schemaInstructions(h.schema) }
+
+// schemaInstructions is Genkit's js/ai/src/formats/json.ts, word for word.
+func schemaInstructions(schema json.RawMessage) string {
+	var compact bytes.Buffer
+	if len(schema) == 0 || json.Compact(&compact, schema) != nil {
+		return ""
+	}
+	return "Output should be in JSON format and conform to the following schema:\n\n```\n" + compact.String() + "\n```\n"
+}
+
+// Parse returns the first JSON value in the text, nil when there is none.
+func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
+	if raw, ok := Extract(m.Text()); ok {
+		return raw, nil
+	}
+	for i := range m.Content {
+		if data := m.Content[i].Data; len(data) > 0 {
+			return data, nil
+		}
+	}
+	return nil, nil
+}
+
+// ParseChunk returns the value as far as it is known.
+func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
+	raw, _ := Extract(text)
+	return raw, nil
+}

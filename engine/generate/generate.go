@@ -1,0 +1,283 @@
+// Package generate is the loop: ask the model, run the tools it asks for, ask
+// again, until it answers.
+//
+// It owns the order of the steps (resolve, render, resume, call, run tools,
+// parse), the turn limit, the streaming indices, interrupts and their resumption.
+// The behaviour follows Genkit JS (js/ai/src/generate/action.ts). Use:
+//
+//	resp, err := generate.Run(ctx, reg, &model.GenerateOptions{
+//		Model:    "test/scripted",
+//		Messages: []content.Message{content.UserText("hi")},
+//		Tools:    []string{"math/add"},
+//	}, nil)
+//
+// Functions here are safe for concurrent use. Goroutines end before Run returns,
+// given that models and tools return when their context ends.
+package generate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+)
+
+// Limits and defaults.
+const (
+	// DefaultMaxTurns is how often tools may be executed when the caller does
+	// not say.
+	DefaultMaxTurns = 5
+	// MaxTurnsLimit bounds what a caller may say.
+	MaxTurnsLimit = 1000
+	// DefaultParallelTools bounds how many tools of one response run at once.
+	DefaultParallelTools = 16
+)
+
+// DefaultModelKind and DefaultModelName are where the registry keeps the name of
+// the default model, a string.
+const (
+	DefaultModelKind = "defaultModel"
+	DefaultModelName = "defaultModel"
+)
+
+// Option changes how a call runs.
+type Option func(*settings)
+
+type settings struct {
+	tools      []action.Action
+	middleware []middleware.Factory
+	logger     *slog.Logger
+	parallel   int
+}
+
+// WithTools offers tools that need not be registered, after those that the
+// options name. A registered action of the same key is shadowed.
+func WithTools(tools ...action.Action) Option {
+	return func(s *settings) { s.tools = append(s.tools, tools...) }
+}
+
+// WithMiddleware makes factories known to this call, so that the options can use
+// them by name without their being registered.
+func WithMiddleware(factories ...middleware.Factory) Option {
+	return func(s *settings) { s.middleware = append(s.middleware, factories...) }
+}
+
+// WithLogger receives warnings; without it they are dropped.
+func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l } }
+
+// WithParallelTools bounds how many tools of one response run at once.
+func WithParallelTools(n int) Option { return func(s *settings) { s.parallel = n } }
+
+// Run runs the loop on opts, which it does not change, and returns the last
+// response with Request set to what the model was asked last; Usage and Custom are
+// those of the last model call. send gets the chunks, one at a time and never
+// after Run has returned; nil streams nothing.
+//
+// Codes: INVALID_ARGUMENT for options that make no sense, an input that breaks a
+// tool's schema (action.ErrInvalidInput) and an output that breaks the asked
+// schema ([ErrInvalidOutput]); NOT_FOUND for a model, tool or middleware that does
+// not exist; FAILED_PRECONDITION for a blocked or empty response and a resume that
+// does not fit; ABORTED when the turns are used up; CANCELLED and
+// DEADLINE_EXCEEDED when ctx ends; UNIMPLEMENTED for resources; else the code of
+// the model, tool or middleware that failed.
+func Run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options ...Option) (*model.Response, error) {
+	return run(ctx, reg, opts, send, options, (*loop).step)
+}
+
+type stepFunc func(*loop, context.Context, *middleware.GenerateCall) (*model.Response, error)
+
+func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options []Option, first stepFunc) (*model.Response, error) {
+	s := settings{parallel: DefaultParallelTools, logger: slog.New(slog.DiscardHandler)}
+	for _, o := range options {
+		o(&s)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, cancelled(err, err)
+	}
+	if err := check(opts); err != nil {
+		return nil, err
+	}
+	reg, opts, err := s.bind(reg, opts)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := middleware.Resolve(ctx, reg, opts.Use)
+	if err != nil {
+		return nil, err
+	}
+	defer chain.Close()
+
+	caller := ctx
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g := newGate(send, stop)
+	l := &loop{reg: reg, chain: chain, logger: s.logger, parallel: max(s.parallel, 1), schemas: &sync.Map{}}
+	resp, err := first(l, ctx, &middleware.GenerateCall{Options: opts, Send: g.sender(ctx)})
+	if gone := g.close(); gone != nil {
+		return nil, gone
+	}
+	if err != nil && caller.Err() != nil {
+		return nil, cancelled(caller.Err(), err)
+	}
+	return resp, err
+}
+
+// cancelled reports that the caller's context ended, whatever the work made of it.
+func cancelled(ctxErr, err error) error {
+	code := status.Of(ctxErr)
+	if status.Of(err) == code && errors.Is(err, ctxErr) {
+		if e := status.Convert(err); e.Public() {
+			return err
+		}
+	}
+	text := "the generate call was cancelled"
+	if code == status.DeadlineExceeded {
+		text = "the generate call took longer than its deadline"
+	}
+	return status.Publicf(code, "%s", text).WithCause(errors.Join(ctxErr, err))
+}
+
+// bind gives the call a registry of its own for what it brings along.
+func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*registry.Registry, *model.GenerateOptions, error) {
+	if len(s.tools) == 0 && len(s.middleware) == 0 {
+		return reg, opts, nil
+	}
+	child := registry.New(reg)
+	c := *opts
+	c.Tools = append([]string{}, opts.Tools...)
+	for _, t := range s.tools {
+		if t == nil {
+			return nil, nil, status.Publicf(status.InvalidArgument, "a tool given to the call is nil")
+		}
+		key := t.Desc().Key()
+		if !isTool(key.Kind) {
+			return nil, nil, status.Publicf(status.InvalidArgument, "action %q is not a tool", key)
+		}
+		if err := child.Register(t); err != nil {
+			return nil, nil, err
+		}
+		c.Tools = append(c.Tools, key.String())
+	}
+	for _, f := range s.middleware {
+		if err := middleware.Register(child, f); err != nil {
+			return nil, nil, err
+		}
+	}
+	return child, &c, nil
+}
+
+// Action returns /util/generate over reg: GenerateActionOptions in,
+// GenerateResponse out, chunks streamed. It is registered by whoever owns reg.
+func Action(reg *registry.Registry, options ...Option) action.Action {
+	desc := action.Desc{Kind: action.Util, Name: "generate", Description: "Runs a model and the tools it asks for.", InputSchema: optionsSchema}
+	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+		opts := &model.GenerateOptions{}
+		if err := json.Unmarshal(in, opts); err != nil {
+			return nil, status.Publicf(status.InvalidArgument, "generate options: %w", err)
+		}
+		resp, err := run(ctx, reg, opts, sendTo(emit), options, (*loop).iterate) // the action's span is the first turn's
+		if err != nil {
+			return nil, err
+		}
+		return rawjson.Encode(wire(resp))
+	})
+	if err != nil {
+		panic(err) // the schema is a constant of this package
+	}
+	return a
+}
+
+// wire returns what Genkit puts on the wire of a response.
+func wire(resp *model.Response) *model.Response {
+	return &model.Response{
+		Message: resp.Message, FinishReason: resp.FinishReason, FinishMessage: resp.FinishMessage,
+		Usage: resp.Usage, Custom: resp.Custom, Request: resp.Request, Operation: resp.Operation,
+	}
+}
+
+func sendTo(emit action.Emit) model.Send {
+	if emit == nil {
+		return nil
+	}
+	return func(c *model.Chunk) error {
+		raw, err := rawjson.Encode(c)
+		if err != nil {
+			return status.Errorf(status.Internal, "encode a chunk: %w", err)
+		}
+		return emit(raw)
+	}
+}
+
+// check refuses options that no turn could serve.
+func check(opts *model.GenerateOptions) error {
+	if opts == nil || len(opts.Messages) == 0 {
+		return status.Publicf(status.InvalidArgument, "at least one message is required in generate request")
+	}
+	if _, err := maxTurns(opts); err != nil {
+		return err
+	}
+	if len(opts.Resources) > 0 {
+		return status.Publicf(status.Unimplemented, "`resources` is not supported yet: put their content into the messages")
+	}
+	for _, m := range opts.Messages {
+		for i := range m.Content {
+			if m.Content[i].Resource != nil {
+				return status.Publicf(status.Unimplemented, "resource parts are not supported yet: put the content of %q into the message", m.Content[i].Resource.URI)
+			}
+		}
+	}
+	return nil
+}
+
+// step is an iteration in a span of its own.
+func (l *loop) step(ctx context.Context, call *middleware.GenerateCall) (resp *model.Response, err error) {
+	name := call.Options.StepName
+	if name == "" {
+		name = "generate"
+	}
+	bodies := telemetry.Bodies(ctx)
+	ctx, span := telemetry.Start(ctx, telemetry.Span{Name: name, Type: telemetry.TypeUtil, Input: body(bodies, call.Options)})
+	defer func() { err = span.End(err) }()
+	resp, err = l.iterate(ctx, call)
+	if err == nil && bodies {
+		span.Output(body(bodies, resp))
+	}
+	return resp, err
+}
+
+func body(wanted bool, v any) json.RawMessage {
+	if !wanted {
+		return nil
+	}
+	raw, err := rawjson.Encode(v)
+	if err != nil { // a span is no reason to fail the call
+		return nil
+	}
+	return raw
+}
+
+// History returns the conversation after resp: what the model was asked and its
+// answer. It is the caller's own.
+func History(resp *model.Response) []content.Message {
+	if resp == nil {
+		return nil
+	}
+	var messages []content.Message
+	if resp.Request != nil {
+		messages = append(messages, resp.Request.Messages...)
+	}
+	if resp.Message != nil {
+		messages = append(messages, *resp.Message)
+	}
+	return messages
+}

@@ -1,0 +1,215 @@
+package generate
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Where an interrupted response keeps what its finished tools returned. Genkit has
+// the output only; the parts of a multipart answer would be lost.
+const (
+	pendingOutput  = "pendingOutput"
+	pendingContent = "pendingContent"
+)
+
+// pending notes the answer of a finished tool on its request.
+func pending(request content.Part, response *content.Part) content.Part {
+	if response.ToolResponse == nil {
+		return request
+	}
+	output := response.ToolResponse.Output
+	if output == nil {
+		output = json.RawMessage("null")
+	}
+	request.Metadata = request.Metadata.With(pendingOutput, output)
+	if parts := response.ToolResponse.Content; len(parts) > 0 {
+		if raw, err := rawjson.Encode(parts); err == nil {
+			request.Metadata = request.Metadata.With(pendingContent, raw)
+		}
+	}
+	return request
+}
+
+// resume answers the tool requests of the last message as the caller says and goes
+// on from there. It uses up no turn.
+func (l *loop) resume(ctx context.Context, call *middleware.GenerateCall, p *plan) (*model.Response, error) {
+	messages := p.opts.Messages
+	last := &messages[len(messages)-1]
+	if last.Role != content.RoleModel || len(last.ToolRequests()) == 0 {
+		return nil, status.Publicf(status.FailedPrecondition,
+			"Cannot 'resume' generation unless the previous message is a model message with at least one tool request.")
+	}
+	resolved, err := l.settle(ctx, p, last)
+	if err != nil {
+		return nil, err
+	}
+	opts := *p.opts
+	opts.Resume = nil
+	opts.Messages = append(append(make([]content.Message, 0, len(messages)+1), messages[:len(messages)-1]...), resolved.message, resolved.answers)
+	out := newStream(call.Send, call.MessageIndex)
+	out.role = content.RoleTool
+	if err := out.send(ctx, content.RoleTool, &model.Chunk{Content: resolved.answers.Content}); err != nil {
+		return nil, err
+	}
+	return l.step(ctx, &middleware.GenerateCall{Options: &opts, Turn: call.Turn, MessageIndex: out.close() + 1, Send: call.Send})
+}
+
+// settled is the last message without its interrupts, and the tool message that
+// answers it.
+type settled struct {
+	message content.Message
+	answers content.Message
+}
+
+// settlement is the same of one request.
+type settlement struct {
+	request  content.Part
+	response *content.Part
+	again    bool // a restarted tool interrupted once more
+}
+
+func (l *loop) settle(ctx context.Context, p *plan, last *content.Message) (*settled, error) {
+	requests := last.ToolRequests()
+	settlements := make([]settlement, len(requests))
+	restarts := make([]*restart, len(requests))
+	for i, request := range requests {
+		var err error
+		if settlements[i], restarts[i], err = l.settleOne(p, request); err != nil {
+			return nil, err
+		}
+	}
+	err := l.each(ctx, len(requests), func(ctx context.Context, i int) (err error) {
+		if restarts[i] != nil {
+			settlements[i], err = l.restart(ctx, requests[i], restarts[i])
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return assemble(last, settlements, p.opts.Resume)
+}
+
+type restart struct {
+	part content.Part
+	tool action.Action
+}
+
+// settleOne answers a request with the output that is known already or that the
+// caller gives; a request to be restarted is returned for later.
+func (l *loop) settleOne(p *plan, request content.Part) (settlement, *restart, error) {
+	if _, known := request.Metadata[pendingOutput]; known {
+		return fromPending(request), nil, nil
+	}
+	if part := find(p.opts.Resume.Respond, request, func(part content.Part) (string, string, bool) {
+		r := part.ToolResponse
+		if r == nil {
+			return "", "", false
+		}
+		return r.Name, r.Ref, true
+	}); part != nil {
+		return settlement{request: withoutInterrupt(request), response: part}, nil, nil
+	}
+	part := find(p.opts.Resume.Restart, request, func(part content.Part) (string, string, bool) {
+		r := part.ToolRequest
+		if r == nil {
+			return "", "", false
+		}
+		return r.Name, r.Ref, true
+	})
+	if part == nil {
+		return settlement{}, nil, unresolved(request.ToolRequest)
+	}
+	t, err := p.tools.find(part.ToolRequest.Name)
+	return settlement{}, &restart{part: *part, tool: t}, err
+}
+
+func unresolved(r *content.ToolRequest) error {
+	name := r.Name
+	if r.Ref != "" {
+		name += "#" + r.Ref
+	}
+	return status.Publicf(status.InvalidArgument,
+		"Unresolved tool request '%s' was not handled by the 'resume' argument. You must supply replies or restarts for all interrupted tool requests.", name)
+}
+
+// find returns the part that answers request by name and ref.
+func find(parts []content.Part, request content.Part, id func(content.Part) (name, ref string, ok bool)) *content.Part {
+	for i := range parts {
+		name, ref, ok := id(parts[i])
+		if ok && name == request.ToolRequest.Name && ref == request.ToolRequest.Ref {
+			return &parts[i]
+		}
+	}
+	return nil
+}
+
+// fromPending uses the output that was kept when a sibling interrupted, falsy ones
+// included.
+func fromPending(request content.Part) settlement {
+	metadata := request.Metadata.Without(pendingOutput).Without(pendingContent)
+	response := &content.ToolResponse{Name: request.ToolRequest.Name, Ref: request.ToolRequest.Ref, Output: request.Metadata[pendingOutput]}
+	if raw, kept := request.Metadata[pendingContent]; kept {
+		_ = json.Unmarshal(raw, &response.Content) // somebody else's note is no content
+	}
+	request.Metadata = metadata
+	return settlement{
+		request:  request,
+		response: &content.Part{ToolResponse: response, Metadata: metadata.With("source", json.RawMessage(`"pending"`))},
+	}
+}
+
+func withoutInterrupt(request content.Part) content.Part {
+	interrupt, was := request.Metadata["interrupt"]
+	request.Metadata = request.Metadata.Without("interrupt")
+	if was {
+		request.Metadata = request.Metadata.With("resolvedInterrupt", interrupt)
+	}
+	return request
+}
+
+// restart runs a tool again with the caller's answer.
+func (l *loop) restart(ctx context.Context, request content.Part, r *restart) (settlement, error) {
+	a, err := l.runTool(ctx, r.part, r.tool, nil)
+	if err != nil {
+		return settlement{}, err
+	}
+	if a.interrupt != nil {
+		return settlement{request: *a.interrupt, again: true}, nil
+	}
+	if a.response == nil {
+		return settlement{}, unresolved(request.ToolRequest)
+	}
+	return settlement{request: withoutInterrupt(request), response: a.response}, nil
+}
+
+func assemble(last *content.Message, settlements []settlement, resume *model.Resume) (*settled, error) {
+	message := *last
+	message.Content = append([]content.Part{}, last.Content...)
+	answers := content.Message{Role: content.RoleTool, Metadata: content.Metadata{"resumed": orTrue(resume.Metadata)}}
+	next, again := 0, false
+	for i := range message.Content {
+		if !message.Content[i].IsToolRequest() {
+			continue
+		}
+		s := settlements[next]
+		next++
+		message.Content[i] = s.request
+		again = again || s.again
+		if s.response != nil {
+			answers.Content = append(answers.Content, *s.response)
+		}
+	}
+	if again {
+		return nil, status.Publicf(status.FailedPrecondition, "One or more tools triggered an interrupt during a restarted execution.").
+			WithDetails(map[string]any{"message": message})
+	}
+	return &settled{message: message, answers: answers}, nil
+}

@@ -1,0 +1,183 @@
+package generate_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+)
+
+// newPayTool registers a tool that asks on its first run and returns what it was
+// resumed with.
+func newPayTool(t *testing.T, reg *registry.Registry) {
+	t.Helper()
+	register(t, reg)(tool.NewRaw("pay", "", nil, nil, func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		answer, again := tool.Resumed(ctx)
+		if !again {
+			return nil, tool.Interrupt(json.RawMessage(`{"reason":"confirm"}`))
+		}
+		if string(in) == `"ask again"` {
+			return nil, tool.Interrupt(nil)
+		}
+		return answer, nil
+	}))
+}
+
+func TestInterruptsAskTheCaller(t *testing.T) {
+	reg := newRegistry(t)
+	m := newModel(t, reg, `{"usage":{"inputTokens":3},"message":{"role":"model","content":[
+		{"text":"well"},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"k":"v"}},
+		{"toolRequest":{"name":"rate","ref":"2","input":{}}},
+		{"toolRequest":{"name":"bare","ref":"3"}}]}}`)
+	m.stream = true
+	newPayTool(t, reg)
+	newTool(t, reg, "rate", gives(0))
+	newTool(t, reg, "bare", func(context.Context) (any, error) { return nil, tool.Interrupt(nil) })
+	send, chunks := collectChunks(t)
+	resp, err := generate.Run(t.Context(), reg, ask("pay", "rate", "bare"), send)
+	require.NoError(t, err)
+	assert.Equal(t, model.FinishInterrupted, resp.FinishReason)
+	assert.Equal(t, "One or more tool calls resulted in interrupts.", resp.FinishMessage)
+	assert.Equal(t, json.Number("3"), resp.Usage.InputTokens)
+	assert.JSONEq(t, `[{"text":"well"},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"k":"v","interrupt":{"reason":"confirm"}}},
+		{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"pendingOutput":0}},
+		{"toolRequest":{"name":"bare","ref":"3"},"metadata":{"interrupt":true}}]`, toJSON(t, resp.Message.Content))
+	assert.Len(t, resp.Message.Interrupts(), 2)
+	assert.Len(t, resp.Request.Messages, 1, "no tool message is appended")
+	assert.Equal(t, []string{"model 0 well pay() rate() bare()"}, *chunks)
+}
+
+// interruptedHistory is a conversation that waits for pay, with rate answered.
+func interruptedHistory() []content.Message {
+	var m content.Message
+	if err := json.Unmarshal([]byte(`{"role":"model","content":[{"text":"well"},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"interrupt":{"reason":"confirm"}}},
+		{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"pendingOutput":0,"k":1}}]}`), &m); err != nil {
+		panic(err)
+	}
+	return []content.Message{content.UserText("hi"), m}
+}
+
+func TestResume(t *testing.T) {
+	pendingRate := `{"toolResponse":{"name":"rate","ref":"2","output":0},"metadata":{"k":1,"source":"pending"}}`
+	settledPay := `{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"resolvedInterrupt":{"reason":"confirm"}}}`
+	for name, c := range map[string]struct {
+		resume  string
+		answer  string // the first part of the tool message
+		resumed string
+	}{
+		"by a response": {
+			`{"respond":[{"toolResponse":{"name":"pay","ref":"1","output":"ok"},"metadata":{"interruptResponse":true}}]}`,
+			`{"toolResponse":{"name":"pay","ref":"1","output":"ok"},"metadata":{"interruptResponse":true}}`, `true`,
+		},
+		"by a restart": {
+			`{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"interrupt":{"reason":"confirm"},"resumed":{"ok":true}}}],"metadata":{"by":"me"}}`,
+			`{"toolResponse":{"name":"pay","ref":"1","output":{"ok":true}}}`, `{"by":"me"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg := newRegistry(t)
+			m := newModel(t, reg, says("done"))
+			m.stream = true
+			newPayTool(t, reg)
+			newTool(t, reg, "rate", func(context.Context) (any, error) { panic("its output is known") })
+			opts := ask("pay", "rate")
+			opts.Messages = interruptedHistory()
+			opts.Resume = decode[model.Resume](t, json.RawMessage(c.resume))
+			opts.MaxTurns = "0" // resuming takes no turn
+			before := toJSON(t, opts)
+			send, chunks := collectChunks(t)
+			resp, err := generate.Run(t.Context(), reg, opts, send)
+			require.NoError(t, err)
+			assert.Equal(t, "done", resp.Text())
+			asked := m.request(t, 0).Messages
+			require.Len(t, asked, 3)
+			assert.JSONEq(t, `{"role":"model","content":[{"text":"well"},`+settledPay+`,
+				{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"k":1}}]}`, toJSON(t, asked[1]))
+			assert.JSONEq(t, `{"role":"tool","content":[`+c.answer+`,`+pendingRate+`],"metadata":{"resumed":`+c.resumed+`}}`, toJSON(t, asked[2]))
+			require.Len(t, *chunks, 2)
+			assert.Contains(t, (*chunks)[0], "tool 0 pay=")
+			assert.Equal(t, "model 1 done", (*chunks)[1])
+			assert.Equal(t, before, toJSON(t, opts), "the caller's options")
+		})
+	}
+}
+
+func TestResumingTakesNoTurn(t *testing.T) {
+	reg := newRegistry(t)
+	newModel(t, reg, calls("rate"), says("done"), calls("rate"), calls("rate"))
+	newPayTool(t, reg)
+	newTool(t, reg, "rate", gives(1))
+	opts := ask("pay", "rate")
+	opts.Messages = interruptedHistory()
+	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"respond":[{"toolResponse":{"name":"pay","ref":"1","output":1}}]}`))
+	opts.MaxTurns = "1"
+	assert.Equal(t, "done", run(t, reg, opts).Text())
+	require.ErrorIs(t, runErr(t, reg, opts), status.ErrAborted)
+}
+
+func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		messages []content.Message
+		resume   string
+		code     status.Code
+		want     string
+	}{
+		"nothing to resume":   {[]content.Message{content.UserText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
+		"no tool request":     {[]content.Message{content.ModelText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
+		"an open request":     {interruptedHistory(), `{}`, status.InvalidArgument, "Unresolved tool request 'pay#1'"},
+		"another ref":         {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay","ref":"9"}}]}`, status.InvalidArgument, "Unresolved tool request 'pay#1'"},
+		"another tool":        {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"other","ref":"1"}}]}`, status.InvalidArgument, "Unresolved"},
+		"the wrong kind":      {interruptedHistory(), `{"restart":[{"text":"x"}],"respond":[{"text":"x"}]}`, status.InvalidArgument, "Unresolved"},
+		"it interrupts again": {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":"ask again"},"metadata":{"resumed":true}}]}`, status.FailedPrecondition, "during a restarted execution"},
+		"it was not resumed":  {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1"}}]}`, status.FailedPrecondition, "during a restarted execution"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg := newRegistry(t)
+			m := newModel(t, reg, says("done"))
+			newPayTool(t, reg)
+			newTool(t, reg, "rate", gives(1))
+			opts := ask("pay", "rate")
+			opts.Messages = c.messages
+			opts.Resume = decode[model.Resume](t, json.RawMessage(c.resume))
+			err := runErr(t, reg, opts)
+			assert.Equal(t, c.code, status.Of(err))
+			assert.Contains(t, err.Error(), c.want)
+			assert.Zero(t, m.calls())
+		})
+	}
+	reg := newRegistry(t)
+	newModel(t, reg)
+	opts := ask()
+	opts.Messages = interruptedHistory()
+	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"restart":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":true}}]}`))
+	require.ErrorIs(t, runErr(t, reg, opts), status.ErrNotFound, "a restarted tool that was not offered")
+}
+
+func TestAMultipartAnswerSurvivesAnInterrupt(t *testing.T) {
+	reg := newRegistry(t)
+	m := newModel(t, reg, calls("pay#1", "shot#2"), says("done"))
+	newPayTool(t, reg)
+	register(t, reg)(action.New(action.Desc{Kind: action.ToolV2, Name: "shot"}, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return json.RawMessage(`{"content":[{"text":"a picture"}]}`), nil
+	}))
+	resp := run(t, reg, ask("pay", "shot"))
+	opts := ask("pay", "shot")
+	opts.Messages = generate.History(resp)
+	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"respond":[{"toolResponse":{"name":"pay","ref":"1","output":null}}]}`))
+	run(t, reg, opts)
+	assert.JSONEq(t, `{"toolResponse":{"name":"shot","ref":"2","output":null,"content":[{"text":"a picture"}]},"metadata":{"source":"pending"}}`,
+		toJSON(t, m.request(t, 1).Messages[2].Content[1]))
+}

@@ -1,0 +1,121 @@
+package generate
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+)
+
+func isTool(k action.Kind) bool { return k == action.Tool || k == action.ToolV2 }
+
+// toolSet is the tools of one turn in the order of the request, each under the
+// name that the model is shown.
+type toolSet struct {
+	list  []action.Action
+	names []string
+	shown map[string]action.Action
+}
+
+// resolveTools finds the tools that the caller named and appends those of the
+// middleware. A tool that is named twice counts once.
+func resolveTools(ctx context.Context, reg *registry.Registry, refs []string, contributed []action.Action) (*toolSet, error) {
+	set := &toolSet{}
+	seen := map[action.Key]bool{}
+	for _, ref := range refs {
+		a, err := reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+		if err != nil {
+			return nil, err
+		}
+		if key := a.Desc().Key(); !seen[key] {
+			seen[key] = true
+			set.list = append(set.list, a)
+		}
+	}
+	for _, a := range contributed {
+		key := a.Desc().Key()
+		if !isTool(key.Kind) {
+			return nil, status.Publicf(status.InvalidArgument, "action %q, contributed by middleware, is not a tool", key)
+		}
+		if seen[key] {
+			return nil, status.Publicf(status.InvalidArgument, "tool %q is contributed by middleware but already declared elsewhere", key.Name)
+		}
+		seen[key] = true
+		set.list = append(set.list, a)
+	}
+	set.name()
+	return set, nil
+}
+
+// name shows each tool under its short name; where two are equal, all of them are
+// shown under their full names with "_" for "/". What is still equal is numbered.
+func (s *toolSet) name() {
+	count := map[string]int{}
+	for _, a := range s.list {
+		count[action.ShortName(a.Desc().Name)]++
+	}
+	s.shown = make(map[string]action.Action, len(s.list))
+	s.names = make([]string, len(s.list))
+	for i, a := range s.list { // unique short names first: nothing may take them
+		if short := action.ShortName(a.Desc().Name); count[short] == 1 {
+			s.names[i], s.shown[short] = short, a
+		}
+	}
+	for i, a := range s.list {
+		if s.names[i] != "" {
+			continue
+		}
+		base := strings.ReplaceAll(a.Desc().Name, "/", "_")
+		name := base
+		for n := 2; s.shown[name] != nil; n++ {
+			name = base + "_" + strconv.Itoa(n)
+		}
+		s.names[i], s.shown[name] = name, a
+	}
+}
+
+// definitions returns the tools as the model sees them; never nil, since Genkit
+// sends an empty list.
+func (s *toolSet) definitions() []model.ToolDefinition {
+	defs := make([]model.ToolDefinition, len(s.list))
+	for i, a := range s.list {
+		defs[i] = tool.Definition(a)
+		if defs[i].Name == s.names[i] {
+			continue
+		}
+		defs[i].Name = s.names[i]
+		if original, err := rawjson.Encode(a.Desc().Name); err == nil && a.Desc().Name != s.names[i] {
+			defs[i].Metadata = defs[i].Metadata.With("originalName", original)
+		}
+	}
+	return defs
+}
+
+// find returns the tool that a model asks for by the name it was shown.
+func (s *toolSet) find(name string) (action.Action, error) {
+	if a, ok := s.shown[name]; ok {
+		return a, nil
+	}
+	return nil, status.Publicf(status.NotFound, "Tool %s not found", name).
+		WithDetails(map[string]any{"tool": name, "available": s.names})
+}
+
+// findAll resolves all requests before any is executed.
+func (s *toolSet) findAll(requests []content.Part) ([]action.Action, error) {
+	found := make([]action.Action, len(requests))
+	for i := range requests {
+		a, err := s.find(requests[i].ToolRequest.Name)
+		if err != nil {
+			return nil, err
+		}
+		found[i] = a
+	}
+	return found, nil
+}
