@@ -110,12 +110,12 @@ func (d *Dir) recover() error {
 	}
 	d.sweeps = true
 	err := d.eachModule(func(tenant, name string) error {
-		dir := moduleDir(tenant, name)
-		if err := d.files.removeTemporary(dir); err != nil {
-			return err
-		}
 		h, err := d.history(tenant, name)
 		if err != nil {
+			d.sweeps = false // Current reports it
+			return nil
+		}
+		if err := d.files.removeTemporary(moduleDir(tenant, name)); err != nil {
 			return err
 		}
 		for _, rec := range h.records {
@@ -197,7 +197,7 @@ func (d *Dir) Current(ctx context.Context) ([]Record, error) {
 	err := d.eachModule(func(tenant, name string) error {
 		h, err := d.history(tenant, name)
 		if err != nil {
-			return err
+			h = &stored{problem: "what is stored of the module can't be read"}
 		}
 		all = append(all, h.currentRecord(tenant, name))
 		return nil

@@ -42,7 +42,7 @@ func (d *Dir) put(rec *Record, wasm []byte) error {
 	}
 	rec.Revision = h.latest + 1
 	dir := moduleDir(rec.Tenant, rec.Name)
-	if err := d.files.write(dir, strconv.Itoa(rec.Revision)+recordExt, encodeRecord(*rec)); err != nil {
+	if err := d.writeRecord(dir, *rec); err != nil {
 		return err
 	}
 	return d.point(dir, pointer{Current: rec.Revision, Latest: rec.Revision})
@@ -63,7 +63,7 @@ func (d *Dir) putFirst(rec *Record) error {
 		return err
 	}
 	rec.Revision = 1
-	err := d.files.write(temporary, "1"+recordExt, encodeRecord(*rec))
+	err := d.writeRecord(temporary, *rec)
 	if err == nil {
 		err = d.point(temporary, pointer{Current: 1, Latest: 1})
 	}
@@ -75,6 +75,14 @@ func (d *Dir) putFirst(rec *Record) error {
 		return err
 	}
 	return d.files.sync(tenant)
+}
+
+func (d *Dir) writeRecord(dir string, rec Record) error {
+	raw, err := encodeRecord(rec)
+	if err != nil {
+		return err
+	}
+	return d.files.write(dir, strconv.Itoa(rec.Revision)+recordExt, raw)
 }
 
 // putBlob stores bytes unless they are there and whole.

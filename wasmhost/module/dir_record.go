@@ -33,7 +33,9 @@ func (h *stored) currentRecord(tenant, name string) Record {
 	if problem == "" {
 		problem = fmt.Sprintf("the record of revision %d is missing", h.current)
 	}
-	return Record{Tenant: tenant, Name: name, Revision: h.current, Current: true, Problem: problem}
+	rec := damaged(tenant, name, h.current, problem)
+	rec.Current = true
+	return rec
 }
 
 // history reads a module's directory; fs.ErrNotExist when there is none. Records
@@ -87,9 +89,14 @@ func (d *Dir) readRecord(dir, tenant, name string, revision int) Record {
 	raw, err := d.files.root.ReadFile(dir + "/" + strconv.Itoa(revision) + recordExt)
 	rec, ok := decodeRecord(raw)
 	if err != nil || !ok || rec.Tenant != tenant || rec.Name != name || rec.Revision != revision {
-		return Record{Tenant: tenant, Name: name, Revision: revision, Problem: "the stored record is damaged"}
+		return damaged(tenant, name, revision, "the stored record is damaged")
 	}
 	return rec
+}
+
+// damaged is a record that says nothing but why.
+func damaged(tenant, name string, revision int, problem string) Record {
+	return Record{Tenant: tenant, Name: name, Revision: revision, Capabilities: []string{}, Actions: []string{}, Problem: problem}
 }
 
 // pointer is the file current: `{"current":2,"latest":5}`.
@@ -111,16 +118,14 @@ func decodePointer(raw []byte) (pointer, bool) {
 }
 
 // encodeRecord writes a line with the checksum of what follows, and the record.
-func encodeRecord(rec Record) []byte {
+func encodeRecord(rec Record) ([]byte, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false) // a descriptor comes back byte by byte
 	if err := enc.Encode(rec); err != nil {
-		// Only a raw message that is not JSON can get here; it is reported as
-		// damaged when it is read.
-		body.Reset()
+		return nil, err
 	}
-	return append([]byte(Digest(body.Bytes())+"\n"), body.Bytes()...)
+	return append([]byte(Digest(body.Bytes())+"\n"), body.Bytes()...), nil
 }
 
 func decodeRecord(raw []byte) (rec Record, ok bool) {

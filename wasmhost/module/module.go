@@ -2,7 +2,7 @@
 // record for each revision of each module of each tenant, of which one is current.
 //
 // It owns the record and the store's contract; [Dir] keeps modules in a local
-// directory. Use:
+// directory, [Memory] as long as the process lives. Use:
 //
 //	store, err := module.OpenDir(dir)
 //	rec, err := store.Put(ctx, module.Record{Tenant: "default", Name: "textkit", …}, wasm)
@@ -39,7 +39,8 @@ type Record struct {
 	Actions          []string        `json:"actions"`      // keys, such as "/tool/textkit/slugify"
 	// Current marks the revision that is served; it is not stored.
 	Current bool `json:"current"`
-	// Problem says why a stored module is not served; it is not stored.
+	// Problem says why a stored module is not served: its record can't be read
+	// (the store says so), or the host can't serve it any more. It is not stored.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -50,7 +51,9 @@ type Store interface {
 	// revision is current and whole. It returns the record as stored.
 	Put(ctx context.Context, rec Record, wasm []byte) (Record, error)
 	// Current returns the current record of every module of every tenant,
-	// sorted by tenant and name.
+	// sorted by tenant and name. A module of which that record can't be read
+	// comes with Problem set and Tenant and Name given, and does not keep the
+	// others from coming.
 	Current(ctx context.Context) ([]Record, error)
 	// Versions returns all records of a module, newest first, with Current
 	// set on one; NOT_FOUND when there is none.
