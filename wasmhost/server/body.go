@@ -1,0 +1,150 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+)
+
+// read reads a body of at most limit bytes, in the time that the server gives. One
+// that ends before the length that was announced is an error.
+func (s *Server) read(c echo.Context, body io.Reader, limit int64) ([]byte, error) {
+	if n := c.Request().ContentLength; n > limit && body == c.Request().Body {
+		return nil, tooLarge(limit)
+	}
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err != nil {
+		return nil, readError(err)
+	}
+	if int64(len(data)) > limit {
+		return nil, tooLarge(limit)
+	}
+	return data, nil
+}
+
+// patient calls read, which reads the request's body, and gives the body its time
+// to arrive.
+func (s *Server) patient(c echo.Context, read func() error) error {
+	rc := http.NewResponseController(c.Response())
+	// A response that is not a connection's, such as a recorder's, has no
+	// deadlines and needs none.
+	_ = rc.SetReadDeadline(time.Now().Add(s.config.ReadTimeout))
+	if err := read(); err != nil {
+		// The deadline stays, as what is left of the body may never come.
+		if errors.Is(err, errBroken) {
+			c.Response().Header().Set("Connection", "close")
+		}
+		return err
+	}
+	// While the request runs, the connection is watched for its end, which a
+	// deadline must not be taken for.
+	_ = rc.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// errBroken marks a body that ended, or came to a halt, before it was complete.
+var errBroken = errors.New("broken body")
+
+func tooLarge(limit int64) error {
+	return withHTTP(http.StatusRequestEntityTooLarge, status.Publicf(status.InvalidArgument, "the body exceeds the limit of %d bytes", limit))
+}
+
+func readError(err error) error {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return withHTTP(http.StatusRequestTimeout, status.Publicf(status.DeadlineExceeded, "the body took too long to arrive").WithCause(errors.Join(errBroken, err)))
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return status.Publicf(status.InvalidArgument, "the body ended before it was complete").WithCause(errors.Join(errBroken, err))
+	}
+	return status.Publicf(status.InvalidArgument, "the body could not be read").WithCause(errors.Join(errBroken, err))
+}
+
+// mediaType returns the type of the body and its parameters; 415 when it is none of
+// those that are wanted.
+func mediaType(header http.Header, want ...string) (string, map[string]string, error) {
+	given := header.Get("Content-Type")
+	mt, params, err := mime.ParseMediaType(given)
+	if err == nil && slices.Contains(want, mt) {
+		if charset, ok := params["charset"]; !ok || strings.EqualFold(charset, "utf-8") {
+			return mt, params, nil
+		}
+	}
+	return "", nil, withHTTP(http.StatusUnsupportedMediaType, status.Publicf(status.InvalidArgument,
+		"the body's Content-Type is %q, want %s", abi.Line(given, 80), strings.Join(want, " or ")))
+}
+
+// readJSON reads a JSON body and checks that it is one value in valid UTF-8; nil
+// when there is no body.
+func (s *Server) readJSON(c echo.Context) (json.RawMessage, error) {
+	r := c.Request()
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.Header.Get("Content-Type") != "" || r.ContentLength > 0 {
+		if _, _, err := mediaType(r.Header, "application/json"); err != nil {
+			return nil, err
+		}
+	}
+	var body []byte
+	err := s.patient(c, func() (err error) {
+		body, err = s.read(c, r.Body, s.config.MaxBodyBytes)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if _, _, err := mediaType(r.Header, "application/json"); err != nil {
+		return nil, err
+	}
+	if err := schema.Check(body); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
+	}
+	return body, nil
+}
+
+// members returns the members of a JSON object, each as it was written; an absent
+// body has none.
+func members(body json.RawMessage) (map[string]json.RawMessage, error) {
+	if body == nil {
+		return nil, nil
+	}
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(body, &m); err != nil || m == nil {
+		return nil, status.Publicf(status.InvalidArgument, "body: want a JSON object")
+	}
+	return m, nil
+}
+
+// onlyMembers refuses members that a route does not know, which are mistyped more
+// often than not.
+func onlyMembers(m map[string]json.RawMessage, known ...string) error {
+	for name := range m {
+		if !slices.Contains(known, name) {
+			return status.Publicf(status.InvalidArgument, "body: the member %q is not known here; want %s", abi.Line(name, 80), quoteAll(known))
+		}
+	}
+	return nil
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = `"` + n + `"`
+	}
+	return strings.Join(quoted, ", ")
+}

@@ -1,0 +1,211 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+// param returns a segment of the path, decoded.
+func param(c echo.Context, name string) string {
+	value := c.Param(name)
+	if c.Request().URL.RawPath == "" {
+		return value // the router has matched the decoded path
+	}
+	if decoded, err := url.PathUnescape(value); err == nil {
+		return decoded
+	}
+	return value
+}
+
+func (s *Server) listModules(c echo.Context) error {
+	records, err := s.config.Host.Modules(param(c, "tenant"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		Modules []module.Record `json:"modules"`
+	}{records})
+}
+
+func (s *Server) getModule(c echo.Context) error {
+	rec, err := s.config.Host.Module(param(c, "tenant"), param(c, "name"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, rec)
+}
+
+func (s *Server) deleteModule(c echo.Context) error {
+	if err := s.config.Host.Remove(c.Request().Context(), param(c, "tenant"), param(c, "name")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func (s *Server) listVersions(c echo.Context) error {
+	records, err := s.config.Host.Versions(c.Request().Context(), param(c, "tenant"), param(c, "name"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		Versions []module.Record `json:"versions"`
+	}{records})
+}
+
+// rollback reads {"revision": n}, or no body for the revision before the current.
+func (s *Server) rollback(c echo.Context) error {
+	body, err := s.readJSON(c)
+	if err != nil {
+		return err
+	}
+	m, err := members(body)
+	if err != nil {
+		return err
+	}
+	if err := onlyMembers(m, "revision"); err != nil {
+		return err
+	}
+	revision := 0
+	if raw, ok := m["revision"]; ok {
+		if json.Unmarshal(raw, &revision) != nil || revision < 1 {
+			return status.Publicf(status.InvalidArgument, "body: \"revision\" wants a whole number from 1")
+		}
+	}
+	rec, err := s.config.Host.Rollback(c.Request().Context(), param(c, "tenant"), param(c, "name"), revision)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, rec)
+}
+
+// putModule answers 201 with the new record, 200 with the current one when the
+// upload changes nothing.
+func (s *Server) putModule(c echo.Context) error {
+	tenant, name := param(c, "tenant"), param(c, "name")
+	// What can be known before the body is read is told before it is.
+	if err := abi.CheckModuleName(name); err != nil {
+		return err
+	}
+	before, err := s.config.Host.Module(tenant, name)
+	if err != nil && !errors.Is(err, status.ErrNotFound) {
+		return err
+	}
+	if _, err := s.config.Host.Modules(tenant); err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	case <-ctx.Done():
+		return status.Convert(ctx.Err())
+	}
+	up, err := s.readUpload(c)
+	if err != nil {
+		return err
+	}
+	up.Name = name
+	rec, err := s.config.Host.Load(ctx, tenant, up)
+	if err != nil {
+		return err
+	}
+	if rec.Revision == before.Revision && rec.CreatedAt.Equal(before.CreatedAt) {
+		return writeJSON(c, http.StatusOK, rec)
+	}
+	c.Response().Header().Set("Location", c.Request().URL.EscapedPath())
+	return writeJSON(c, http.StatusCreated, rec)
+}
+
+const formType = "multipart/form-data"
+
+// readUpload reads the module alone, or a form of module, descriptor and policy.
+func (s *Server) readUpload(c echo.Context) (up wasmhost.Upload, err error) {
+	mt, params, err := mediaType(c.Request().Header, "application/wasm", "application/octet-stream", formType)
+	if err != nil {
+		return up, err
+	}
+	err = s.patient(c, func() (err error) {
+		if mt == formType {
+			up, err = s.readForm(c, multipart.NewReader(c.Request().Body, params["boundary"]))
+			return err
+		}
+		up.Wasm, err = s.read(c, c.Request().Body, s.config.MaxUploadBytes)
+		return err
+	})
+	if err != nil {
+		return up, err
+	}
+	return up, notEmpty(up.Wasm)
+}
+
+func notEmpty(wasm []byte) error {
+	if len(wasm) == 0 {
+		return status.Publicf(status.InvalidArgument, "the upload holds no module")
+	}
+	return nil
+}
+
+// formOverhead is room for the headers and boundaries of a form.
+const formOverhead = 64 << 10
+
+func (s *Server) readForm(c echo.Context, form *multipart.Reader) (wasmhost.Upload, error) {
+	var up wasmhost.Upload
+	most := s.config.MaxUploadBytes + abi.MaxDescriptorBytes + policy.MaxBytes + formOverhead
+	if c.Request().ContentLength > most {
+		return up, tooLarge(most)
+	}
+	seen := map[string]bool{}
+	for {
+		part, err := form.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return up, formError(err)
+		}
+		name := part.FormName()
+		if seen[name] {
+			return up, status.Publicf(status.InvalidArgument, "form: the part %q is given twice", abi.Line(name, 80))
+		}
+		seen[name] = true
+		switch name {
+		case "module":
+			up.Wasm, err = s.read(c, part, s.config.MaxUploadBytes)
+		case "descriptor":
+			up.Descriptor, err = s.read(c, part, abi.MaxDescriptorBytes)
+		case "policy":
+			up.Policy, err = s.read(c, part, policy.MaxBytes)
+		default:
+			err = status.Publicf(status.InvalidArgument, "form: the part %q is not known here; want \"module\", \"descriptor\", \"policy\"", abi.Line(name, 80))
+		}
+		if err != nil {
+			return up, err
+		}
+	}
+	// What follows the form is not read, so the end of the body is looked at: one
+	// that is cut short is not an upload.
+	if _, err := io.CopyN(io.Discard, c.Request().Body, formOverhead); err != nil && !errors.Is(err, io.EOF) {
+		return up, readError(err)
+	}
+	return up, nil
+}
+
+func formError(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return readError(err)
+	}
+	return status.Publicf(status.InvalidArgument, "form: the body is not a well-formed multipart/form-data").WithCause(err)
+}

@@ -1,0 +1,163 @@
+package server
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// schemas.json holds the document's components: schemas, parameters and the
+// responses that several routes share.
+//
+//go:embed schemas.json
+var components []byte
+
+// apiVersion is the version of the HTTP API, which the paths carry as /v1.
+const apiVersion = "1.0.0"
+
+// operation is what the document says of a route.
+type operation struct {
+	id, tag, summary, text string
+	// params names entries of the components' parameters; those of the path
+	// are found by themselves.
+	params []string
+	// request maps media types to schemas; optional allows no body at all.
+	request  map[string]any
+	optional bool
+	// responses maps HTTP statuses to what they carry; failures lists the
+	// statuses that carry a problem, or Genkit's error where plain is set.
+	responses map[int]answerDoc
+	failures  []int
+	plain     bool
+}
+
+// answerDoc is a response that is no failure.
+type answerDoc struct {
+	text    string
+	content map[string]any // media type → schema
+	headers []string       // entries of the components' headers
+}
+
+func ref(schema string) any { return map[string]any{"$ref": "#/components/schemas/" + schema} }
+
+func jsonOf(schema string) map[string]any { return map[string]any{"application/json": ref(schema)} }
+
+// streamed is JSON that may come as a stream of frames.
+func streamed(schema string) map[string]any {
+	return map[string]any{"application/json": ref(schema), eventStream: ref("Frames")}
+}
+
+// document writes the OpenAPI 3.1 document of a table of routes.
+func document(table []route) ([]byte, error) {
+	var parts map[string]any
+	if err := json.Unmarshal(components, &parts); err != nil {
+		return nil, status.Errorf(status.Internal, "openapi components: %w", err)
+	}
+	paths := map[string]map[string]any{}
+	for _, r := range table {
+		path, params := openAPIPath(r.path)
+		if paths[path] == nil {
+			paths[path] = map[string]any{}
+		}
+		paths[path][strings.ToLower(r.method)] = r.doc.object(params)
+	}
+	raw, err := json.MarshalIndent(map[string]any{
+		"openapi": "3.1.0",
+		"info": map[string]any{
+			"title": "genkit-wasm", "version": apiVersion,
+			"description": "Upload WebAssembly tools, run them, and generate with them. Every failure is an RFC 9457 problem, but those of flows, which have Genkit's shape.",
+			"license":     map[string]any{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+		},
+		"servers":           []any{map[string]any{"url": "/"}},
+		"security":          []any{},
+		"tags":              tags,
+		"jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+		"paths":             paths,
+		"components":        parts,
+	}, "", "  ")
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "openapi document: %w", err)
+	}
+	return append(raw, '\n'), nil
+}
+
+var tags = []any{
+	map[string]any{"name": "modules", "description": "Upload, list, roll back and remove modules."},
+	map[string]any{"name": "actions", "description": "List and run what a tenant has."},
+	map[string]any{"name": "server", "description": "The server itself."},
+}
+
+// openAPIPath turns Echo's ":name" and "*" into "{name}" and returns the names. A
+// "*" is named after the segment before it.
+func openAPIPath(path string) (string, []string) {
+	segments := strings.Split(path, "/")
+	var params []string
+	for i, s := range segments {
+		name, isParam := strings.CutPrefix(s, ":")
+		if s == "*" {
+			name, isParam = strings.TrimSuffix(segments[i-1], "s"), true
+		}
+		if isParam {
+			params = append(params, name)
+			segments[i] = "{" + name + "}"
+		}
+	}
+	return strings.Join(segments, "/"), params
+}
+
+func (o operation) object(pathParams []string) map[string]any {
+	responses := map[string]any{}
+	for code, a := range o.responses {
+		responses[strconv.Itoa(code)] = a.object()
+	}
+	failure := "Problem"
+	if o.plain {
+		failure = "FlowError"
+	}
+	for _, code := range append([]int{http.StatusInternalServerError}, o.failures...) {
+		responses[strconv.Itoa(code)] = map[string]any{"$ref": fmt.Sprintf("#/components/responses/%s%d", failure, code)}
+	}
+	object := map[string]any{"operationId": o.id, "summary": o.summary, "tags": []string{o.tag}, "responses": responses}
+	if o.text != "" {
+		object["description"] = o.text
+	}
+	if list := append(slices.Clip(pathParams), o.params...); len(list) > 0 {
+		refs := make([]any, len(list))
+		for i, name := range list {
+			refs[i] = map[string]any{"$ref": "#/components/parameters/" + name}
+		}
+		object["parameters"] = refs
+	}
+	if o.request != nil {
+		object["requestBody"] = map[string]any{"required": !o.optional, "content": contentOf(o.request)}
+	}
+	return object
+}
+
+func (a answerDoc) object() map[string]any {
+	object := map[string]any{"description": a.text}
+	headers := map[string]any{}
+	for _, name := range append([]string{requestIDHeader}, a.headers...) {
+		headers[name] = map[string]any{"$ref": "#/components/headers/" + name}
+	}
+	object["headers"] = headers
+	if a.content != nil {
+		object["content"] = contentOf(a.content)
+	}
+	return object
+}
+
+func contentOf(schemas map[string]any) map[string]any {
+	content := map[string]any{}
+	for mediaType, schema := range maps.All(schemas) {
+		content[mediaType] = map[string]any{"schema": schema}
+	}
+	return content
+}

@@ -1,0 +1,101 @@
+package server
+
+import "net/http"
+
+// What the document says of each route.
+var (
+	docListModules = operation{
+		id: "listModules", tag: "modules", summary: "List a tenant's modules",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The current record of each module, by name.", content: jsonOf("ModuleList")}},
+		failures:  []int{403, 404, 503},
+	}
+	docPutModule = operation{
+		id: "putModule", tag: "modules", summary: "Upload a module",
+		text: "The module is checked, compiled and stored before it takes the place of the one of its name; when anything fails, the old one keeps serving. " +
+			"A body that ends before its announced length changes nothing.",
+		request: map[string]any{
+			"application/wasm": ref("Bytes"), "application/octet-stream": ref("Bytes"), formType: ref("UploadForm"),
+		},
+		responses: map[int]answerDoc{
+			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}},
+			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module")},
+		},
+		failures: []int{400, 403, 404, 408, 413, 415, 429, 501, 503, 504},
+	}
+	docGetModule = operation{
+		id: "getModule", tag: "modules", summary: "Get a module's current record",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The record.", content: jsonOf("Module")}},
+		failures:  []int{403, 404, 503},
+	}
+	docDeleteModule = operation{
+		id: "deleteModule", tag: "modules", summary: "Remove a module and all its revisions",
+		responses: map[int]answerDoc{http.StatusNoContent: {text: "It is gone. Calls that were under way end in peace."}},
+		failures:  []int{403, 404, 503},
+	}
+	docListVersions = operation{
+		id: "listVersions", tag: "modules", summary: "List a module's revisions",
+		responses: map[int]answerDoc{http.StatusOK: {text: "Every revision, newest first.", content: jsonOf("VersionList")}},
+		failures:  []int{403, 404, 503},
+	}
+	docRollback = operation{
+		id: "rollbackModule", tag: "modules", summary: "Serve an earlier revision again",
+		text:     "Without a body, or without a revision in it, that is the one before the current.",
+		request:  jsonOf("Rollback"),
+		optional: true,
+		responses: map[int]answerDoc{
+			http.StatusOK: {text: "The record that is being served now.", content: jsonOf("Module")},
+		},
+		failures: []int{400, 403, 404, 408, 413, 415, 503},
+	}
+	docListActions = operation{
+		id: "listActions", tag: "actions", summary: "List what a tenant can run",
+		params:    []string{"type"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The actions, by key.", content: jsonOf("ActionList")}},
+		failures:  []int{403, 404, 503},
+	}
+	docRunTool = operation{
+		id: "runTool", tag: "actions", summary: "Run a tool",
+		text:      "The tool's name may contain slashes. A bare name stands for the one tool that ends in it; 400 when there are several.",
+		params:    []string{"stream"},
+		request:   jsonOf("ToolCall"),
+		optional:  true,
+		responses: map[int]answerDoc{http.StatusOK: {text: "What the tool returned, or what it stopped to ask.", content: streamed("ToolAnswer")}},
+		failures:  runFailures,
+	}
+	docGenerate = operation{
+		id: "generate", tag: "actions", summary: "Ask a model, with tools",
+		params:    []string{"stream"},
+		request:   jsonOf("GenerateActionOptions"),
+		responses: map[int]answerDoc{http.StatusOK: {text: "Genkit's GenerateResponse.", content: streamed("GenerateResponse")}},
+		failures:  runFailures,
+	}
+	docRunFlow = operation{
+		id: "runFlow", tag: "actions", summary: "Run a flow",
+		text:      "Genkit's flow protocol, as its clients speak it.",
+		params:    []string{"stream"},
+		request:   jsonOf("FlowCall"),
+		optional:  true,
+		responses: map[int]answerDoc{http.StatusOK: {text: "What the flow returned.", content: streamed("FlowAnswer")}},
+		failures:  runFailures, plain: true,
+	}
+	docOpenAPI = operation{
+		id: "getOpenAPI", tag: "server", summary: "Get this document",
+		responses: map[int]answerDoc{http.StatusOK: {text: "An OpenAPI 3.1 document.", content: jsonOf("Object")}},
+		failures:  []int{403},
+	}
+	docHealth = operation{
+		id: "getHealth", tag: "server", summary: "Is the process alive?",
+		responses: map[int]answerDoc{http.StatusOK: {text: "It is.", content: jsonOf("Health")}},
+		failures:  []int{403},
+	}
+	docReady = operation{
+		id: "getReadiness", tag: "server", summary: "Should requests be sent here?",
+		text:      "Not while the server starts or drains.",
+		responses: map[int]answerDoc{http.StatusOK: {text: "They should.", content: jsonOf("Health")}},
+		failures:  []int{403, 503},
+	}
+)
+
+// runFailures are the statuses of whatever runs something: those of the request,
+// and those that an action may fail with.
+var runFailures = []int{400, 401, 403, 404, 408, 409, 413, 415, 429, 501, 503, 504}
