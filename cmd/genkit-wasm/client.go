@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+)
+
+// maxAnswer bounds what is read of an answer, and of one event of a stream.
+const maxAnswer = 64 << 20
+
+// request is one call of the server.
+type request struct {
+	method string
+	path   string // below the tenant
+	query  url.Values
+	body   io.Reader
+	length int64 // of body; 0 leaves it to the client
+	kind   string
+	accept string
+	// refusing says that the server is to check a module.
+	refusing bool
+}
+
+func (a *app) url(r request) (string, error) {
+	base, err := url.Parse(a.server)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return "", usagef("the server %q is not a URL such as %s", a.server, defaultServer)
+	}
+	u := base.JoinPath("v1", "tenants", url.PathEscape(a.tenant)).String() + r.path
+	if len(r.query) > 0 {
+		u += "?" + r.query.Encode()
+	}
+	return u, nil
+}
+
+// send makes the call. The caller closes the body of what it returns; an answer
+// that is no success comes as an error.
+func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
+	target, err := a.url(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, r.body)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if r.length > 0 {
+		req.ContentLength = r.length
+	}
+	if r.kind != "" {
+		req.Header.Set("Content-Type", r.kind)
+	}
+	if r.accept != "" {
+		req.Header.Set("Accept", r.accept)
+	}
+	req.Header.Set("User-Agent", "genkit-wasm/"+buildVersion())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, a.unreachable(ctx, err)
+	}
+	if resp.StatusCode >= 300 {
+		defer resp.Body.Close() //nolint:errcheck // it was only read
+		return nil, a.problem(resp, r.refusing)
+	}
+	return resp, nil
+}
+
+func (a *app) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if cause, ok := errors.AsType[*url.Error](err); ok {
+		err = cause.Err
+	}
+	return &failure{
+		exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("no server answers at %s: %v", a.server, err), cause: err,
+		hint: "start one with \"genkit-wasm serve\", or name it with --server or " + serverEnv,
+	}
+}
+
+// problem reads the failure that a server answered.
+func (a *app) problem(resp *http.Response, refusing bool) error {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	var p server.Problem
+	if err != nil || json.Unmarshal(raw, &p) != nil || p.StatusName == "" {
+		return &failure{
+			exit: exitFailed, text: fmt.Sprintf("%s answered %s, and not as a genkit-wasm server does", a.server, resp.Status),
+			hint: "look whether --server names the right place",
+		}
+	}
+	code, _ := status.Parse(p.StatusName)
+	return &failure{
+		exit: exitOf(code, refusing), code: p.StatusName, text: p.Detail, details: p.Details, request: p.RequestID,
+		hint: a.hint(code, refusing, resp.Header.Get("Retry-After")),
+	}
+}
+
+// hint says what to do about a failure.
+func (a *app) hint(code status.Code, refusing bool, retryAfter string) string {
+	switch {
+	case code == status.NotFound:
+		return fmt.Sprintf("\"genkit-wasm ls --tenant %s\" lists the modules, with --actions everything that can be run", a.tenant)
+	case code == status.PermissionDenied && refusing:
+		return "grant it in a policy file and upload again with --policy FILE"
+	case refusing && exitOf(code, true) == exitRefused:
+		return "\"genkit-wasm inspect FILE\" shows what the module holds"
+	case retryAfter != "":
+		return "try again in " + retryAfter + " s"
+	case code == status.Unavailable || code == status.ResourceExhausted:
+		return "try again later"
+	}
+	return ""
+}
+
+// call sends a request and returns the JSON that comes back.
+func (a *app) call(ctx context.Context, r request) (json.RawMessage, error) {
+	resp, err := a.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(raw) > maxAnswer {
+		err = fmt.Errorf("it is longer than %d bytes", maxAnswer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return bytes.TrimSpace(raw), nil
+}
+
+// frame is one event of a stream.
+type frame struct {
+	Message   json.RawMessage `json:"message,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	Interrupt json.RawMessage `json:"interrupt,omitempty"`
+	Error     *status.Wire    `json:"error,omitempty"`
+}
+
+// stream sends a request and passes the frames on until the last; a frame that
+// carries a failure comes as an error.
+func (a *app) stream(ctx context.Context, r request, each func(frame, json.RawMessage) error) error {
+	r.accept = "text/event-stream"
+	resp, err := a.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 64<<10), maxAnswer)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var f frame
+		if err := json.Unmarshal([]byte(data), &f); err != nil {
+			return fmt.Errorf("the server's stream holds what is not JSON: %w", err)
+		}
+		if f.Error != nil {
+			code, _ := status.Parse(f.Error.Status)
+			return &failure{
+				exit: exitOf(code, false), code: f.Error.Status, text: f.Error.Message, details: f.Error.Details,
+				hint: a.hint(code, false, ""), request: resp.Header.Get("X-Request-Id"),
+			}
+		}
+		if err := each(f, json.RawMessage(data)); err != nil {
+			return err
+		}
+		if f.Message == nil {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &failure{exit: exitFailed, text: "the server's stream ended before its result", cause: lines.Err(), hint: "look whether the server is still running"}
+}
+
+// progress counts what is read and shows it while it goes.
+type progress struct {
+	io.Reader
+	to          io.Writer
+	total, done int64
+	shown       time.Time
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.done += int64(n)
+	if now := time.Now(); now.Sub(p.shown) > 100*time.Millisecond || err != nil {
+		p.shown = now
+		_, _ = fmt.Fprintf(p.to, "\ruploading %3d %%", p.done*100/p.total)
+	}
+	return n, err
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+// findings is what inspect tells of a module, and its form for programs.
+type findings struct {
+	File             string          `json:"file"`
+	Digest           string          `json:"digest"`
+	Size             int             `json:"size"`
+	Sections         []sectionInfo   `json:"sections"`
+	Imports          []string        `json:"imports"`
+	Exports          []string        `json:"exports"`
+	Convention       string          `json:"convention"`
+	WASI             bool            `json:"wasi"`
+	Capabilities     []string        `json:"capabilities"`
+	DescriptorSource string          `json:"descriptorSource,omitempty"`
+	Descriptor       *abi.Descriptor `json:"descriptor,omitempty"`
+	// Missing says what keeps the module from being uploaded as it is.
+	Missing string `json:"missing,omitempty"`
+	Verdict string `json:"verdict"` // "accepted" or "refused"
+}
+
+type sectionInfo struct {
+	Name  string `json:"name"`
+	Bytes int    `json:"bytes"`
+}
+
+func (a *app) inspectCommand() *cobra.Command {
+	var f files
+	cmd := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Show what a module holds, and whether it would be accepted",
+		Long:  "Inspect reads a module without running anything of it and without a server. It exits with 4 when the module would be refused.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f.module = args[0]
+			up, err := f.read()
+			if err != nil {
+				return err
+			}
+			analysis, err := wasmhost.Analyse(up.Wasm, up.Descriptor, inspect.Limits{})
+			if err != nil {
+				return refusedModule(err)
+			}
+			found := find(f.module, analysis)
+			verdict := judge(analysis, up.Policy)
+			if verdict != nil {
+				found.Verdict, found.Missing = "refused", status.Convert(verdict).Message
+			}
+			if err := a.printFindings(found); err != nil {
+				return err
+			}
+			return refusedModule(verdict)
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+// refusedModule is [refused] with the hint of an inspection's refusal in its place.
+func refusedModule(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := status.Convert(err)
+	var details struct {
+		Hint string `json:"hint"`
+	}
+	f := &failure{exit: exitRefused, code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
+	if json.Unmarshal(e.Details, &details) == nil && details.Hint != "" {
+		f.text, f.hint = strings.TrimSuffix(e.Message, "; "+details.Hint), details.Hint
+	}
+	if e.Code == status.PermissionDenied {
+		f.hint = "grant it in a policy file and name that with --policy FILE"
+	}
+	return f
+}
+
+// judge says what would keep an analysed module out.
+func judge(a *wasmhost.Analysis, rawPolicy []byte) error {
+	p, err := policy.Parse(rawPolicy)
+	if err != nil {
+		return err
+	}
+	if a.DescriptorIn == "" {
+		return status.Publicf(status.InvalidArgument, "the module has no descriptor: add a custom section %q, export %q, or name a file with --descriptor", abi.DescriptorSection, abi.DescribeExport)
+	}
+	return p.Grants.Check(a.Linkage.Capabilities)
+}
+
+func find(file string, a *wasmhost.Analysis) *findings {
+	f := &findings{
+		File: file, Digest: a.Digest, Size: a.Module.Size, Sections: []sectionInfo{}, Imports: []string{}, Exports: []string{},
+		Convention: string(a.Linkage.Convention), WASI: a.Linkage.UsesWASI, Capabilities: []string{},
+		DescriptorSource: a.DescriptorIn, Descriptor: a.Descriptor, Verdict: "accepted",
+	}
+	for _, s := range a.Module.Sections {
+		f.Sections = append(f.Sections, sectionInfo{sectionName(s.ID), s.End - s.Offset})
+	}
+	for _, i := range a.Module.Imports {
+		f.Imports = append(f.Imports, abi.Line(i.Module, 80)+" "+abi.Line(i.Name, 80))
+	}
+	for _, e := range a.Module.Exports {
+		if e.Kind == inspect.ExternFunc {
+			f.Exports = append(f.Exports, abi.Line(e.Name, 80))
+		}
+	}
+	slices.Sort(f.Exports)
+	for _, c := range a.Linkage.Capabilities {
+		f.Capabilities = append(f.Capabilities, string(c))
+	}
+	return f
+}
+
+var sectionNames = []string{
+	inspect.SectionCustom: "custom", inspect.SectionType: "type", inspect.SectionImport: "import", inspect.SectionFunction: "function",
+	inspect.SectionTable: "table", inspect.SectionMemory: "memory", inspect.SectionGlobal: "global", inspect.SectionExport: "export",
+	inspect.SectionStart: "start", inspect.SectionElement: "element", inspect.SectionCode: "code", inspect.SectionData: "data",
+	inspect.SectionDataCount: "datacount",
+}
+
+func sectionName(id byte) string {
+	if int(id) < len(sectionNames) {
+		return sectionNames[id]
+	}
+	return fmt.Sprintf("section %d", id)
+}
+
+func (a *app) printFindings(f *findings) error {
+	if a.json() {
+		return a.printJSON(f)
+	}
+	verdict := f.Verdict
+	if f.Verdict != "accepted" {
+		verdict = colour(a.out, red, verdict)
+	}
+	facts := [][2]string{
+		{"file", f.File}, {"size", size(f.Size)}, {"digest", f.Digest}, {"convention", f.Convention},
+		{"capabilities", cmp.Or(strings.Join(f.Capabilities, ", "), "none")},
+		{"sections", sectionList(f.Sections)}, {"imports", list(f.Imports)}, {"exports", list(f.Exports)},
+		{"descriptor", cmp.Or(f.DescriptorSource, "none")},
+	}
+	if d := f.Descriptor; d != nil {
+		facts = append(facts, [2]string{"name", strings.TrimSpace(d.Name + " " + d.Version)})
+		for _, t := range d.Tools {
+			facts = append(facts, [2]string{"tool", strings.TrimSpace(t.Name + "  " + abi.Line(t.Description, 72))})
+		}
+	}
+	for _, fact := range append(facts, [2]string{"verdict", verdict}) {
+		if err := a.line("%-13s %s", fact[0], fact[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sectionList(sections []sectionInfo) string {
+	all := make([]string, len(sections))
+	for i, s := range sections {
+		all[i] = s.Name + " " + size(s.Bytes)
+	}
+	return strings.Join(all, ", ")
+}
+
+// list shows the first of many names.
+func list(names []string) string {
+	const shown = 12
+	if len(names) == 0 {
+		return "none"
+	}
+	text := strings.Join(names[:min(len(names), shown)], ", ")
+	if more := len(names) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more (-o json shows all)", more)
+	}
+	return text
+}

@@ -1,0 +1,47 @@
+// Command genkit-wasm runs WebAssembly tools and the models that call them: as a
+// server to which modules are uploaded while it runs, and as that server's client.
+//
+//	genkit-wasm serve
+//	genkit-wasm upload textkit.wasm
+//	genkit-wasm generate --model openai/gpt-5-mini --tool textkit/slugify --prompt "…"
+//
+// It owns flags, configuration and wiring: it is the only place where the engine,
+// the host of modules and the built-in plug-ins meet.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals // the first asks for an end in good order
+		cancel()
+		<-signals // the second does not ask
+		os.Exit(exitInterrupted)
+	}()
+	os.Exit(execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// execute runs one command and returns its exit code. It writes the error, if any,
+// to stderr.
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{in: stdin, out: stdout, err: stderr}
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return a.report(err)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	files
+	tool, input, context string
+	stream, verbose      bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE [TOOL]",
+		Short: "Run a tool of a module here, without a server",
+		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
+			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
+			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.",
+		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.module = args[0]
+			if len(args) == 2 {
+				f.tool = args[1]
+			}
+			return a.run(cmd.Context(), &f)
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
+	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
+	cmd.Flags().BoolVar(&f.stream, "stream", false, "print chunks and result as they come, one JSON object a line")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show the module's log lines")
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, f *runFlags) error {
+	up, err := f.read()
+	if err != nil {
+		return err
+	}
+	input, err := a.jsonValue("input", f.input)
+	if err != nil {
+		return err
+	}
+	if ctx, err = a.withContext(ctx, f.context); err != nil {
+		return err
+	}
+	if up.Name, err = moduleName(up, f.module); err != nil {
+		return err
+	}
+	host, err := wasmhost.New(ctx, wasmhost.Config{Logger: a.guestLog(f.verbose)})
+	if err != nil {
+		return local(err, false)
+	}
+	defer host.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the process ends
+	rec, err := host.Load(ctx, wasmhost.DefaultTenant, up)
+	if err != nil {
+		return refusedModule(err)
+	}
+	reg := registry.New(nil)
+	if err := reg.AddProvider(host.Provider(wasmhost.DefaultTenant)); err != nil {
+		return local(err, false)
+	}
+	if f.tool == "" {
+		if len(rec.Actions) != 1 {
+			return usagef("the module has %d tools; name one of them: %s", len(rec.Actions), list(rec.Actions))
+		}
+		f.tool = rec.Actions[0]
+	}
+	t, err := reg.Resolve(ctx, f.tool, action.Tool)
+	if err != nil {
+		missing := local(err, false)
+		if fail, ok := missing.(*failure); ok { //nolint:errorlint // local has just made it
+			fail.hint = "the module has " + list(rec.Actions)
+		}
+		return missing
+	}
+	return a.runTool(ctx, t, input, f.stream)
+}
+
+func (a *app) withContext(ctx context.Context, text string) (context.Context, error) {
+	raw, err := a.jsonValue("context", text)
+	if err != nil || raw == nil {
+		return ctx, err
+	}
+	if raw[0] != '{' {
+		return ctx, usagef("--context: want a JSON object")
+	}
+	return action.WithContext(ctx, raw), nil
+}
+
+func (a *app) guestLog(verbose bool) *slog.Logger {
+	level := slog.LevelWarn
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+func (a *app) runTool(ctx context.Context, t action.Action, input json.RawMessage, stream bool) error {
+	to := a.err
+	if stream {
+		to = a.out
+	}
+	out, err := t.RunJSON(ctx, input, func(chunk json.RawMessage) error {
+		_, err := fmt.Fprintf(to, "{\"message\":%s}\n", compact(chunk))
+		return err
+	})
+	if i, ok := tool.AsInterrupt(err); ok {
+		metadata := i.Metadata
+		if metadata == nil {
+			metadata = json.RawMessage("true")
+		}
+		return a.line(`{"interrupt":%s}`, compact(metadata))
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		e := status.Convert(err)
+		f := &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
+		if e.Code == status.ResourceExhausted {
+			f.exit = exitFailed // here nothing gets better by waiting
+			f.hint = "a policy can raise the limit: --policy FILE with {\"limits\": {…}}, up to the server's own"
+		}
+		return f
+	}
+	if stream {
+		return a.line(`{"result":%s}`, compact(out))
+	}
+	return a.line("%s", compact(out))
+}
