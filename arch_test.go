@@ -42,6 +42,7 @@ var rooms = []room{
 	{"engine/content", []string{"engine/internal/rawjson"}, "wire vocabulary, no behaviour"},
 	{"engine/schema", []string{"engine/status"}, "the one owner of JSON Schema"},
 	{"engine/telemetry", []string{"engine/status"}, "the one owner of OpenTelemetry"},
+	{"engine/telemetry/telemetrytest", nil, "collects spans for tests"},
 	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
@@ -50,6 +51,7 @@ var rooms = []room{
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/internal/rawjson"), "the loop"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
+	{"engine/enginetest", nil, "kits for tests; never imported by code that ships"},
 	{"engine", append(slices.Clone(leaves), "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
@@ -82,7 +84,7 @@ var owners = []struct {
 	{"github.com/santhosh-tekuri/jsonschema", []string{"engine/schema"}, "schemas compile once, in one place"},
 	{"github.com/invopop/jsonschema", []string{"engine/schema"}, "inference, in one place"},
 	{"golang.org/x/text", []string{"engine/schema"}, "the words of schema errors"},
-	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine"}, "spans are opened in one place; the façade takes a provider"},
+	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine/telemetry/telemetrytest", "engine"}, "spans are opened in one place; the façade takes a provider"},
 	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"golang.org/x/time", []string{"wasmhost"}, "calls per minute"},
@@ -194,6 +196,19 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 		}
 		if len(p.GoFiles) > 0 && docs != 1 {
 			t.Errorf("%s has %d package comments, want 1", p.ImportPath, docs)
+		}
+	}
+}
+
+// kits are packages for tests; code that ships never imports them.
+var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest"}
+
+func TestKitsAreImportedByTestsAlone(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, imp := range p.Imports {
+			if slices.Contains(kits, strings.TrimPrefix(imp, root+"/")) {
+				t.Errorf("%s imports the test kit %s", p.ImportPath, imp)
+			}
 		}
 	}
 }
