@@ -15,10 +15,15 @@ import (
 
 // The types that an application meets, under the names it would look for here.
 type (
-	Response    = model.Response
-	Chunk       = model.Chunk
-	Provider    = registry.Provider
-	Plugin      = registry.Plugin
+	// Response is what a generate call comes to.
+	Response = model.Response
+	// Chunk is a piece of an answer while it is made.
+	Chunk = model.Chunk
+	// Provider is a source of actions that come and go.
+	Provider = registry.Provider
+	// Plugin brings actions at start-up.
+	Plugin = registry.Plugin
+	// StreamEvent is one step of a streamed generate call.
 	StreamEvent = action.Event[*model.Response, *model.Chunk]
 )
 

@@ -71,7 +71,7 @@ func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, a.unreachable(ctx, err)
 	}
 	if resp.StatusCode >= 300 {
-		defer resp.Body.Close() //nolint:errcheck // it was only read
+		defer resp.Body.Close()
 		return nil, a.problem(resp, r.refusing)
 	}
 	return resp, nil
@@ -130,7 +130,7 @@ func (a *app) call(ctx context.Context, r request) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(raw) > maxAnswer {
 		err = fmt.Errorf("it is longer than %d bytes", maxAnswer)
@@ -157,7 +157,7 @@ func (a *app) stream(ctx context.Context, r request, each func(frame, json.RawMe
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 64<<10), maxAnswer)
 	for lines.Scan() {

@@ -161,7 +161,7 @@ func (p *process) spin(limit time.Duration) <-chan string {
 			answer <- err.Error()
 			return
 		}
-		defer resp.Body.Close() //nolint:errcheck // it was only read
+		defer resp.Body.Close()
 		raw, err := io.ReadAll(resp.Body)
 		answer <- fmt.Sprint(resp.StatusCode, " ", string(raw), err)
 	}()

@@ -70,9 +70,6 @@ func local(err error, refusing bool) error {
 	return &failure{exit: exitOf(e.Code, refusing), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
 }
 
-// refused is [local] for the checks of an upload.
-func refused(err error) error { return local(err, true) }
-
 func (a *app) report(err error) int {
 	if errors.Is(err, context.Canceled) || errors.Is(err, status.ErrCancelled) {
 		a.note("interrupted")

@@ -149,9 +149,14 @@ func (a *app) printFindings(f *findings) error {
 		verdict = colour(a.out, red, verdict)
 	}
 	facts := [][2]string{
-		{"file", f.File}, {"size", size(f.Size)}, {"digest", f.Digest}, {"convention", f.Convention},
+		{"file", f.File},
+		{"size", size(f.Size)},
+		{"digest", f.Digest},
+		{"convention", f.Convention},
 		{"capabilities", cmp.Or(strings.Join(f.Capabilities, ", "), "none")},
-		{"sections", sectionList(f.Sections)}, {"imports", list(f.Imports)}, {"exports", list(f.Exports)},
+		{"sections", sectionList(f.Sections)},
+		{"imports", list(f.Imports)},
+		{"exports", list(f.Exports)},
 		{"descriptor", cmp.Or(f.DescriptorSource, "none")},
 	}
 	if d := f.Descriptor; d != nil {

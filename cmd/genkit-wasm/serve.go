@@ -137,7 +137,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	go func() { served <- srv.Serve(l) }()
 	stop := func(b *backend) error {
 		err := drain(context.WithoutCancel(ctx), srv, cancel, f.drainTimeout, log)
-		<-served
+		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}

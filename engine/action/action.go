@@ -175,8 +175,7 @@ func invalidOutput(desc Desc, err error) error {
 
 func schemaError(code status.Code, what string, desc Desc, err, sentinel error) error {
 	e := status.Publicf(code, "invalid %s action %q: %v", what, desc.Key(), err)
-	var v *schema.ValidationError
-	if errors.As(err, &v) {
+	if v, ok := errors.AsType[*schema.ValidationError](err); ok {
 		e = e.WithDetails(v.Details())
 	}
 	return e.WithCause(fmt.Errorf("%w: %w", sentinel, err))

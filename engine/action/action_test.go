@@ -143,7 +143,11 @@ func TestNumbersKeepTheirDigitsInUntypedInputs(t *testing.T) {
 func TestNamesAndSchemasAreChecked(t *testing.T) {
 	nothing := func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) { return nil, nil }
 	for _, d := range []action.Desc{
-		{}, {Kind: action.Tool}, {Name: "x"}, {Kind: action.Tool, Name: "a\nb"}, {Kind: action.Tool, Name: "\xff"},
+		{},
+		{Kind: action.Tool},
+		{Name: "x"},
+		{Kind: action.Tool, Name: "a\nb"},
+		{Kind: action.Tool, Name: "\xff"},
 		{Kind: action.Tool, Name: strings.Repeat("x", action.MaxNameBytes+1)},
 		{Kind: action.Tool, Name: "x", InputSchema: json.RawMessage(`{"type":"x"}`)},
 		{Kind: action.Tool, Name: "x", OutputSchema: json.RawMessage(`[]`)},

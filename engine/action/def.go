@@ -119,7 +119,7 @@ func Iterate[T any](ctx context.Context, work func(ctx context.Context, send fun
 		values, done := make(chan T), make(chan error, 1)
 		defer func() { // the goroutine ends before the loop does
 			cancel()
-			for range values { //nolint:revive // drain until the worker has closed it
+			for range values {
 			}
 		}()
 		go func() {

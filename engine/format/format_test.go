@@ -128,7 +128,7 @@ func TestInstructionsArePlacedAsInGenkit(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, c.in, string(before), "%s: the given messages changed", name)
 	}
-	assert.Len(t, format.Inject(messages(t, `[{"role":"user","content":[]}]`), "")[0].Content, 0)
+	assert.Empty(t, format.Inject(messages(t, `[{"role":"user","content":[]}]`), "")[0].Content)
 }
 
 func TestJSONInstructionsAreGenkits(t *testing.T) {

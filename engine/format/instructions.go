@@ -68,8 +68,8 @@ func PutPart(messages []content.Message, target int, part content.Part, purpose 
 
 // LastUser returns the index of the last user message, -1 when there is none.
 func LastUser(messages []content.Message) int {
-	for i := len(messages) - 1; i >= 0; i-- {
-		if messages[i].Role == content.RoleUser {
+	for i, message := range slices.Backward(messages) {
+		if message.Role == content.RoleUser {
 			return i
 		}
 	}

@@ -132,8 +132,29 @@ func seal(resp *model.Response, req *model.Request) *model.Response {
 	if len(c.Operation) > 0 {
 		c.Usage, c.Custom = nil, nil
 	}
-	c.Request = req
+	c.Request = withoutKey(req)
 	c.Output = nil
+	return &c
+}
+
+// withoutKey returns the request without config.apiKey: whoever sent it knows it, and
+// whoever reads the response must not.
+func withoutKey(req *model.Request) *model.Request {
+	var config map[string]json.RawMessage
+	if len(req.Config) == 0 || json.Unmarshal(req.Config, &config) != nil {
+		return req
+	}
+	if _, found := config["apiKey"]; !found {
+		return req
+	}
+	delete(config, "apiKey")
+	c := *req
+	c.Config = nil
+	if len(config) > 0 {
+		if raw, err := rawjson.Encode(config); err == nil {
+			c.Config = raw
+		}
+	}
 	return &c
 }
 

@@ -175,7 +175,9 @@ func (c csv) New(schema json.RawMessage) (format.Handler, error) {
 	}
 	return c, nil
 }
-func (csv) Config() format.Config                                              { return format.Config{Format: "csv", ContentType: "text/csv"} }
+
+func (csv) Config() format.Config { return format.Config{Format: "csv", ContentType: "text/csv"} }
+
 func (csv) Instructions() string                                               { return "Write CSV." }
 func (c csv) Parse(context.Context, *content.Message) (json.RawMessage, error) { return c.parse() }
 

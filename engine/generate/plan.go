@@ -178,8 +178,7 @@ func validOutput(s *schema.Schema, resp *model.Response) error {
 		return nil
 	}
 	e := status.Publicf(status.InvalidArgument, "the model's output breaks the schema: %v", err)
-	var v *schema.ValidationError
-	if errors.As(err, &v) {
+	if v, ok := errors.AsType[*schema.ValidationError](err); ok {
 		e = e.WithDetails(v.Details())
 	}
 	return e.WithCause(errors.Join(ErrInvalidOutput, err))

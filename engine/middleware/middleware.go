@@ -83,9 +83,12 @@ type ToolCall struct {
 
 // The links of a chain.
 type (
+	// GenerateFunc runs one iteration of the loop and those after it.
 	GenerateFunc func(ctx context.Context, call *GenerateCall) (*model.Response, error)
-	ModelFunc    func(ctx context.Context, call *ModelCall) (*model.Response, error)
-	ToolFunc     func(ctx context.Context, call *ToolCall) (*content.Part, error)
+	// ModelFunc calls the model.
+	ModelFunc func(ctx context.Context, call *ModelCall) (*model.Response, error)
+	// ToolFunc runs one tool.
+	ToolFunc func(ctx context.Context, call *ToolCall) (*content.Part, error)
 )
 
 // Desc describes a middleware: Genkit's MiddlewareDesc.

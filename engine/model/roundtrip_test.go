@@ -66,7 +66,7 @@ type generator struct {
 
 func (g *generator) ref(ref string) map[string]any {
 	at := any(g.root)
-	for _, step := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for step := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		object, ok := at.(map[string]any)
 		if !ok {
 			panic("bad reference " + ref)

@@ -176,8 +176,7 @@ func (r *Running) End(err error) error {
 	}
 	r.span.SetAttributes(attribute.String(attrState, "error"))
 	r.span.SetStatus(codes.Error, err.Error())
-	var reported failure
-	if !errors.As(err, &reported) {
+	if _, ok := errors.AsType[failure](err); !ok {
 		r.span.SetAttributes(attribute.Bool(attrIsFailureSource, true))
 		r.span.RecordError(err)
 		return failure{err}

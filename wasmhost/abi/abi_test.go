@@ -54,7 +54,8 @@ func TestImportsSayWhatAModuleIs(t *testing.T) {
 	}
 	l, err := abi.Link([]abi.Import{
 		native("input_len", "()->(i32)"), native("emit", "(i32,i32)->(i32)"), native("emit", "(i32,i32)->(i32)"),
-		native("context", "(i32,i32)->(i32)"), {Module: abi.ModuleWASI, Name: "fd_write", Signature: "(i32,i32,i32,i32)->(i32)"},
+		native("context", "(i32,i32)->(i32)"),
+		{Module: abi.ModuleWASI, Name: "fd_write", Signature: "(i32,i32,i32,i32)->(i32)"},
 	})
 	require.NoError(t, err)
 	assert.Equal(t, abi.Native, l.Convention)

@@ -101,25 +101,25 @@ func (p *parser) walk(i int, typ FuncType, locals int) *shape {
 		if p.err != nil {
 			break
 		}
-		switch op := in.Op; {
-		case op == OpBlock || op == OpLoop || op == OpIf:
+		switch op := in.Op; op {
+		case OpBlock, OpLoop, OpIf:
 			p.open(i, in, s)
-		case op == OpElse:
+		case OpElse:
 			p.otherwise(in, s)
-		case op == OpEnd:
+		case OpEnd:
 			p.close(s)
-		case op == OpBr:
+		case OpBr:
 			p.branch(in, in.Index, s)
-		case op == OpBrIf:
+		case OpBrIf:
 			p.branch(in, in.Index, s)
 			s.points++
-		case op == OpBrTable:
+		case OpBrTable:
 			p.brTable(in, s)
-		case op == OpLocalGet:
+		case OpLocalGet:
 			s.get(in.Index, p.top())
-		case op == OpLocalSet || op == OpLocalTee:
+		case OpLocalSet, OpLocalTee:
 			s.set(in.Index, p.top())
-		case op == OpCall:
+		case OpCall:
 			p.call(in)
 		default:
 			p.note(in, s)

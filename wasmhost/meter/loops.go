@@ -1,6 +1,10 @@
 package meter
 
-import "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+import (
+	"slices"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+)
 
 // LoopQuantum is how many units a loop that makes no calls may run up in a local before it pays them.
 //
@@ -103,8 +107,8 @@ func (p *plan) countLoops() {
 			p.loops[r.loop].cost += r.cost
 		}
 	}
-	for i := len(p.loops) - 1; i >= 0; i-- {
-		if l := p.loops[i]; l.parent >= 0 {
+	for _, v := range slices.Backward(p.loops) {
+		if l := v; l.parent >= 0 {
 			p.loops[l.parent].cost += l.cost
 		}
 	}

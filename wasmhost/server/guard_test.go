@@ -37,7 +37,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		p := r.problem(t)
 		assert.Equal(t, 405, p.Status, request)
 		assert.Equal(t, "UNIMPLEMENTED", p.StatusName)
-		for _, m := range strings.Split(allow, ", ") {
+		for m := range strings.SplitSeq(allow, ", ") {
 			assert.Contains(t, r.header.Get("Allow"), m, request)
 		}
 	}

@@ -161,7 +161,7 @@ func deref(t *testing.T, doc object, v any) object {
 		return o
 	}
 	var at any = doc
-	for _, segment := range strings.Split(strings.TrimPrefix(target, "#/"), "/") {
+	for segment := range strings.SplitSeq(strings.TrimPrefix(target, "#/"), "/") {
 		m, isObject := at.(object)
 		require.True(t, isObject, target)
 		at = m[segment]

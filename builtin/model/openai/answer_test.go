@@ -137,8 +137,10 @@ func TestStreamGivesTheResponseOfTheDocument(t *testing.T) {
 			name: "content in parts, citations and annotations",
 			doc: `{"citations":["http://a"],"choices":[{"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"a"},{"type":"text","text":"b"}],
 				"annotations":[{"type":"url_citation"}]},"finish_reason":"stop"}]}`,
-			pieces: []string{`{"citations":["http://a"],"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}`,
-				`{"choices":[{"delta":{"content":"b","annotations":[{"type":"url_citation"}]},"finish_reason":"stop"}]}`},
+			pieces: []string{
+				`{"citations":["http://a"],"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}`,
+				`{"choices":[{"delta":{"content":"b","annotations":[{"type":"url_citation"}]},"finish_reason":"stop"}]}`,
+			},
 			want: `{"message":{"role":"model","content":[{"text":"ab"}],"metadata":{"citations":["http://a"],"annotations":[{"type":"url_citation"}]}},"finishReason":"stop"}`,
 		},
 		{

@@ -79,7 +79,7 @@ func (s *span) SetStatus(code codes.Code, _ string)  { s.set("status", code.Stri
 
 func (s *span) SetAttributes(attrs ...attribute.KeyValue) {
 	for _, kv := range attrs {
-		s.set(string(kv.Key), kv.Value.Emit())
+		s.set(string(kv.Key), kv.Value.String())
 	}
 }
 

@@ -62,7 +62,7 @@ func BuildRust(tb testing.TB, source string) []byte {
 	tb.Helper()
 	dir := write(tb, "guest.rs", source)
 	rustc := "rustc"
-	for _, candidate := range strings.Split(os.Getenv("PATH"), string(os.PathListSeparator)) {
+	for candidate := range strings.SplitSeq(os.Getenv("PATH"), string(os.PathListSeparator)) {
 		probe := exec.Command(filepath.Join(candidate, "rustc"), "--print", "target-libdir", "--target", "wasm32-unknown-unknown")
 		if out, err := probe.Output(); err == nil {
 			if _, err := os.Stat(strings.TrimSpace(string(out))); err == nil {

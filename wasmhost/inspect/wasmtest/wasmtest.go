@@ -105,16 +105,32 @@ func Body(locals string, code ...byte) []byte {
 // RawBody frames content that already holds its locals and its end.
 func RawBody(content []byte) []byte { return append(U32(uint32(len(content))), content...) }
 
-// Types, Funcs, Exports, Code and the others are the sections made of their items.
-func Types(items ...[]byte) []byte    { return Section(SecType, Vec(items...)) }
-func Imports(items ...[]byte) []byte  { return Section(SecImport, Vec(items...)) }
-func Tables(items ...[]byte) []byte   { return Section(SecTable, Vec(items...)) }
+// Types makes the section of its items.
+func Types(items ...[]byte) []byte { return Section(SecType, Vec(items...)) }
+
+// Imports makes the section of its items.
+func Imports(items ...[]byte) []byte { return Section(SecImport, Vec(items...)) }
+
+// Tables makes the section of its items.
+func Tables(items ...[]byte) []byte { return Section(SecTable, Vec(items...)) }
+
+// Memories makes the section of its items.
 func Memories(items ...[]byte) []byte { return Section(SecMemory, Vec(items...)) }
-func Globals(items ...[]byte) []byte  { return Section(SecGlobal, Vec(items...)) }
-func Exports(items ...[]byte) []byte  { return Section(SecExport, Vec(items...)) }
+
+// Globals makes the section of its items.
+func Globals(items ...[]byte) []byte { return Section(SecGlobal, Vec(items...)) }
+
+// Exports makes the section of its items.
+func Exports(items ...[]byte) []byte { return Section(SecExport, Vec(items...)) }
+
+// Elements makes the section of its items.
 func Elements(items ...[]byte) []byte { return Section(SecElement, Vec(items...)) }
-func Code(items ...[]byte) []byte     { return Section(SecCode, Vec(items...)) }
-func Data(items ...[]byte) []byte     { return Section(SecData, Vec(items...)) }
+
+// Code makes the section of its items.
+func Code(items ...[]byte) []byte { return Section(SecCode, Vec(items...)) }
+
+// Data makes the section of its items.
+func Data(items ...[]byte) []byte { return Section(SecData, Vec(items...)) }
 
 // Funcs is the function section: a type index for each body.
 func Funcs(types ...uint32) []byte {
