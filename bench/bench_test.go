@@ -24,6 +24,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
 // caller does one job on one input.
@@ -133,10 +134,10 @@ func runAction(a action.Action) caller {
 func wasmTool(source, tag string, sidecar bool) func(b *testing.B) caller {
 	return func(b *testing.B) caller {
 		b.Helper()
-		host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b)})
+		host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b), Limits: policy.Limits{InputBytes: 4 << 20, OutputBytes: 4 << 20}})
 		require.NoError(b, err)
 		b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
-		up := wasmhost.Upload{Name: "calc", Wasm: guest(b, source, tag), Policy: []byte(`{"limits":{"inputBytes":4194304}}`)}
+		up := wasmhost.Upload{Name: "calc", Wasm: guest(b, source, tag)}
 		if sidecar {
 			up.Descriptor = []byte(`{"abi":"genkit/1","name":"calc","tools":[{"name":"add","inputSchema":` + inputSchema + `,"outputSchema":` + outputSchema + `}]}`)
 		}
@@ -158,11 +159,11 @@ func BenchmarkSandboxOnly(b *testing.B) {
 		{"go_extism", "guests/gocalc", "extism"},
 	} {
 		b.Run("guest="+v.name, func(b *testing.B) {
-			host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b)})
+			host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b), Limits: policy.Limits{InputBytes: 4 << 20, OutputBytes: 4 << 20}})
 			require.NoError(b, err)
 			b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
 			_, err = host.Load(b.Context(), wasmhost.DefaultTenant, wasmhost.Upload{
-				Name: "calc", Wasm: guest(b, v.source, v.tag), Policy: []byte(`{"limits":{"inputBytes":4194304,"outputBytes":4194304}}`),
+				Name: "calc", Wasm: guest(b, v.source, v.tag),
 				Descriptor: []byte(`{"abi":"genkit/1","name":"calc","tools":[{"name":"add"},{"name":"echo"}]}`),
 			})
 			require.NoError(b, err)
