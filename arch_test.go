@@ -88,7 +88,7 @@ var owners = []struct {
 	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"golang.org/x/time", []string{"wasmhost"}, "calls per minute"},
-	{"golang.org/x/sys", []string{"wasmhost/module", "cmd/genkit-wasm"}, "file locks, terminals"},
+	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},

@@ -150,11 +150,8 @@ func (in *instance) reset(img *image) bool {
 	if in.spent || in.guest.IsClosed() {
 		return false
 	}
-	if in.memory != nil {
-		if len(in.memory.buf) != len(img.memory) {
-			return false // it has grown, and memory can't shrink
-		}
-		copy(in.memory.buf, img.memory)
+	if in.memory != nil && !in.memory.restore(img) {
+		return false
 	}
 	for i, g := range in.globals {
 		g.Set(img.globals[i])
@@ -221,36 +218,3 @@ func (w logWriter) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
-
-// linearMemory is a guest's memory: a slice that never grows past the limit.
-type linearMemory struct {
-	buf   []byte
-	limit uint64
-	owner *instance
-}
-
-var _ experimental.LinearMemory = (*linearMemory)(nil)
-
-// Reallocate grows the memory, or refuses.
-func (m *linearMemory) Reallocate(size uint64) []byte {
-	if size > m.limit {
-		if m.owner.state != nil {
-			m.owner.state.denied = true
-		}
-		return nil
-	}
-	if size > uint64(cap(m.buf)) {
-		room := size
-		if len(m.buf) > 0 { // a guest that grows in small steps must not cost a copy for each
-			room = min(max(size, 2*uint64(len(m.buf))), m.limit)
-		}
-		grown := make([]byte, size, room)
-		copy(grown, m.buf)
-		m.buf = grown
-	}
-	m.buf = m.buf[:size]
-	return m.buf
-}
-
-// Free drops the memory.
-func (m *linearMemory) Free() { m.buf = nil }

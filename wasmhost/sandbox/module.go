@@ -3,7 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -42,6 +42,7 @@ type Module struct {
 // image is the state that every call starts from.
 type image struct {
 	memory  []byte
+	file    *os.File // holds the memory where instances map it; nil elsewhere
 	globals []uint64
 }
 
@@ -208,6 +209,9 @@ func (m *Module) leave(in *instance) bool {
 // nobody runs it.
 func (m *Module) free() {
 	_ = m.compiled.Close(context.Background()) // frees memory; nothing to wait for or to lose
+	if m.image != nil {
+		m.image.free()
+	}
 	m.sandbox.forget(m)
 	close(m.drained)
 }
@@ -221,10 +225,7 @@ func (m *Module) adopt(in *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.image == nil {
-		m.image = &image{}
-		if in.memory != nil {
-			m.image.memory = slices.Clone(in.memory.buf)
-		}
+		m.image = newImage(in.memory)
 		for _, g := range in.globals {
 			m.image.globals = append(m.image.globals, g.Get())
 		}

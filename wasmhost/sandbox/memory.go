@@ -1,0 +1,61 @@
+package sandbox
+
+import "github.com/tetratelabs/wazero/experimental"
+
+// linearMemory is a guest's memory. It never grows past its limit.
+type linearMemory struct {
+	buf   []byte
+	limit uint64
+	owner *instance
+	pages pages // what the platform adds
+}
+
+var _ experimental.LinearMemory = (*linearMemory)(nil)
+
+// Reallocate grows the memory, or refuses.
+func (m *linearMemory) Reallocate(size uint64) []byte {
+	if size > m.limit {
+		if m.owner.state != nil {
+			m.owner.state.denied = true
+		}
+		return nil
+	}
+	if m.buf == nil || m.pages.base != nil { // what began as a slice stays one
+		if grown, ok := m.pages.grow(size, m.limit); ok {
+			m.buf = grown
+			return m.buf
+		}
+		if m.pages.base != nil {
+			return nil // the system gives no more
+		}
+	}
+	if size > uint64(cap(m.buf)) {
+		room := size
+		if len(m.buf) > 0 { // a guest that grows in small steps must not cost a copy for each
+			room = min(max(size, 2*uint64(len(m.buf))), m.limit)
+		}
+		grown := make([]byte, size, room)
+		copy(grown, m.buf)
+		m.buf = grown
+	}
+	m.buf = m.buf[:size]
+	return m.buf
+}
+
+// Free drops the memory.
+func (m *linearMemory) Free() {
+	m.pages.free()
+	m.buf = nil
+}
+
+// restore puts the image back. It reports false when the memory has another size,
+// which can't be undone.
+func (m *linearMemory) restore(img *image) bool {
+	if len(m.buf) != len(img.memory) {
+		return false
+	}
+	if !m.pages.restore(m.buf, img) {
+		copy(m.buf, img.memory)
+	}
+	return true
+}

@@ -1,0 +1,208 @@
+package sandbox
+
+import (
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// On Linux a big memory is a private mapping of its image: pages that a call has
+// written to are copies of its own, the others are shared by all instances of the
+// module, and the kernel tells which are which (PAGEMAP_SCAN, Linux 6.7). Putting the
+// image back then costs as much as the call has touched. Where the kernel does not
+// do that, or for a small memory, all of it is copied.
+
+// sharedFrom is the size from which sharing is cheaper than copying.
+const sharedFrom = 256 << 10
+
+// pages is a reserved range of addresses that backs one memory.
+type pages struct {
+	base     unsafe.Pointer // nil when the memory is an ordinary slice
+	reserved int
+	mapped   bool // the image lies under it
+}
+
+// grow makes the first size bytes usable, in place. It reports false when the memory
+// is to be an ordinary slice.
+func (p *pages) grow(size, limit uint64) ([]byte, bool) {
+	if p.base == nil {
+		if size < sharedFrom || !scanWorks() {
+			return nil, false
+		}
+		base, err := unix.MmapPtr(-1, 0, nil, uintptr(limit), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+		if err != nil {
+			return nil, false
+		}
+		p.base, p.reserved = base, int(limit)
+	}
+	all := unsafe.Slice((*byte)(p.base), p.reserved)
+	if err := unix.Mprotect(all[:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		return nil, false
+	}
+	return all[:size:size], true
+}
+
+func (p *pages) free() {
+	if p.base != nil {
+		_ = unix.MunmapPtr(p.base, uintptr(p.reserved)) // the range is ours
+	}
+	*p = pages{}
+}
+
+// share lays the image under the memory, whose content is or may become the image's.
+func (p *pages) share(img *image) {
+	if p.base == nil || img.file == nil || p.mapped {
+		return
+	}
+	_, err := unix.MmapPtr(int(img.file.Fd()), 0, p.base, uintptr(len(img.memory)),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE)
+	p.mapped = err == nil
+}
+
+// restore copies the image's content to the pages that have been written to. It
+// reports false when it can't tell them.
+func (p *pages) restore(buf []byte, img *image) bool {
+	if !p.mapped {
+		p.share(img)
+		return p.mapped
+	}
+	scan := scanners.Get().(*scanner) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	defer scanners.Put(scan)
+	start := uintptr(p.base)
+	for at, end := start, start+uintptr(len(buf)); at < end; {
+		regions, next, ok := scan.private(at, end)
+		if !ok {
+			return false
+		}
+		for _, r := range regions {
+			from, to := uintptr(r.start)-start, uintptr(r.end)-start
+			copy(buf[from:to], img.memory[from:to])
+		}
+		at = next
+	}
+	return true
+}
+
+// newImage keeps what a memory held after initialisation, in a file in memory that
+// its instances can map.
+func newImage(memory *linearMemory) *image {
+	img := &image{}
+	if memory == nil {
+		return img
+	}
+	if memory.pages.base != nil {
+		if img.file = imageFile(memory.buf); img.file != nil {
+			shared, err := unix.Mmap(int(img.file.Fd()), 0, len(memory.buf), unix.PROT_READ, unix.MAP_SHARED)
+			if err == nil {
+				img.memory = shared
+				return img
+			}
+			_ = img.file.Close()
+			img.file = nil
+		}
+	}
+	img.memory = append([]byte(nil), memory.buf...)
+	return img
+}
+
+func imageFile(content []byte) *os.File {
+	fd, err := unix.MemfdCreate("genkit-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "genkit-image")
+	if _, err := f.Write(content); err != nil {
+		_ = f.Close()
+		return nil
+	}
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+// free gives the file back. Instances that map it keep what they have.
+func (img *image) free() {
+	if img.file != nil {
+		_ = unix.Munmap(img.memory)
+		_ = img.file.Close()
+	}
+}
+
+// scanner asks the kernel which pages are private copies.
+type scanner struct {
+	arg     scanArg
+	regions [128]region
+}
+
+// scanArg is the kernel's struct pm_scan_arg, region its struct page_region
+// (include/uapi/linux/fs.h).
+type scanArg struct {
+	size, flags, start, end, walkEnd, vec, vecLen, maxPages           uint64
+	categoryInverted, categoryMask, categoryAnyOfMask, categoryReturn uint64
+}
+
+type region struct{ start, end, categories uint64 }
+
+const (
+	pagemapScan = 0xc0606610 // _IOWR('f', 16, struct pm_scan_arg)
+
+	pageIsFile    = 1 << 2
+	pageIsPresent = 1 << 3
+	pageIsSwapped = 1 << 4
+)
+
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+// pagemap is the kernel's view of this process's pages; nil where it can't be had.
+var pagemap = sync.OnceValue(func() *os.File {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return nil
+	}
+	return f
+})
+
+// private returns ranges between start and end whose pages are no longer the file's,
+// and where to go on.
+func (s *scanner) private(start, end uintptr) (found []region, next uintptr, ok bool) {
+	s.arg = scanArg{
+		size: uint64(unsafe.Sizeof(s.arg)), start: uint64(start), end: uint64(end),
+		vec: uint64(uintptr(unsafe.Pointer(&s.regions[0]))), vecLen: uint64(len(s.regions)),
+		categoryInverted: pageIsFile, categoryMask: pageIsFile, categoryAnyOfMask: pageIsPresent | pageIsSwapped, categoryReturn: pageIsPresent,
+	}
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, pagemap().Fd(), pagemapScan, uintptr(unsafe.Pointer(&s.arg)))
+	if errno != 0 || int(n) > len(s.regions) {
+		return nil, 0, false
+	}
+	next = uintptr(s.arg.walkEnd)
+	return s.regions[:n], next, next > start
+}
+
+// scanWorks tries it once: map a file of two pages privately, write to one, and see
+// whether the kernel tells them apart.
+var scanWorks = sync.OnceValue(func() bool {
+	if pagemap() == nil {
+		return false
+	}
+	size := 2 * os.Getpagesize()
+	f := imageFile(make([]byte, size))
+	if f == nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Munmap(m) }()
+	_ = m[0] // only read
+	m[size-1] = 1
+	start := uintptr(unsafe.Pointer(&m[0]))
+	found, _, ok := new(scanner).private(start, start+uintptr(size))
+	return ok && len(found) == 1 && uintptr(found[0].start) == start+uintptr(size/2) && uintptr(found[0].end) == start+uintptr(size)
+})

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package sandbox
+
+// pages adds nothing here: memory is an ordinary slice and is copied whole.
+type pages struct{ base *byte }
+
+func (*pages) grow(uint64, uint64) ([]byte, bool) { return nil, false }
+func (*pages) free()                              {}
+func (*pages) restore([]byte, *image) bool        { return false }
+
+func newImage(memory *linearMemory) *image {
+	img := &image{}
+	if memory != nil {
+		img.memory = append([]byte(nil), memory.buf...)
+	}
+	return img
+}
+
+func (*image) free() {}

@@ -1,0 +1,102 @@
+package sandbox_test
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+)
+
+// toucher is a module with 1 MiB of memory. Its f wants the first word of every page
+// to be as the module was made ("A" at 0, zero elsewhere), then writes to all of them;
+// its g does so to one page of sixteen.
+func toucher() []byte {
+	body := func(step int64) []byte {
+		const i = 0 // the local that counts
+		code := w.Cat(
+			[]byte{0x03, void},                                                 // loop
+			[]byte{0x20, i, 0x28, 2, 0},                                        // i32.load(i)
+			[]byte{0x41}, w.S64('A'), []byte{0x41, 0, 0x20, i, opI32Eqz, 0x1b}, // select('A', 0, i == 0)
+			[]byte{0x47, opIf, void, opUnreachable, opEnd},       // differs: trap
+			[]byte{0x20, i, 0x41}, w.S64(-1), []byte{0x36, 2, 0}, // store(i, -1)
+			[]byte{0x20, i, 0x41}, w.S64(step), []byte{0x6a, 0x22, i, 0x41}, w.S64(1<<20), // i += step
+			[]byte{0x49, 0x0d, 0, opEnd, opI32Const, 0}, // while i < 1 MiB
+		)
+		return w.Body("i", code...)
+	}
+	return w.Module(
+		w.Types(w.FuncType("", "i")), w.Funcs(0, 0), w.Memories(w.Limits(16)),
+		w.Exports(w.Export("f", 0, 0), w.Export("g", 0, 1)),
+		w.Code(body(4096), body(16*4096)),
+		w.Data(w.Cat([]byte{0, opI32Const, 0, opEnd}, w.Vec([]byte("A")))),
+	)
+}
+
+func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
+	for _, config := range []sandbox.Config{{}, {Interpreter: true}} {
+		m := compile(t, newSandbox(t, config), toucher(), limits())
+		var wg sync.WaitGroup
+		for worker := range 4 {
+			wg.Go(func() {
+				for i := range 30 {
+					export := "g"
+					if (worker+i)%3 == 0 {
+						export = "f"
+					}
+					_, err := m.Call(t.Context(), sandbox.Call{Export: export})
+					if !assert.NoError(t, err, "what an earlier call wrote was seen") {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		assert.Positive(t, m.Idle())
+	}
+}
+
+// Files and addresses go back when a module does.
+func TestMemoryOfClosedModulesIsGivenBack(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("counts what Linux lists in /proc/self")
+	}
+	count := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(files)
+	}
+	round := func() {
+		sb, err := sandbox.New(t.Context(), sandbox.Config{})
+		require.NoError(t, err)
+		m := compile(t, sb, toucher(), limits())
+		_, err = m.Call(t.Context(), sandbox.Call{Export: "f"})
+		require.NoError(t, err)
+		m.Close()
+		require.NoError(t, sb.Close(t.Context()))
+	}
+	round()
+	before := count()
+	for range 20 {
+		round()
+	}
+	assert.LessOrEqual(t, count(), before)
+}
+
+func BenchmarkPutBack(b *testing.B) {
+	for _, export := range []string{"f", "g"} {
+		b.Run("pages="+map[string]string{"f": "256", "g": "16"}[export], func(b *testing.B) {
+			m := compile(b, newSandbox(b, sandbox.Config{}), toucher(), limits())
+			for b.Loop() {
+				if _, err := m.Call(b.Context(), sandbox.Call{Export: export}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
