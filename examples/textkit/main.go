@@ -3,6 +3,9 @@ package main
 
 import pdk "github.com/genkit-wasm/genkit-wasm/pdk/go"
 
+// The JSON package learns the tools' types once, before the first call.
+var _, _, _ = pdk.Warm(slugify), pdk.Warm(wordcount), pdk.Warm(streamWords)
+
 //go:wasmexport slugify
 func exportSlugify() int32 { return pdk.Tool(slugify) }
 

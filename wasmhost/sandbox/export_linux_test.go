@@ -1,0 +1,15 @@
+package sandbox
+
+import "testing"
+
+// WithoutSharing makes memories ordinary slices for one test, as on platforms that
+// can't tell which pages were written to.
+func WithoutSharing(t *testing.T) {
+	t.Helper()
+	was := scanWorks
+	scanWorks = func() bool { return false }
+	t.Cleanup(func() { scanWorks = was })
+}
+
+// SharingWorks tells whether this kernel can tell.
+func SharingWorks() bool { return scanWorks() }
