@@ -23,6 +23,13 @@ type arena struct {
 
 type span struct{ offset, length uint64 }
 
+// freed is the length of a block that was given back: it stays in the table, because
+// taking it out would cost a guest nothing and the host a copy of the table.
+const freed = ^uint64(0)
+
+// blockBytes is what a block costs beside its content.
+const blockBytes = 16
+
 // arenaStart keeps 0 free to mean "no block".
 const arenaStart = 16
 
@@ -36,7 +43,8 @@ func (a *arena) alloc(in *instance, length uint64) uint64 {
 	}
 	offset := uint64(len(a.mem))
 	limit := uint64(in.module.limits.MemoryBytes)
-	if length > limit || offset+length+8 > limit {
+	in.state.worked(int(min(length, limit)))
+	if held := uint64(len(a.blocks)+1) * blockBytes; length > limit || offset+length+8+held > limit {
 		in.state.denied = true
 		halt(status.ResourceExhausted, "the module needs more than its memory limit of %d bytes", limit)
 	}
@@ -69,7 +77,7 @@ func (a *arena) find(offset uint64) (int, bool) {
 // none.
 func (a *arena) block(offset uint64) []byte {
 	i, ok := a.find(offset)
-	if !ok {
+	if !ok || a.blocks[i].length == freed {
 		return nil
 	}
 	s := a.blocks[i]
@@ -83,10 +91,11 @@ func (a *arena) free(offset uint64) {
 	if !ok || offset == a.err || offset == a.input {
 		return
 	}
-	if i == len(a.blocks)-1 && offset >= a.output.offset+a.output.length {
-		a.mem = a.mem[:offset]
+	a.blocks[i].length = freed
+	for n := len(a.blocks); n > 0 && a.blocks[n-1].length == freed && a.blocks[n-1].offset >= a.output.offset+a.output.length; n-- {
+		a.mem = a.mem[:a.blocks[n-1].offset]
+		a.blocks = a.blocks[:n-1]
 	}
-	a.blocks = slices.Delete(a.blocks, i, i+1)
 }
 
 // slice returns length bytes at offset, if they lie inside.

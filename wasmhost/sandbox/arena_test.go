@@ -2,15 +2,20 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
 func arenaInstance(limit int64) *instance {
 	m := &Module{limits: Limits{MemoryBytes: limit, OutputBytes: 1 << 20}}
-	return &instance{module: m, state: &state{limits: &m.limits, call: &Call{Input: []byte("input")}}}
+	return &instance{module: m, state: &state{
+		ctx: context.Background(), closing: new(atomic.Bool), deadline: time.Now().Add(time.Hour), limits: &m.limits, call: &Call{Input: []byte("input")},
+	}}
 }
 
 // ends runs fn and reports whether it ended the guest.
@@ -69,6 +74,18 @@ func TestFreedOutputIsStillTheOutput(t *testing.T) {
 	in.arena.put(in, []byte("other"))
 	in.arena.finish(in.state)
 	require.Equal(t, "result", string(in.state.output))
+}
+
+// The table of blocks counts against the limit too.
+func TestEmptyBlocksAreNotFree(t *testing.T) {
+	in := arenaInstance(1 << 20)
+	n := 0
+	require.True(t, ends(t, func() {
+		for ; n < 1<<20; n++ {
+			in.arena.alloc(in, 1)
+		}
+	}))
+	require.Less(t, n, (1<<20)/20)
 }
 
 // FuzzArena does what a hostile guest could: any operation on any offset. The host may

@@ -75,6 +75,7 @@ type state struct {
 	interrupted bool
 	interrupt   json.RawMessage
 
+	work        int // bytes that the host has moved since it last looked at the clock
 	chunks      int
 	logLines    int
 	randomBytes int64
@@ -105,6 +106,22 @@ func (st *state) check() {
 	}
 }
 
+// A host function costs the guest little fuel and may move many bytes, so the host
+// looks at the clock itself each time it has moved checkAfter bytes; a call counts as
+// callWork.
+const (
+	checkAfter = 256 << 10
+	callWork   = 128
+)
+
+// worked counts bytes that the host has moved for the guest.
+func (st *state) worked(bytes int) {
+	if st.work += bytes + callWork; st.work >= checkAfter {
+		st.work = 0
+		st.check()
+	}
+}
+
 func contextError(err error) error {
 	code := status.Of(err)
 	return status.Publicf(code, "the call was ended: %s", code.Label()).WithCause(err)
@@ -120,6 +137,7 @@ func errFuel(fuel int64) error {
 
 // setOutput takes a copy of what the guest wrote.
 func (st *state) setOutput(view []byte) {
+	st.worked(len(view))
 	if len(view) > st.maxOutput {
 		halt(status.ResourceExhausted, "output of %d bytes exceeds the limit of %d", len(view), st.maxOutput)
 	}
@@ -130,10 +148,12 @@ func (st *state) setError(view []byte) {
 	if len(view) > abi.MaxErrorBytes {
 		view = view[:abi.MaxErrorBytes]
 	}
+	st.worked(len(view))
 	st.errorText, st.hasError = append(st.errorText[:0:0], view...), true
 }
 
 func (st *state) log(level Level, view []byte) {
+	st.worked(0)
 	if st.call.Log == nil {
 		return
 	}

@@ -100,14 +100,18 @@ func extismVars(b wazero.HostModuleBuilder) {
 	// No configuration reaches a module this way: a key has no value.
 	export(b, "config_get", types(i64), types(i64), func(_ *instance, _ api.Module, stack []uint64) { stack[0] = 0 })
 	export(b, "var_get", types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
-		value, ok := in.arena.vars[string(in.arena.block(stack[0]))]
+		key := in.arena.block(stack[0])
+		in.state.worked(len(key))
+		value, ok := in.arena.vars[string(key)]
 		stack[0] = 0
 		if ok {
 			stack[0] = in.arena.put(in, value)
 		}
 	})
 	export(b, "var_set", types(i64, i64), nil, func(in *instance, _ api.Module, stack []uint64) {
-		in.arena.setVar(string(in.arena.block(stack[0])), stack[1])
+		key := in.arena.block(stack[0])
+		in.state.worked(len(key) + len(in.arena.block(stack[1])))
+		in.arena.setVar(string(key), stack[1])
 	})
 }
 

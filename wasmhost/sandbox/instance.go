@@ -213,8 +213,9 @@ type logWriter struct {
 }
 
 func (w logWriter) Write(p []byte) (int, error) {
-	if w.in.state != nil {
-		w.in.state.log(w.level, p)
+	if st := w.in.state; st != nil {
+		st.worked(0) // one call of the guest may bring millions of pieces
+		st.log(w.level, p)
 	}
 	return len(p), nil
 }

@@ -27,6 +27,7 @@ func export(b wazero.HostModuleBuilder, name string, params, results []api.Value
 		if !ok || in.state == nil {
 			halt(status.Internal, "the host was called outside a call")
 		}
+		in.state.worked(0)
 		fn(in, mod, stack)
 	}), params, results).Export(name)
 }
@@ -62,6 +63,7 @@ func nativeModule(r wazero.Runtime) wazero.HostModuleBuilder {
 		stack[0] = uint64(len(in.state.call.Input))
 	})
 	export(b, "input", types(i32), nil, func(in *instance, mod api.Module, stack []uint64) {
+		in.state.worked(len(in.state.call.Input))
 		store(mod, stack[0], in.state.call.Input)
 	})
 	export(b, "output", types(i32, i32), nil, func(in *instance, mod api.Module, stack []uint64) {
@@ -74,6 +76,7 @@ func nativeModule(r wazero.Runtime) wazero.HostModuleBuilder {
 		in.state.log(Level(int32(uint32(stack[0]))), view(mod, stack[1], stack[2]))
 	})
 	export(b, "reply", types(i32), nil, func(in *instance, mod api.Module, stack []uint64) {
+		in.state.worked(len(in.state.reply))
 		store(mod, stack[0], in.state.reply)
 	})
 	for _, c := range abi.Capabilities() {

@@ -173,6 +173,35 @@ func TestASpinningGuestEndsAtItsDeadlineAndFreezesNobody(t *testing.T) {
 	}
 }
 
+// Host functions are cheap in fuel; what they move counts against the deadline all the
+// same.
+func TestHostCallsDoNotStretchTheDeadline(t *testing.T) {
+	lim := limits()
+	lim.Timeout, lim.Fuel, lim.OutputBytes = 100*time.Millisecond, 1<<60, 1<<20
+	mega := w.S64(1 << 20)
+	for name, wasm := range map[string][]byte{
+		"input":        caller("genkit_v1", "input", "i", "", opI32Const, 0),
+		"output":       caller("genkit_v1", "output", "ii", "", append([]byte{opI32Const, 0, opI32Const}, mega...)...),
+		"log":          caller("genkit_v1", "log", "iii", "", append([]byte{opI32Const, 2, opI32Const, 0, opI32Const}, mega...)...),
+		"context":      caller("genkit_v1", "context", "ii", "i", opI32Const, 0, opI32Const, 0),
+		"random":       caller("wasi_snapshot_preview1", "random_get", "ii", "i", opI32Const, 0, opI32Const, 1),
+		"yield":        caller("wasi_snapshot_preview1", "sched_yield", "", "i"),
+		"a million io": caller("wasi_snapshot_preview1", "fd_write", "iiii", "i", append([]byte{opI32Const, 1, opI32Const, 0, opI32Const}, append(w.S64(200_000), opI32Const, 0)...)...),
+		"Extism input": caller("extism:host/env", "input_length", "", "I"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := compile(t, newSandbox(t, sandbox.Config{}), wasm, lim)
+			start := time.Now()
+			_, err := m.Call(t.Context(), sandbox.Call{Export: "f", Input: make([]byte, 1<<20), Log: func(sandbox.Level, string) {}})
+			took := time.Since(start)
+			require.Error(t, err)
+			assert.Contains(t, []status.Code{status.DeadlineExceeded, status.ResourceExhausted}, status.Of(err), "%v", err)
+			assert.Less(t, took, lim.Timeout+2*time.Second)
+			t.Logf("ended %v after its deadline: %v", took-lim.Timeout, err)
+		})
+	}
+}
+
 func TestACallerWhoLeavesEndsTheCall(t *testing.T) {
 	m := compile(t, newSandbox(t, sandbox.Config{}), loopModule(), limits())
 	ctx, cancel := context.WithCancel(t.Context())
