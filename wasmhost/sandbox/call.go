@@ -65,6 +65,7 @@ type state struct {
 	closing  *atomic.Bool // the sandbox's
 
 	maxOutput int
+	lane      lane
 	granted   int64 // fuel handed out so far
 
 	output      []byte

@@ -39,6 +39,7 @@ func (st *state) emit(request []byte) []byte {
 		return abi.ErrorReply(status.Publicf(status.InvalidArgument, "chunk: %w", err))
 	}
 	if st.call.Emit != nil {
+		st.lane.leave() // whoever reads may be slow
 		if err := st.call.Emit(bytes.Clone(request)); err != nil {
 			panic(&stop{err})
 		}

@@ -108,7 +108,7 @@ func (in *instance) yield() {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
 	st.check()
-	runtime.Gosched()
+	st.lane.next(st)
 	more := min(int64(slice), left)
 	st.granted = used + more // what was overdrawn is part of what was used
 	in.fuel.Set(uint64(more))
@@ -173,6 +173,7 @@ func (in *instance) sleep(ns int64) {
 		return
 	}
 	st.check()
+	st.lane.leave()
 	timer := time.NewTimer(min(time.Duration(ns), time.Until(st.deadline)+time.Millisecond))
 	defer timer.Stop()
 	select {

@@ -121,7 +121,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 func (m *Module) newState(ctx context.Context, call *Call) *state {
 	st := &state{
 		ctx: ctx, limits: &m.limits, call: call, deadline: time.Now().Add(m.limits.Timeout),
-		closing: &m.sandbox.closing, maxOutput: call.MaxOutput,
+		closing: &m.sandbox.closing, lane: lane{tokens: m.sandbox.long}, maxOutput: call.MaxOutput,
 	}
 	if st.maxOutput == 0 {
 		st.maxOutput = m.limits.OutputBytes
@@ -234,6 +234,7 @@ func (m *Module) adopt(in *instance) {
 
 // release puts an instance back, its state wiped, or closes it.
 func (m *Module) release(in *instance) {
+	in.state.lane.leave()
 	in.state = nil
 	keep := false
 	switch {

@@ -28,6 +28,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,10 @@ type Sandbox struct {
 	validator wazero.Runtime // interpreter: checks originals without compiling them
 	cache     wazero.CompilationCache
 
+	// long holds a token for each guest that may run beyond its first slices; see
+	// lane.
+	long chan struct{}
+
 	// closing tells guests under way to end at their next slice.
 	closing atomic.Bool
 	// compiling is held for reading while a module is compiled, and taken by
@@ -70,7 +75,7 @@ type Sandbox struct {
 
 // New starts a sandbox. Close it to free what its guests hold.
 func New(ctx context.Context, config Config) (*Sandbox, error) {
-	s := &Sandbox{config: config, modules: map[*Module]struct{}{}}
+	s := &Sandbox{config: config, modules: map[*Module]struct{}{}, long: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	s.cache = wazero.NewCompilationCache()
 	if config.CacheDir != "" {
 		var err error
