@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -188,12 +189,12 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	return in, nil
 }
 
-// leave ends the use of an instance; one that is not nil goes back to the pool
-// unless the module was closed meanwhile. It reports whether it did.
+// leave ends the use of an instance; one that is not nil goes back to the pool,
+// unless that is full or the module was closed meanwhile. It reports whether it did.
 func (m *Module) leave(in *instance) bool {
 	m.mu.Lock()
 	m.busy--
-	kept := in != nil && !m.closed
+	kept := in != nil && !m.closed && len(m.idle) < maxIdle()
 	if kept {
 		m.idle = append(m.idle, in)
 	}
@@ -204,6 +205,10 @@ func (m *Module) leave(in *instance) bool {
 	}
 	return kept
 }
+
+// maxIdle is how many instances of a module wait for calls: more than can run at a
+// time would only hold memory.
+func maxIdle() int { return max(4, 2*runtime.GOMAXPROCS(0)) }
 
 // free drops the compiled code. It is called once, when the module is closed and
 // nobody runs it.

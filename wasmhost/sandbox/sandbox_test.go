@@ -312,6 +312,33 @@ func TestAGuestThatGrewIsNotUsedAgain(t *testing.T) {
 	}
 }
 
+func TestThePoolKeepsNoMoreThanCanRun(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
+	var wg sync.WaitGroup
+	inside := make(chan struct{}, 16)
+	leave := make(chan struct{})
+	for range 16 {
+		wg.Go(func() {
+			first := true
+			_, err := m.Call(t.Context(), sandbox.Call{Export: "emit3", Emit: func(json.RawMessage) error {
+				if first {
+					first = false
+					inside <- struct{}{}
+					<-leave
+				}
+				return nil
+			}})
+			assert.NoError(t, err)
+		})
+	}
+	for range 16 {
+		<-inside
+	}
+	close(leave)
+	wg.Wait()
+	assert.Equal(t, max(4, 2*runtime.GOMAXPROCS(0)), m.Idle())
+}
+
 func TestAClosedModuleServesNobody(t *testing.T) {
 	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
 	_, err := m.Call(t.Context(), sandbox.Call{Export: "counter"})
