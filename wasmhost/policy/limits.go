@@ -44,6 +44,9 @@ const (
 	maxTable       = 10_000_000
 )
 
+// PageBytes is a page of WebAssembly memory.
+const PageBytes = 64 << 10
+
 type field struct {
 	name string
 	at   func(*Limits) *int64
@@ -68,6 +71,9 @@ func (l *Limits) check() error {
 		if v := *f.at(l); v < 0 || v > f.most {
 			return status.Publicf(status.InvalidArgument, "policy: limit %q is %d, want 0 (not set) to %d", f.name, v, f.most)
 		}
+	}
+	if l.MemoryBytes != 0 && l.MemoryBytes < PageBytes {
+		return status.Publicf(status.InvalidArgument, "policy: limit \"memoryBytes\" is %d, want at least one page of WebAssembly, %d", l.MemoryBytes, PageBytes)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ func TestAPolicyFailsClosed(t *testing.T) {
 		`{"limits":{"concurrency":1000000}}`: `limit "concurrency"`,
 		`{"limits":{"memoryBytes":1e30}}`:    "memoryBytes",
 		`{"state":"stale"}`:                  `want "fresh" or "reuse"`,
+		`{"limits":{"memoryBytes":1000}}`:    "at least one page",
 		`{"grants":{"kv":"yes"}}`:            "kv",
 		`[]`:                                 "array",
 		`{`:                                  "not valid JSON",

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"runtime"
 	"time"
@@ -54,9 +55,8 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 		}
 		return in.memory
 	}))
-	var err error
-	if in.guest, err = m.sandbox.runtime.InstantiateModule(ctx, m.compiled, config); err != nil {
-		return nil, instantiateError(err)
+	if err := in.instantiate(ctx, config); err != nil {
+		return nil, err
 	}
 	if err := in.bind(); err != nil {
 		in.close()
@@ -70,6 +70,21 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 		}
 	}
 	return in, nil
+}
+
+// instantiate links the module and makes its memory. wazero panics when the allocator
+// can't give even the minimum.
+func (in *instance) instantiate(ctx context.Context, config wazero.ModuleConfig) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			in.memory.Free()
+			err = status.Publicf(status.ResourceExhausted, "there is no memory for the module").WithCause(fmt.Errorf("instantiate: %v", r))
+		}
+	}()
+	if in.guest, err = in.module.sandbox.runtime.InstantiateModule(ctx, in.module.compiled, config); err != nil {
+		return instantiateError(err)
+	}
+	return nil
 }
 
 // bind finds the globals that the meter has exported.

@@ -44,6 +44,9 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 
 // Free drops the memory.
 func (m *linearMemory) Free() {
+	if m == nil {
+		return
+	}
 	m.pages.free()
 	m.buf = nil
 }

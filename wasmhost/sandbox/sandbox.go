@@ -29,6 +29,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -153,7 +154,12 @@ type Source struct {
 
 // Compile validates the original, meters it and compiles the result. It runs no
 // guest code. It fails with INVALID_ARGUMENT when the module is not valid.
-func (s *Sandbox) Compile(ctx context.Context, src Source) (*Module, error) {
+func (s *Sandbox) Compile(ctx context.Context, src Source) (_ *Module, err error) {
+	defer func() { // a fault of validator, meter or compiler must not end the process
+		if r := recover(); r != nil {
+			err = status.Errorf(status.Internal, "compiling panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
 	s.compiling.RLock()
 	defer s.compiling.RUnlock()
 	if s.closing.Load() {

@@ -312,6 +312,17 @@ func TestAGuestThatGrewIsNotUsedAgain(t *testing.T) {
 	}
 }
 
+func TestAMemoryThatCannotBeHadIsAnErrorNotAPanic(t *testing.T) {
+	lim := limits()
+	lim.MemoryBytes = 1000
+	for _, wasm := range [][]byte{toucher(), randomModule()} {
+		m := compile(t, newSandbox(t, sandbox.Config{}), wasm, lim)
+		require.ErrorIs(t, m.Warm(t.Context()), status.ErrResourceExhausted)
+		_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+		require.ErrorIs(t, err, status.ErrResourceExhausted)
+	}
+}
+
 func TestThePoolKeepsNoMoreThanCanRun(t *testing.T) {
 	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
 	var wg sync.WaitGroup
