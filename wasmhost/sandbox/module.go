@@ -180,12 +180,18 @@ func (m *Module) acquire(st *state) (*instance, error) {
 		return in, nil
 	}
 	m.mu.Unlock()
-	in, err := m.newInstance(st)
+	// Initialisation has no caller: it sees neither input nor context, and what it
+	// outputs, emits or asks goes nowhere.
+	initial := m.newState(st.ctx, &Call{Log: st.call.Log})
+	initial.deadline = st.deadline
+	in, err := m.newInstance(initial)
+	initial.lane.leave()
 	if err != nil {
 		m.leave(nil)
 		return nil, err
 	}
 	m.adopt(in)
+	in.state = st
 	return in, nil
 }
 

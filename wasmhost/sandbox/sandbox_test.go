@@ -323,6 +323,29 @@ func TestAMemoryThatCannotBeHadIsAnErrorNotAPanic(t *testing.T) {
 	}
 }
 
+// nosy outputs, in its initialisation, how long the input is, and interrupts; its f
+// outputs nothing and returns the length that the initialisation saw.
+func nosy() []byte {
+	return w.Module(
+		w.Types(w.FuncType("", "i"), w.FuncType("ii", ""), w.FuncType("", ""), w.FuncType("ii", "i")),
+		w.Imports(w.ImportFunc("genkit_v1", "input_len", 0), w.ImportFunc("genkit_v1", "output", 1), w.ImportFunc("genkit_v1", "interrupt", 3)),
+		w.Funcs(2, 0), w.Memories(w.Limits(1)), w.Globals(w.Global("i", true, opI32Const, 0)),
+		w.Exports(w.Export("_initialize", 0, 3), w.Export("f", 0, 4), w.Export("memory", 2, 0)),
+		w.Code(
+			w.Body("", opCall, 0, 0x24, 0, opI32Const, 0, opI32Const, 4, opCall, 1, opI32Const, 0, opI32Const, 0, opCall, 2, opDrop),
+			w.Body("", 0x23, 0)))
+}
+
+func TestInitialisationHasNoCaller(t *testing.T) {
+	m := compile(t, newSandbox(t, sandbox.Config{}), nosy(), limits())
+	for range 2 {
+		res, err := m.Call(t.Context(), sandbox.Call{Export: "f", Input: []byte("secret")})
+		require.NoError(t, err, "the initialisation saw the input's length, and f returned it")
+		assert.False(t, res.Interrupted)
+		assert.Nil(t, res.Output)
+	}
+}
+
 func TestThePoolKeepsNoMoreThanCanRun(t *testing.T) {
 	m := compile(t, newSandbox(t, sandbox.Config{}), read(t, conformance), limits())
 	var wg sync.WaitGroup
