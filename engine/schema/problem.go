@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -77,6 +79,9 @@ func flatten(v *jsonschema.ValidationError) []Problem {
 		problems = append(problems, Problem{Path: pointer(v.InstanceLocation), Message: clip(v.ErrorKind.LocalizedString(printer))})
 	}
 	walk(v)
+	slices.SortStableFunc(problems, func(a, b Problem) int { // objects have no order
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+	})
 	return problems
 }
 

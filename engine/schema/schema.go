@@ -35,6 +35,8 @@ const (
 type Schema struct {
 	raw      json.RawMessage
 	compiled *jsonschema.Schema // nil when the schema accepts everything
+	root     *node              // of the same schema, when fast
+	fast     bool
 }
 
 // rootURL names the schema during compilation; it can't be fetched.
@@ -46,7 +48,9 @@ var ErrRemoteRef = errors.New("schema: references to other documents are not all
 // Compile checks and compiles raw, a JSON Schema (draft 2020-12 unless $schema
 // says otherwise). Nothing, null, true and {} give a schema that accepts every
 // JSON value.
-func Compile(raw json.RawMessage) (*Schema, error) {
+func Compile(raw json.RawMessage) (*Schema, error) { return compile(raw, noLoader{}) }
+
+func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) {
 	if len(raw) > MaxSchemaBytes {
 		return nil, fmt.Errorf("schema: %d bytes exceed the limit of %d", len(raw), MaxSchemaBytes)
 	}
@@ -54,7 +58,10 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	case "", "null":
 		return nil, nil
 	}
-	if err := Check(raw); err != nil {
+	if offset, err := scan(raw, true); err != nil {
+		if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) {
+			return nil, fmt.Errorf("schema: %s: %w", pointer(place(raw, offset)), err)
+		}
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
@@ -75,13 +82,14 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 		return nil, errors.New("schema: want a JSON object or a boolean")
 	}
 	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
+	c.UseLoader(loader)
 	if err := c.AddResource(rootURL, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if s.compiled, err = c.Compile(rootURL); err != nil {
 		return nil, compileError(err)
 	}
+	s.root, s.fast = build(s.compiled)
 	return s, nil
 }
 
@@ -133,28 +141,68 @@ func (s *Schema) Raw() json.RawMessage {
 }
 
 // Validate checks that raw is one well-formed JSON value (see [Check]) that
-// obeys the schema. It returns a *ValidationError.
+// obeys the schema. It returns a *ValidationError. It holds no lock, keeps
+// nothing of raw, and ends within the bounds that the package comment gives.
 func (s *Schema) Validate(raw json.RawMessage) error {
-	if s == nil || s.compiled == nil {
-		if err := Check(raw); err != nil {
-			return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
+	if !s.Demanding() {
+		if offset, err := scan(raw, false); err != nil {
+			return s.refusal(raw, offset, err)
 		}
 		return nil
 	}
-	if err := Check(raw); err != nil {
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+	if s.fast {
+		r := newReader(raw)
+		defer r.free()
+		r.budget, r.strict = workFor(raw), true
+		if r.document(s.root) {
+			return nil
+		}
+		if errors.Is(r.err, errWork) {
+			return s.refusal(raw, 0, errWork)
+		}
+	}
+	return s.explain(raw)
+}
+
+// explain asks the compiler's own validator, whose verdict is the one that
+// counts, and puts it into words.
+func (s *Schema) explain(raw json.RawMessage) error {
+	if offset, err := scan(raw, true); err != nil {
+		return s.refusal(raw, offset, err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+		return s.refusal(raw, 0, err)
+	}
+	if !affordable(s.compiled, doc, raw) {
+		if s.fast {
+			return s.refusal(raw, 0, errUnexplained)
+		}
+		return s.refusal(raw, 0, errWork)
 	}
 	if err := s.compiled.Validate(doc); err != nil {
 		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 			return &ValidationError{Problems: flatten(v), schema: s.raw}
 		}
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+		return s.refusal(raw, 0, err)
 	}
 	return nil
+}
+
+// errUnexplained is for a document that was refused within the bounds, where
+// finding all places of it would go past them.
+var errUnexplained = errors.New("does not match the schema; it has too many alternatives to say where")
+
+// refusal reports what makes the text unacceptable, and where.
+func (s *Schema) refusal(raw []byte, offset int, err error) error {
+	v := &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
+	if s.Demanding() {
+		v.schema = s.raw
+	}
+	if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) {
+		v.Problems[0].Path = pointer(place(raw, offset))
+	}
+	return v
 }
 
 // Demanding reports whether the schema refuses anything at all.
