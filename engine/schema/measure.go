@@ -109,6 +109,9 @@ func (m *meter) own(s *jsonschema.Schema, v any) bool {
 	switch v := v.(type) {
 	case string:
 		cost += len(v) / 16
+		if s.Format != nil && !affordableFormat(s.Format.Name, v) {
+			return false
+		}
 		if s.Pattern != nil {
 			cost += m.pattern(s.Pattern) * (len(v) + 16) / 16
 		}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math/big"
 	"regexp"
-	"regexp/syntax"
 	"slices"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -66,11 +65,6 @@ type textRules struct {
 	min, max int // -1: no limit
 	pattern  *pattern
 	format   *jsonschema.Format
-}
-
-type pattern struct {
-	re   *regexp.Regexp
-	cost int // of one byte, in units of work
 }
 
 type objectRules struct {
@@ -232,20 +226,6 @@ func (b *builder) pattern(p jsonschema.Regexp) *pattern {
 		return nil
 	}
 	return &pattern{re: re, cost: patternCost(re.String())}
-}
-
-// patternCost is how many units of work matching takes for each byte: the time of
-// Go's engine grows with the size of the compiled expression.
-func patternCost(text string) int {
-	parsed, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		return 1
-	}
-	prog, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return 1
-	}
-	return 1 + len(prog.Inst)/64
 }
 
 func (b *builder) number(s *jsonschema.Schema) *interval {

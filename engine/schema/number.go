@@ -217,6 +217,9 @@ func (v *interval) contains(l literal) bool {
 		}
 		return v.multiple == nil || v.multiple.divides(l.parse())
 	}
+	if v.small && v.multiple == nil && v.surely(l.text) {
+		return true
+	}
 	d := l.parse()
 	switch {
 	case v.min != nil && d.cmp(*v.min) < 0,
@@ -227,6 +230,22 @@ func (v *interval) contains(l literal) bool {
 		return false
 	}
 	return true
+}
+
+// surely reports that a number without exponent lies inside, going by its whole
+// part; when it can't tell it says no.
+func (v *interval) surely(text []byte) bool {
+	var n int64
+	for i, c := range text {
+		if c == '.' && i < 18 {
+			return n >= v.lo && n < v.hi
+		}
+		if c-'0' >= 10 { // an exponent, or a sign
+			return false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return false
 }
 
 // shrink fills the bounds for whole numbers.

@@ -90,6 +90,13 @@ func (r *reader) document(n *node) bool {
 }
 
 func (r *reader) space() {
+	if r.pos < len(r.raw) && r.raw[r.pos] > ' ' {
+		return
+	}
+	r.spaces()
+}
+
+func (r *reader) spaces() {
 	for r.pos < len(r.raw) {
 		switch r.raw[r.pos] {
 		case ' ', '\n', '\r', '\t':

@@ -81,6 +81,9 @@ func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) 
 	default:
 		return nil, errors.New("schema: want a JSON object or a boolean")
 	}
+	if err := modest(raw, doc); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
 	c := jsonschema.NewCompiler()
 	c.UseLoader(loader)
 	if err := c.AddResource(rootURL, doc); err != nil {

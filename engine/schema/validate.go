@@ -26,6 +26,11 @@ func (r *reader) value(n *node) bool {
 	if n.combined == nil {
 		return r.direct(n)
 	}
+	return r.both(n)
+}
+
+// both reads a value under the node's own rules and those that it combines.
+func (r *reader) both(n *node) bool {
 	start, depth := r.pos, r.depth
 	r.level++
 	end := -1
@@ -176,7 +181,14 @@ func (r *reader) string(n *node) bool {
 	if t.pattern != nil && !r.matches(t.pattern, text) {
 		return false
 	}
-	return t.format == nil || t.format.Validate(string(text)) == nil
+	if t.format == nil {
+		return true
+	}
+	whole := string(text)
+	if !affordableFormat(t.format.Name, whole) {
+		return r.fail(errWork)
+	}
+	return t.format.Validate(whole) == nil
 }
 
 func (r *reader) matches(p *pattern, text []byte) bool {
@@ -220,8 +232,12 @@ func (r *reader) leave() {
 
 // next reads the comma before a further element, or sees the closing bracket.
 func (r *reader) next(closing byte) (more, ok bool) {
-	r.space()
-	switch r.peek() {
+	c := r.peek()
+	if c <= ' ' {
+		r.spaces()
+		c = r.peek()
+	}
+	switch c {
 	case ',':
 		r.pos++
 		r.space()
