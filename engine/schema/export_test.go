@@ -39,7 +39,7 @@ func (s *Schema) ValidateFast(raw json.RawMessage) error {
 
 // ValidateSlow is the verdict of the compiler's own validator alone.
 func (s *Schema) ValidateSlow(raw json.RawMessage) error {
-	slow := &Schema{raw: s.raw, compiled: s.compiled}
+	slow := &Schema{raw: s.raw, compiled: s.compiled, survey: s.survey}
 	return slow.explain(raw)
 }
 

@@ -289,6 +289,7 @@ func TestBothFormsAgree(t *testing.T) {
 		{`{"multipleOf":0.01}`, `0.07 1.005 1e999 1e-3 -0.29 19.99 4.35`},
 		{`{"multipleOf":1e300}`, `0 1e300 3e301 1e299`},
 		{`{"minimum":9223372036854775808}`, `9223372036854775807 9223372036854775808 1e18 1e19 -1`},
+		{`{"exclusiveMinimum":1e2}`, `171.73E-3 171.73 171.73e0 100.0 100.1 99.9`},
 		{`{"uniqueItems":true}`, `[1,1.0] [1,-1] ["a","\u0061"] [{"a":1,"b":2},{"b":2,"a":1}] [0,false] ["1",1] [[],{}]`},
 		{`{"minLength":2,"maxLength":2}`, `"é" "éé" "\u00e9a" "\ud83d\ude00" "\ud83d\ude00a" "\ud800a" "abc"`},
 		{`{"$schema":"http://json-schema.org/draft-07/schema#","format":"ipv4"}`, `"127.0.0.1" "x" 1`},

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -10,76 +11,103 @@ import (
 // cut its way short, and counts. It is what keeps that validator, which has no
 // bounds of its own, from running for ever.
 type meter struct {
-	budget  int
-	level   int
-	same    int // schemas entered on the same value
-	anchors map[string][]*jsonschema.Schema
-	costs   map[string]int // of patterns
+	*survey
+	budget int
+	level  int
+	same   int // schemas entered on the same value
 }
 
-// affordable reports whether validating v is within the work that raw is allowed:
-// a quarter of what a reader may do, since each unit takes the validator longer.
-func affordable(s *jsonschema.Schema, v any, raw []byte) bool {
-	m := &meter{budget: workFor(raw) / 4, anchors: map[string][]*jsonschema.Schema{}, costs: map[string]int{}}
-	m.collect(s, map[*jsonschema.Schema]bool{})
-	return m.walk(s, v)
+// survey is what a meter has to know of a whole schema.
+type survey struct {
+	anchors map[string][]*jsonschema.Schema // what a dynamic reference may lead to
+	costs   map[jsonschema.Regexp]int
+	seen    map[*jsonschema.Schema]bool
 }
 
-// subschemas calls f with all schemas that s has or refers to.
-func subschemas(s *jsonschema.Schema, onSame, onOther func(*jsonschema.Schema)) {
-	each := func(f func(*jsonschema.Schema), list ...*jsonschema.Schema) {
-		for _, sub := range list {
-			if sub != nil {
-				f(sub)
-			}
+func newSurvey(s *jsonschema.Schema) *survey {
+	v := &survey{map[string][]*jsonschema.Schema{}, map[jsonschema.Regexp]int{}, map[*jsonschema.Schema]bool{}}
+	v.visit(s)
+	v.seen = nil
+	return v
+}
+
+func (v *survey) visit(s *jsonschema.Schema) {
+	if v.seen[s] {
+		return
+	}
+	v.seen[s] = true
+	if s.DynamicAnchor != "" {
+		v.anchors[s.DynamicAnchor] = append(v.anchors[s.DynamicAnchor], s)
+	}
+	if s.RecursiveAnchor {
+		v.anchors[""] = append(v.anchors[""], s)
+	}
+	if s.Pattern != nil {
+		v.costs[s.Pattern] = patternCost(s.Pattern.String())
+	}
+	for re := range s.PatternProperties {
+		v.costs[re] = patternCost(re.String())
+	}
+	onSame(s, v.visit)
+	onParts(s, v.visit)
+	if s.DynamicRef != nil {
+		v.visit(s.DynamicRef.Ref)
+	}
+}
+
+// affordable reports whether validating doc is within the work that raw is
+// allowed: a quarter of what a reader may do, since each unit takes the validator
+// longer.
+func (v *survey) affordable(s *jsonschema.Schema, doc any, raw []byte) bool {
+	m := &meter{survey: v, budget: workFor(raw) / 4}
+	return m.walk(s, doc)
+}
+
+func each(f func(*jsonschema.Schema), list ...*jsonschema.Schema) {
+	for _, sub := range list {
+		if sub != nil {
+			f(sub)
 		}
 	}
-	each(onSame, s.Ref, s.RecursiveRef, s.Not, s.If, s.Then, s.Else)
-	each(onSame, s.AllOf...)
-	each(onSame, s.AnyOf...)
-	each(onSame, s.OneOf...)
+}
+
+// onSame calls f with the schemas that apply to the same value as s, dynamic
+// references aside.
+func onSame(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
+	each(f, s.Ref, s.Not, s.If, s.Then, s.Else)
+	if s.RecursiveRef != nil {
+		f(s.RecursiveRef)
+	}
+	each(f, s.AllOf...)
+	each(f, s.AnyOf...)
+	each(f, s.OneOf...)
 	for _, sub := range s.DependentSchemas {
-		onSame(sub)
+		f(sub)
 	}
 	for _, either := range s.Dependencies {
 		if sub, ok := either.(*jsonschema.Schema); ok {
-			onSame(sub)
+			f(sub)
 		}
 	}
-	each(onOther, s.PropertyNames, s.UnevaluatedProperties, s.UnevaluatedItems, s.Contains, s.Items2020, s.ContentSchema)
-	each(onOther, s.PrefixItems...)
+}
+
+// onParts calls f with the schemas that apply to parts of the value.
+func onParts(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
+	each(f, s.PropertyNames, s.UnevaluatedProperties, s.UnevaluatedItems, s.Contains, s.Items2020, s.ContentSchema)
+	each(f, s.PrefixItems...)
 	for _, sub := range s.Properties {
-		onOther(sub)
+		f(sub)
 	}
 	for _, sub := range s.PatternProperties {
-		onOther(sub)
+		f(sub)
 	}
 	for _, either := range []any{s.AdditionalProperties, s.Items, s.AdditionalItems} {
 		switch sub := either.(type) {
 		case *jsonschema.Schema:
-			onOther(sub)
+			f(sub)
 		case []*jsonschema.Schema:
-			each(onOther, sub...)
+			each(f, sub...)
 		}
-	}
-}
-
-// collect finds what a dynamic reference may lead to.
-func (m *meter) collect(s *jsonschema.Schema, seen map[*jsonschema.Schema]bool) {
-	if seen[s] {
-		return
-	}
-	seen[s] = true
-	if s.DynamicAnchor != "" {
-		m.anchors[s.DynamicAnchor] = append(m.anchors[s.DynamicAnchor], s)
-	}
-	if s.RecursiveAnchor {
-		m.anchors[""] = append(m.anchors[""], s)
-	}
-	again := func(sub *jsonschema.Schema) { m.collect(sub, seen) }
-	subschemas(s, again, again)
-	if s.DynamicRef != nil {
-		again(s.DynamicRef.Ref)
 	}
 }
 
@@ -94,7 +122,7 @@ func (m *meter) walk(s *jsonschema.Schema, v any) bool {
 	}
 	m.level++
 	m.same++
-	ok := m.own(s, v) && m.onSame(s, v) && m.inside(s, v)
+	ok := m.own(s, v) && m.again(s, v) && m.inside(s, v)
 	m.level--
 	m.same--
 	return ok
@@ -113,13 +141,15 @@ func (m *meter) own(s *jsonschema.Schema, v any) bool {
 			return false
 		}
 		if s.Pattern != nil {
-			cost += m.pattern(s.Pattern) * (len(v) + 16) / 16
+			cost += m.costs[s.Pattern] * (len(v) + 16) / 16
 		}
 	case map[string]any:
 		for re := range s.PatternProperties {
-			unit := m.pattern(re)
+			unit := m.costs[re]
 			for name := range v {
-				cost += unit * (len(name) + 16) / 16
+				if !m.spend(unit * (len(name) + 16) / 16) {
+					return false
+				}
 			}
 		}
 		for _, names := range s.DependentRequired {
@@ -145,30 +175,22 @@ func (m *meter) unique(items []any) int {
 	return len(items) / 4
 }
 
-func (m *meter) pattern(re jsonschema.Regexp) int {
-	text := re.String()
-	cost, ok := m.costs[text]
-	if !ok {
-		cost = patternCost(text)
-		m.costs[text] = cost
-	}
-	return cost
-}
-
-func (m *meter) onSame(s *jsonschema.Schema, v any) bool {
+// again walks the same value with all schemas that apply to it.
+func (m *meter) again(s *jsonschema.Schema, v any) bool {
 	ok := true
-	subschemas(s, func(sub *jsonschema.Schema) { ok = ok && m.walk(sub, v) }, func(*jsonschema.Schema) {})
+	onSame(s, func(sub *jsonschema.Schema) { ok = ok && m.walk(sub, v) })
 	targets := []*jsonschema.Schema(nil)
 	if s.DynamicRef != nil {
-		targets = append(m.anchors[s.DynamicRef.Anchor], s.DynamicRef.Ref)
+		targets = append(targets, m.anchors[s.DynamicRef.Anchor]...)
+		if !slices.Contains(targets, s.DynamicRef.Ref) {
+			targets = append(targets, s.DynamicRef.Ref)
+		}
 	}
 	if s.RecursiveRef != nil {
 		targets = append(targets, m.anchors[""]...)
 	}
-	for i, target := range targets {
-		if i == len(targets)-1 || target != targets[len(targets)-1] {
-			ok = ok && m.walk(target, v)
-		}
+	for _, target := range targets {
+		ok = ok && m.walk(target, v)
 	}
 	return ok
 }

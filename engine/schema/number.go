@@ -238,7 +238,7 @@ func (v *interval) surely(text []byte) bool {
 	var n int64
 	for i, c := range text {
 		if c == '.' && i < 18 {
-			return n >= v.lo && n < v.hi
+			return n >= v.lo && n < v.hi && digits(text, i+1) == len(text)
 		}
 		if c-'0' >= 10 { // an exponent, or a sign
 			return false

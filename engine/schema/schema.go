@@ -35,6 +35,7 @@ const (
 type Schema struct {
 	raw      json.RawMessage
 	compiled *jsonschema.Schema // nil when the schema accepts everything
+	survey   *survey            // of compiled
 	root     *node              // of the same schema, when fast
 	fast     bool
 }
@@ -92,6 +93,7 @@ func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) 
 	if s.compiled, err = c.Compile(rootURL); err != nil {
 		return nil, compileError(err)
 	}
+	s.survey = newSurvey(s.compiled)
 	s.root, s.fast = build(s.compiled)
 	return s, nil
 }
@@ -177,7 +179,7 @@ func (s *Schema) explain(raw json.RawMessage) error {
 	if err != nil {
 		return s.refusal(raw, 0, err)
 	}
-	if !affordable(s.compiled, doc, raw) {
+	if !s.survey.affordable(s.compiled, doc, raw) {
 		if s.fast {
 			return s.refusal(raw, 0, errUnexplained)
 		}

@@ -148,7 +148,7 @@ func (r *reader) listed(n *node, start int, kind kinds) bool {
 			return false
 		}
 		raw := r.raw[start:r.pos]
-		r.budget -= len(raw) >> 2
+		r.budget -= len(raw)
 		r.buf = canonical(append(r.buf[:0], otherPrefix...), raw)
 		if _, ok := set.values[string(r.buf)]; !ok {
 			return false
@@ -474,7 +474,7 @@ func (r *reader) unique(base int) bool {
 	for i, item := range items {
 		start := len(buf)
 		buf = canonical(buf, r.raw[item.start:item.end])
-		r.budget -= (item.end - item.start) >> 2
+		r.budget -= item.end - item.start
 		forms[i] = span{start, len(buf)}
 	}
 	r.buf = buf
