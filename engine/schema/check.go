@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"unicode/utf8"
 )
 
@@ -16,48 +17,24 @@ var (
 )
 
 // Check reports whether raw is one JSON value in valid UTF-8, nested at most
-// [MaxDepth] deep. encoding/json alone would replace invalid UTF-8 in silence.
+// [MaxDepth] deep: what encoding/json accepts, but that would replace invalid
+// UTF-8 in silence and go deeper. It reads the text once and builds nothing.
 func Check(raw json.RawMessage) error {
-	if len(raw) == 0 {
-		return ErrEmpty
-	}
-	if !utf8.Valid(raw) {
-		return ErrUTF8
-	}
-	if tooDeep(raw) {
-		return ErrTooDeep
-	}
-	if !json.Valid(raw) {
-		return ErrSyntax
-	}
-	return nil
+	_, err := scan(raw, false)
+	return err
 }
 
-// tooDeep counts brackets outside strings; on broken JSON its answer may be
-// either, and the syntax check decides.
-func tooDeep(raw []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			inString = true
-		case '{', '[':
-			if depth++; depth > MaxDepth {
-				return true
-			}
-		case '}', ']':
-			depth--
-		}
+// scan is Check; strict it also refuses what a schema can't be checked against, a
+// key twice and a number out of bounds. The offset is where the text was refused.
+func scan(raw []byte, strict bool) (offset int, err error) {
+	r := newReader(raw)
+	defer r.free()
+	r.budget, r.strict = math.MaxInt, strict
+	if r.document(nil) {
+		return 0, nil
 	}
-	return false
+	if !utf8.Valid(raw) { // says more than the syntax error that it often comes with
+		return r.pos, ErrUTF8
+	}
+	return r.pos, r.err
 }

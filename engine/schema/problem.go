@@ -1,11 +1,15 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -74,10 +78,55 @@ func flatten(v *jsonschema.ValidationError) []Problem {
 			}
 			return
 		}
-		problems = append(problems, Problem{Path: pointer(v.InstanceLocation), Message: clip(v.ErrorKind.LocalizedString(printer))})
+		problems = append(problems, Problem{Path: pointer(v.InstanceLocation), Message: clip(words(v.ErrorKind, printer))})
 	}
 	walk(v)
+	slices.SortStableFunc(problems, func(a, b Problem) int { // objects have no order
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+	})
 	return problems
+}
+
+// words is the compiler's sentence, with numbers as JSON writes them: "1000000"
+// where it would say "1×10⁰⁶".
+func words(k jsonschema.ErrorKind, printer *message.Printer) string {
+	limit := func(keyword string, got, want any) string {
+		return fmt.Sprintf("%s: got %v, want %v", keyword, got, want)
+	}
+	switch k := k.(type) {
+	case *kind.Minimum:
+		return limit("minimum", digitsOf(k.Got), digitsOf(k.Want))
+	case *kind.Maximum:
+		return limit("maximum", digitsOf(k.Got), digitsOf(k.Want))
+	case *kind.ExclusiveMinimum:
+		return limit("exclusiveMinimum", digitsOf(k.Got), "more than "+digitsOf(k.Want))
+	case *kind.ExclusiveMaximum:
+		return limit("exclusiveMaximum", digitsOf(k.Got), "less than "+digitsOf(k.Want))
+	case *kind.MultipleOf:
+		return limit("multipleOf", digitsOf(k.Got), "a multiple of "+digitsOf(k.Want))
+	case *kind.MinLength:
+		return limit("minLength", k.Got, k.Want)
+	case *kind.MaxLength:
+		return limit("maxLength", k.Got, k.Want)
+	case *kind.MinItems:
+		return limit("minItems", k.Got, k.Want)
+	case *kind.MaxItems:
+		return limit("maxItems", k.Got, k.Want)
+	case *kind.MinProperties:
+		return limit("minProperties", k.Got, k.Want)
+	case *kind.MaxProperties:
+		return limit("maxProperties", k.Got, k.Want)
+	}
+	return k.LocalizedString(printer)
+}
+
+// digitsOf writes a number in full when it is short, else with an exponent.
+func digitsOf(r *big.Rat) string {
+	places, exact := r.FloatPrec()
+	if text := r.FloatString(places); exact && len(text) <= 40 {
+		return text
+	}
+	return new(big.Float).SetRat(r).Text('g', 17)
 }
 
 func pointer(tokens []string) string {

@@ -10,6 +10,31 @@
 //	if err := s.Validate(input); err != nil { … } // *ValidationError
 //
 // A *Schema is immutable and safe for concurrent use.
+//
+// # How
+//
+// santhosh-tekuri/jsonschema compiles a schema and says what is wrong with one.
+// Where it uses only common keywords of drafts 2020-12 and 7, it is compiled once
+// more into a tree of nodes, and documents are checked in one pass over their
+// bytes, building no values. The compiler's own validator does the rest: schemas
+// with rare keywords, and the words for what was refused. Its verdict is the one
+// that counts. docs/schema.md has the list, the figures and the reasons.
+//
+// # What is refused
+//
+// Whatever the schema says, a document that crosses it, and the schema itself, is
+// one JSON value in valid UTF-8, nested at most [MaxDepth] deep; no object has the
+// same key twice, once escapes are decoded, since the reader behind the check
+// might take the other value; no number has more than 1000 characters or an
+// exponent beyond ±1000. Inside these bounds numbers are compared exactly, however
+// they are spelled: 1, 1.0 and 10e-1 are equal and integers. Half a surrogate pair
+// is read as U+FFFD, as encoding/json does. [Check] and a schema that says nothing
+// let repeated keys and any number pass: nothing was promised about them.
+//
+// Work is bounded by the document: 32 units for each byte and 65536 more, where a
+// unit is one schema on one value, or sixteen bytes of text; a quarter of that in
+// the compiler's validator. What needs more is refused. A schema has at most 10000
+// subschemas, and 100000 instructions in its regular expressions.
 package schema
 
 import (
@@ -35,6 +60,9 @@ const (
 type Schema struct {
 	raw      json.RawMessage
 	compiled *jsonschema.Schema // nil when the schema accepts everything
+	survey   *survey            // of compiled
+	root     *node              // of the same schema, when fast
+	fast     bool
 }
 
 // rootURL names the schema during compilation; it can't be fetched.
@@ -46,7 +74,9 @@ var ErrRemoteRef = errors.New("schema: references to other documents are not all
 // Compile checks and compiles raw, a JSON Schema (draft 2020-12 unless $schema
 // says otherwise). Nothing, null, true and {} give a schema that accepts every
 // JSON value.
-func Compile(raw json.RawMessage) (*Schema, error) {
+func Compile(raw json.RawMessage) (*Schema, error) { return compile(raw, noLoader{}) }
+
+func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) {
 	if len(raw) > MaxSchemaBytes {
 		return nil, fmt.Errorf("schema: %d bytes exceed the limit of %d", len(raw), MaxSchemaBytes)
 	}
@@ -54,7 +84,10 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	case "", "null":
 		return nil, nil
 	}
-	if err := Check(raw); err != nil {
+	if offset, err := scan(raw, true); err != nil {
+		if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) {
+			return nil, fmt.Errorf("schema: %s: %w", pointer(place(raw, offset)), err)
+		}
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
@@ -74,14 +107,19 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	default:
 		return nil, errors.New("schema: want a JSON object or a boolean")
 	}
+	if err := modest(raw, doc); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
 	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
+	c.UseLoader(loader)
 	if err := c.AddResource(rootURL, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if s.compiled, err = c.Compile(rootURL); err != nil {
 		return nil, compileError(err)
 	}
+	s.survey = newSurvey(s.compiled)
+	s.root, s.fast = build(s.compiled)
 	return s, nil
 }
 
@@ -133,28 +171,69 @@ func (s *Schema) Raw() json.RawMessage {
 }
 
 // Validate checks that raw is one well-formed JSON value (see [Check]) that
-// obeys the schema. It returns a *ValidationError.
+// obeys the schema and the bounds of the package comment. It returns a
+// *ValidationError, keeps nothing of raw, and allocates nothing when raw is fine
+// and the schema has only common keywords.
 func (s *Schema) Validate(raw json.RawMessage) error {
-	if s == nil || s.compiled == nil {
-		if err := Check(raw); err != nil {
-			return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
+	if !s.Demanding() {
+		if offset, err := scan(raw, false); err != nil {
+			return s.refusal(raw, offset, err)
 		}
 		return nil
 	}
-	if err := Check(raw); err != nil {
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+	if s.fast {
+		r := newReader(raw)
+		defer r.free()
+		r.budget, r.strict = workFor(raw), true
+		if r.document(s.root) {
+			return nil
+		}
+		if errors.Is(r.err, errWork) {
+			return s.refusal(raw, 0, errWork)
+		}
+	}
+	return s.explain(raw)
+}
+
+// explain asks the compiler's own validator, whose verdict is the one that
+// counts, and puts it into words.
+func (s *Schema) explain(raw json.RawMessage) error {
+	if offset, err := scan(raw, true); err != nil {
+		return s.refusal(raw, offset, err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+		return s.refusal(raw, 0, err)
+	}
+	if !s.survey.affordable(s.compiled, doc, raw) {
+		if s.fast {
+			return s.refusal(raw, 0, errUnexplained)
+		}
+		return s.refusal(raw, 0, errWork)
 	}
 	if err := s.compiled.Validate(doc); err != nil {
 		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 			return &ValidationError{Problems: flatten(v), schema: s.raw}
 		}
-		return &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}, schema: s.raw}
+		return s.refusal(raw, 0, err)
 	}
 	return nil
+}
+
+// errUnexplained is for a document that was refused within the bounds, where
+// finding all places of it would go past them.
+var errUnexplained = errors.New("does not match the schema; it has too many alternatives to say where")
+
+// refusal reports what makes the text unacceptable, and where.
+func (s *Schema) refusal(raw []byte, offset int, err error) error {
+	v := &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
+	if s.Demanding() {
+		v.schema = s.raw
+	}
+	if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) {
+		v.Problems[0].Path = pointer(place(raw, offset))
+	}
+	return v
 }
 
 // Demanding reports whether the schema refuses anything at all.

@@ -1,0 +1,379 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"unicode/utf8"
+)
+
+// Reasons for which a reading ends beyond those of [Check].
+var (
+	errDuplicate = errors.New("the same key twice; which of the values counts would be anybody's guess")
+	errNumber    = fmt.Errorf("a number of more than %d bytes or with an exponent beyond ±%d", maxNumberBytes, maxExponent)
+	errWork      = errors.New("the schema asks for too much work on this document")
+)
+
+// reader reads one JSON text once, from left to right, and checks it against
+// nodes on the way; it builds no values. What makes the text itself unacceptable
+// is kept in err and ends everything; what breaks a schema only makes a method
+// return false, because an alternative may still hold. After false, pos is where
+// the reading stopped.
+type reader struct {
+	raw    []byte
+	pos    int
+	depth  int  // open objects and arrays
+	level  int  // nested nodes
+	budget int  // see [workFor]
+	strict bool // refuse equal keys, and numbers out of bounds
+	err    error
+
+	keys  []key    // of the open objects, those that no rule names
+	items []span   // of the open arrays that want unique items
+	bits  []uint64 // of the open objects with many rules: the names seen
+	buf   []byte   // one decoded string or canonical value
+}
+
+type span struct{ start, end int }
+
+// key is a property name between its quotes.
+type key struct {
+	span
+	escaped bool
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// keptBytes bounds the scratch memory that a pooled reader keeps.
+const keptBytes = 64 << 10
+
+func newReader(raw []byte) *reader {
+	r, _ := readers.Get().(*reader)
+	*r = reader{raw: raw, keys: r.keys[:0], items: r.items[:0], bits: r.bits[:0], buf: r.buf[:0]}
+	return r
+}
+
+func (r *reader) free() {
+	r.raw, r.err = nil, nil
+	if cap(r.keys)*24+cap(r.items)*16+cap(r.bits)*8+cap(r.buf) <= keptBytes {
+		readers.Put(r)
+	}
+}
+
+// fail records why the text itself is refused.
+func (r *reader) fail(err error) bool {
+	if r.err == nil {
+		r.err = err
+	}
+	return false
+}
+
+// document reads the whole text as one value that n accepts.
+func (r *reader) document(n *node) bool {
+	if len(r.raw) == 0 {
+		return r.fail(ErrEmpty)
+	}
+	r.space()
+	if !r.value(n) {
+		return false
+	}
+	r.space()
+	if r.pos != len(r.raw) {
+		return r.fail(ErrSyntax)
+	}
+	return true
+}
+
+func (r *reader) space() {
+	if r.pos < len(r.raw) && r.raw[r.pos] > ' ' {
+		return
+	}
+	r.spaces()
+}
+
+func (r *reader) spaces() {
+	for r.pos < len(r.raw) {
+		switch r.raw[r.pos] {
+		case ' ', '\n', '\r', '\t':
+			r.pos++
+		default:
+			return
+		}
+	}
+}
+
+// peek returns the byte at pos, 0 at the end.
+func (r *reader) peek() byte {
+	if r.pos < len(r.raw) {
+		return r.raw[r.pos]
+	}
+	return 0
+}
+
+// any reads a value of which no schema says anything.
+func (r *reader) any() bool {
+	if r.budget--; r.budget < 0 {
+		return r.fail(errWork)
+	}
+	switch c := r.peek(); {
+	case c == '"':
+		_, ok := r.text()
+		return ok
+	case c == '{':
+		return r.object(nil)
+	case c == '[':
+		return r.array(nil)
+	case c == '-' || c-'0' < 10:
+		_, ok := r.number()
+		return ok
+	default:
+		return r.literal(c)
+	}
+}
+
+func (r *reader) literal(c byte) bool {
+	var want string
+	switch c {
+	case 't':
+		want = "true"
+	case 'f':
+		want = "false"
+	case 'n':
+		want = "null"
+	default:
+		return r.fail(ErrSyntax)
+	}
+	if end := r.pos + len(want); end <= len(r.raw) && string(r.raw[r.pos:end]) == want {
+		r.pos = end
+		return true
+	}
+	return r.fail(ErrSyntax)
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+// text reads a string token; the span lies between its quotes.
+func (r *reader) text() (k key, ok bool) {
+	raw, i := r.raw, r.pos+1
+	k.start = i
+	for {
+		for i+8 <= len(raw) {
+			w := binary.LittleEndian.Uint64(raw[i:])
+			quote, slash := w^('"'*ones), w^('\\'*ones)
+			// The lowest flagged byte is exact: control, quote, backslash or not ASCII.
+			if m := ((w-0x20*ones)&^w | (quote-ones)&^quote | (slash-ones)&^slash | w) & highs; m != 0 {
+				i += bits.TrailingZeros64(m) >> 3
+				break
+			}
+			i += 8
+		}
+		if i >= len(raw) {
+			return k, r.fail(ErrSyntax)
+		}
+		switch c := raw[i]; {
+		case c == '"':
+			k.end, r.pos = i, i+1
+			r.budget -= (i - k.start) >> 4
+			return k, true
+		case c == '\\':
+			k.escaped = true
+			n := escape(raw[i:])
+			if n == 0 {
+				return k, r.fail(ErrSyntax)
+			}
+			i += n
+		case c < 0x20:
+			return k, r.fail(ErrSyntax)
+		case c < utf8.RuneSelf:
+			i++
+		default:
+			c, n := utf8.DecodeRune(raw[i:])
+			if c == utf8.RuneError && n == 1 {
+				return k, r.fail(ErrUTF8)
+			}
+			i += n
+		}
+	}
+}
+
+// escape returns the length of the escape sequence at the start of b, or 0.
+func escape(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if _, ok := hex4(b); ok {
+			return 6
+		}
+	}
+	return 0
+}
+
+// number reads a number token. The second result is false on bad syntax.
+func (r *reader) number() (literal, bool) {
+	raw, i := r.raw, r.pos
+	l := literal{whole: true}
+	if raw[i] == '-' {
+		i++
+	}
+	switch {
+	case i < len(raw) && raw[i] == '0':
+		i++
+	case i < len(raw) && raw[i]-'1' < 9:
+		i = digits(raw, i)
+	default:
+		return l, r.fail(ErrSyntax)
+	}
+	if i < len(raw) && raw[i] == '.' {
+		l.whole = false
+		from := i + 1
+		if i = digits(raw, from); i == from {
+			return l, r.fail(ErrSyntax)
+		}
+	}
+	if i < len(raw) && raw[i]|0x20 == 'e' {
+		l.whole = false
+		i++
+		if i < len(raw) && (raw[i] == '+' || raw[i] == '-') {
+			i++
+		}
+		from := i
+		if i = digits(raw, from); i == from {
+			return l, r.fail(ErrSyntax)
+		}
+		if r.strict && !exponentFits(raw[from:i]) {
+			return l, r.fail(errNumber)
+		}
+	}
+	l.text = raw[r.pos:i]
+	if r.strict && len(l.text) > maxNumberBytes {
+		return l, r.fail(errNumber)
+	}
+	r.pos = i
+	return l, true
+}
+
+func digits(raw []byte, i int) int {
+	for i < len(raw) && raw[i]-'0' < 10 {
+		i++
+	}
+	return i
+}
+
+// decoded returns the characters of a string token. The result is valid until the
+// next call.
+func (r *reader) decoded(k key) []byte {
+	if !k.escaped {
+		return r.raw[k.start:k.end]
+	}
+	r.buf = unescape(r.buf[:0], r.raw[k.start:k.end])
+	return r.buf
+}
+
+// manyKeys is the number of keys up to which each is compared with those before.
+const manyKeys = 16
+
+var keySeed = maphash.MakeSeed()
+
+// fresh notes a key of the object whose first key is at base and reports whether
+// it is new. Past manyKeys it only notes, and [reader.distinct] decides.
+func (r *reader) fresh(base int, k key) bool {
+	open := r.keys[base:]
+	if len(open) <= manyKeys {
+		for _, other := range open {
+			if r.sameKey(other, k) {
+				return false
+			}
+		}
+	}
+	r.keys = append(r.keys, k)
+	return true
+}
+
+func (r *reader) sameKey(a, b key) bool {
+	if !a.escaped && !b.escaped {
+		return string(r.raw[a.start:a.end]) == string(r.raw[b.start:b.end])
+	}
+	name := string(r.decoded(a))
+	return name == string(r.decoded(b))
+}
+
+// distinct reports whether all keys from base on differ.
+func (r *reader) distinct(base int) bool {
+	open := r.keys[base:]
+	if len(open) <= manyKeys+1 {
+		return true
+	}
+	size := 1 << bits.Len(uint(2*len(open)))
+	table := make([]int32, size)
+	for i, k := range open {
+		at := maphash.Bytes(keySeed, r.decoded(k)) & uint64(size-1)
+		for ; table[at] != 0; at = (at + 1) & uint64(size-1) {
+			if r.sameKey(open[table[at]-1], k) {
+				r.pos = k.start
+				return false
+			}
+		}
+		table[at] = int32(i + 1) //nolint:gosec // fewer keys than bytes
+	}
+	return true
+}
+
+// place returns the JSON pointer to the object, array or value around the offset.
+func place(raw []byte, offset int) []string {
+	type level struct {
+		object bool
+		wants  bool // the next token is a key
+		name   string
+		index  int
+	}
+	var open []level
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	for {
+		token, err := decoder.Token()
+		if err != nil || int(decoder.InputOffset()) > offset {
+			break
+		}
+		delim, isDelim := token.(json.Delim)
+		top := len(open) - 1
+		switch {
+		case isDelim && (delim == '}' || delim == ']'):
+			open = open[:top]
+			top--
+		case top >= 0 && open[top].wants:
+			open[top].name, _ = token.(string)
+			open[top].wants = false
+			continue
+		case isDelim:
+			open = append(open, level{object: delim == '{', wants: delim == '{'})
+			continue
+		}
+		if top < 0 {
+			break
+		}
+		open[top].wants = open[top].object
+		open[top].index++
+	}
+	tokens := make([]string, 0, len(open))
+	for i, l := range open {
+		switch {
+		case !l.object:
+			tokens = append(tokens, fmt.Sprint(l.index))
+		case !l.wants || i < len(open)-1:
+			tokens = append(tokens, l.name)
+		}
+	}
+	return tokens
+}

@@ -1,0 +1,174 @@
+package schema
+
+import "github.com/santhosh-tekuri/jsonschema/v6"
+
+// same calls f with each node that applies to the same value as n.
+func (n *node) same(f func(*node) bool) bool {
+	if c := n.combined; c != nil {
+		for _, list := range [][]*node{c.allOf, c.anyOf, c.oneOf, {c.then, c.otherwise}} {
+			for _, m := range list {
+				if m != nil && !f(m) {
+					return false
+				}
+			}
+		}
+		for _, m := range []*once{c.not, c.cond} {
+			if m != nil && !f(m.node) {
+				return false
+			}
+		}
+	}
+	if n.object != nil {
+		for _, d := range n.object.dependent {
+			if d.schema != nil && !f(d.schema) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// cyclic reports whether a schema comes back to itself on the same value. The
+// compiler's validator refuses documents that get there; it is left to do so.
+func cyclic(nodes map[*jsonschema.Schema]*node) bool {
+	const entered, left = 1, 2
+	state := make(map[*node]int, len(nodes))
+	var visit func(n *node) bool
+	visit = func(n *node) bool {
+		if n == nil {
+			return true
+		}
+		switch state[n] {
+		case entered:
+			return false
+		case left:
+			return true
+		}
+		state[n] = entered
+		ok := n.same(visit)
+		state[n] = left
+		return ok
+	}
+	for _, n := range nodes {
+		if !visit(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// final follows a node that only refers to another, and drops one without rules.
+func final(n *node) *node {
+	for n != nil && !n.never && !n.direct {
+		c := n.combined
+		if c == nil {
+			return nil
+		}
+		if len(c.allOf) != 1 || len(c.anyOf)+len(c.oneOf) > 0 || c.not != nil || c.cond != nil {
+			return n
+		}
+		n = c.allOf[0]
+	}
+	return n
+}
+
+func (b *builder) simplify(n *node) {
+	all := func(list []*node) {
+		for i := range list {
+			list[i] = final(list[i])
+		}
+	}
+	if c := n.combined; c != nil {
+		all(c.allOf)
+		all(c.anyOf)
+		all(c.oneOf)
+		c.then, c.otherwise = final(c.then), final(c.otherwise)
+		for _, o := range []*once{c.not, c.cond} {
+			if o != nil {
+				o.node = final(o.node)
+			}
+		}
+	}
+	if o := n.object; o != nil {
+		for i := range o.rules {
+			o.rules[i].schema = final(o.rules[i].schema)
+		}
+		for i := range o.patterns {
+			o.patterns[i].schema = final(o.patterns[i].schema)
+		}
+		for i := range o.dependent {
+			o.dependent[i].schema = final(o.dependent[i].schema)
+		}
+		o.extra = final(o.extra)
+		if o.keys != nil {
+			o.keys.node = final(o.keys.node)
+		}
+	}
+	if a := n.array; a != nil {
+		all(a.prefix)
+		a.rest = final(a.rest)
+		if a.contains != nil {
+			a.contains.node = final(a.contains.node)
+		}
+	}
+}
+
+// nameTable finds the index of a name; few names that look alike share a slot.
+type nameTable struct {
+	mask  uint32
+	slots []nameSlot
+	rest  map[string]int // instead of slots, when too many look alike
+}
+
+type nameSlot struct {
+	name  string
+	index int // from 1; 0 is empty
+}
+
+// maxProbes bounds a search in the slots, whatever names the schema has.
+const maxProbes = 4
+
+func newNameTable(index map[string]int) nameTable {
+	size := 4
+	for size < 2*len(index) {
+		size *= 2
+	}
+	t := nameTable{mask: uint32(size - 1), slots: make([]nameSlot, size)} //nolint:gosec // bounded by MaxSchemaBytes
+	for name, i := range index {
+		at, probes := nameHash([]byte(name))&t.mask, 1
+		for ; t.slots[at].index != 0; at = (at + 1) & t.mask {
+			if probes++; probes > maxProbes {
+				return nameTable{rest: index}
+			}
+		}
+		t.slots[at] = nameSlot{name, i + 1}
+	}
+	return t
+}
+
+func nameHash(name []byte) uint32 {
+	n := len(name)
+	if n == 0 {
+		return 0
+	}
+	return uint32(n)*3 + uint32(name[0])*31 + uint32(name[n-1])*7 + uint32(name[n/2])*17 //nolint:gosec // a hash
+}
+
+// find returns the index of a name, or -1.
+func (t *nameTable) find(name []byte) int {
+	if t.rest != nil {
+		if i, ok := t.rest[string(name)]; ok {
+			return i
+		}
+		return -1
+	}
+	for at := nameHash(name) & t.mask; ; at = (at + 1) & t.mask {
+		slot := &t.slots[at]
+		if slot.index == 0 {
+			return -1
+		}
+		if slot.name == string(name) {
+			return slot.index - 1
+		}
+	}
+}

@@ -1,0 +1,496 @@
+package schema
+
+import "unicode/utf8"
+
+// Work of one validation, in units of one node on one value or sixteen bytes of
+// text. A document that needs more is refused: what a schema asks for again and
+// again under anyOf and its like grows with a power of the nesting otherwise.
+const (
+	workBase    = 1 << 16
+	workPerByte = 32
+	// maxLevel bounds the nesting of nodes, which is that of values times that of
+	// references and combined schemas.
+	maxLevel = 10_000
+)
+
+func workFor(raw []byte) int { return workBase + workPerByte*len(raw) }
+
+// value reads one value, at pos, that n has to accept.
+func (r *reader) value(n *node) bool {
+	if n == nil {
+		return r.any()
+	}
+	if r.budget--; r.budget < 0 || r.level >= maxLevel {
+		return r.fail(errWork)
+	}
+	if n.combined == nil {
+		return r.direct(n)
+	}
+	return r.both(n)
+}
+
+// both reads a value under the node's own rules and those that it combines.
+func (r *reader) both(n *node) bool {
+	start, depth := r.pos, r.depth
+	r.level++
+	end := -1
+	ok := true
+	if n.direct {
+		ok = r.direct(n)
+		end = r.pos
+	}
+	ok = ok && r.combined(n.combined, start, &end)
+	if ok && end < 0 {
+		r.pos = start
+		ok = r.any()
+		end = r.pos
+	}
+	r.level--
+	if ok {
+		r.pos, r.depth = end, depth
+	}
+	return ok
+}
+
+// try reads the value at start again, for another schema, and goes back to where
+// it was. end becomes the end of the value once that is known.
+func (r *reader) try(n *node, start int, end *int) bool {
+	pos, depth, level := r.pos, r.depth, r.level
+	keys, items, words := len(r.keys), len(r.items), len(r.bits)
+	r.pos = start
+	r.level++
+	ok := r.value(n)
+	if ok {
+		*end = r.pos
+	}
+	r.pos, r.depth, r.level = pos, depth, level
+	r.keys, r.items, r.bits = r.keys[:keys], r.items[:items], r.bits[:words]
+	return ok
+}
+
+func (r *reader) combined(c *combined, start int, end *int) bool {
+	for _, n := range c.allOf {
+		if !r.try(n, start, end) {
+			return false
+		}
+	}
+	if len(c.anyOf) > 0 && !r.anyOf(c.anyOf, start, end) {
+		return false
+	}
+	if len(c.oneOf) > 0 && !r.oneOf(c.oneOf, start, end) {
+		return false
+	}
+	if c.not != nil && (r.try(c.not.node, start, end) || r.err != nil) {
+		return false
+	}
+	if c.cond != nil {
+		branch := c.otherwise
+		if r.try(c.cond.node, start, end) {
+			branch = c.then
+		}
+		return r.err == nil && (branch == nil || r.try(branch, start, end))
+	}
+	return true
+}
+
+func (r *reader) anyOf(nodes []*node, start int, end *int) bool {
+	for _, n := range nodes {
+		if r.try(n, start, end) {
+			return true
+		}
+		if r.err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+func (r *reader) oneOf(nodes []*node, start int, end *int) bool {
+	matched := 0
+	for _, n := range nodes {
+		if r.try(n, start, end) {
+			matched++
+		}
+		if matched > 1 || r.err != nil {
+			return false
+		}
+	}
+	return matched == 1
+}
+
+// direct reads a value under the node's own rules.
+func (r *reader) direct(n *node) bool {
+	if n.never {
+		return false
+	}
+	start := r.pos
+	switch c := r.peek(); {
+	case c == '"':
+		return n.types&kindText != 0 && r.string(n)
+	case c == '{':
+		return n.types&kindObject != 0 && r.object(n.object) && r.listed(n, start, kindObject)
+	case c == '[':
+		return n.types&kindArray != 0 && r.array(n.array) && r.listed(n, start, kindArray)
+	case c == '-' || c-'0' < 10:
+		return n.types&(kindNumber|kindInteger) != 0 && r.numeral(n)
+	case c == 'n':
+		return n.types&kindNull != 0 && r.literal(c) && r.listed(n, start, kindNull)
+	default:
+		return r.literal(c) && n.types&kindBool != 0 && r.listed(n, start, kindBool)
+	}
+}
+
+// listed reports whether the value that has just been read is in the enum and
+// const of n, if any.
+func (r *reader) listed(n *node, start int, kind kinds) bool {
+	for _, set := range n.values {
+		if set.has&kind == 0 {
+			return false
+		}
+		raw := r.raw[start:r.pos]
+		r.budget -= len(raw)
+		r.buf = canonical(append(r.buf[:0], otherPrefix...), raw)
+		if _, ok := set.values[string(r.buf)]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) string(n *node) bool {
+	k, ok := r.text()
+	if !ok || n.values == nil && n.text == nil {
+		return ok
+	}
+	text := r.decoded(k)
+	for _, set := range n.values {
+		if !set.hasText(text) {
+			return false
+		}
+	}
+	t := n.text
+	if t == nil {
+		return true
+	}
+	if t.min > 0 || t.max >= 0 {
+		length := utf8.RuneCount(text)
+		if length < t.min || t.max >= 0 && length > t.max {
+			return false
+		}
+	}
+	if t.pattern != nil && !r.matches(t.pattern, text) {
+		return false
+	}
+	if t.format == nil {
+		return true
+	}
+	whole := string(text)
+	if !affordableFormat(t.format.Name, whole) {
+		return r.fail(errWork)
+	}
+	return t.format.Validate(whole) == nil
+}
+
+func (r *reader) matches(p *pattern, text []byte) bool {
+	if r.budget -= p.cost * (len(text) + 16) >> 4; r.budget < 0 {
+		return r.fail(errWork)
+	}
+	return p.re.Match(text)
+}
+
+func (r *reader) numeral(n *node) bool {
+	start := r.pos
+	l, ok := r.number()
+	if !ok {
+		return false
+	}
+	if n.types&kindNumber == 0 && !l.whole && !l.parse().integral() {
+		return false
+	}
+	if n.number != nil && !n.number.contains(l) {
+		return false
+	}
+	return n.values == nil || r.listed(n, start, kindNumber)
+}
+
+// enter opens an object or array; leave closes it.
+func (r *reader) enter() bool {
+	if r.depth++; r.depth > MaxDepth {
+		return r.fail(ErrTooDeep)
+	}
+	r.level++
+	r.pos++
+	r.space()
+	return true
+}
+
+func (r *reader) leave() {
+	r.depth--
+	r.level--
+	r.pos++
+}
+
+// next reads the comma before a further element, or sees the closing bracket.
+func (r *reader) next(closing byte) (more, ok bool) {
+	c := r.peek()
+	if c <= ' ' {
+		r.spaces()
+		c = r.peek()
+	}
+	switch c {
+	case ',':
+		r.pos++
+		r.space()
+		return true, true
+	case closing:
+		return false, true
+	}
+	return false, r.fail(ErrSyntax)
+}
+
+// object reads an object; no rules let everything in.
+func (r *reader) object(o *objectRules) bool {
+	if !r.enter() {
+		return false
+	}
+	base, seenAt := len(r.keys), len(r.bits)
+	if o != nil {
+		for range o.words {
+			r.bits = append(r.bits, 0)
+		}
+		r.budget -= o.words
+	}
+	start, count := r.pos, 0
+	for more := r.peek() != '}'; more; count++ {
+		if o != nil && o.max >= 0 && count >= o.max {
+			return false
+		}
+		if !r.member(o, base, seenAt) {
+			return false
+		}
+		var ok bool
+		if more, ok = r.next('}'); !ok {
+			return false
+		}
+	}
+	end := r.pos
+	if len(r.keys)-base > manyKeys && !r.distinct(base) {
+		return r.fail(errDuplicate)
+	}
+	r.keys = r.keys[:base]
+	r.pos = end
+	r.leave()
+	if o == nil {
+		return true
+	}
+	if count < o.min || !r.required(o, seenAt) {
+		return false
+	}
+	ok := len(o.dependent) == 0 || r.dependents(o, seenAt, start)
+	r.bits = r.bits[:seenAt]
+	return ok
+}
+
+// member reads one key and its value.
+func (r *reader) member(o *objectRules, base, seenAt int) bool {
+	keyAt := r.pos
+	if r.peek() != '"' {
+		return r.fail(ErrSyntax)
+	}
+	k, ok := r.text()
+	if !ok {
+		return false
+	}
+	rule := -1
+	if o != nil {
+		rule = o.names.find(r.decoded(k))
+	}
+	if rule >= 0 {
+		word, bit := &r.bits[seenAt+rule/64], uint64(1)<<(rule%64)
+		if *word&bit != 0 {
+			r.pos = keyAt
+			return r.fail(errDuplicate)
+		}
+		*word |= bit
+	} else if r.strict && !r.fresh(base, k) {
+		r.pos = keyAt
+		return r.fail(errDuplicate)
+	}
+	if r.pos < len(r.raw) && r.raw[r.pos] == ':' {
+		r.pos++
+	} else {
+		r.space()
+		if r.peek() != ':' {
+			return r.fail(ErrSyntax)
+		}
+		r.pos++
+	}
+	r.space()
+	if o == nil {
+		return r.any()
+	}
+	return r.property(o, k, keyAt, rule)
+}
+
+// property reads the value of a property under all rules that apply to it.
+func (r *reader) property(o *objectRules, k key, keyAt, rule int) bool {
+	var ignored int
+	if o.keys != nil && !r.try(o.keys.node, keyAt, &ignored) {
+		return false
+	}
+	declared := rule >= 0 && o.rules[rule].declared
+	if len(o.patterns) == 0 {
+		switch {
+		case declared:
+			return r.value(o.rules[rule].schema)
+		case o.closed:
+			return false
+		}
+		return r.value(o.extra)
+	}
+	start, end := r.pos, -1
+	if declared && !r.try(o.rules[rule].schema, start, &end) {
+		return false
+	}
+	known := declared
+	for _, p := range o.patterns {
+		if !r.matches(p.pattern, r.decoded(k)) {
+			if r.err != nil {
+				return false
+			}
+			continue
+		}
+		known = true
+		if !r.try(p.schema, start, &end) {
+			return false
+		}
+	}
+	if known {
+		r.pos = end
+		return true
+	}
+	if o.closed {
+		return false
+	}
+	return r.value(o.extra)
+}
+
+func (r *reader) required(o *objectRules, seenAt int) bool {
+	for i, want := range o.required {
+		if r.bits[seenAt+i]&want != want {
+			return false
+		}
+	}
+	return true
+}
+
+// dependents checks what the presence of one property asks of the others. The
+// object has been read; start is after its bracket.
+func (r *reader) dependents(o *objectRules, seenAt, start int) bool {
+	var ignored int
+	has := func(rule int) bool { return r.bits[seenAt+rule/64]&(1<<(rule%64)) != 0 }
+	for start--; r.raw[start] != '{'; start-- { // over space
+	}
+	for _, d := range o.dependent {
+		if !has(d.on) {
+			continue
+		}
+		for _, rule := range d.needs {
+			if !has(rule) {
+				return false
+			}
+		}
+		r.budget -= len(d.needs) >> 4
+		if d.schema != nil && !r.try(d.schema, start, &ignored) {
+			return false
+		}
+	}
+	return true
+}
+
+// array reads an array; no rules let everything in.
+func (r *reader) array(a *arrayRules) bool {
+	if !r.enter() {
+		return false
+	}
+	base, count, contained := len(r.items), 0, 0
+	for more := r.peek() != ']'; more; count++ {
+		start := r.pos
+		if !r.item(a, count) {
+			return false
+		}
+		if a != nil && a.unique {
+			r.items = append(r.items, span{start, r.pos})
+		}
+		if a != nil && a.contains != nil && (a.most >= 0 || contained < a.least) {
+			var ignored int
+			if r.try(a.contains.node, start, &ignored) {
+				contained++
+			} else if r.err != nil {
+				return false
+			}
+		}
+		var ok bool
+		if more, ok = r.next(']'); !ok {
+			return false
+		}
+	}
+	r.leave()
+	if a == nil {
+		return true
+	}
+	if count < a.min || a.contains != nil && (contained < a.least || a.most >= 0 && contained > a.most) {
+		return false
+	}
+	ok := !a.unique || r.unique(base)
+	r.items = r.items[:base]
+	return ok
+}
+
+func (r *reader) item(a *arrayRules, index int) bool {
+	if a == nil {
+		return r.any()
+	}
+	if a.max >= 0 && index >= a.max {
+		return false
+	}
+	if index < len(a.prefix) {
+		return r.value(a.prefix[index])
+	}
+	if a.closed {
+		return false
+	}
+	return r.value(a.rest)
+}
+
+// unique reports whether the items from base on all differ.
+func (r *reader) unique(base int) bool {
+	items := r.items[base:]
+	if len(items) < 2 {
+		return true
+	}
+	// The canonical forms, one after the other.
+	buf, forms := r.buf[:0], items
+	for i, item := range items {
+		start := len(buf)
+		buf = canonical(buf, r.raw[item.start:item.end])
+		r.budget -= item.end - item.start
+		forms[i] = span{start, len(buf)}
+	}
+	r.buf = buf
+	if len(forms) <= manyKeys {
+		for i, a := range forms {
+			for _, b := range forms[:i] {
+				if string(buf[a.start:a.end]) == string(buf[b.start:b.end]) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	seen := make(map[string]struct{}, len(forms))
+	for _, f := range forms {
+		seen[string(buf[f.start:f.end])] = struct{}{}
+	}
+	return len(seen) == len(forms)
+}
