@@ -1,7 +1,6 @@
 package format
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 
@@ -11,7 +10,9 @@ import (
 type jsonFormat struct{}
 
 // JSON returns the format "json": the output is the JSON value found in the
-// message's text, or its first data part.
+// message's text, or its first data part. While it streams, each chunk gives the
+// whole value as far as it is known; that takes time in proportion to the text so
+// far, as the value itself does.
 func JSON() Format { return jsonFormat{} }
 
 func (jsonFormat) Name() string { return "json" }
@@ -22,6 +23,8 @@ func (jsonFormat) New(schema json.RawMessage) (Handler, error) {
 
 type jsonHandler struct{ schema json.RawMessage }
 
+var _ ChunkParser = (*jsonHandler)(nil)
+
 func (*jsonHandler) Config() Config {
 	return Config{Format: "json", ContentType: "application/json", Constrained: true, NoDefaultInstructions: true}
 }
@@ -31,11 +34,11 @@ func (h *jsonHandler) Instructions() string { return schemaInstructions(h.schema
 
 // schemaInstructions is Genkit's js/ai/src/formats/json.ts, word for word.
 func schemaInstructions(schema json.RawMessage) string {
-	var compact bytes.Buffer
-	if len(schema) == 0 || json.Compact(&compact, schema) != nil {
+	block := fencedSchema(schema)
+	if none(schema) || block == "" {
 		return ""
 	}
-	return "Output should be in JSON format and conform to the following schema:\n\n```\n" + compact.String() + "\n```\n"
+	return "Output should be in JSON format and conform to the following schema:\n\n" + block + "\n"
 }
 
 // Parse returns the first JSON value in the text, nil when there is none.
@@ -43,16 +46,25 @@ func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMess
 	if raw, ok := Extract(m.Text()); ok {
 		return raw, nil
 	}
-	for i := range m.Content {
-		if data := m.Content[i].Data; len(data) > 0 {
-			return data, nil
-		}
-	}
-	return nil, nil
+	return firstData(m), nil
 }
 
 // ParseChunk returns the value as far as it is known.
 func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
-	raw, _ := Extract(text)
+	raw, _ := Complete(text)
 	return raw, nil
+}
+
+// firstData returns the first data part, nil when there is none: a provider may give
+// structured output as data.
+func firstData(m *content.Message) json.RawMessage {
+	if m == nil {
+		return nil
+	}
+	for i := range m.Content {
+		if data := m.Content[i].Data; len(data) > 0 {
+			return data
+		}
+	}
+	return nil
 }
