@@ -57,7 +57,7 @@ func lone(text string, final bool) (json.RawMessage, bool) {
 }
 
 func locate(text string, rewind bool) (json.RawMessage, bool) {
-	r := &repairer{text: text}
+	r := &repairer{text: text, out: make([]byte, 0, len(text)+16)}
 	r.space()
 	if r.at < len(text) && isOpening(text[r.at]) && r.run() != malformed {
 		return r.value(), true
@@ -67,6 +67,9 @@ func locate(text string, rewind bool) (json.RawMessage, bool) {
 	if ok && !anywhere.holds(b.start) {
 		if raw, ok := lone(text[b.start:b.end], b.closed || !rewind); ok {
 			return raw, true
+		}
+		if anywhere.raw != nil && b.start <= anywhere.start && anywhere.start < b.end {
+			return anywhere.raw, true
 		}
 		if raw, ok := r.search(b.start, b.end).value(rewind); ok {
 			return raw, true
