@@ -153,7 +153,6 @@ func (s *items) item() (raw json.RawMessage, more bool) {
 	case whole:
 		raw = s.r.value()
 		s.at, s.place = s.r.at, behind
-		s.r.out = nil // it is kept
 		return raw, true
 	case cut:
 		return nil, false

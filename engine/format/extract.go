@@ -23,7 +23,8 @@ func Extract(text string) (json.RawMessage, bool) {
 	if raw := json.RawMessage(clean); schema.Check(raw) == nil {
 		return raw, true
 	}
-	return locate(text, false)
+	raw, _ := locate(text, false)
+	return raw, raw != nil
 }
 
 // Complete finds the JSON value in the beginning of a text, like [Extract], and
@@ -36,8 +37,15 @@ func Extract(text string) (json.RawMessage, bool) {
 // When Extract finds a value in a text, Complete finds the same in it, except a
 // number on its own that the text ends with.
 func Complete(text string) (json.RawMessage, bool) {
+	raw, _ := complete(text)
+	return raw, raw != nil
+}
+
+// complete is [Complete] and returns, when that is known, the repairer which goes on
+// reading the value when the text grows.
+func complete(text string) (json.RawMessage, *repairer) {
 	if raw, ok := lone(text, false); ok {
-		return raw, true
+		return raw, nil
 	}
 	return locate(text, true)
 }
@@ -56,26 +64,31 @@ func lone(text string, final bool) (json.RawMessage, bool) {
 	return raw, schema.Check(raw) == nil
 }
 
-func locate(text string, rewind bool) (json.RawMessage, bool) {
+func locate(text string, rewind bool) (json.RawMessage, *repairer) {
 	r := &repairer{text: text, out: make([]byte, 0, len(text)+16)}
 	r.space()
 	if r.at < len(text) && isOpening(text[r.at]) && r.run() != malformed {
-		return r.value(), true
+		return r.value(), r
 	}
 	anywhere := r.search(0, len(text))
 	b, ok := fenced(text)
-	if ok && !anywhere.holds(b.start) {
-		if raw, ok := lone(text[b.start:b.end], b.closed || !rewind); ok {
-			return raw, true
-		}
-		if anywhere.raw != nil && b.start <= anywhere.start && anywhere.start < b.end {
-			return anywhere.raw, true
-		}
-		if raw, ok := r.search(b.start, b.end).value(rewind); ok {
-			return raw, true
-		}
+	if !ok || anywhere.holds(b.start) {
+		return anywhere.value(rewind), nil
 	}
-	return anywhere.value(rewind)
+	if raw, ok := lone(text[b.start:b.end], b.closed || !rewind); ok {
+		return raw, nil
+	}
+	inBlock := anywhere
+	if anywhere.raw == nil || anywhere.start < b.start || anywhere.start >= b.end {
+		inBlock = r.search(b.start, b.end)
+	}
+	switch {
+	case inBlock.raw != nil && b.json: // no other block comes before it anymore
+		return inBlock.raw, r
+	case inBlock.value(rewind) != nil:
+		return inBlock.value(rewind), nil
+	}
+	return anywhere.value(rewind), nil
 }
 
 func isOpening(c byte) bool { return c == '{' || c == '[' }
@@ -90,11 +103,11 @@ type hit struct {
 // holds reports whether a place is inside of what was found, such as in a string.
 func (h hit) holds(at int) bool { return h.raw != nil && h.start < at && at < h.end }
 
-func (h hit) value(rewind bool) (json.RawMessage, bool) {
+func (h hit) value(rewind bool) json.RawMessage {
 	if h.raw == nil && rewind {
-		return h.before, h.before != nil
+		return h.before
 	}
-	return h.raw, h.raw != nil
+	return h.raw
 }
 
 // search tries the brackets between from and end as the start of a value. A bracket
@@ -110,7 +123,6 @@ func (r *repairer) search(from, end int) (h hit) {
 		r.at = at
 		if r.run() != malformed {
 			h.raw, h.start, h.end = r.value(), at, r.at
-			r.out = nil // it is kept
 			break
 		}
 		if !r.read {
@@ -119,7 +131,6 @@ func (r *repairer) search(from, end int) (h hit) {
 		}
 		if h.before == nil {
 			h.before = r.value()
-			r.out = nil
 		}
 		from, _ = balanced(r.text, at, false)
 	}
@@ -132,6 +143,7 @@ const fence = "```"
 type block struct {
 	start, end int
 	closed     bool
+	json       bool // it is marked so
 }
 
 // fenced returns the first block marked json, else the first one that starts with a
@@ -153,6 +165,7 @@ func fenced(text string) (b block, found bool) {
 			c.start += len(label) + 1
 		}
 		if line && strings.EqualFold(strings.TrimSpace(label), "json") {
+			c.json = true
 			return c, true
 		}
 		body := strings.TrimLeftFunc(text[c.start:c.end], unicode.IsSpace)

@@ -3,6 +3,7 @@ package format
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 )
@@ -11,8 +12,9 @@ type jsonFormat struct{}
 
 // JSON returns the format "json": the output is the JSON value found in the
 // message's text, or its first data part. While it streams, each chunk gives the
-// whole value as far as it is known; that takes time in proportion to the text so
-// far, as the value itself does.
+// whole value as far as it is known. Of a text that starts with the value, or has it
+// in a block marked json, only what is new is read; any other text is read anew with
+// each chunk.
 func JSON() Format { return jsonFormat{} }
 
 func (jsonFormat) Name() string { return "json" }
@@ -21,7 +23,11 @@ func (jsonFormat) New(schema json.RawMessage) (Handler, error) {
 	return &jsonHandler{schema: schema}, nil
 }
 
-type jsonHandler struct{ schema json.RawMessage }
+type jsonHandler struct {
+	schema  json.RawMessage
+	reading *repairer // goes on with the streamed text, nil when that must be read anew
+	ended   bool      // reading has come to the value's end
+}
 
 var _ ChunkParser = (*jsonHandler)(nil)
 
@@ -51,7 +57,17 @@ func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMess
 
 // ParseChunk returns the value as far as it is known.
 func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
-	raw, _ := Complete(text)
+	if r := h.reading; r != nil && strings.HasPrefix(text, r.text) {
+		if h.ended {
+			return r.value(), nil
+		}
+		if o := r.resume(text); o != malformed {
+			h.ended = o == whole
+			return r.value(), nil
+		}
+	}
+	raw, r := complete(text)
+	h.reading, h.ended = r, r != nil && len(r.stack) == 0
 	return raw, nil
 }
 

@@ -44,29 +44,45 @@ type repairer struct {
 	stack []byte // the closing brackets of what is open, innermost last
 	kept  int
 	read  bool // a key or a value was read to its end
+	want  wanted
+	step  step
 }
+
+// step is where a repairer was before the token that the end of the text cut off.
+type step struct{ at, out, kept int }
 
 // run reads the value at r.at, after space. Whatever it comes to, r.value tells it.
 func (r *repairer) run() outcome {
-	r.out, r.stack, r.kept, r.read = r.out[:0], r.stack[:0], 0, false
-	for want := wantValue; ; {
+	r.out, r.stack, r.kept, r.read, r.want = r.out[:0], r.stack[:0], 0, false, wantValue
+	return r.proceed()
+}
+
+// resume goes on after a cut, now that the text has grown.
+func (r *repairer) resume(text string) outcome {
+	r.text, r.at, r.out, r.kept = text, r.step.at, r.out[:r.step.out], r.step.kept
+	return r.proceed()
+}
+
+func (r *repairer) proceed() outcome {
+	for {
+		r.step = step{r.at, len(r.out), r.kept}
 		r.space()
 		if r.at >= len(r.text) {
 			return cut
 		}
 		o := whole
-		switch want {
+		switch r.want {
 		case wantColon:
 			if r.text[r.at] != ':' {
 				return malformed
 			}
 			r.at++
-			r.out, r.read, want = append(r.out, ':'), true, wantValue
+			r.out, r.read, r.want = append(r.out, ':'), true, wantValue
 			continue
 		case wantNext:
 			if r.text[r.at] == ',' {
 				r.at++
-				want = r.inside()
+				r.want = r.inside()
 				continue
 			}
 			if r.text[r.at] != r.closing() {
@@ -81,11 +97,11 @@ func (r *repairer) run() outcome {
 			if last := r.out[len(r.out)-1]; last != '{' && last != '[' {
 				r.out = append(r.out, ',')
 			}
-			if want == wantKey {
+			if r.want == wantKey {
 				if o = r.key(); o != whole {
 					return o
 				}
-				want = wantColon
+				r.want = wantColon
 				continue
 			}
 			fallthrough
@@ -96,7 +112,7 @@ func (r *repairer) run() outcome {
 					return malformed
 				}
 				r.push(c)
-				want = r.inside()
+				r.want = r.inside()
 				continue
 			}
 			if o = r.scalar(); o != whole {
@@ -107,17 +123,16 @@ func (r *repairer) run() outcome {
 		if len(r.stack) == 0 {
 			return whole
 		}
-		want = wantNext
+		r.want = wantNext
 	}
 }
 
-// value returns what was read, completed; nil when there is nothing. The repairer
-// must not be used again if it is kept.
+// value returns a copy of what was read, completed; nil when there is nothing.
 func (r *repairer) value() json.RawMessage {
 	if r.kept == 0 {
 		return nil
 	}
-	out := r.out[:r.kept]
+	out := append(make([]byte, 0, r.kept+len(r.stack)), r.out[:r.kept]...)
 	for i := len(r.stack) - 1; i >= 0; i-- {
 		out = append(out, r.stack[i])
 	}
