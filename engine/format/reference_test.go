@@ -140,9 +140,11 @@ func TestInstructionsAreGenkitsWordForWord(t *testing.T) {
 		{"jsonl", spaced, "Output should be JSONL format, a sequence of JSON objects (one per line) separated by a newline `\\n` character. Each line should be a JSON object conforming to the following schema:\n\n```\n" + rowSchema + "\n```\n    "},
 		{"enum", colours, "Output should be ONLY one of the following enum values. Do not output any additional information or add quotes.\n\nred\nreddish\ndon't know\na b"},
 		{"enum", `{"type":"string"}`, ""},
-		{"jsonl", `{"type":"array","items":{"$ref":"#/$defs/r"},"$defs":{"r":{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}}}}}`,
+		{
+			"jsonl", `{"type":"array","items":{"$ref":"#/$defs/r"},"$defs":{"r":{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}}}}}`,
 			"Output should be JSONL format, a sequence of JSON objects (one per line) separated by a newline `\\n` character. Each line should be a JSON object conforming to the following schema:\n\n```\n" +
-				`{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}},"$defs":{"r":{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}}}}}` + "\n```\n    "},
+				`{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}},"$defs":{"r":{"type":"object","properties":{"n":{"$ref":"#/$defs/r"}}}}}` + "\n```\n    ",
+		},
 	} {
 		assert.Equal(t, c.want, handler(t, c.name, c.schema).Instructions(), c.name)
 	}
