@@ -1,15 +1,12 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"iter"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // Generate asks a model and runs the tools it asks for; see [generate.Run] for the
@@ -37,15 +34,8 @@ func GenerateData[T any](ctx context.Context, e *Engine, options ...GenerateOpti
 	if err != nil {
 		return value, nil, err
 	}
-	if resp.Output == nil {
-		return value, resp, status.Publicf(status.FailedPrecondition, "the model gave no output; finish reason %q", resp.FinishReason)
-	}
-	d := json.NewDecoder(bytes.NewReader(resp.Output))
-	d.UseNumber()
-	if err := d.Decode(&value); err != nil {
-		return value, resp, status.Publicf(status.InvalidArgument, "the model's output does not fit %T: %w", value, err)
-	}
-	return value, resp, nil
+	value, err = dataOf[T](resp)
+	return value, resp, err
 }
 
 // GenerateStream is [Generate] as an iterator: it yields the chunks and then, with

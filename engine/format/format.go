@@ -47,8 +47,11 @@ type Handler interface {
 
 // ChunkParser is implemented by a [Handler] that reads output while it streams.
 type ChunkParser interface {
-	// ParseChunk reads the output of a message so far: text is all of it, and
-	// delta what the last chunk added.
+	// ParseChunk reads what a chunk gives to know: text is all of the message so
+	// far, and delta, its end, what the chunk added. It is called for each chunk
+	// in turn, so a handler may keep where it is; a text that does not continue
+	// the last one is that of another message. nil without an error means that
+	// there is nothing new.
 	ParseChunk(ctx context.Context, text, delta string) (json.RawMessage, error)
 }
 
@@ -73,7 +76,7 @@ func Register(reg *registry.Registry, f Format) error {
 }
 
 // Builtins returns the formats that every engine has.
-func Builtins() []Format { return []Format{Text(), JSON()} }
+func Builtins() []Format { return []Format{Text(), JSON(), JSONL(), Array(), Enum()} }
 
 // Lookup finds a format by name; INVALID_ARGUMENT when there is none. (Genkit JS
 // ignores an unknown format in silence.)

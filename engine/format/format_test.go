@@ -12,7 +12,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -38,7 +37,6 @@ func TestExtractFindsTheJSON(t *testing.T) {
 		"JSON5 numbers":                       {`[+1, .5, 5., -.5, 0x1F, 1e3]`, `[1,0.5,5,-0.5,31,1e3]`},
 		"escapes": {`{"a":"\x41\v\u00e9\q\
 !", }`, `{"a":"\u0041\u000b\u00e9q!"}`},
-		"control characters in a string":   {"{\"a\":\"x\ny\t\",}", `{"a":"x\u000ay\u0009"}`},
 		"non-breaking spaces":              {"{\u00a0\"a\":\u00a01,}", `{"a":1}`},
 		"nesting that is cut off":          {`[{"a":{"b":["x"`, `[{"a":{"b":["x"]}}]`},
 		"a string that is cut off":         {`{"a":"hel`, `{"a":"hel"}`},
@@ -57,7 +55,7 @@ func TestExtractFindsTheJSON(t *testing.T) {
 		require.True(t, ok, name)
 		assert.Equal(t, c.want, string(got), name)
 	}
-	for _, text := range []string{``, `no`, `{no}`, `[see above]`, `{"a" 1}`, `["a" "b"]`, "{\"a\":\"\\\x01\"}", `[0x]`, `[01]`, `[--1]`, `[nul]`} {
+	for _, text := range []string{``, `no`, `{no}`, `[see above]`, `{"a" 1}`, `["a" "b"]`, "{\"a\":\"\\\x01\"}", "{\"a\":\"x\ny\",}", `{"a":undefined,"b":[1]}`, `[0x]`, `[01]`, `[--1]`, `[nul]`} {
 		got, ok := format.Extract(text)
 		assert.False(t, ok, "%s gave %s", text, got)
 	}
@@ -73,19 +71,6 @@ func TestExtractIsLinear(t *testing.T) {
 		format.Extract(text)
 		assert.Less(t, time.Since(start), 5*time.Second, "%.20s…", text)
 	}
-}
-
-func FuzzExtract(f *testing.F) {
-	for _, s := range []string{"```json\n{}\n```", `{a:'x',}`, `[0x1,+2,.5]`, `{"a":"\u00`, `[{"a":1`, "{\"a\":\"\x00\xff"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if got, ok := format.Extract(text); ok {
-			if err := schema.Check(got); err != nil {
-				t.Fatalf("%q gave %q: %v", text, got, err)
-			}
-		}
-	})
 }
 
 func messages(t *testing.T, raw string) []content.Message {

@@ -1,9 +1,9 @@
 package format
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 )
@@ -11,7 +11,10 @@ import (
 type jsonFormat struct{}
 
 // JSON returns the format "json": the output is the JSON value found in the
-// message's text, or its first data part.
+// message's text, or its first data part. While it streams, each chunk gives the
+// whole value as far as it is known. Of a text that starts with the value, or has it
+// in a block marked json, only what is new is read; any other text is read anew with
+// each chunk.
 func JSON() Format { return jsonFormat{} }
 
 func (jsonFormat) Name() string { return "json" }
@@ -20,7 +23,13 @@ func (jsonFormat) New(schema json.RawMessage) (Handler, error) {
 	return &jsonHandler{schema: schema}, nil
 }
 
-type jsonHandler struct{ schema json.RawMessage }
+type jsonHandler struct {
+	schema  json.RawMessage
+	reading *repairer // goes on with the streamed text, nil when that must be read anew
+	ended   bool      // reading has come to the value's end
+}
+
+var _ ChunkParser = (*jsonHandler)(nil)
 
 func (*jsonHandler) Config() Config {
 	return Config{Format: "json", ContentType: "application/json", Constrained: true, NoDefaultInstructions: true}
@@ -31,11 +40,11 @@ func (h *jsonHandler) Instructions() string { return schemaInstructions(h.schema
 
 // schemaInstructions is Genkit's js/ai/src/formats/json.ts, word for word.
 func schemaInstructions(schema json.RawMessage) string {
-	var compact bytes.Buffer
-	if len(schema) == 0 || json.Compact(&compact, schema) != nil {
+	block := fencedSchema(schema)
+	if none(schema) || block == "" {
 		return ""
 	}
-	return "Output should be in JSON format and conform to the following schema:\n\n```\n" + compact.String() + "\n```\n"
+	return "Output should be in JSON format and conform to the following schema:\n\n" + block + "\n"
 }
 
 // Parse returns the first JSON value in the text, nil when there is none.
@@ -43,16 +52,35 @@ func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMess
 	if raw, ok := Extract(m.Text()); ok {
 		return raw, nil
 	}
-	for i := range m.Content {
-		if data := m.Content[i].Data; len(data) > 0 {
-			return data, nil
-		}
-	}
-	return nil, nil
+	return firstData(m), nil
 }
 
 // ParseChunk returns the value as far as it is known.
 func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
-	raw, _ := Extract(text)
+	if r := h.reading; r != nil && strings.HasPrefix(text, r.text) {
+		if h.ended {
+			return r.value(), nil
+		}
+		if o := r.resume(text); o != malformed {
+			h.ended = o == whole
+			return r.value(), nil
+		}
+	}
+	raw, r := complete(text)
+	h.reading, h.ended = r, r != nil && len(r.stack) == 0
 	return raw, nil
+}
+
+// firstData returns the first data part, nil when there is none: a provider may give
+// structured output as data.
+func firstData(m *content.Message) json.RawMessage {
+	if m == nil {
+		return nil
+	}
+	for i := range m.Content {
+		if data := m.Content[i].Data; len(data) > 0 {
+			return data
+		}
+	}
+	return nil
 }

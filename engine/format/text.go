@@ -3,6 +3,7 @@ package format
 import (
 	"context"
 	"encoding/json"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
@@ -12,6 +13,8 @@ type textFormat struct{}
 
 // Text returns the format "text": the output is the message's text.
 func Text() Format { return textFormat{} }
+
+var _ ChunkParser = textFormat{}
 
 func (textFormat) Name() string                         { return "text" }
 func (textFormat) New(json.RawMessage) (Handler, error) { return textFormat{}, nil }
@@ -23,7 +26,26 @@ func (textFormat) Parse(_ context.Context, m *content.Message) (json.RawMessage,
 	return rawjson.Encode(m.Text())
 }
 
-// ParseChunk returns what was added.
-func (textFormat) ParseChunk(_ context.Context, _, delta string) (json.RawMessage, error) {
-	return rawjson.Encode(delta)
+// ParseChunk returns what was added. A character that the chunks cut in two comes
+// with its second half.
+func (textFormat) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
+	before := text[:max(len(text)-len(delta), 0)]
+	added := text[len(before)-half(before) : len(text)-half(text)]
+	if added == "" {
+		return nil, nil
+	}
+	return rawjson.Encode(added)
+}
+
+// half returns how many bytes at the end of s are the beginning of a character.
+func half(s string) int {
+	for i := 1; i <= min(utf8.UTFMax-1, len(s)); i++ {
+		if utf8.RuneStart(s[len(s)-i]) {
+			if !utf8.FullRuneInString(s[len(s)-i:]) {
+				return i
+			}
+			return 0
+		}
+	}
+	return 0
 }
