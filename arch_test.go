@@ -46,7 +46,7 @@ var rooms = []room{
 	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
-	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun"},
+	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/internal/rawjson"}, "hooks around the loop"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/internal/rawjson"), "the loop"},
