@@ -10,7 +10,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
-	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
 // The types that an application meets, under the names it would look for here.
@@ -41,13 +40,6 @@ func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx
 	return define(e, f, err)
 }
 
-// DefineTool makes and registers a tool; the schemas follow from the types. It
-// panics when the name is taken or a type can't be JSON.
-func DefineTool[In, Out any](e *Engine, name, description string, fn func(ctx context.Context, in In) (Out, error)) *tool.Def[In, Out] {
-	t, err := tool.New(name, description, fn)
-	return define(e, t, err)
-}
-
 // DefineModel makes and registers a model. It panics when the name is taken or the
 // config schema is broken.
 func DefineModel(e *Engine, name string, info model.Info, fn model.Func) model.Model {
@@ -65,11 +57,6 @@ func DefineMiddleware[Config any](e *Engine, name, description string, fn func(c
 	must(err)
 	must(middleware.Register(e.reg, f))
 	return f
-}
-
-// LookupTool finds a tool by key, name, or a bare name that only one tool has.
-func LookupTool(ctx context.Context, e *Engine, ref string) (action.Action, error) {
-	return e.reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
 }
 
 // LookupFlow finds a flow like [LookupTool].

@@ -270,18 +270,12 @@ func TestBackgroundModelsReturnTheirOperation(t *testing.T) {
 	assert.JSONEq(t, `{"id":"op1"}`, string(run(t, reg, opts).Operation))
 }
 
-func TestWhatIsNotSupportedIsRefused(t *testing.T) {
+func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	reg := newRegistry(t)
 	m := newModel(t, reg)
-	opts := ask()
-	opts.Resources = []string{"r"}
-	require.ErrorIs(t, runErr(t, reg, opts), status.ErrUnimplemented)
-	opts = ask()
-	opts.Messages = []content.Message{{Role: content.RoleUser, Content: []content.Part{{Resource: &content.Resource{URI: "file:x"}}}}}
-	require.ErrorIs(t, runErr(t, reg, opts), status.ErrUnimplemented)
 	require.ErrorIs(t, runErr(t, reg, &model.GenerateOptions{Model: "m"}), status.ErrInvalidArgument)
 	require.ErrorIs(t, runErr(t, reg, nil), status.ErrInvalidArgument)
-	opts = ask()
+	opts := ask()
 	opts.Output = &model.OutputOptions{Format: "nope"}
 	err := runErr(t, reg, opts)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
