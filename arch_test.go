@@ -32,7 +32,7 @@ type room struct {
 // leaves are the engine's packages that wasmhost and builtin may build upon.
 var leaves = []string{
 	"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry",
-	"engine/model", "engine/tool", "engine/middleware", "engine/format",
+	"engine/model", "engine/tool", "engine/embed", "engine/middleware", "engine/format",
 }
 
 // rooms is the house: every package has one row, the longest name that fits counts.
@@ -47,6 +47,7 @@ var rooms = []room{
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
 	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
+	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/internal/rawjson"}, "a noun"},
 	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "engine/internal/rawjson"}, "a noun; owns the matching of URI templates"},
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/internal/rawjson"}, "hooks around the loop"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},

@@ -7,6 +7,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flow"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -64,13 +65,14 @@ func LookupFlow(ctx context.Context, e *Engine, ref string) (action.Action, erro
 	return e.reg.Resolve(ctx, ref, action.Flow)
 }
 
-// LookupModel finds a model like [LookupTool].
+// LookupModel finds a model like [LookupTool]. Documents and output schemas that it
+// does not take natively are put into the messages; see [generate.Direct].
 func LookupModel(ctx context.Context, e *Engine, ref string) (model.Model, error) {
 	a, err := e.reg.Resolve(ctx, ref, action.Model)
 	if err != nil {
 		return nil, err
 	}
-	return model.From(a), nil
+	return model.From(generate.Direct(a)), nil
 }
 
 // RunJSON runs an action of the engine by its key, with the engine's tracer and
@@ -85,5 +87,5 @@ func (e *Engine) RunJSON(ctx context.Context, key action.Key, in json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return a.RunJSON(ctx, in, emit)
+	return generate.Direct(a).RunJSON(ctx, in, emit)
 }
