@@ -32,7 +32,7 @@ type room struct {
 // leaves are the engine's packages that wasmhost and builtin may build upon.
 var leaves = []string{
 	"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry",
-	"engine/model", "engine/tool", "engine/middleware", "engine/format",
+	"engine/model", "engine/tool", "engine/embed", "engine/middleware", "engine/format",
 }
 
 // rooms is the house: every package has one row, the longest name that fits counts.
@@ -46,13 +46,15 @@ var rooms = []room{
 	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
-	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun"},
+	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
+	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/internal/rawjson"}, "a noun"},
+	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "engine/internal/rawjson"}, "a noun; owns the matching of URI templates"},
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/internal/rawjson"}, "hooks around the loop"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
-	{"engine/generate", append(slices.Clone(leaves), "engine/internal/rawjson"), "the loop"},
+	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "engine/internal/rawjson"), "the loop"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
 	{"engine/enginetest", nil, "kits for tests; never imported by code that ships"},
-	{"engine", append(slices.Clone(leaves), "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
+	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
 	{"wasmhost/inspect", nil, "parses foreign bytes: no dependency that could surprise"},

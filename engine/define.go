@@ -7,10 +7,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flow"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
-	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
 // The types that an application meets, under the names it would look for here.
@@ -41,13 +41,6 @@ func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx
 	return define(e, f, err)
 }
 
-// DefineTool makes and registers a tool; the schemas follow from the types. It
-// panics when the name is taken or a type can't be JSON.
-func DefineTool[In, Out any](e *Engine, name, description string, fn func(ctx context.Context, in In) (Out, error)) *tool.Def[In, Out] {
-	t, err := tool.New(name, description, fn)
-	return define(e, t, err)
-}
-
 // DefineModel makes and registers a model. It panics when the name is taken or the
 // config schema is broken.
 func DefineModel(e *Engine, name string, info model.Info, fn model.Func) model.Model {
@@ -67,23 +60,19 @@ func DefineMiddleware[Config any](e *Engine, name, description string, fn func(c
 	return f
 }
 
-// LookupTool finds a tool by key, name, or a bare name that only one tool has.
-func LookupTool(ctx context.Context, e *Engine, ref string) (action.Action, error) {
-	return e.reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
-}
-
 // LookupFlow finds a flow like [LookupTool].
 func LookupFlow(ctx context.Context, e *Engine, ref string) (action.Action, error) {
 	return e.reg.Resolve(ctx, ref, action.Flow)
 }
 
-// LookupModel finds a model like [LookupTool].
+// LookupModel finds a model like [LookupTool]. Documents and output schemas that it
+// does not take natively are put into the messages; see [generate.Direct].
 func LookupModel(ctx context.Context, e *Engine, ref string) (model.Model, error) {
 	a, err := e.reg.Resolve(ctx, ref, action.Model)
 	if err != nil {
 		return nil, err
 	}
-	return model.From(a), nil
+	return model.From(generate.Direct(a)), nil
 }
 
 // RunJSON runs an action of the engine by its key, with the engine's tracer and
@@ -98,5 +87,5 @@ func (e *Engine) RunJSON(ctx context.Context, key action.Key, in json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return a.RunJSON(ctx, in, emit)
+	return generate.Direct(a).RunJSON(ctx, in, emit)
 }

@@ -83,8 +83,9 @@ func WithDocs(docs ...content.Document) GenerateOption {
 	return func(r *request) { r.opts.Docs = append(r.opts.Docs, docs...) }
 }
 
-// WithTools offers tools: each is the name or key of a registered one (a string)
-// or an [action.Action] of kind tool, registered or not.
+// WithTools offers tools: each is the name or key of a registered one (a string), an
+// expression for those of a provider such as "wasm/default:tool/*", or an
+// [action.Action] of kind tool or tool.v2, registered or not.
 func WithTools(tools ...any) GenerateOption {
 	return func(r *request) {
 		for _, t := range tools {

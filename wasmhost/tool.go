@@ -50,7 +50,11 @@ func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 			return status.Publicf(status.InvalidArgument, "output schema of tool %q: %w", t.Name, err)
 		}
 		w.parses = out.Demanding()
-		a, err := tool.NewRaw(w.name, t.Description, t.InputSchema, t.OutputSchema, w.run)
+		build := tool.NewRaw
+		if t.Multipart {
+			build = tool.NewMultipartRaw
+		}
+		a, err := build(w.name, t.Description, t.InputSchema, t.OutputSchema, w.run)
 		if err != nil {
 			return err
 		}
@@ -98,7 +102,11 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 // successor serves a call that found its module replaced between lookup and call:
 // the tool of the same key in the module that is in service now.
 func (w *wasmTool) successor(ctx context.Context, in json.RawMessage, emit action.Emit, gone error) (json.RawMessage, error) {
-	a, err := w.host.Provider(w.tenant).Resolve(ctx, action.Key{Kind: action.Tool, Name: w.name})
+	kind := action.Tool
+	if w.tool.Multipart {
+		kind = action.ToolV2
+	}
+	a, err := w.host.Provider(w.tenant).Resolve(ctx, action.Key{Kind: kind, Name: w.name})
 	if err != nil {
 		return nil, err
 	}

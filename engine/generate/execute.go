@@ -89,7 +89,7 @@ func (l *loop) runTool(ctx context.Context, request content.Part, a action.Actio
 	if !request.Metadata.Truthy("resumed") {
 		resumed = nil
 	}
-	ctx = tool.WithResumed(ctx, resumed)
+	ctx = tool.WithReplacedInput(ctx, resumed, request.Metadata[replacedInput])
 	emit, end := toolEmit(ctx, request.ToolRequest, out)
 	defer end()
 	response, err := l.chain.Tool(ctx, &middleware.ToolCall{Part: request, Tool: a, Emit: emit}, callTool)
@@ -154,24 +154,15 @@ func callTool(ctx context.Context, call *middleware.ToolCall) (*content.Part, er
 		return nil, err
 	}
 	part := &content.Part{ToolResponse: &content.ToolResponse{Name: request.Name, Ref: request.Ref, Output: output}}
-	if call.Tool.Desc().Kind == action.ToolV2 {
-		return part, unpack(part, output)
+	if call.Tool.Desc().Kind != action.ToolV2 {
+		return part, nil
 	}
-	return part, nil
-}
-
-// unpack spreads a multipart tool's {output, content, metadata}.
-func unpack(part *content.Part, output json.RawMessage) error {
-	var multi struct {
-		Output   json.RawMessage  `json:"output"`
-		Content  []content.Part   `json:"content"`
-		Metadata content.Metadata `json:"metadata"`
-	}
-	if err := json.Unmarshal(output, &multi); err != nil {
-		return status.Errorf(status.Internal, "a multipart tool must return {output, content, metadata}: %w", err)
+	multi, err := tool.ParseMultipart(call.Tool.Desc().Name, output)
+	if err != nil {
+		return nil, err
 	}
 	part.ToolResponse.Output, part.ToolResponse.Content, part.Metadata = multi.Output, multi.Content, multi.Metadata
-	return nil
+	return part, nil
 }
 
 // each runs work for 0…n-1, at most l.parallel at once, and waits for all of it.

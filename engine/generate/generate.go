@@ -55,6 +55,7 @@ type Option func(*settings)
 
 type settings struct {
 	tools      []action.Action
+	resources  []action.Action
 	middleware []middleware.Factory
 	logger     *slog.Logger
 	parallel   int
@@ -85,10 +86,10 @@ func WithParallelTools(n int) Option { return func(s *settings) { s.parallel = n
 //
 // Codes: INVALID_ARGUMENT for options that make no sense, an input that breaks a
 // tool's schema (action.ErrInvalidInput) and an output that breaks the asked
-// schema ([ErrInvalidOutput]); NOT_FOUND for a model, tool or middleware that does
-// not exist; FAILED_PRECONDITION for a blocked or empty response and a resume that
+// schema ([ErrInvalidOutput]); NOT_FOUND for a model, tool, resource or
+// middleware that does not exist; FAILED_PRECONDITION for a blocked or empty response and a resume that
 // does not fit; ABORTED when the turns are used up; CANCELLED and
-// DEADLINE_EXCEEDED when ctx ends; UNIMPLEMENTED for resources; else the code of
+// DEADLINE_EXCEEDED when ctx ends; else the code of
 // the model, tool or middleware that failed.
 func Run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options ...Option) (*model.Response, error) {
 	return run(ctx, reg, opts, send, options, (*loop).step)
@@ -149,7 +150,7 @@ func cancelled(ctxErr, err error) error {
 
 // bind gives the call a registry of its own for what it brings along.
 func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*registry.Registry, *model.GenerateOptions, error) {
-	if len(s.tools) == 0 && len(s.middleware) == 0 {
+	if len(s.tools) == 0 && len(s.middleware) == 0 && len(s.resources) == 0 {
 		return reg, opts, nil
 	}
 	child := registry.New(reg)
@@ -168,12 +169,33 @@ func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*r
 		}
 		c.Tools = append(c.Tools, key.String())
 	}
+	if err := s.bindResources(child, opts, &c); err != nil {
+		return nil, nil, err
+	}
 	for _, f := range s.middleware {
 		if err := middleware.Register(child, f); err != nil {
 			return nil, nil, err
 		}
 	}
 	return child, &c, nil
+}
+
+func (s *settings) bindResources(child *registry.Registry, opts, c *model.GenerateOptions) error {
+	if len(s.resources) == 0 {
+		return nil
+	}
+	c.Resources = nil
+	for _, a := range s.resources {
+		if a == nil || a.Desc().Kind != action.Resource {
+			return status.Publicf(status.InvalidArgument, "a resource given to the call is none")
+		}
+		if err := child.Register(a); err != nil {
+			return err
+		}
+		c.Resources = append(c.Resources, a.Desc().Key().String())
+	}
+	c.Resources = append(c.Resources, opts.Resources...)
+	return nil
 }
 
 // Action returns /util/generate over reg: GenerateActionOptions in,
@@ -225,16 +247,6 @@ func check(opts *model.GenerateOptions) error {
 	}
 	if _, err := maxTurns(opts); err != nil {
 		return err
-	}
-	if len(opts.Resources) > 0 {
-		return status.Publicf(status.Unimplemented, "`resources` is not supported yet: put their content into the messages")
-	}
-	for _, m := range opts.Messages {
-		for i := range m.Content {
-			if m.Content[i].Resource != nil {
-				return status.Publicf(status.Unimplemented, "resource parts are not supported yet: put the content of %q into the message", m.Content[i].Resource.URI)
-			}
-		}
 	}
 	return nil
 }

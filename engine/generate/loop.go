@@ -106,7 +106,7 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 // callModel is the end of the chain of model hooks.
 func (p *plan) callModel(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
 	if p.model.Desc().Kind == action.BackgroundModel {
-		in, err := rawjson.Encode(call.Request)
+		in, err := rawjson.Encode(serve(call.Request, model.From(p.model).Info().Supports))
 		if err != nil {
 			return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
 		}

@@ -112,7 +112,7 @@ func TestModelsAreFoundOrNamedInTheError(t *testing.T) {
 }
 
 func TestToolsAreFoundByEveryName(t *testing.T) {
-	for _, ref := range []string{"kit/a", "/tool/kit/a", "a"} {
+	for _, ref := range []string{"kit/a", "/tool/kit/a", "a", "/tool.v2/kit/a"} {
 		reg := newRegistry(t)
 		m := newModel(t, reg, calls("a#1"), says("done"))
 		newTool(t, reg, "kit/a", gives(1))
@@ -120,7 +120,7 @@ func TestToolsAreFoundByEveryName(t *testing.T) {
 		assert.Equal(t, "done", run(t, reg, ask(ref, "/tool/kit/a")).Text(), ref)
 		defs := m.request(t, 0).Tools
 		require.Len(t, defs, 1, "a tool that is named twice counts once")
-		assert.JSONEq(t, `{"name":"a","description":"does kit/a","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#"},
+		assert.JSONEq(t, `{"name":"a","key":"/tool/kit/a","description":"does kit/a","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#"},
 			"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#"},"metadata":{"originalName":"kit/a"}}`, toJSON(t, defs[0]))
 	}
 }
@@ -270,18 +270,12 @@ func TestBackgroundModelsReturnTheirOperation(t *testing.T) {
 	assert.JSONEq(t, `{"id":"op1"}`, string(run(t, reg, opts).Operation))
 }
 
-func TestWhatIsNotSupportedIsRefused(t *testing.T) {
+func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	reg := newRegistry(t)
 	m := newModel(t, reg)
-	opts := ask()
-	opts.Resources = []string{"r"}
-	require.ErrorIs(t, runErr(t, reg, opts), status.ErrUnimplemented)
-	opts = ask()
-	opts.Messages = []content.Message{{Role: content.RoleUser, Content: []content.Part{{Resource: &content.Resource{URI: "file:x"}}}}}
-	require.ErrorIs(t, runErr(t, reg, opts), status.ErrUnimplemented)
 	require.ErrorIs(t, runErr(t, reg, &model.GenerateOptions{Model: "m"}), status.ErrInvalidArgument)
 	require.ErrorIs(t, runErr(t, reg, nil), status.ErrInvalidArgument)
-	opts = ask()
+	opts := ask()
 	opts.Output = &model.OutputOptions{Format: "nope"}
 	err := runErr(t, reg, opts)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)

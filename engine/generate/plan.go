@@ -38,6 +38,9 @@ func (l *loop) plan(ctx context.Context, opts *model.GenerateOptions) (*plan, er
 	if err := l.planOutput(p); err != nil {
 		return nil, err
 	}
+	if err := l.applyResources(ctx, p.opts); err != nil {
+		return nil, err
+	}
 	l.warn(ctx, p)
 	return p, nil
 }
@@ -52,10 +55,13 @@ func (l *loop) planOutput(p *plan) error {
 		asked.JSONSchema = nil
 	}
 	if len(asked.JSONSchema) > 0 {
+		var err error
+		if asked.JSONSchema, err = ResolveSchema(l.reg, asked.JSONSchema); err != nil {
+			return err
+		}
 		if asked.Format == "" {
 			asked.Format = "json"
 		}
-		var err error
 		if p.schema, err = l.compile(asked.JSONSchema); err != nil {
 			return err
 		}

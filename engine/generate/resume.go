@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"encoding/json"
+	"maps"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -13,11 +14,15 @@ import (
 )
 
 // Where an interrupted response keeps what its finished tools returned. Genkit has
-// the output only; the parts of a multipart answer would be lost.
+// the output only; the parts and the metadata of a multipart answer would be lost.
 const (
-	pendingOutput  = "pendingOutput"
-	pendingContent = "pendingContent"
+	pendingOutput   = "pendingOutput"
+	pendingContent  = "pendingContent"
+	pendingMetadata = "pendingMetadata"
 )
+
+// replacedInput is where a restart says which input the model had asked for.
+const replacedInput = "replacedInput"
 
 // pending notes the answer of a finished tool on its request.
 func pending(request content.Part, response *content.Part) content.Part {
@@ -32,6 +37,11 @@ func pending(request content.Part, response *content.Part) content.Part {
 	if parts := response.ToolResponse.Content; len(parts) > 0 {
 		if raw, err := rawjson.Encode(parts); err == nil {
 			request.Metadata = request.Metadata.With(pendingContent, raw)
+		}
+	}
+	if len(response.Metadata) > 0 {
+		if raw, err := rawjson.Encode(response.Metadata); err == nil {
+			request.Metadata = request.Metadata.With(pendingMetadata, raw)
 		}
 	}
 	return request
@@ -77,6 +87,9 @@ type settlement struct {
 
 func (l *loop) settle(ctx context.Context, p *plan, last *content.Message) (*settled, error) {
 	requests := last.ToolRequests()
+	if err := checkAnswers(p, requests); err != nil {
+		return nil, err
+	}
 	settlements := make([]settlement, len(requests))
 	restarts := make([]*restart, len(requests))
 	for i, request := range requests {
@@ -105,25 +118,13 @@ type restart struct {
 // settleOne answers a request with the output that is known already or that the
 // caller gives; a request to be restarted is returned for later.
 func (l *loop) settleOne(p *plan, request content.Part) (settlement, *restart, error) {
-	if _, known := request.Metadata[pendingOutput]; known {
+	if isDone(request) {
 		return fromPending(request), nil, nil
 	}
-	if part := find(p.opts.Resume.Respond, request, func(part content.Part) (string, string, bool) {
-		r := part.ToolResponse
-		if r == nil {
-			return "", "", false
-		}
-		return r.Name, r.Ref, true
-	}); part != nil {
+	if part := find(p.opts.Resume.Respond, request); part != nil {
 		return settlement{request: withoutInterrupt(request), response: part}, nil, nil
 	}
-	part := find(p.opts.Resume.Restart, request, func(part content.Part) (string, string, bool) {
-		r := part.ToolRequest
-		if r == nil {
-			return "", "", false
-		}
-		return r.Name, r.Ref, true
-	})
+	part := find(p.opts.Resume.Restart, request)
 	if part == nil {
 		return settlement{}, nil, unresolved(request.ToolRequest)
 	}
@@ -132,38 +133,26 @@ func (l *loop) settleOne(p *plan, request content.Part) (settlement, *restart, e
 }
 
 func unresolved(r *content.ToolRequest) error {
-	name := r.Name
-	if r.Ref != "" {
-		name += "#" + r.Ref
-	}
 	return status.Publicf(status.InvalidArgument,
-		"Unresolved tool request '%s' was not handled by the 'resume' argument. You must supply replies or restarts for all interrupted tool requests.", name)
-}
-
-// find returns the part that answers request by name and ref.
-func find(parts []content.Part, request content.Part, id func(content.Part) (name, ref string, ok bool)) *content.Part {
-	for i := range parts {
-		name, ref, ok := id(parts[i])
-		if ok && name == request.ToolRequest.Name && ref == request.ToolRequest.Ref {
-			return &parts[i]
-		}
-	}
-	return nil
+		"Unresolved tool request '%s' was not handled by the 'resume' argument. You must supply replies or restarts for all interrupted tool requests.", label(r.Name, r.Ref))
 }
 
 // fromPending uses the output that was kept when a sibling interrupted, falsy ones
 // included.
 func fromPending(request content.Part) settlement {
-	metadata := request.Metadata.Without(pendingOutput).Without(pendingContent)
+	metadata := request.Metadata.Without(pendingOutput).Without(pendingContent).Without(pendingMetadata)
 	response := &content.ToolResponse{Name: request.ToolRequest.Name, Ref: request.ToolRequest.Ref, Output: request.Metadata[pendingOutput]}
 	if raw, kept := request.Metadata[pendingContent]; kept {
 		_ = json.Unmarshal(raw, &response.Content) // somebody else's note is no content
 	}
-	request.Metadata = metadata
-	return settlement{
-		request:  request,
-		response: &content.Part{ToolResponse: response, Metadata: metadata.With("source", json.RawMessage(`"pending"`))},
+	own := content.Metadata{}
+	if raw, kept := request.Metadata[pendingMetadata]; kept {
+		_ = json.Unmarshal(raw, &own)
 	}
+	noted := metadata.With("source", json.RawMessage(`"pending"`))
+	maps.Copy(noted, own)
+	request.Metadata = metadata
+	return settlement{request: request, response: &content.Part{ToolResponse: response, Metadata: noted}}
 }
 
 func withoutInterrupt(request content.Part) content.Part {

@@ -128,6 +128,11 @@ func TestResumingTakesNoTurn(t *testing.T) {
 	require.ErrorIs(t, runErr(t, reg, opts), status.ErrAborted)
 }
 
+// requesting is a model message that asked for a tool.
+func requesting(name, ref string) content.Message {
+	return content.Message{Role: content.RoleModel, Content: []content.Part{{ToolRequest: &content.ToolRequest{Name: name, Ref: ref}}}}
+}
+
 func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		messages []content.Message
@@ -138,11 +143,19 @@ func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
 		"nothing to resume":   {[]content.Message{content.UserText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
 		"no tool request":     {[]content.Message{content.ModelText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
 		"an open request":     {interruptedHistory(), `{}`, status.InvalidArgument, "Unresolved tool request 'pay#1'"},
-		"another ref":         {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay","ref":"9"}}]}`, status.InvalidArgument, "Unresolved tool request 'pay#1'"},
-		"another tool":        {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"other","ref":"1"}}]}`, status.InvalidArgument, "Unresolved"},
-		"the wrong kind":      {interruptedHistory(), `{"restart":[{"text":"x"}],"respond":[{"text":"x"}]}`, status.InvalidArgument, "Unresolved"},
-		"it interrupts again": {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":"ask again"},"metadata":{"resumed":true}}]}`, status.FailedPrecondition, "during a restarted execution"},
-		"it was not resumed":  {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1"}}]}`, status.FailedPrecondition, "during a restarted execution"},
+		"another ref":         {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay","ref":"9"}}]}`, status.InvalidArgument, "'pay#9', which the last model message does not hold"},
+		"no ref":              {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay"}}]}`, status.InvalidArgument, "'pay', which the last model message does not hold"},
+		"another tool":        {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"other","ref":"1"}}]}`, status.InvalidArgument, "does not hold"},
+		"an earlier request":  {append([]content.Message{requesting("old", "7")}, interruptedHistory()...), `{"respond":[{"toolResponse":{"name":"old","ref":"7"}}]}`, status.InvalidArgument, "'old#7' is no longer pending"},
+		"a finished request":  {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"rate","ref":"2","output":9}}]}`, status.InvalidArgument, "has its output"},
+		"two answers":         {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay","ref":"1"}}],"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}}}]}`, status.InvalidArgument, "twice"},
+		"the wrong kind":      {interruptedHistory(), `{"restart":[{"text":"x"}]}`, status.InvalidArgument, "takes tool responses"},
+		"a response to run":   {interruptedHistory(), `{"restart":[{"toolResponse":{"name":"pay","ref":"1"}}]}`, status.InvalidArgument, "takes tool responses"},
+		"a forged input":      {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5000}}}]}`, status.InvalidArgument, "differs from that of the pending request"},
+		"no input":            {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1"}}]}`, status.InvalidArgument, "differs from that of the pending request"},
+		"a forged original":   {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":9}},"metadata":{"replacedInput":{"amt":6}}}]}`, status.InvalidArgument, "is not the input of the pending request"},
+		"it interrupts again": {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":"ask again"},"metadata":{"resumed":true,"replacedInput":{"amt":5}}}]}`, status.FailedPrecondition, "during a restarted execution"},
+		"it was not resumed":  {interruptedHistory(), `{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5.0}}}]}`, status.FailedPrecondition, "during a restarted execution"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := newRegistry(t)
@@ -162,22 +175,6 @@ func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
 	newModel(t, reg)
 	opts := ask()
 	opts.Messages = interruptedHistory()
-	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"restart":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":true}}]}`))
+	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"resumed":true}}]}`))
 	require.ErrorIs(t, runErr(t, reg, opts), status.ErrNotFound, "a restarted tool that was not offered")
-}
-
-func TestAMultipartAnswerSurvivesAnInterrupt(t *testing.T) {
-	reg := newRegistry(t)
-	m := newModel(t, reg, calls("pay#1", "shot#2"), says("done"))
-	newPayTool(t, reg)
-	register(t, reg)(action.New(action.Desc{Kind: action.ToolV2, Name: "shot"}, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
-		return json.RawMessage(`{"content":[{"text":"a picture"}]}`), nil
-	}))
-	resp := run(t, reg, ask("pay", "shot"))
-	opts := ask("pay", "shot")
-	opts.Messages = generate.History(resp)
-	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"respond":[{"toolResponse":{"name":"pay","ref":"1","output":null}}]}`))
-	run(t, reg, opts)
-	assert.JSONEq(t, `{"toolResponse":{"name":"shot","ref":"2","output":null,"content":[{"text":"a picture"}]},"metadata":{"source":"pending"}}`,
-		toJSON(t, m.request(t, 1).Messages[2].Content[1]))
 }

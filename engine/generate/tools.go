@@ -20,23 +20,24 @@ func isTool(k action.Kind) bool { return k == action.Tool || k == action.ToolV2 
 // name that the model is shown.
 type toolSet struct {
 	list  []action.Action
+	keys  []string // how a provider's tool was named, "" for others
 	names []string
 	shown map[string]action.Action
 }
 
 // resolveTools finds the tools that the caller named and appends those of the
-// middleware. A tool that is named twice counts once.
+// middleware. A tool that is named twice counts once, also when it was named in
+// both its forms.
 func resolveTools(ctx context.Context, reg *registry.Registry, refs []string, contributed []action.Action) (*toolSet, error) {
 	set := &toolSet{}
 	seen := map[action.Key]bool{}
 	for _, ref := range refs {
-		a, err := reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+		found, err := resolveTool(ctx, reg, ref)
 		if err != nil {
 			return nil, err
 		}
-		if key := a.Desc().Key(); !seen[key] {
-			seen[key] = true
-			set.list = append(set.list, a)
+		for _, f := range found {
+			set.add(seen, action.Plain(f.Action), f.Key)
 		}
 	}
 	for _, a := range contributed {
@@ -44,14 +45,39 @@ func resolveTools(ctx context.Context, reg *registry.Registry, refs []string, co
 		if !isTool(key.Kind) {
 			return nil, status.Publicf(status.InvalidArgument, "action %q, contributed by middleware, is not a tool", key)
 		}
-		if seen[key] {
+		if !set.add(seen, a, "") {
 			return nil, status.Publicf(status.InvalidArgument, "tool %q is contributed by middleware but already declared elsewhere", key.Name)
 		}
-		seen[key] = true
-		set.list = append(set.list, a)
 	}
 	set.name()
 	return set, nil
+}
+
+func (s *toolSet) add(seen map[action.Key]bool, a action.Action, key string) bool {
+	id := a.Desc().Key()
+	if seen[id] {
+		return false
+	}
+	seen[id] = true
+	s.list, s.keys = append(s.list, a), append(s.keys, key)
+	return true
+}
+
+// resolveTool finds what one reference names: a tool by its key or name, colons
+// included, or the tools of a provider by an expression such as "host:tool/*".
+func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]registry.Expanded, error) {
+	a, err := reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+	if err == nil {
+		return []registry.Expanded{{Action: a}}, nil
+	}
+	if !strings.Contains(ref, ":") {
+		return nil, err
+	}
+	list, found, problem := reg.Expand(ctx, ref, action.Tool, action.ToolV2)
+	if !found {
+		return nil, err
+	}
+	return list, problem
 }
 
 // name shows each tool under its short name; where two are equal, all of them are
@@ -87,10 +113,16 @@ func (s *toolSet) definitions() []model.ToolDefinition {
 	defs := make([]model.ToolDefinition, len(s.list))
 	for i, a := range s.list {
 		defs[i] = tool.Definition(a)
+		if s.keys[i] != "" {
+			defs[i].Key = s.keys[i]
+		}
 		if defs[i].Name == s.names[i] {
 			continue
 		}
 		defs[i].Name = s.names[i]
+		if defs[i].Key == "" {
+			defs[i].Key = a.Desc().Key().String()
+		}
 		if original, err := rawjson.Encode(a.Desc().Name); err == nil && a.Desc().Name != s.names[i] {
 			defs[i].Metadata = defs[i].Metadata.With("originalName", original)
 		}

@@ -3,7 +3,10 @@
 //
 // It owns resolution: a key is looked for among the registry's own actions, then
 // its providers, then the parent. Child registries shadow their parent, which is
-// how a tenant or a single generate call sees more than everybody else. Use:
+// how a tenant or a single generate call sees more than everybody else. A plain
+// tool is found and listed as /tool/<name> and as /tool.v2/<name>; the second form
+// is made at the level where the plain one is, so that it is never another tool's.
+// Use:
 //
 //	reg := registry.New(nil)
 //	err := reg.Register(a)
@@ -119,21 +122,42 @@ func (r *Registry) own(key action.Key) (action.Action, []Provider) {
 // Lookup returns the action of a full key; NOT_FOUND when there is none.
 func (r *Registry) Lookup(ctx context.Context, key action.Key) (action.Action, error) {
 	for reg := r; reg != nil; reg = reg.parent {
-		a, providers := reg.own(key)
-		if a != nil {
-			return a, nil
-		}
-		for _, p := range providers {
-			a, err := p.Resolve(ctx, key)
-			if err == nil {
-				return a, nil
-			}
-			if !errors.Is(err, status.ErrNotFound) {
-				return nil, err
-			}
+		if a, err := reg.lookupHere(ctx, key); a != nil || err != nil {
+			return a, err
 		}
 	}
 	return nil, notFound(key)
+}
+
+// lookupHere looks at one level, for the second form of a plain tool too; nil when
+// there is none.
+func (r *Registry) lookupHere(ctx context.Context, key action.Key) (action.Action, error) {
+	a, err := r.lookupKey(ctx, key)
+	if a != nil || err != nil || key.Kind != action.ToolV2 {
+		return a, err
+	}
+	a, err = r.lookupKey(ctx, action.Key{Kind: action.Tool, Name: key.Name})
+	if a == nil || err != nil || !a.Desc().HasMultipart() {
+		return nil, err
+	}
+	return action.AsMultipart(a), nil
+}
+
+func (r *Registry) lookupKey(ctx context.Context, key action.Key) (action.Action, error) {
+	a, providers := r.own(key)
+	if a != nil {
+		return a, nil
+	}
+	for _, p := range providers {
+		a, err := p.Resolve(ctx, key)
+		if err == nil {
+			return a, nil
+		}
+		if !errors.Is(err, status.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return nil, nil //nolint:nilnil // absence is no error here
 }
 
 func notFound(key action.Key) error {
@@ -159,10 +183,11 @@ func (r *Registry) Resolve(ctx context.Context, ref string, kinds ...action.Kind
 	if ref == "" {
 		return nil, status.Publicf(status.InvalidArgument, "the name of a %s is missing", kinds[0])
 	}
-	for _, kind := range kinds {
-		a, err := r.Lookup(ctx, action.Key{Kind: kind, Name: ref})
-		if err == nil || !errors.Is(err, status.ErrNotFound) {
-			return a, err
+	for reg := r; reg != nil; reg = reg.parent { // a child's multipart tool shadows a plain one above it
+		for _, kind := range kinds {
+			if a, err := reg.lookupHere(ctx, action.Key{Kind: kind, Name: ref}); a != nil || err != nil {
+				return a, err
+			}
 		}
 	}
 	if strings.Contains(ref, "/") {
@@ -176,25 +201,33 @@ func (r *Registry) resolveShort(ctx context.Context, ref string, kinds []action.
 	if err != nil {
 		return nil, err
 	}
+	var candidates []action.Key // one for each name, of the first kind that has it
 	for _, kind := range kinds {
-		var candidates []string
 		for _, d := range descs {
-			if d.Kind == kind && action.ShortName(d.Name) == ref {
-				candidates = append(candidates, d.Name)
+			if d.Kind == kind && action.ShortName(d.Name) == ref && !named(candidates, d.Name) {
+				candidates = append(candidates, d.Key())
 			}
 		}
-		switch len(candidates) {
-		case 0:
-		case 1:
-			return r.Lookup(ctx, action.Key{Kind: kind, Name: candidates[0]})
-		default:
-			return nil, status.Publicf(status.InvalidArgument, "%s %q is ambiguous: write one of %s", kind, ref, strings.Join(candidates, ", "))
-		}
 	}
-	return nil, notFound(action.Key{Kind: kinds[0], Name: ref})
+	switch len(candidates) {
+	case 0:
+		return nil, notFound(action.Key{Kind: kinds[0], Name: ref})
+	case 1:
+		return r.Lookup(ctx, candidates[0])
+	}
+	names := make([]string, len(candidates))
+	for i, key := range candidates {
+		names[i] = key.Name
+	}
+	return nil, status.Publicf(status.InvalidArgument, "%s %q is ambiguous: write one of %s", kinds[0], ref, strings.Join(names, ", "))
 }
 
-// List describes every action that can be resolved, sorted by key. A registry's
+func named(keys []action.Key, name string) bool {
+	return slices.ContainsFunc(keys, func(k action.Key) bool { return k.Name == name })
+}
+
+// List describes every action that can be resolved, sorted by key; a plain tool in
+// both its forms. A registry's
 // own actions shadow its providers', and both shadow the parent's.
 func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
 	found := map[action.Key]action.Desc{}
@@ -203,8 +236,9 @@ func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
 		own := slices.Collect(maps.Values(reg.actions))
 		providers := slices.Clone(reg.providers)
 		reg.mu.RUnlock()
+		here := map[action.Key]action.Desc{}
 		for _, a := range own {
-			addDesc(found, a.Desc())
+			addDesc(here, a.Desc())
 		}
 		for _, p := range providers {
 			descs, err := p.List(ctx)
@@ -212,8 +246,16 @@ func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
 				return nil, err
 			}
 			for _, d := range descs {
-				addDesc(found, d)
+				addDesc(here, d)
 			}
+		}
+		for _, d := range slices.Collect(maps.Values(here)) {
+			if d.HasMultipart() {
+				addDesc(here, d.Multipart())
+			}
+		}
+		for _, d := range here {
+			addDesc(found, d)
 		}
 	}
 	return slices.SortedFunc(maps.Values(found), func(a, b action.Desc) int {

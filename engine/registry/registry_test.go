@@ -86,9 +86,9 @@ func TestResolutionOrderIsOwnProvidersParent(t *testing.T) {
 	require.NoError(t, err)
 	var got []string
 	for _, d := range descs {
-		got = append(got, d.Name+d.Description)
+		got = append(got, string(d.Kind)+" "+d.Name+d.Description)
 	}
-	assert.Equal(t, []string{"a1", "b5", "c4"}, got)
+	assert.Equal(t, []string{"tool.v2 a1", "tool.v2 b5", "tool.v2 c4", "tool a1", "tool b5", "tool c4"}, got)
 }
 
 func TestResolveReadsWhatAPersonWrites(t *testing.T) {

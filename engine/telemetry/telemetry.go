@@ -46,6 +46,7 @@ const (
 	attrOutputBytes     = "genkit:metadata:outputBytes"
 	attrInput           = "genkit:input"
 	attrOutput          = "genkit:output"
+	attrInterrupt       = "genkit:metadata:interrupt"
 )
 
 type ctxKey int
@@ -163,8 +164,16 @@ type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
+// pause is an error that stops a run to ask somebody: no failure.
+type pause interface {
+	error
+	Pause() json.RawMessage
+}
+
 // End closes the span and returns err marked as reported, so that only the first
-// failing span is its source. It must be called once.
+// failing span is its source. An error with a method Pause() json.RawMessage, such as
+// a tool's interrupt, is no failure: what it asks is recorded as
+// genkit:metadata:interrupt. End must be called once.
 func (r *Running) End(err error) error {
 	defer r.span.End()
 	if !r.span.IsRecording() {
@@ -173,6 +182,10 @@ func (r *Running) End(err error) error {
 	if err == nil {
 		r.span.SetAttributes(attribute.String(attrState, "success"))
 		return nil
+	}
+	if asks, ok := errors.AsType[pause](err); ok {
+		r.span.SetAttributes(attribute.String(attrState, "success"), attribute.String(attrInterrupt, string(asks.Pause())))
+		return err
 	}
 	r.span.SetAttributes(attribute.String(attrState, "error"))
 	r.span.SetStatus(codes.Error, err.Error())

@@ -4,6 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // InterruptError ends a tool's run to ask the caller something. The generate loop
@@ -17,8 +22,26 @@ type InterruptError struct {
 // object or nil.
 func Interrupt(metadata json.RawMessage) error { return &InterruptError{Metadata: metadata} }
 
+// InterruptWith is [Interrupt] for a Go value that encodes as a JSON object.
+func InterruptWith(v any) error {
+	raw, err := objectOf(v)
+	if err != nil {
+		return err
+	}
+	return Interrupt(raw)
+}
+
 // Error says that the tool interrupted.
 func (e *InterruptError) Error() string { return "tool interrupted" }
+
+// Pause returns what is asked, true when nothing is: spans record it and do not
+// count it as a failure.
+func (e *InterruptError) Pause() json.RawMessage {
+	if len(e.Metadata) == 0 {
+		return content.True
+	}
+	return e.Metadata
+}
 
 // AsInterrupt returns the interrupt in err's chain.
 func AsInterrupt(err error) (*InterruptError, bool) {
@@ -27,17 +50,86 @@ func AsInterrupt(err error) (*InterruptError, bool) {
 	return e, ok
 }
 
+// NewInterrupt makes a tool that does nothing but ask: each call interrupts with
+// what ask returns, an object as JSON, or with nothing when ask is nil. The caller's
+// answer must obey Out's schema. Such a tool can be answered ([Respond]) but not
+// restarted, and is registered as /tool alone (Genkit: defineInterrupt, #5414).
+func NewInterrupt[In, Out any](name, description string, ask func(ctx context.Context, in In) (any, error), options ...Option) (*Def[In, Out], error) {
+	mark := func(d *action.Desc) {
+		d.Metadata["interrupt"] = content.True
+		setFlag(d, "restartable", json.RawMessage("false"))
+	}
+	return New(name, description, func(ctx context.Context, in In) (out Out, err error) {
+		if ask == nil {
+			return out, Interrupt(nil)
+		}
+		question, err := ask(ctx, in)
+		if err != nil {
+			return out, err
+		}
+		return out, InterruptWith(question)
+	}, append(options, mark)...)
+}
+
+// InterruptAs reads what a tool asks from the part that it interrupted, false when
+// the part is not interrupted or asks something of another shape.
+func InterruptAs[T any](part content.Part) (v T, ok bool) {
+	if !part.IsToolRequest() || !part.Metadata.Truthy("interrupt") {
+		return v, false
+	}
+	ok = json.Unmarshal(part.Metadata["interrupt"], &v) == nil
+	return v, ok
+}
+
 type resumedKey struct{}
+
+type resumption struct{ resumed, original json.RawMessage }
 
 // WithResumed tells the tools below ctx that the caller answered their interrupt
 // with raw: an object, or true. nil says that this is a first run.
 func WithResumed(ctx context.Context, raw json.RawMessage) context.Context {
-	return context.WithValue(ctx, resumedKey{}, raw)
+	return context.WithValue(ctx, resumedKey{}, resumption{resumed: raw})
+}
+
+// WithReplacedInput is [WithResumed] for a restart whose input differs from
+// original, which the model had asked for.
+func WithReplacedInput(ctx context.Context, raw, original json.RawMessage) context.Context {
+	return context.WithValue(ctx, resumedKey{}, resumption{resumed: raw, original: original})
 }
 
 // Resumed returns what the caller answered to the interrupt of this tool, and
 // whether the tool was restarted at all.
 func Resumed(ctx context.Context) (json.RawMessage, bool) {
-	raw, _ := ctx.Value(resumedKey{}).(json.RawMessage)
-	return raw, len(raw) > 0
+	r, _ := ctx.Value(resumedKey{}).(resumption)
+	return r.resumed, len(r.resumed) > 0
+}
+
+// OriginalInput returns the input that the model asked for where the caller
+// restarted the tool with another one.
+func OriginalInput(ctx context.Context) (json.RawMessage, bool) {
+	r, _ := ctx.Value(resumedKey{}).(resumption)
+	return r.original, len(r.original) > 0
+}
+
+// objectOf encodes v, which must be nil or become a JSON object.
+func objectOf(v any) (json.RawMessage, error) {
+	if v == nil {
+		return nil, nil
+	}
+	raw, err := encode(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil, status.Publicf(status.InvalidArgument, "%s is no JSON object", raw)
+	}
+	return raw, nil
+}
+
+func encode(v any) (json.RawMessage, error) {
+	raw, err := rawjson.Encode(v)
+	if err != nil {
+		return nil, status.Errorf(status.InvalidArgument, "encode %T: %w", v, err)
+	}
+	return raw, nil
 }

@@ -1,10 +1,13 @@
 // Package tool is the noun "tool": how one is made, how a model sees it, and how
 // it stops to ask.
 //
-// It owns the definition that is sent to models and the interrupt. A tool itself
-// is an action of kind tool. Use:
+// It owns the definition that is sent to models, the interrupt and the two ways of
+// answering one. A tool is an action of kind tool, or of kind tool.v2 when it
+// returns content parts beside its output. Use:
 //
 //	add, err := tool.New("math/add", "Adds two numbers.", func(ctx context.Context, in Pair) (Sum, error) { … })
+//	shot, err := tool.NewMultipart("web/shot", "Takes a picture of a page.", func(ctx context.Context, in Page) (*tool.Result, error) { … })
+//	confirm, err := tool.NewInterrupt[Question, bool]("confirm", "Asks the user.", nil)
 //
 // Tools are safe for concurrent use when their function is.
 package tool
@@ -17,42 +20,111 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
 // Def is a tool with Go types at its edge.
 type Def[In, Out any] = action.Def[In, Out, json.RawMessage]
 
+// Option is a choice that is made when a tool is made.
+type Option func(*action.Desc)
+
+// InputSchema takes the place of the schema that follows from the input's type.
+func InputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
+
+// OutputSchema takes the place of the schema that follows from the output's type.
+func OutputSchema(raw json.RawMessage) Option {
+	return func(d *action.Desc) { d.OutputSchema = raw }
+}
+
+// Strict asks providers to hold the model to the input schema: metadata.tool.strict,
+// which becomes the definition's metadata.strict.
+func Strict() Option { return func(d *action.Desc) { setFlag(d, "strict", content.True) } }
+
+// setFlag sets a key of metadata.tool and keeps the others.
+func setFlag(d *action.Desc, key string, value json.RawMessage) {
+	flags := content.Metadata{}
+	_ = json.Unmarshal(d.Metadata["tool"], &flags) // whatever is no object gives way
+	if raw, err := rawjson.Encode(flags.With(key, value)); err == nil {
+		d.Metadata["tool"] = raw
+	}
+}
+
+func describe(kind action.Kind, name, description string, options []Option) action.Desc {
+	d := action.Desc{Kind: kind, Name: name, Description: description, Metadata: Metadata()}
+	for _, o := range options {
+		o(&d)
+	}
+	return d
+}
+
 // New makes a tool of fn; the schemas follow from the types. It fails with
 // INVALID_ARGUMENT when the name or a type is not usable.
-func New[In, Out any](name, description string, fn func(ctx context.Context, in In) (Out, error)) (*Def[In, Out], error) {
-	desc := action.Desc{Kind: action.Tool, Name: name, Description: description, Metadata: Metadata()}
-	return action.Define(desc, func(ctx context.Context, in In, _ func(json.RawMessage) error) (Out, error) { return fn(ctx, in) })
+func New[In, Out any](name, description string, fn func(ctx context.Context, in In) (Out, error), options ...Option) (*Def[In, Out], error) {
+	desc := describe(action.Tool, name, description, options)
+	return action.Define(desc, func(ctx context.Context, in In, send func(json.RawMessage) error) (Out, error) {
+		return fn(begin(ctx, send), in)
+	})
 }
 
 // NewRaw makes a tool that works on raw JSON and may stream chunks. Schemas may
 // be nil.
-func NewRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func) (action.Action, error) {
-	return action.New(action.Desc{
-		Kind: action.Tool, Name: name, Description: description,
-		InputSchema: inputSchema, OutputSchema: outputSchema, Metadata: Metadata(),
-	}, fn)
+func NewRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func, options ...Option) (action.Action, error) {
+	desc := describe(action.Tool, name, description, append([]Option{InputSchema(inputSchema), OutputSchema(outputSchema)}, options...))
+	return action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+		return fn(begin(ctx, emit), in, emit)
+	})
 }
 
-// Metadata returns the metadata of a tool's descriptor.
+// Metadata returns the metadata of a plain tool's descriptor.
 func Metadata() map[string]json.RawMessage {
 	return map[string]json.RawMessage{"type": json.RawMessage(`"tool"`)}
+}
+
+type sendKey struct{}
+
+// begin is what each run of a tool starts with: the span says what the caller
+// answered to an earlier interrupt, and ctx lets the function stream.
+func begin(ctx context.Context, send func(json.RawMessage) error) context.Context {
+	if raw, again := Resumed(ctx); again {
+		telemetry.AnnotateString(ctx, "genkit:metadata:resumed", string(raw))
+	}
+	return context.WithValue(ctx, sendKey{}, send)
+}
+
+// SendPartial streams an output that is not final yet: the reader gets a chunk of
+// role tool with metadata.partial. Where nobody streams it does nothing. An error
+// means that the reader is gone or that output can't be JSON.
+func SendPartial(ctx context.Context, output any) error {
+	send, _ := ctx.Value(sendKey{}).(func(json.RawMessage) error)
+	if send == nil {
+		return nil
+	}
+	raw, err := rawjson.Encode(output)
+	if err != nil {
+		return status.Errorf(status.InvalidArgument, "encode a partial output: %w", err)
+	}
+	return send(raw)
 }
 
 // anySchema stands for a schema that is not given (Genkit's tests/specs/generate.yaml).
 var anySchema = json.RawMessage(`{"$schema":"http://json-schema.org/draft-07/schema#"}`)
 
 // Definition returns a as a model sees it: under its short name, with the full
-// name in metadata.originalName when that differs.
+// name in metadata.originalName when that differs. The key is set where the name
+// does not tell it: for tools whose name is shortened and for multipart tools.
 func Definition(a action.Action) model.ToolDefinition {
 	d := a.Desc()
 	def := model.ToolDefinition{
 		Name: action.ShortName(d.Name), Description: d.Description,
 		InputSchema: orAny(d.InputSchema), OutputSchema: orAny(d.OutputSchema),
+	}
+	if original := d.Metadata[originalOutputSchema]; len(original) > 0 {
+		def.OutputSchema = original
+	}
+	if key := d.Key().String(); key != "/tool/"+def.Name {
+		def.Key = key
 	}
 	if def.Name != d.Name {
 		original, err := rawjson.Encode(d.Name)
@@ -60,7 +132,23 @@ func Definition(a action.Action) model.ToolDefinition {
 			def.Metadata = content.Metadata{"originalName": original}
 		}
 	}
+	if flag(d, "strict") {
+		def.Metadata = def.Metadata.With("strict", content.True)
+	}
 	return def
+}
+
+// flag reports whether metadata.tool has key set to true.
+func flag(d action.Desc, key string) bool {
+	var flags content.Metadata
+	return json.Unmarshal(d.Metadata["tool"], &flags) == nil && string(flags[key]) == "true"
+}
+
+// Restartable reports whether the tool that d describes can be run again after an
+// interrupt; one made with [NewInterrupt] can only be answered.
+func Restartable(d action.Desc) bool {
+	var flags content.Metadata
+	return json.Unmarshal(d.Metadata["tool"], &flags) != nil || string(flags["restartable"]) != "false"
 }
 
 func orAny(s json.RawMessage) json.RawMessage {

@@ -23,7 +23,7 @@ func TestAToolIsShownByItsShortName(t *testing.T) {
 	require.NoError(t, err)
 	raw, err := json.Marshal(tool.Definition(add))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"name":"add","description":"Adds.","metadata":{"originalName":"math/add"},"outputSchema":{"type":"integer"},
+	assert.JSONEq(t, `{"name":"add","key":"/tool/math/add","description":"Adds.","metadata":{"originalName":"math/add"},"outputSchema":{"type":"integer"},
 		"inputSchema":{"type":"object","additionalProperties":false,"required":["a","b"],
 			"properties":{"a":{"type":"integer","description":"the first"},"b":{"type":"integer"}}}}`, string(raw))
 	sum, err := add.Run(t.Context(), pair{1, 2})

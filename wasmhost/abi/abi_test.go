@@ -37,7 +37,7 @@ func TestADescriptorIsRefusedWithTheReason(t *testing.T) {
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"` + strings.Repeat("x", 65) + `"}]}`:               "tool name",
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","io":"xml"}]}`:                                  `want "json" or "text"`,
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","outputSchema":7}]}`:                            "output schema",
-		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","multipart":true}]}`:                            "multipart",
+		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","multipart":true,"io":"text"}]}`:                "multipart",
 		`{"abi":"genkit/1","name":"m","formats":[{"name":"csv"}]}`:                                         "formats",
 		`{"abi":"genkit/1","name":"m","tools":[` + strings.Repeat(`{"name":"f"},`, 200) + `{"name":"g"}]}`: "201 tools",
 	} {

@@ -71,7 +71,7 @@ type Tool struct {
 	Export       string                     `json:"export,omitempty"` // the function; Name when empty
 	IO           IO                         `json:"io,omitempty"`     // json when empty
 	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
-	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"` // of a multipart tool: of its "output"
 	Multipart    bool                       `json:"multipart,omitempty"`
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
 }
@@ -180,8 +180,8 @@ func (t *Tool) check() error {
 	default:
 		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: \"io\" is %q, want \"json\" or \"text\"", t.Name, Clean(string(t.IO), 40))
 	}
-	if t.Multipart {
-		return status.Publicf(status.Unimplemented, "descriptor: tool %q: this host does not run multipart tools", t.Name)
+	if t.Multipart && t.IO == IOText {
+		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: a multipart tool returns an object, so its \"io\" must be \"json\"", t.Name)
 	}
 	t.Description = Clean(t.Description, MaxDescriptionBytes)
 	if _, err := schema.Compile(t.InputSchema); err != nil {

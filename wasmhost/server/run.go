@@ -53,7 +53,7 @@ func (s *Server) runTool(c echo.Context) error {
 	if strings.HasPrefix(name, "/") || name == "" {
 		return status.Publicf(status.NotFound, "the path names no tool")
 	}
-	a, err := reg.Resolve(ctx, name, action.Tool)
+	a, err := reg.Resolve(ctx, name, action.Tool, action.ToolV2)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,122 @@
+// Package embed is the noun "embedder": documents in, vectors out.
+//
+// It owns the wire types, what an embedder declares of itself, and the cutting of
+// many documents into batches. An embedder is an action of kind embedder. Use:
+//
+//	e, err := embed.New("acme/e1", embed.Info{Dimensions: 256}, func(ctx context.Context, req *embed.Request) (*embed.Response, error) { … })
+//	vectors, err := embed.Many(ctx, e, docs, embed.BatchSize(100))
+//
+// Embedders are safe for concurrent use when their function is.
+package embed
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Info is what an embedder declares of itself: Genkit's EmbedderInfo.
+type Info struct {
+	Label      string    `json:"label,omitempty"`
+	Supports   *Supports `json:"supports,omitempty"`
+	Dimensions int       `json:"dimensions,omitempty"`
+	// ConfigSchema describes Request.Options, or nil.
+	ConfigSchema json.RawMessage `json:"-"`
+}
+
+// Supports lists an embedder's capabilities.
+type Supports struct {
+	// Input is a list of "text", "image" and "video".
+	Input        []string `json:"input,omitempty"`
+	Multilingual bool     `json:"multilingual,omitempty"`
+}
+
+// Func embeds the documents of a request, which it must not keep or change. The
+// response holds the embeddings in the order of the documents.
+type Func func(ctx context.Context, req *Request) (*Response, error)
+
+var (
+	inputSchema = json.RawMessage(`{"type":"object","properties":{"input":{"type":"array","items":{"type":"object","properties":{` +
+		`"content":{"type":"array","items":{"type":"object"}},"metadata":{"type":"object"}},"required":["content"]}},"options":{}},"required":["input"],"additionalProperties":true}`)
+	outputSchema = json.RawMessage(`{"type":"object","properties":{"embeddings":{"type":"array","items":{"type":"object","properties":{` +
+		`"embedding":{"type":"array","items":{"type":"number"}},"metadata":{"type":"object"}},"required":["embedding"]}}},"required":["embeddings"],"additionalProperties":true}`)
+)
+
+// New makes an embedder of fn; INVALID_ARGUMENT when the name or the config schema is
+// not usable. A request whose options break the schema does not reach fn.
+func New(name string, info Info, fn Func) (action.Action, error) {
+	if info.Label == "" {
+		info.Label = name
+	}
+	metadata, err := info.metadata()
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "metadata of embedder %q: %w", name, err)
+	}
+	config, err := schema.Compile(info.ConfigSchema)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "config schema of embedder %q: %w", name, err)
+	}
+	desc := action.Desc{
+		Kind: action.Embedder, Name: name, Description: info.Label,
+		InputSchema: inputSchema, OutputSchema: outputSchema, Metadata: metadata,
+	}
+	return action.New(desc, func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		req := &Request{}
+		if err := json.Unmarshal(in, req); err != nil {
+			return nil, action.InvalidInput(desc, err)
+		}
+		if len(req.Options) > 0 && string(req.Options) != "null" {
+			if err := config.Validate(req.Options); err != nil {
+				return nil, action.InvalidInput(desc, err)
+			}
+		}
+		resp, err := fn(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if resp == nil {
+			return nil, status.Errorf(status.Internal, "embedder %q returned nothing", name)
+		}
+		return rawjson.Encode(resp)
+	})
+}
+
+func (i Info) metadata() (map[string]json.RawMessage, error) {
+	info, err := rawjson.Encode(i)
+	if err != nil {
+		return nil, err
+	}
+	options := map[string]json.RawMessage{}
+	if len(i.ConfigSchema) > 0 {
+		options["customOptions"] = i.ConfigSchema
+	}
+	own, err := rawjson.Encode(options)
+	return map[string]json.RawMessage{"type": json.RawMessage(`"embedder"`), "info": info, "embedder": own}, err
+}
+
+// Do runs an embedder on one request.
+func Do(ctx context.Context, a action.Action, req *Request) (*Response, error) {
+	in, err := rawjson.Encode(req)
+	if err != nil {
+		return nil, status.Errorf(status.InvalidArgument, "encode the embed request: %w", err)
+	}
+	out, err := a.RunJSON(ctx, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp := &Response{}
+	if err := json.Unmarshal(out, resp); err != nil {
+		return nil, status.Errorf(status.Internal, "response of embedder %q: %w", a.Desc().Name, err)
+	}
+	return resp, nil
+}
+
+// Text returns a document of one text part.
+func Text(s string) content.Document {
+	return content.Document{Content: []content.Part{content.Text(s)}}
+}

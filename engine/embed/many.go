@@ -1,0 +1,121 @@
+package embed
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Option is a choice for one call.
+type Option func(*choices)
+
+type choices struct {
+	options  any
+	batch    int
+	parallel int
+}
+
+// Options are the embedder's own, encoded as JSON.
+func Options(v any) Option { return func(c *choices) { c.options = v } }
+
+// BatchSize bounds how many documents one request of [Many] holds; 0, the default,
+// sends them all at once.
+func BatchSize(n int) Option { return func(c *choices) { c.batch = n } }
+
+// Parallel bounds how many requests of [Many] are under way at once; the default is 1.
+func Parallel(n int) Option { return func(c *choices) { c.parallel = n } }
+
+func choose(options []Option) (*choices, json.RawMessage, error) {
+	c := &choices{}
+	for _, o := range options {
+		o(c)
+	}
+	if c.options == nil {
+		return c, nil, nil
+	}
+	raw, err := rawjson.Encode(c.options)
+	if err != nil {
+		return nil, nil, status.Errorf(status.InvalidArgument, "embedder options: %w", err)
+	}
+	return c, raw, nil
+}
+
+// One embeds a document and returns all its embeddings: a provider may cut it up.
+func One(ctx context.Context, a action.Action, doc content.Document, options ...Option) ([]Embedding, error) {
+	_, raw, err := choose(options)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := Do(ctx, a, &Request{Input: []content.Document{doc}, Options: raw})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Embeddings, nil
+}
+
+// Many embeds documents and returns one embedding for each, in their order. It fails
+// with INTERNAL when the embedder answers with another number of embeddings: there
+// would be no telling which is whose (Genkit JS zips them and drops what is over). The
+// first failure ends the requests that are under way.
+func Many(ctx context.Context, a action.Action, docs []content.Document, options ...Option) ([]Embedding, error) {
+	c, raw, err := choose(options)
+	if err != nil || len(docs) == 0 {
+		return nil, err
+	}
+	size := c.batch
+	if size <= 0 || size > len(docs) {
+		size = len(docs)
+	}
+	batches := (len(docs) + size - 1) / size
+	embeddings := make([]Embedding, len(docs))
+	err = each(ctx, batches, max(c.parallel, 1), func(ctx context.Context, n int) error {
+		from := n * size
+		to := min(from+size, len(docs))
+		resp, err := Do(ctx, a, &Request{Input: docs[from:to], Options: raw})
+		if err != nil {
+			return err
+		}
+		if len(resp.Embeddings) != to-from {
+			return status.Publicf(status.Internal, "embedder %q returned %d embeddings for %d documents", a.Desc().Name, len(resp.Embeddings), to-from)
+		}
+		copy(embeddings[from:to], resp.Embeddings)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return embeddings, nil
+}
+
+// each runs work for 0…n-1, at most parallel at once, and waits for all of it.
+func each(ctx context.Context, n, parallel int, work func(ctx context.Context, i int) error) error {
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		next  atomic.Int64
+		first error
+		once  sync.Once
+		wg    sync.WaitGroup
+	)
+	for range min(n, parallel) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && running.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := work(running, i); err != nil {
+					once.Do(func() { first = err })
+					cancel()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if first == nil && ctx.Err() != nil {
+		return status.Convert(ctx.Err())
+	}
+	return first
+}
