@@ -82,7 +82,7 @@ func (a *attached) Generate(ctx context.Context, req *model.Request, send model.
 		inner := next
 		next = func(ctx context.Context, call *ModelCall) (*model.Response, error) {
 			call = withModel(call, a)
-			return guard(a.Desc().Name, func() (*model.Response, error) { return hook(ctx, call, inner) })
+			return guard(a.Desc().Name, func() (*model.Response, error) { return hook(ctx, call, same(call, inner)) })
 		}
 	}
 	return next(ctx, &ModelCall{Request: req, Send: send, Model: a})

@@ -165,11 +165,19 @@ func (c *Chain) Model(ctx context.Context, call *ModelCall, last ModelFunc) (*mo
 		if l, inner := c.links[i], next; l.hooks.Model != nil {
 			next = func(ctx context.Context, call *ModelCall) (*model.Response, error) {
 				call = withModel(call, target)
-				return guard(l.name, func() (*model.Response, error) { return l.hooks.Model(ctx, call, inner) })
+				return guard(l.name, func() (*model.Response, error) { return l.hooks.Model(ctx, call, same(call, inner)) })
 			}
 		}
 	}
 	return next(ctx, call)
+}
+
+// same lets a hook that makes the call anew call the model that it was called for.
+func same(call *ModelCall, next ModelFunc) ModelFunc {
+	if call == nil || call.Model == nil {
+		return next
+	}
+	return func(ctx context.Context, c *ModelCall) (*model.Response, error) { return next(ctx, withModel(c, call.Model)) }
 }
 
 // withModel gives a call that a hook made anew the model it is for.
