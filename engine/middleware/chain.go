@@ -156,7 +156,13 @@ func (c *Chain) Model(ctx context.Context, call *ModelCall, last ModelFunc) (*mo
 	}
 	next := func(ctx context.Context, call *ModelCall) (*model.Response, error) {
 		call = withModel(call, target)
-		if call == nil || call.Model == nil || call.Model.Desc().Kind == action.BackgroundModel {
+		if call == nil || call.Model == nil {
+			return last(ctx, call)
+		}
+		if key := call.Model.Desc().Key(); key.Kind == action.BackgroundModel {
+			if target == nil || target.Desc().Key() != key {
+				return nil, status.Publicf(status.Unimplemented, "a middleware can't replace the model by the background model %q", key.Name)
+			}
 			return last(ctx, call)
 		}
 		return Serve(ctx, call.Model, call.Request, call.Send)
@@ -177,7 +183,9 @@ func same(call *ModelCall, next ModelFunc) ModelFunc {
 	if call == nil || call.Model == nil {
 		return next
 	}
-	return func(ctx context.Context, c *ModelCall) (*model.Response, error) { return next(ctx, withModel(c, call.Model)) }
+	return func(ctx context.Context, c *ModelCall) (*model.Response, error) {
+		return next(ctx, withModel(c, call.Model))
+	}
 }
 
 // withModel gives a call that a hook made anew the model it is for.
