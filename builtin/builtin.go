@@ -7,14 +7,33 @@
 package builtin
 
 import (
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/fallback"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/filesystem"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/retry"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/skills"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/toolapproval"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/scripted"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
 
 // All returns the plugins that need no configuration, in the order in which they
 // are registered. The slice is the caller's own.
+//
+// A generate request that comes from outside may use any of this middleware by name,
+// so that it is safe for that: filesystem opens no directory and skills only those
+// named skills, until an operator registers them with options of its own in place of
+// these. What makes the process fetch (middleware/downloadmedia) is not among them.
 func All() []registry.Plugin {
 	return []registry.Plugin{
 		scripted.Plugin(),
+		retry.Plugin(retry.Options{}),
+		fallback.Plugin(fallback.Options{}),
+		toolapproval.Plugin(),
+		skills.Plugin(skills.Options{}),
+		filesystem.Plugin(filesystem.Options{}),
+		cache.Plugin(cache.Options{}),
+		budget.Plugin(budget.Options{}),
 	}
 }

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -13,7 +14,10 @@ import (
 
 // Chain is the middleware of one generate call, outermost first. The nil *Chain
 // is empty.
-type Chain struct{ links []link }
+type Chain struct {
+	reg   *registry.Registry
+	links []link
+}
 
 type link struct {
 	name  string
@@ -24,7 +28,8 @@ type link struct {
 // NOT_FOUND, a config that breaks its schema INVALID_ARGUMENT. The caller must
 // Close the chain.
 func Resolve(ctx context.Context, reg *registry.Registry, refs []model.MiddlewareRef) (*Chain, error) {
-	c := &Chain{}
+	c := &Chain{reg: reg}
+	ctx = WithRegistry(ctx, reg)
 	for _, ref := range refs {
 		hooks, err := instantiate(ctx, reg, ref)
 		if err != nil {
@@ -36,8 +41,15 @@ func Resolve(ctx context.Context, reg *registry.Registry, refs []model.Middlewar
 	return c, nil
 }
 
+// goPrefix is what Genkit Go writes before the names of the shipped middleware;
+// without it they are Genkit JS's.
+const goPrefix = "genkit-middleware/"
+
 func instantiate(ctx context.Context, reg *registry.Registry, ref model.MiddlewareRef) (*Hooks, error) {
 	value, err := reg.ResolveValue(Kind, ref.Name)
+	if short, shipped := strings.CutPrefix(ref.Name, goPrefix); shipped && errors.Is(err, status.ErrNotFound) {
+		value, err = reg.ResolveValue(Kind, short)
+	}
 	if errors.Is(err, status.ErrNotFound) {
 		return nil, status.Publicf(status.NotFound, "Middleware %s not found in registry.", ref.Name)
 	}
@@ -85,7 +97,7 @@ func (c *Chain) Tools() []action.Action {
 
 // Generate runs an iteration through the hooks and ends in last.
 func (c *Chain) Generate(ctx context.Context, call *GenerateCall, last GenerateFunc) (*model.Response, error) {
-	next := last
+	next := c.named(last)
 	for i := c.last(); i >= 0; i-- {
 		if l, inner := c.links[i], next; l.hooks.Generate != nil {
 			next = func(ctx context.Context, call *GenerateCall) (*model.Response, error) {
@@ -96,17 +108,94 @@ func (c *Chain) Generate(ctx context.Context, call *GenerateCall, last GenerateF
 	return next(ctx, call)
 }
 
-// Model runs a model call through the hooks and ends in last.
+type modelKey struct{}
+
+// named lets the model hooks below last know which model the options name, once
+// every generate hook has had its say.
+func (c *Chain) named(last GenerateFunc) GenerateFunc {
+	if c == nil || c.reg == nil {
+		return last
+	}
+	return func(ctx context.Context, call *GenerateCall) (*model.Response, error) {
+		if call != nil && call.Options != nil {
+			ctx = context.WithValue(ctx, modelKey{}, call.Options.Model)
+		}
+		return last(ctx, call)
+	}
+}
+
+// target returns the model of the turn that ctx belongs to, nil when it is not
+// known.
+func (c *Chain) target(ctx context.Context) action.Action {
+	name, known := ctx.Value(modelKey{}).(string)
+	if !known || c == nil || c.reg == nil {
+		return nil
+	}
+	if name == "" {
+		value, _ := c.reg.Value(defaultModel, defaultModel)
+		name, _ = value.(string)
+	}
+	a, err := c.reg.Resolve(ctx, name, action.Model, action.BackgroundModel)
+	if err != nil {
+		return nil // whoever calls the model says what is wrong
+	}
+	return a
+}
+
+// defaultModel is kind and name of the registry value that names the default model
+// (engine/generate owns it).
+const defaultModel = "defaultModel"
+
+// Model runs a model call through the hooks. It ends in [Serve] for the model of
+// the call, which the hooks may have replaced, and in last when that is not known
+// or is a background model.
 func (c *Chain) Model(ctx context.Context, call *ModelCall, last ModelFunc) (*model.Response, error) {
-	next := last
+	target := c.target(ctx)
+	if call != nil && call.Model != nil {
+		target = call.Model
+	}
+	next := func(ctx context.Context, call *ModelCall) (*model.Response, error) {
+		call = withModel(call, target)
+		if call == nil || call.Model == nil {
+			return last(ctx, call)
+		}
+		if key := call.Model.Desc().Key(); key.Kind == action.BackgroundModel {
+			if target == nil || target.Desc().Key() != key {
+				return nil, status.Publicf(status.Unimplemented, "a middleware can't replace the model by the background model %q", key.Name)
+			}
+			return last(ctx, call)
+		}
+		return Serve(ctx, call.Model, call.Request, call.Send)
+	}
 	for i := c.last(); i >= 0; i-- {
 		if l, inner := c.links[i], next; l.hooks.Model != nil {
 			next = func(ctx context.Context, call *ModelCall) (*model.Response, error) {
-				return guard(l.name, func() (*model.Response, error) { return l.hooks.Model(ctx, call, inner) })
+				call = withModel(call, target)
+				return guard(l.name, func() (*model.Response, error) { return l.hooks.Model(ctx, call, same(call, inner)) })
 			}
 		}
 	}
 	return next(ctx, call)
+}
+
+// same lets a hook that makes the call anew call the model that it was called for.
+func same(call *ModelCall, next ModelFunc) ModelFunc {
+	if call == nil || call.Model == nil {
+		return next
+	}
+	return func(ctx context.Context, c *ModelCall) (*model.Response, error) {
+		return next(ctx, withModel(c, call.Model))
+	}
+}
+
+// withModel gives a call that a hook made anew the model it is for.
+func withModel(call *ModelCall, target action.Action) *ModelCall {
+	if call == nil || call.Model != nil || target == nil {
+		return call
+	}
+	c := *call
+	c.Model = target
+	return &c
 }
 
 // Tool runs a tool execution through the hooks and ends in last. The part it

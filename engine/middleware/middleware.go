@@ -68,6 +68,9 @@ type GenerateCall struct {
 type ModelCall struct {
 	Request *model.Request
 	Send    model.Send // nil when nobody streams
+	// Model is what is called; nil when it is not known. A hook that replaces it
+	// replaces what is called, and the hooks further in wrap that call.
+	Model action.Action
 }
 
 // ToolCall is one execution of a tool.
@@ -102,8 +105,25 @@ type Desc struct {
 // Factory gives fresh hooks for each generate call. It is called concurrently.
 type Factory interface {
 	Desc() Desc
-	// New makes hooks. config is nil when the caller gave none.
+	// New makes hooks. config is nil when the caller gave none. [RegistryOf] gives
+	// what the generate call sees.
 	New(ctx context.Context, config json.RawMessage) (*Hooks, error)
+}
+
+type registryKey struct{}
+
+// WithRegistry lets factories below ctx see reg; [Resolve] does it.
+func WithRegistry(ctx context.Context, reg *registry.Registry) context.Context {
+	return context.WithValue(ctx, registryKey{}, reg)
+}
+
+// RegistryOf returns the registry of the generate call that hooks are made for, its
+// own tools and middleware included; an empty one outside of a call.
+func RegistryOf(ctx context.Context) *registry.Registry {
+	if reg, ok := ctx.Value(registryKey{}).(*registry.Registry); ok && reg != nil {
+		return reg
+	}
+	return registry.New(nil)
 }
 
 // NewFunc is the work of a [Factory].

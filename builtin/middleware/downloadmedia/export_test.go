@@ -1,0 +1,4 @@
+package downloadmedia
+
+// Public is public.
+var Public = public

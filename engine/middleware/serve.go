@@ -1,0 +1,262 @@
+package middleware
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Serve calls a, a model, after the request has been made to fit what it declares:
+// it refuses what the model says it can't do ([Validate]) and puts into the messages
+// what the model does not take natively ([Fit]). Middleware that was attached to it
+// runs before both. req is not changed.
+func Serve(ctx context.Context, a action.Action, req *model.Request, send model.Send) (*model.Response, error) {
+	if at, ok := a.(*attached); ok {
+		return at.Generate(ctx, req, send)
+	}
+	return serve(ctx, a, declares(a), req, send)
+}
+
+func serve(ctx context.Context, a action.Action, d declaration, req *model.Request, send model.Send) (*model.Response, error) {
+	m := model.From(a)
+	if err := d.validate(m, req); err != nil {
+		return nil, err
+	}
+	return m.Generate(ctx, d.fit(req, m.Info().Supports), send)
+}
+
+// Validate refuses a request for what the model a says it can't do: INVALID_ARGUMENT
+// that names the model and the feature (Genkit JS: validateSupport). Only an explicit
+// no counts: a false in the descriptor of a model that speaks JSON. In Go a false and
+// silence are the same, so that models written in Go say no through [Strict].
+func Validate(a action.Action, req *model.Request) error {
+	return declares(a).validate(model.From(a), req)
+}
+
+// Fit returns req as the model a can serve it: system messages, documents and
+// schemas that it does not take natively are put into other messages. req is not
+// changed.
+func Fit(a action.Action, req *model.Request) *model.Request {
+	return declares(a).fit(req, model.From(a).Info().Supports)
+}
+
+// FitTo is [Fit] for a model of which no more than its Supports is known: nothing
+// tells a no from silence, so that system messages stay.
+func FitTo(supports model.Supports, req *model.Request) *model.Request {
+	return declaration{}.fit(req, supports)
+}
+
+// declaration is the features that a model explicitly has or has not.
+type declaration map[string]bool
+
+func declares(a action.Action) declaration {
+	if at, ok := a.(*attached); ok {
+		if at.strict {
+			return flags(a)
+		}
+		return declares(at.inner)
+	}
+	if _, native := a.(model.Model); native {
+		return nil
+	}
+	return flags(a)
+}
+
+func flags(a action.Action) declaration {
+	var info struct {
+		Supports map[string]json.RawMessage `json:"supports"`
+	}
+	if json.Unmarshal(a.Desc().Metadata["model"], &info) != nil {
+		return nil // it declares nothing that can be read
+	}
+	d := declaration{}
+	for key, raw := range info.Supports {
+		if text := string(raw); text == "true" || text == "false" {
+			d[key] = text == "true"
+		}
+	}
+	return d
+}
+
+func (d declaration) denies(feature string) bool {
+	yes, told := d[feature]
+	return told && !yes
+}
+
+func (d declaration) validate(m model.Model, req *model.Request) error {
+	refuse := func(feature string) error {
+		return status.Publicf(status.InvalidArgument, "model %q does not support %s", m.Desc().Name, feature)
+	}
+	switch {
+	case d.denies("media") && hasMedia(req.Messages):
+		return refuse("media, but media was provided")
+	case d.denies("tools") && len(req.Tools) > 0:
+		return refuse("tool use, but tools were provided")
+	case d.denies("multiturn") && turns(req.Messages) > 1:
+		return refuse("multiple messages, but a conversation was provided")
+	case d.denies("toolChoice") && req.ToolChoice != "" && req.ToolChoice != model.ToolChoiceAuto:
+		return refuse("tool choice, but toolChoice " + string(req.ToolChoice) + " was provided")
+	}
+	return validVersion(m, req)
+}
+
+// validVersion refuses a config.version that is not among those of a model that
+// lists its versions.
+func validVersion(m model.Model, req *model.Request) error {
+	versions := m.Info().Versions
+	if len(versions) == 0 || len(req.Config) == 0 {
+		return nil
+	}
+	var config struct {
+		Version *string `json:"version"`
+	}
+	if json.Unmarshal(req.Config, &config) != nil || config.Version == nil || *config.Version == "" || slices.Contains(versions, *config.Version) {
+		return nil
+	}
+	return status.Publicf(status.InvalidArgument, "model %q does not support version %q, supported versions: %s",
+		m.Desc().Name, *config.Version, strings.Join(versions, ", "))
+}
+
+func hasMedia(messages []content.Message) bool {
+	return slices.ContainsFunc(messages, func(m content.Message) bool {
+		return slices.ContainsFunc(m.Content, func(p content.Part) bool { return p.Media != nil })
+	})
+}
+
+// turns counts the messages that are not the system's.
+func turns(messages []content.Message) int {
+	n := 0
+	for i := range messages {
+		if messages[i].Role != content.RoleSystem {
+			n++
+		}
+	}
+	return n
+}
+
+func (d declaration) fit(req *model.Request, supports model.Supports) *model.Request {
+	if !supports.Context {
+		req = AugmentWithContext(req, AugmentConfig{})
+	}
+	req = format.Simulate(req, supports)
+	if d.denies("systemRole") {
+		req = SimulateSystemPrompt(req, SystemConfig{})
+	}
+	return req
+}
+
+// AugmentConfig says how documents are put into a message. The zero value gives
+// Genkit's texts.
+type AugmentConfig struct {
+	// Preface stands before the documents; nil means [ContextPreface].
+	Preface *string
+	// CitationKey is the metadata that a document is cited by; empty means its
+	// ref, else its id, else its place.
+	CitationKey string
+	// OmitCitation leaves the bracket out.
+	OmitCitation bool
+	// Item writes a document, its line end included; nil means "- [citation]: text".
+	Item func(doc content.Document, index int) string
+}
+
+// ContextPreface stands before the documents that are put into a message.
+const ContextPreface = "\n\nUse the following information to complete your task:\n\n"
+
+// AugmentWithContext returns req with its documents in the last user message, as a
+// text part of purpose "context"; a part that waits for it is replaced, one that is
+// there already stays (Genkit: js/ai/src/model/middleware.ts, augmentWithContext).
+// The documents stay on the request.
+func AugmentWithContext(req *model.Request, config AugmentConfig) *model.Request {
+	target := format.LastUser(req.Messages)
+	if len(req.Docs) == 0 || target < 0 || format.HasPart(req.Messages[target], "context") {
+		return req
+	}
+	var text strings.Builder
+	if config.Preface == nil {
+		text.WriteString(ContextPreface)
+	} else {
+		text.WriteString(*config.Preface)
+	}
+	for i, doc := range req.Docs {
+		text.WriteString(config.item(doc, i))
+	}
+	text.WriteString("\n")
+	part := content.Text(text.String())
+	part.Metadata = content.Metadata{"purpose": json.RawMessage(`"context"`)}
+	c := *req
+	c.Messages = format.PutPart(req.Messages, target, part, "context")
+	return &c
+}
+
+func (c AugmentConfig) item(doc content.Document, index int) string {
+	if c.Item != nil {
+		return c.Item(doc, index)
+	}
+	text := content.TextOf(doc.Content) + "\n"
+	if c.OmitCitation {
+		return "- " + text
+	}
+	keys := []string{"ref", "id"}
+	if c.CitationKey != "" {
+		keys = []string{c.CitationKey, "ref", "id"}
+	}
+	return "- [" + citation(doc, index, keys) + "]: " + text
+}
+
+func citation(doc content.Document, index int, keys []string) string {
+	for _, key := range keys {
+		if !doc.Metadata.Truthy(key) {
+			continue
+		}
+		var text string
+		if json.Unmarshal(doc.Metadata[key], &text) == nil {
+			return text
+		}
+		return string(doc.Metadata[key])
+	}
+	place, _ := rawjson.Encode(index) // an int always encodes
+	return string(place)
+}
+
+// SystemConfig gives the texts of a simulated system prompt; the zero value is
+// Genkit's.
+type SystemConfig struct {
+	Preface         string // empty means [SystemPreface]
+	Acknowledgement string // empty means [SystemAcknowledgement]
+}
+
+// The texts around a system prompt for a model without the role (Genkit JS:
+// simulateSystemPrompt).
+const (
+	SystemPreface         = "SYSTEM INSTRUCTIONS:\n"
+	SystemAcknowledgement = "Understood."
+)
+
+// SimulateSystemPrompt returns req with its first system message turned into a user
+// message, which the model acknowledges.
+func SimulateSystemPrompt(req *model.Request, config SystemConfig) *model.Request {
+	at := slices.IndexFunc(req.Messages, func(m content.Message) bool { return m.Role == content.RoleSystem })
+	if at < 0 {
+		return req
+	}
+	if config.Preface == "" {
+		config.Preface = SystemPreface
+	}
+	if config.Acknowledgement == "" {
+		config.Acknowledgement = SystemAcknowledgement
+	}
+	asked := req.Messages[at]
+	asked.Role = content.RoleUser
+	asked.Content = append([]content.Part{content.Text(config.Preface)}, asked.Content...)
+	c := *req
+	c.Messages = slices.Concat(req.Messages[:at], []content.Message{asked, content.ModelText(config.Acknowledgement)}, req.Messages[at+1:])
+	return &c
+}
