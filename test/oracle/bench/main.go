@@ -42,6 +42,9 @@ type result struct {
 }
 
 func (r result) perSecond() float64 { return float64(r.Calls) / r.Seconds }
+func (r result) cpu() float64       { return r.CPUMicros }
+func (r result) allocs() float64    { return r.Allocs }
+func (r result) kilobytes() float64 { return r.Bytes / 1024 }
 
 const warmUp = 200 * time.Millisecond
 
@@ -168,9 +171,9 @@ func compare(ctx context.Context, w io.Writer) error {
 	levels := []int{1, 64}
 	results := map[string][]result{}
 	skipped := map[string]error{}
-	for range *rounds {
+	for round := range *rounds {
 		for _, c := range levels {
-			for _, name := range order {
+			for _, name := range turned(round) {
 				if skipped[name] != nil {
 					continue
 				}
@@ -214,8 +217,18 @@ func spawn(ctx context.Context, name string, c int) (result, error) {
 	return r, json.Unmarshal(out, &r)
 }
 
-// table prints medians with their range, and ratios to this engine: of calls per
-// second (how often faster ours is) and of CPU (how much more the peer uses).
+// turned is the order of a round: there and back again.
+func turned(round int) []string {
+	names := slices.Clone(order)
+	if round%2 == 1 {
+		slices.Reverse(names)
+	}
+	return names
+}
+
+// table prints medians with their range. Ratios are medians over the rounds, in each
+// of which both ran within seconds: of calls per second, how often faster this
+// engine is, and of CPU, how much more the peer uses.
 func table(w io.Writer, c int, results map[string][]result) {
 	fmt.Fprintf(w, "\nconcurrency %d, %d rounds of %s, GOMAXPROCS %d\n\n", c, *rounds, *duration, runtime.GOMAXPROCS(0))
 	fmt.Fprintln(w, "| peer | calls/s median [min-max] | CPU us/call [min-max] | allocs/call | KB/call | ours/peer calls/s | peer/ours CPU |")
@@ -223,24 +236,69 @@ func table(w io.Writer, c int, results map[string][]result) {
 	base := results[key("ours", c)]
 	for _, name := range order {
 		list := results[key(name, c)]
-		if len(list) == 0 || len(base) == 0 {
+		if len(list) != len(base) || len(base) == 0 {
 			continue
 		}
-		rate, cpu := spread(list, result.perSecond), spread(list, func(r result) float64 { return r.CPUMicros })
-		fmt.Fprintf(w, "| %s | %.0f [%.0f-%.0f] | %.1f [%.1f-%.1f] | %.0f | %.1f | %.2f | %.2f |\n", name,
-			rate.median, rate.least, rate.most, cpu.median, cpu.least, cpu.most,
-			spread(list, func(r result) float64 { return r.Allocs }).median, spread(list, func(r result) float64 { return r.Bytes / 1024 }).median,
-			spread(base, result.perSecond).median/rate.median, cpu.median/spread(base, func(r result) float64 { return r.CPUMicros }).median)
+		fmt.Fprintf(w, "| %s | %.0f | %.1f | %s | %s | %.2f | %.2f |\n", name, spread(list, result.perSecond), spread(list, result.cpu),
+			told(spread(list, result.allocs).median, "%.0f"), told(spread(list, result.kilobytes).median, "%.1f"),
+			ratio(base, list, result.perSecond), ratio(list, base, result.cpu))
 	}
+	goals(w, c, results)
 }
 
+// The goals: so many times the Go SDK's calls per second with tracing as by default,
+// and, untraced, at most so many times eino's CPU, which validates nothing.
+const (
+	goalRate = 20
+	goalCPU  = 1.5
+)
+
+func goals(w io.Writer, c int, results map[string][]result) {
+	ours, sdk := results[key("ours", c)], results[key("genkit-go", c)]
+	untraced, eino := results[key("ours-untraced", c)], results[key("eino", c)]
+	if len(ours) == 0 || len(ours) != len(sdk) || len(untraced) == 0 || len(untraced) != len(eino) {
+		return
+	}
+	rate, cpu := ratio(ours, sdk, result.perSecond), ratio(untraced, eino, result.cpu)
+	fmt.Fprintf(w, "\ncalls/s, ours to genkit-go: %.2f, want at least %d: %t\nCPU, ours-untraced to eino: %.2f, want at most %.1f: %t\n",
+		rate, goalRate, rate.median >= goalRate, cpu, goalCPU, cpu.median <= goalCPU)
+}
+
+// ratio is that of two peers, round by round.
+func ratio(a, b []result, of func(result) float64) span {
+	values := make([]float64, len(a))
+	for i := range a {
+		values[i] = of(a[i]) / of(b[i])
+	}
+	return newSpan(values)
+}
+
+// told is a figure, or a dash when it was not measured.
+func told(v float64, format string) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, v)
+}
+
+// span is a median and its range.
 type span struct{ least, median, most float64 }
+
+// Format prints "median [least-most]", each as the verb says.
+func (s span) Format(f fmt.State, verb rune) {
+	each := fmt.FormatString(f, verb)
+	fmt.Fprintf(f, each+" ["+each+"-"+each+"]", s.median, s.least, s.most)
+}
 
 func spread(list []result, of func(result) float64) span {
 	values := make([]float64, len(list))
 	for i, r := range list {
 		values[i] = of(r)
 	}
+	return newSpan(values)
+}
+
+func newSpan(values []float64) span {
 	slices.SortFunc(values, cmp.Compare)
 	return span{values[0], values[len(values)/2], values[len(values)-1]}
 }

@@ -84,7 +84,7 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "empty-input-schema", Path: request + `\.tools\[\d+\]\.inputSchema\..*`, In: `.*`,
-		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "infers an object without properties", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/tool/tool.go", Text: "anySchema stands for a schema that is not given",
+		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "infers an object without properties", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/schema/infer.go", Text: "says nothing",
 	},
 	{
 		Name: "envelope-schema", In: "a tool returns nothing|a tool returns further parts", Path: request + `\.tools\[\d+\]\.outputSchema\..*`,
@@ -295,7 +295,7 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "empty-input-schema", Path: request + `\.tools\[\d+\]\.inputSchema\..*`,
-		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "sends the object without properties that the tool declares", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/tool/tool.go", Text: "anySchema stands for a schema that is not given",
+		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "sends the object without properties that the tool declares", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/schema/infer.go", Text: "says nothing",
 	},
 	{
 		Name: "envelope-schema", Path: request + `\.tools\[\d+\]\.outputSchema.*`,
