@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // ErrNoJS is returned when Node or Genkit JS are not installed.
@@ -25,10 +26,11 @@ func GenkitJS(ctx context.Context, dir string, list []Conversation) ([]*Observat
 	if err != nil {
 		return nil, ErrNoJS
 	}
-	for i := range list {
-		list[i].Supports = list[i].supports()
+	asked := slices.Clone(list)
+	for i := range asked {
+		asked[i].Supports = asked[i].supports()
 	}
-	in, err := json.Marshal(list)
+	in, err := json.Marshal(asked)
 	if err != nil {
 		return nil, err
 	}
