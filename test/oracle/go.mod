@@ -60,4 +60,5 @@ require (
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 
+// The Go SDK's template engine does not compile with v0.14, which the engine uses.
 replace github.com/invopop/jsonschema => github.com/invopop/jsonschema v0.13.0
