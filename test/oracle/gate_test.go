@@ -1,0 +1,27 @@
+//go:build !peers
+
+package oracle_test
+
+import (
+	"context"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// downloadLimit bounds the wait for a network that does not answer.
+const downloadLimit = 5 * time.Minute
+
+// TestPeers runs the tests behind the build tag, once their modules can be had.
+func TestPeers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), downloadLimit)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "go", "list", "-tags", "peers", "-deps", "-test", "./...").CombinedOutput(); err != nil {
+		t.Skipf("the peers' modules can't be had: %v\n%.1000s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-tags", "peers", "-count=1", "-v", "./...").CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
