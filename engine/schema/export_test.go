@@ -40,7 +40,7 @@ func (s *Schema) ValidateFast(raw json.RawMessage) error {
 // ValidateSlow is the verdict of the compiler's own validator alone.
 func (s *Schema) ValidateSlow(raw json.RawMessage) error {
 	slow := &Schema{raw: s.raw, compiled: s.compiled, survey: s.survey}
-	return slow.explain(raw)
+	return slow.Validate(raw)
 }
 
 // Strict is the part of a validation that needs no schema.

@@ -55,11 +55,10 @@ func (v *survey) visit(s *jsonschema.Schema) {
 	}
 }
 
-// affordable reports whether validating doc is within the work that raw is
-// allowed: a quarter of what a reader may do, since each unit takes the validator
-// longer.
-func (v *survey) affordable(s *jsonschema.Schema, doc any, raw []byte) bool {
-	m := &meter{survey: v, budget: workFor(raw) / 4}
+// affordable reports whether validating doc takes the compiler's validator no more
+// than work, if nothing cuts its way short.
+func (v *survey) affordable(s *jsonschema.Schema, doc any, work int) bool {
+	m := &meter{survey: v, budget: work}
 	return m.walk(s, doc)
 }
 

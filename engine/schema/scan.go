@@ -27,6 +27,7 @@ var (
 type reader struct {
 	raw    []byte
 	pos    int
+	at     int  // where the value starts that broke the schema; -1 while none has
 	depth  int  // open objects and arrays
 	level  int  // nested nodes
 	budget int  // see [workFor]
@@ -54,7 +55,7 @@ const keptBytes = 64 << 10
 
 func newReader(raw []byte) *reader {
 	r, _ := readers.Get().(*reader)
-	*r = reader{raw: raw, keys: r.keys[:0], items: r.items[:0], bits: r.bits[:0], buf: r.buf[:0]}
+	*r = reader{raw: raw, at: -1, keys: r.keys[:0], items: r.items[:0], bits: r.bits[:0], buf: r.buf[:0]}
 	return r
 }
 

@@ -181,23 +181,30 @@ func (s *Schema) Validate(raw json.RawMessage) error {
 		}
 		return nil
 	}
-	if s.fast {
-		r := newReader(raw)
-		defer r.free()
-		r.budget, r.strict = workFor(raw), true
-		if r.document(s.root) {
-			return nil
-		}
-		if errors.Is(r.err, errWork) {
-			return s.refusal(raw, 0, errWork)
-		}
+	if !s.fast {
+		return s.explain(raw, workFor(raw)/4, 0, errWork)
 	}
-	return s.explain(raw)
+	r := newReader(raw)
+	defer r.free()
+	r.budget, r.strict = workFor(raw), true
+	if r.document(s.root) {
+		return nil
+	}
+	if errors.Is(r.err, errWork) {
+		return s.refusal(raw, 0, errWork)
+	}
+	return s.explain(raw, workToExplain, max(r.at, 0), errUnexplained)
 }
 
-// explain asks the compiler's own validator, whose verdict is the one that
-// counts, and puts it into words.
-func (s *Schema) explain(raw json.RawMessage) error {
+// workToExplain bounds what is spent on saying all that is wrong with a document,
+// rather than where the first of it is.
+const workToExplain = 1 << 15
+
+var errUnexplained = errors.New("does not match the schema; the document is too long, or its alternatives too many, to say more")
+
+// explain asks the compiler's own validator for a verdict and its words. When that
+// takes more than work, it reports what it was given for that case.
+func (s *Schema) explain(raw json.RawMessage, work, at int, otherwise error) error {
 	if offset, err := scan(raw, true); err != nil {
 		return s.refusal(raw, offset, err)
 	}
@@ -205,11 +212,8 @@ func (s *Schema) explain(raw json.RawMessage) error {
 	if err != nil {
 		return s.refusal(raw, 0, err)
 	}
-	if !s.survey.affordable(s.compiled, doc, raw) {
-		if s.fast {
-			return s.refusal(raw, 0, errUnexplained)
-		}
-		return s.refusal(raw, 0, errWork)
+	if !s.survey.affordable(s.compiled, doc, work) {
+		return s.refusal(raw, at, otherwise)
 	}
 	if err := s.compiled.Validate(doc); err != nil {
 		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
@@ -220,17 +224,13 @@ func (s *Schema) explain(raw json.RawMessage) error {
 	return nil
 }
 
-// errUnexplained is for a document that was refused within the bounds, where
-// finding all places of it would go past them.
-var errUnexplained = errors.New("does not match the schema; it has too many alternatives to say where")
-
 // refusal reports what makes the text unacceptable, and where.
 func (s *Schema) refusal(raw []byte, offset int, err error) error {
 	v := &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
 	if s.Demanding() {
 		v.schema = s.raw
 	}
-	if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) {
+	if errors.Is(err, errDuplicate) || errors.Is(err, errNumber) || errors.Is(err, errUnexplained) {
 		v.Problems[0].Path = pointer(place(raw, offset))
 	}
 	return v

@@ -23,10 +23,14 @@ func (r *reader) value(n *node) bool {
 	if r.budget--; r.budget < 0 || r.level >= maxLevel {
 		return r.fail(errWork)
 	}
-	if n.combined == nil {
-		return r.direct(n)
+	start := r.pos
+	if n.combined == nil && r.direct(n) || n.combined != nil && r.both(n) {
+		return true
 	}
-	return r.both(n)
+	if r.at < 0 {
+		r.at = start
+	}
+	return false
 }
 
 // both reads a value under the node's own rules and those that it combines.
@@ -55,7 +59,7 @@ func (r *reader) both(n *node) bool {
 // try reads the value at start again, for another schema, and goes back to where
 // it was. end becomes the end of the value once that is known.
 func (r *reader) try(n *node, start int, end *int) bool {
-	pos, depth, level := r.pos, r.depth, r.level
+	pos, at, depth, level := r.pos, r.at, r.depth, r.level
 	keys, items, words := len(r.keys), len(r.items), len(r.bits)
 	r.pos = start
 	r.level++
@@ -63,7 +67,7 @@ func (r *reader) try(n *node, start int, end *int) bool {
 	if ok {
 		*end = r.pos
 	}
-	r.pos, r.depth, r.level = pos, depth, level
+	r.pos, r.at, r.depth, r.level = pos, at, depth, level
 	r.keys, r.items, r.bits = r.keys[:keys], r.items[:items], r.bits[:words]
 	return ok
 }
