@@ -72,7 +72,7 @@ func locate(text string, rewind bool) (json.RawMessage, *repairer) {
 	}
 	anywhere := r.search(0, len(text))
 	b, ok := fenced(text)
-	if !ok || anywhere.holds(b.start) {
+	if !ok || anywhere.holds(b.open) {
 		return anywhere.value(rewind), nil
 	}
 	if raw, ok := lone(text[b.start:b.end], b.closed || !rewind); ok {
@@ -85,7 +85,7 @@ func locate(text string, rewind bool) (json.RawMessage, *repairer) {
 	switch {
 	case inBlock.raw != nil && b.json: // no other block comes before it anymore
 		return inBlock.raw, r
-	case inBlock.value(rewind) != nil:
+	case inBlock.raw != nil || anywhere.raw == nil && inBlock.before != nil:
 		return inBlock.value(rewind), nil
 	}
 	return anywhere.value(rewind), nil
@@ -141,6 +141,7 @@ const fence = "```"
 
 // block is a fenced block's content in its text.
 type block struct {
+	open       int // where its fence stands
 	start, end int
 	closed     bool
 	json       bool // it is marked so
@@ -155,7 +156,7 @@ func fenced(text string) (b block, found bool) {
 			return b, found
 		}
 		start := at + open + len(fence)
-		c := block{start: start, end: len(text)}
+		c := block{open: at + open, start: start, end: len(text)}
 		if next := strings.Index(text[start:], fence); next >= 0 {
 			c.end, c.closed = start+next, true
 		}

@@ -62,6 +62,7 @@ func TestTheReferenceStatementByStatement(t *testing.T) {
 		{"array, differs: quotes before it do not matter", "array", "", `He said "so [{"a":1}, {"a":2}]`, `[{"a":1},{"a":2}]`},
 		{"array: a stray quote between items hides those behind it", "array", "", `[{"a":1} "x, {"a":2}]`, `[{"a":1}]`},
 		{"array, differs: objects wanted, other brackets are passed over", "array", rowsSchema, `As [1] says: [{"a":1}]`, `[{"a":1}]`},
+		{"array, differs: brackets in prose are passed over", "array", "", `see [here] and [,] [1]`, `[1]`},
 		{"array, differs: no array is nothing", "array", "", `I can't.`, none},
 
 		{"jsonl: lines", "jsonl", rowsSchema, "{\"a\":1}\n{\"a\":2}", `[{"a":1},{"a":2}]`},
