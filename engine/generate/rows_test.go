@@ -186,7 +186,10 @@ var rows = []struct {
 	}},
 	{"3.3 SHARP", "tools of later turns have the caller's action context; JS drops it", func(t *testing.T, k *talkKit) {
 		var seen []string
-		newTool(t, k.reg, "who", func(ctx context.Context) (any, error) { seen = append(seen, string(action.Context(ctx))); return 1, nil })
+		newTool(t, k.reg, "who", func(ctx context.Context) (any, error) {
+			seen = append(seen, string(action.Context(ctx)))
+			return 1, nil
+		})
 		k.opts.Tools = []string{"who"}
 		k.m.responses = []string{calls("who"), calls("who"), says("x")}
 		_, err := generate.Run(action.WithContext(t.Context(), json.RawMessage(`{"auth":1}`)), k.reg, k.opts, nil)
@@ -243,6 +246,13 @@ var rows = []struct {
 		assert.Equal(t, model.FinishInterrupted, k.resp.FinishReason)
 		assert.JSONEq(t, `[{"toolRequest":{"name":"pay","ref":"1","input":{}},"metadata":{"interrupt":{"reason":"confirm"}}},
 			{"toolRequest":{"name":"a","ref":"2","input":{}},"metadata":{"pendingOutput":1}}]`, toJSON(t, k.resp.Message.Content))
+	}},
+	{"3.5 SHARP", "a model can't answer for the caller; in JS its part's metadata.resumed counts", func(t *testing.T, k *talkKit) {
+		newPayTool(t, k.reg)
+		k.opts.Tools = []string{"pay"}
+		k.script(`{"message":{"role":"model","content":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":{"ok":true},"k":1}}]}}`).says("")
+		require.Len(t, k.resp.Message.Interrupts(), 1)
+		assert.JSONEq(t, `{"k":1,"interrupt":{"reason":"confirm"}}`, toJSON(t, k.resp.Message.Content[0].Metadata))
 	}},
 	{"3.5", "a middleware may interrupt", func(t *testing.T, k *talkKit) {
 		k.middleware(middleware.Hooks{Tool: func(context.Context, *middleware.ToolCall, middleware.ToolFunc) (*content.Part, error) {

@@ -114,7 +114,7 @@ func OriginalInput(ctx context.Context) (json.RawMessage, bool) {
 // objectOf encodes v, which must be nil or become a JSON object.
 func objectOf(v any) (json.RawMessage, error) {
 	if v == nil {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing is a value here
 	}
 	raw, err := encode(v)
 	if err != nil {

@@ -56,6 +56,19 @@ func TestRunTool(t *testing.T) {
 	}
 }
 
+func TestRunToolThatIsMultipart(t *testing.T) {
+	w := newWorld(t, nil)
+	body, kind := form(t, "module", string(read(t, "pdk/conformance/c/conformance.wasm")),
+		"descriptor", `{"abi":"genkit/1","name":"multi","tools":[{"name":"parts","export":"echo","multipart":true}]}`)
+	r := w.do(http.MethodPut, tenant+"/modules/multi", body, kind)
+	require.Equal(t, http.StatusCreated, r.status, r.body)
+	r = w.post("/tools/parts", `{"input":{"output":1E400,"content":[{"text":"hi"}]}}`)
+	assert.Equal(t, `{"result":{"output":1E400,"content":[{"text":"hi"}]}}`+"\n", r.body)
+	r = w.post("/tools/multi/parts", `{"input":7}`)
+	assert.Equal(t, http.StatusInternalServerError, r.status)
+	assert.Contains(t, r.body, "must return an object")
+}
+
 func TestRunToolStreams(t *testing.T) {
 	w := withConformance(t)
 	for name, test := range map[string]struct {
