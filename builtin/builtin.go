@@ -23,7 +23,7 @@ import (
 //
 // A generate request that comes from outside may use any of this middleware by name,
 // so that it is safe for that: filesystem opens no directory and skills only those
-// named skills, until an operator registers them with options of its own in place of
+// called .agents/skills and skills, until an operator registers them with options of its own in place of
 // these. What makes the process fetch (middleware/downloadmedia) is not among them.
 func All() []registry.Plugin {
 	return []registry.Plugin{

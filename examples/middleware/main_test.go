@@ -1,0 +1,14 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+func Example() {
+	if err := run(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// You said: Write to [redacted] at [redacted].
+}
