@@ -8,6 +8,7 @@ import (
 	"iter"
 	"reflect"
 	"runtime/debug"
+	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -163,6 +164,10 @@ func decode[T any](raw json.RawMessage) (v T, err error) {
 	if len(raw) == 0 {
 		return v, nil
 	}
+	if !loose(reflect.TypeFor[T]()) {
+		err = json.Unmarshal(raw, &v)
+		return v, err
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	err = dec.Decode(&v)
@@ -178,4 +183,41 @@ func encode(v any) (json.RawMessage, error) {
 		return nil, status.Errorf(status.Internal, "encode %T: %w", v, err)
 	}
 	return raw, nil
+}
+
+var looseTypes sync.Map // reflect.Type → bool; filled once per Go type of the program
+
+// loose reports whether a value of t can hold an interface, in which a number would
+// lose its digits without UseNumber. Other types are decoded without a Decoder and its
+// buffers.
+func loose(t reflect.Type) bool {
+	if v, ok := looseTypes.Load(t); ok {
+		b, _ := v.(bool)
+		return b
+	}
+	b := holdsInterface(t, map[reflect.Type]bool{})
+	looseTypes.Store(t, b)
+	return b
+}
+
+func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Interface:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return holdsInterface(t.Elem(), seen)
+	case reflect.Map:
+		return holdsInterface(t.Key(), seen) || holdsInterface(t.Elem(), seen)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if holdsInterface(f.Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -61,6 +62,15 @@ func unanswered(request content.Part) content.Part {
 
 func collect(asked *content.Message, answers []answer) *executed {
 	done := &executed{}
+	if !slices.ContainsFunc(answers, func(a answer) bool { return a.interrupt != nil }) {
+		done.responses = make([]content.Part, 0, len(answers))
+		for i := range answers {
+			if answers[i].response != nil {
+				done.responses = append(done.responses, *answers[i].response)
+			}
+		}
+		return done
+	}
 	revised := *asked
 	revised.Content = append([]content.Part{}, asked.Content...)
 	next := 0
@@ -175,6 +185,13 @@ func callTool(ctx context.Context, call *middleware.ToolCall) (*content.Part, er
 // each runs work for 0…n-1, at most l.parallel at once, and waits for all of it.
 // The first failure cancels the rest and is returned.
 func (l *loop) each(ctx context.Context, n int, work func(ctx context.Context, i int) error) error {
+	if n == 1 { // the usual case needs no goroutine, and no stack grown anew
+		err := guarded("tool", func() error { return work(ctx, 0) })
+		if err == nil && ctx.Err() != nil {
+			err = status.Convert(ctx.Err())
+		}
+		return err
+	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (

@@ -83,6 +83,14 @@ func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]reg
 // name shows each tool under its short name; where two are equal, all of them are
 // shown under their full names with "_" for "/". What is still equal is numbered.
 func (s *toolSet) name() {
+	if len(s.list) <= 1 { // nothing to tell apart
+		s.names = make([]string, len(s.list))
+		for i, a := range s.list {
+			s.names[i] = action.ShortName(a.Desc().Name)
+			s.shown = map[string]action.Action{s.names[i]: a}
+		}
+		return
+	}
 	count := map[string]int{}
 	for _, a := range s.list {
 		count[action.ShortName(a.Desc().Name)]++
