@@ -104,6 +104,19 @@ func Resumed(ctx context.Context) (json.RawMessage, bool) {
 	return r.resumed, len(r.resumed) > 0
 }
 
+// ResumedAs is [Resumed] for a Go type; an answer without words, true, is the zero
+// value. It fails with INVALID_ARGUMENT when the answer has another shape.
+func ResumedAs[T any](ctx context.Context) (v T, again bool, err error) {
+	raw, again := Resumed(ctx)
+	if !again || string(raw) == "true" {
+		return v, again, nil
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return v, true, status.Publicf(status.InvalidArgument, "the answer to the interrupt does not fit %T: %w", v, err)
+	}
+	return v, true, nil
+}
+
 // OriginalInput returns the input that the model asked for where the caller
 // restarted the tool with another one.
 func OriginalInput(ctx context.Context) (json.RawMessage, bool) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
@@ -62,4 +63,15 @@ func TestResumedIsForOneRun(t *testing.T) {
 	assert.Equal(t, "true", string(raw))
 	_, ok = tool.Resumed(tool.WithResumed(ctx, nil))
 	assert.False(t, ok)
+}
+
+func TestResumedIsReadAsAType(t *testing.T) {
+	for raw, want := range map[string]string{``: "0 false", `true`: "0 true", `{"a":3,"b":1}`: "3 true"} {
+		v, again, err := tool.ResumedAs[pair](tool.WithResumed(t.Context(), json.RawMessage(raw)))
+		require.NoError(t, err, raw)
+		assert.Equal(t, want, fmt.Sprint(v.A, again), raw)
+	}
+	_, again, err := tool.ResumedAs[pair](tool.WithResumed(t.Context(), json.RawMessage(`{"a":"x"}`)))
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	assert.True(t, again)
 }
