@@ -22,9 +22,10 @@ import (
 // are registered. The slice is the caller's own.
 //
 // A generate request that comes from outside may use any of this middleware by name,
-// so that it is safe for that: filesystem opens no directory and skills only those
-// called .agents/skills and skills, until an operator registers them with options of its own in place of
-// these. What makes the process fetch (middleware/downloadmedia) is not among them.
+// so that it is safe for that: filesystem opens no directory, and skills only
+// .agents/skills and skills. An operator who allows more leaves "middleware:filesystem"
+// out of the list and adds filesystem.Plugin with options. What makes the process fetch
+// (middleware/downloadmedia) is not on the list.
 func All() []registry.Plugin {
 	return []registry.Plugin{
 		scripted.Plugin(),

@@ -81,29 +81,45 @@ func TestWhatAModelDoesNotTakeIsPutIntoTheMessages(t *testing.T) {
 	const docs = `"docs":[{"content":[{"text":"one"}],"metadata":{"ref":"r","id":"i"}},{"content":[{"text":"two"}],"metadata":{"id":7}},{"content":[{"text":"three"}],"metadata":{"ref":""}}]`
 	const context = `\n\nUse the following information to complete your task:\n\n- [r]: one\n- [7]: two\n- [2]: three\n\n`
 	for name, c := range map[string]struct{ info, request, want string }{
-		"documents": {`{"supports":{}}`,
+		"documents": {
+			`{"supports":{}}`,
 			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],` + docs + `}`,
-			`{"messages":[{"role":"user","content":[{"text":"hi"},{"text":"` + context + `","metadata":{"purpose":"context"}}]}],` + docs + `}`},
-		"documents where they are awaited": {`{"supports":{}}`,
+			`{"messages":[{"role":"user","content":[{"text":"hi"},{"text":"` + context + `","metadata":{"purpose":"context"}}]}],` + docs + `}`,
+		},
+		"documents where they are awaited": {
+			`{"supports":{}}`,
 			`{"messages":[{"role":"user","content":[{"text":"","metadata":{"purpose":"context","pending":true}},{"text":"hi"}]}],` + docs + `}`,
-			`{"messages":[{"role":"user","content":[{"text":"` + context + `","metadata":{"purpose":"context"}},{"text":"hi"}]}],` + docs + `}`},
-		"documents that are there": {`{"supports":{}}`,
+			`{"messages":[{"role":"user","content":[{"text":"` + context + `","metadata":{"purpose":"context"}},{"text":"hi"}]}],` + docs + `}`,
+		},
+		"documents that are there": {
+			`{"supports":{}}`,
 			`{"messages":[{"role":"user","content":[{"text":"mine","metadata":{"purpose":"context"}}]}],` + docs + `}`,
-			`{"messages":[{"role":"user","content":[{"text":"mine","metadata":{"purpose":"context"}}]}],` + docs + `}`},
-		"documents that it takes": {`{"supports":{"context":true}}`,
+			`{"messages":[{"role":"user","content":[{"text":"mine","metadata":{"purpose":"context"}}]}],` + docs + `}`,
+		},
+		"documents that it takes": {
+			`{"supports":{"context":true}}`,
 			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],` + docs + `}`,
-			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],` + docs + `}`},
-		"a system prompt": {`{"supports":{"systemRole":false}}`,
+			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],` + docs + `}`,
+		},
+		"a system prompt": {
+			`{"supports":{"systemRole":false}}`,
 			`{"messages":[{"role":"system","content":[{"text":"be kind"}]},{"role":"user","content":[{"text":"hi"}]}]}`,
-			`{"messages":[{"role":"user","content":[{"text":"SYSTEM INSTRUCTIONS:\n"},{"text":"be kind"}]},{"role":"model","content":[{"text":"Understood."}]},{"role":"user","content":[{"text":"hi"}]}]}`},
-		"a system prompt of which it says nothing": {`{"supports":{}}`,
-			`{"messages":[{"role":"system","content":[{"text":"be kind"}]}]}`, `{"messages":[{"role":"system","content":[{"text":"be kind"}]}]}`},
-		"a schema": {`{"supports":{}}`,
+			`{"messages":[{"role":"user","content":[{"text":"SYSTEM INSTRUCTIONS:\n"},{"text":"be kind"}]},{"role":"model","content":[{"text":"Understood."}]},{"role":"user","content":[{"text":"hi"}]}]}`,
+		},
+		"a system prompt of which it says nothing": {
+			`{"supports":{}}`,
+			`{"messages":[{"role":"system","content":[{"text":"be kind"}]}]}`, `{"messages":[{"role":"system","content":[{"text":"be kind"}]}]}`,
+		},
+		"a schema": {
+			`{"supports":{}}`,
 			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],"output":{"format":"json","constrained":true,"schema":{"type":"object"}}}`,
-			`{"messages":[{"role":"user","content":[{"text":"hi"},{"text":"Output should be in JSON format and conform to the following schema:\n\n` + "```" + `\n{\"type\":\"object\"}\n` + "```" + `\n","metadata":{"purpose":"output"}}]}],"output":{"constrained":false}}`},
-		"a schema that it enforces": {`{"supports":{"constrained":"all"}}`,
+			`{"messages":[{"role":"user","content":[{"text":"hi"},{"text":"Output should be in JSON format and conform to the following schema:\n\n` + "```" + `\n{\"type\":\"object\"}\n` + "```" + `\n","metadata":{"purpose":"output"}}]}],"output":{"constrained":false}}`,
+		},
+		"a schema that it enforces": {
+			`{"supports":{"constrained":"all"}}`,
 			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],"output":{"format":"json","constrained":true,"schema":{"type":"object"}}}`,
-			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],"output":{"format":"json","constrained":true,"schema":{"type":"object"}}}`},
+			`{"messages":[{"role":"user","content":[{"text":"hi"}]}],"output":{"format":"json","constrained":true,"schema":{"type":"object"}}}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := reached(t, speaksJSON(t, c.info), c.request)

@@ -44,8 +44,14 @@ func Usage(req *model.Request, resp *model.Response) *model.Usage {
 		field *json.Number
 		n     int
 	}{
-		{&u.InputCharacters, in.characters}, {&u.InputImages, in.images}, {&u.InputVideos, in.videos}, {&u.InputAudioFiles, in.audio},
-		{&u.OutputCharacters, out.characters}, {&u.OutputImages, out.images}, {&u.OutputVideos, out.videos}, {&u.OutputAudioFiles, out.audio},
+		{&u.InputCharacters, in.characters},
+		{&u.InputImages, in.images},
+		{&u.InputVideos, in.videos},
+		{&u.InputAudioFiles, in.audio},
+		{&u.OutputCharacters, out.characters},
+		{&u.OutputImages, out.images},
+		{&u.OutputVideos, out.videos},
+		{&u.OutputAudioFiles, out.audio},
 	} {
 		if *c.field == "" {
 			*c.field = json.Number(strconv.Itoa(c.n))

@@ -16,7 +16,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/filesystem"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/scripted"
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
@@ -356,7 +355,7 @@ func TestToolsRunSideBySide(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			var a action.Action = b.hooks.Tools[i%len(b.hooks.Tools)]
+			a := b.hooks.Tools[i%len(b.hooks.Tools)]
 			_, _ = a.RunJSON(t.Context(), json.RawMessage(`{"filePath":"f","content":"1","edits":[]}`), nil)
 			b.use("write_file", `{"filePath":"f","content":"`+strings.Repeat("x", i)+`"}`)
 			b.use("read_file", `{"filePath":"f"}`)

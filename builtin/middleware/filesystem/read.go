@@ -165,7 +165,7 @@ func (f *files) load(name, shown string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, explain(err, shown)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if info, err = file.Stat(); err != nil { // of what is read, should it have been swapped
 		return nil, nil, explain(err, shown)
 	}

@@ -148,12 +148,12 @@ func (s *skills) read(p place) {
 	if err != nil {
 		return
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	dir, err := root.Open(".")
 	if err != nil {
 		return
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	entries, _ := dir.ReadDir(MaxEntries) // what could be read counts
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
@@ -178,7 +178,7 @@ func open(p place) (*os.Root, error) {
 	if err != nil || p.below == "." {
 		return base, err
 	}
-	defer base.Close()
+	defer func() { _ = base.Close() }()
 	return base.OpenRoot(p.below)
 }
 
@@ -196,7 +196,7 @@ func readFile(root *os.Root, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
 	if err == nil && len(text) > MaxFileBytes {
 		err = errTooBig
@@ -231,7 +231,7 @@ func (s *skills) use(name string) string {
 	if err != nil {
 		return fmt.Sprintf("Failed to read skill %q.", name)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	text, err := readFile(root, filepath.Join(found.name, "SKILL.md"))
 	if err != nil {
 		return fmt.Sprintf("Failed to read skill %q.", name)
