@@ -72,7 +72,6 @@ type objectRules struct {
 	rules     []propertyRule // by the index that names gives
 	words     int            // of 64 bits, for one bit each rule
 	required  []uint64       // bits
-	needed    int            // how many of them
 	patterns  []patternRule
 	extra     *node // for other properties; see closed
 	closed    bool  // there may be none
@@ -387,12 +386,7 @@ func (set *valueSet) hasText(text []byte) bool {
 		_, ok := set.values[string(text)]
 		return ok
 	}
-	for _, known := range set.texts {
-		if known == string(text) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(set.texts, func(known string) bool { return known == string(text) })
 }
 
 func (b *builder) decimal(bound *big.Rat) *decimal {

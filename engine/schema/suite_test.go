@@ -115,7 +115,7 @@ func remotes(root, draft string) schema.Loader {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		doc, err := jsonschema.UnmarshalJSON(f)
 		if object, ok := doc.(map[string]any); ok && draft == "draft7" && object["$schema"] == nil {
 			object["$schema"] = draft7
