@@ -161,6 +161,10 @@ func (s *items) item() (raw json.RawMessage, more bool) {
 		s.at, s.place = max(s.r.at, s.at), before
 		return nil, true
 	}
+	read := s.r.at
+	if end, ok := balanced(s.r.text, s.at, true); ok && end < read { // it only seems to end, in a comment
+		s.at = read
+	}
 	return nil, s.skip()
 }
 

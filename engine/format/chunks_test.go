@@ -179,15 +179,15 @@ func TestItDoesNotMatterHowATextIsCut(t *testing.T) {
 				}
 				continue
 			}
-			for range 100 {
+			for range 40 {
 				checkSplit(t, c.format, c.schema, cutAt(text, func(int) bool { return r.IntN(4) == 0 }))
 			}
 		}
 	}
-	for i := range 60 { // long ones
+	for i := range 12 { // long ones
 		var b strings.Builder
 		b.WriteString("Here you are:\n")
-		for range 20 {
+		for range 10 {
 			b.WriteString(strings.NewReplacer("\n", " ").Replace(document(r, 0)) + "\n")
 		}
 		text := b.String()

@@ -179,7 +179,7 @@ func TestEachBeginningIsExtendedByTheNext(t *testing.T) {
 
 func TestValidJSONStaysWhatItIs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 2000 {
+	for range 800 {
 		text := document(r, 0)
 		raw, ok := format.Extract(text)
 		require.True(t, ok)

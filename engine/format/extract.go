@@ -133,6 +133,7 @@ func (r *repairer) search(from, end int) (h hit) {
 			h.before = r.value()
 		}
 		from, _ = balanced(r.text, at, false)
+		from = max(from, r.at) // in a comment, a bracket may seem to close it earlier
 	}
 	return h
 }
