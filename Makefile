@@ -9,7 +9,7 @@ ADDR  ?= 127.0.0.1:3400
 DATA  ?= ./data
 TOOLS := build/tools
 # Nested modules: guests and their kit, which must not depend on this module.
-NESTED := pdk/go pdk/conformance/go examples/textkit bench/guests/gocalc
+NESTED := pdk/go pdk/conformance/go examples/textkit bench/guests/gocalc test/oracle
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$${CC:-cc}" >/dev/null 2>&1 && echo -race)
 
@@ -40,7 +40,7 @@ run: build tools ## build everything and start the server with the example tools
 test: ## run all tests, with the race detector where there is a C compiler
 	$(GO) vet ./...
 	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...
-	@for m in pdk/go examples/textkit; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -shuffle=on ./...) || exit 1; done
+	@for m in pdk/go examples/textkit test/oracle; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -shuffle=on ./...) || exit 1; done
 
 .PHONY: lint
 lint: ## run the linters
@@ -66,6 +66,10 @@ bench: ## measure and print one table with ratios to the native Go tool
 	@mkdir -p build
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -count $(COUNT) ./bench | tee build/bench.txt
 	$(GO) run $(BENCHSTAT) -col '/tool@(native_go wasm_c_genkit_v1 wasm_c_extism wasm_go_genkit_v1 wasm_go_extism extism_sdk_c_reused extism_sdk_c_fresh_timeout extism_sdk_go_reused extism_sdk_go_fresh_timeout stdio_subprocess loopback_http)' -filter '.name:Add .unit:sec/op' build/bench.txt
+
+.PHONY: peers
+peers: ## measure generate calls beside genkit/go, eino and, where it is installed, genkit JS
+	cd test/oracle && $(GO) run -tags peers ./bench -rounds 7
 
 .PHONY: guests
 guests: ## rebuild the prebuilt guests from source (needs clang, rustc, npm) and show what changed

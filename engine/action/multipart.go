@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"encoding/json"
+	"maps"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -32,9 +33,7 @@ func (d Desc) HasMultipart() bool {
 // returns a MultipartToolResponse.
 func (d Desc) Multipart() Desc {
 	metadata := make(map[string]json.RawMessage, len(d.Metadata)+2)
-	for k, v := range d.Metadata {
-		metadata[k] = v
-	}
+	maps.Copy(metadata, d.Metadata)
 	metadata["type"] = json.RawMessage(`"tool.v2"`)
 	metadata["tool"] = flagged(metadata["tool"], "multipart")
 	d.Kind, d.OutputSchema, d.Metadata = ToolV2, MultipartSchema, metadata

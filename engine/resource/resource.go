@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -106,9 +107,7 @@ func describe(name string, c Config) (action.Desc, error) {
 		return action.Desc{}, status.Errorf(status.Internal, "metadata of resource %q: %w", name, err)
 	}
 	metadata["resource"] = own
-	for k, v := range c.Metadata {
-		metadata[k] = v
-	}
+	maps.Copy(metadata, c.Metadata)
 	metadata["type"] = json.RawMessage(`"resource"`)
 	metadata["dynamic"] = json.RawMessage("false")
 	if c.Dynamic {

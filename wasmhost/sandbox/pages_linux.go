@@ -68,7 +68,7 @@ func (p *pages) restore(buf []byte, img *image) bool {
 		p.share(img)
 		return p.mapped
 	}
-	scan := scanners.Get().(*scanner) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	scan := scanners.Get().(*scanner)
 	defer scanners.Put(scan)
 	start := uintptr(p.base)
 	for at, end := start, start+uintptr(len(buf)); at < end; {
