@@ -88,9 +88,11 @@ func WithParallelTools(n int) Option { return func(s *settings) { s.parallel = n
 // tool's schema (action.ErrInvalidInput) and an output that breaks the asked
 // schema ([ErrInvalidOutput]); NOT_FOUND for a model, tool, resource or
 // middleware that does not exist; FAILED_PRECONDITION for a blocked or empty response and a resume that
-// does not fit; ABORTED when the turns are used up; CANCELLED and
-// DEADLINE_EXCEEDED when ctx ends; else the code of
-// the model, tool or middleware that failed.
+// does not fit; ABORTED when the turns are used up; else the code of the model, tool
+// or middleware that failed. When ctx ends it is CANCELLED or DEADLINE_EXCEEDED, and
+// the response beside the error is what is known by then, with finishReason aborted:
+// the history up to the model call, and of its answer what was streamed. The same
+// stands in the error's details.
 func Run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options ...Option) (*model.Response, error) {
 	return run(ctx, reg, opts, send, options, (*loop).step)
 }
@@ -122,13 +124,13 @@ func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOption
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g := newGate(send, stop)
-	l := &loop{reg: reg, chain: chain, logger: s.logger, parallel: max(s.parallel, 1), schemas: &sync.Map{}}
+	l := &loop{reg: reg, chain: chain, logger: s.logger, parallel: max(s.parallel, 1), known: &known{}, schemas: &sync.Map{}}
 	resp, err := first(l, ctx, &middleware.GenerateCall{Options: opts, Send: g.sender(ctx)})
 	if gone := g.close(); gone != nil {
 		return nil, gone
 	}
 	if err != nil && caller.Err() != nil {
-		return nil, cancelled(caller.Err(), err)
+		return l.known.response(), l.known.explain(cancelled(caller.Err(), err))
 	}
 	return resp, err
 }

@@ -22,6 +22,7 @@ type loop struct {
 	chain    *middleware.Chain
 	logger   *slog.Logger
 	parallel int
+	known    *known
 	schemas  *sync.Map // schema text → *schema.Schema; each is compiled once a call
 }
 
@@ -92,7 +93,8 @@ func (l *loop) next(ctx context.Context, call *middleware.GenerateCall, p *plan,
 // ask calls the model through its hooks.
 func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, error) {
 	req := p.request()
-	resp, err := l.chain.Model(ctx, &middleware.ModelCall{Request: req, Send: out.model(ctx)}, p.callModel)
+	l.known.asked(req)
+	resp, err := l.chain.Model(ctx, &middleware.ModelCall{Request: req, Send: l.known.watch(out.model(ctx))}, p.callModel)
 	out.end()
 	if err != nil {
 		return nil, err
@@ -100,7 +102,9 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 	if resp == nil {
 		return nil, status.Errorf(status.Internal, "model %q returned nothing", p.model.Desc().Name)
 	}
-	return seal(resp, req), nil
+	resp = seal(resp, req)
+	l.known.answered(resp)
+	return resp, nil
 }
 
 // callModel is the end of the chain of model hooks.
