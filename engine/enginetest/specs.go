@@ -19,19 +19,26 @@ import (
 // repository. It skips the test, with the reason, when the file is absent.
 func Spec(t testing.TB, name string) string {
 	t.Helper()
+	path, ok := FindSpec(name)
+	if !ok {
+		t.Skipf("specification %s is absent: set GENKIT_SPECS to the folder that holds it", name)
+	}
+	return path
+}
+
+// FindSpec is [Spec] for what checks more when the file is there.
+func FindSpec(name string) (path string, ok bool) {
 	dir := os.Getenv("GENKIT_SPECS")
 	if dir == "" {
 		_, here, _, ok := runtime.Caller(0)
 		if !ok {
-			t.Skip("the specifications can't be located: set GENKIT_SPECS")
+			return "", false
 		}
 		dir = filepath.Join(filepath.Dir(here), "..", "..", "..", "shared", "specs")
 	}
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("specification %s is absent: set GENKIT_SPECS to the folder that holds it", name)
-	}
-	return path
+	path = filepath.Join(dir, filepath.FromSlash(name))
+	_, err := os.Stat(path)
+	return path, err == nil
 }
 
 // SameJSON reports whether two documents are equal as JSON, numbers by their text.

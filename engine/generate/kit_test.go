@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,11 +14,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
@@ -58,6 +61,7 @@ func (f *fakeModel) generate(_ context.Context, req *model.Request, send model.S
 	n := len(f.requests)
 	raw, err := rawjson.Encode(req)
 	f.requests = append(f.requests, string(raw))
+	conforms(f.t, "GenerateRequest", req)
 	f.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -70,6 +74,41 @@ func (f *fakeModel) generate(_ context.Context, req *model.Request, send model.S
 		return resp, send(&model.Chunk{Content: resp.Message.Content})
 	}
 	return resp, nil
+}
+
+// wireSchemas compiles definitions of Genkit's own schema, once each.
+var wireSchemas = struct {
+	mu       sync.Mutex
+	compiled map[string]*schema.Schema
+}{compiled: map[string]*schema.Schema{}}
+
+// conforms checks v's JSON against a definition of genkit-schema.json, where that is
+// at hand: every request and response of these tests passes here.
+func conforms(t testing.TB, definition string, v any) {
+	t.Helper()
+	path, ok := enginetest.FindSpec("genkit/genkit-schema.json")
+	if !ok {
+		return
+	}
+	wireSchemas.mu.Lock()
+	defer wireSchemas.mu.Unlock()
+	s := wireSchemas.compiled[definition]
+	if s == nil {
+		raw, err := os.ReadFile(path)
+		require.NoError(t, err)
+		var doc map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(raw, &doc))
+		doc["$ref"] = json.RawMessage(`"#/$defs/` + definition + `"`)
+		doc["$schema"] = json.RawMessage(`"https://json-schema.org/draft/2020-12/schema"`)
+		raw, err = json.Marshal(doc)
+		require.NoError(t, err)
+		s, err = schema.Compile(raw)
+		require.NoError(t, err)
+		wireSchemas.compiled[definition] = s
+	}
+	raw, err := rawjson.Encode(v)
+	require.NoError(t, err)
+	require.NoError(t, s.Validate(raw), "%s %s", definition, raw)
 }
 
 func (f *fakeModel) calls() int {
@@ -146,6 +185,7 @@ func run(t testing.TB, reg *registry.Registry, opts *model.GenerateOptions, opti
 	t.Helper()
 	resp, err := generate.Run(t.Context(), reg, opts, nil, options...)
 	require.NoError(t, err)
+	conforms(t, "GenerateResponse", resp)
 	return resp
 }
 
