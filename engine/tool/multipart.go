@@ -54,7 +54,7 @@ func NewMultipart[In any](name, description string, fn func(ctx context.Context,
 		}
 		return raw, checkMultipart(desc, output, raw)
 	}
-	d, err := action.Define(desc, work)
+	d, err := action.Define(forInput[In](desc), work)
 	if err != nil {
 		return nil, err
 	}

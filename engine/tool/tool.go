@@ -15,6 +15,7 @@ package tool
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -59,11 +60,24 @@ func describe(kind action.Kind, name, description string, options []Option) acti
 	return d
 }
 
-// New makes a tool of fn; the schemas follow from the types. It fails with
-// INVALID_ARGUMENT when the name or a type is not usable.
+// noParameters is the input schema of a tool whose input is a struct without fields:
+// providers want an object, and what would be ignored is refused.
+var noParameters = json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)
+
+// forInput sets the input schema of a tool without parameters unless it has one.
+func forInput[In any](d action.Desc) action.Desc {
+	if t := reflect.TypeFor[In](); d.InputSchema == nil && t.Kind() == reflect.Struct && t.NumField() == 0 {
+		d.InputSchema = noParameters
+	}
+	return d
+}
+
+// New makes a tool of fn; the schemas follow from the types. struct{} as In makes a
+// tool without parameters. It fails with INVALID_ARGUMENT when the name or a type is
+// not usable.
 func New[In, Out any](name, description string, fn func(ctx context.Context, in In) (Out, error), options ...Option) (*Def[In, Out], error) {
 	desc := describe(action.Tool, name, description, options)
-	return action.Define(desc, func(ctx context.Context, in In, send func(json.RawMessage) error) (Out, error) {
+	return action.Define(forInput[In](desc), func(ctx context.Context, in In, send func(json.RawMessage) error) (Out, error) {
 		return fn(begin(ctx, send), in)
 	})
 }

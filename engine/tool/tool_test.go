@@ -41,6 +41,27 @@ func TestAToolIsShownByItsShortName(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestAnEmptyStructMakesAToolWithoutParameters(t *testing.T) {
+	plain, err := tool.New("now", "", func(context.Context, struct{}) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	multi, err := tool.NewMultipart("shot", "", func(context.Context, struct{}) (*tool.Result, error) { return nil, nil })
+	require.NoError(t, err)
+	asks, err := tool.NewInterrupt[struct{}, bool]("ask", "", nil)
+	require.NoError(t, err)
+	for _, a := range []action.Action{plain, multi, asks} {
+		assert.JSONEq(t, `{"type":"object","properties":{},"additionalProperties":false}`, string(tool.Definition(a).InputSchema))
+	}
+	own, err := tool.New("own", "", func(context.Context, struct{}) (int, error) { return 7, nil }, tool.InputSchema(json.RawMessage(`{"type":"null"}`)))
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"type":"null"}`, string(tool.Definition(own).InputSchema))
+
+	out, err := plain.RunJSON(t.Context(), json.RawMessage(`{}`), nil)
+	require.NoError(t, err)
+	assert.JSONEq(t, "7", string(out))
+	_, err = plain.RunJSON(t.Context(), json.RawMessage(`{"zone":"UTC"}`), nil)
+	require.ErrorIs(t, err, action.ErrInvalidInput)
+}
+
 func TestInterruptsAreFoundThroughWraps(t *testing.T) {
 	ask, err := tool.New("ask", "", func(context.Context, any) (any, error) {
 		return nil, fmt.Errorf("wrapped: %w", tool.Interrupt(json.RawMessage(`{"q":1}`)))

@@ -86,6 +86,8 @@ var Conversations = []Conversation{
 	{Name: "several turns of tools", Options: opts(`"tools":["add"]`),
 		Script: []Turn{calls(add12), calls(`{"name":"add","ref":"r2","input":{"a":3,"b":4}}`), calls(`{"name":"add","ref":"r3","input":{"a":5,"b":6}}`), says("done")}},
 	{Name: "a tool returns zero", Options: opts(`"tools":["zero"]`), Script: []Turn{calls(`{"name":"zero","ref":"r1","input":{}}`), says("0")}},
+	{Name: "a tool without parameters gets some", Options: opts(`"tools":["zero"]`), Script: []Turn{calls(`{"name":"zero","ref":"r1","input":{"x":1}}`), says("0")}},
+	{Name: "a tool without parameters gets no input", Options: opts(`"tools":["zero"]`), Script: []Turn{calls(`{"name":"zero","ref":"r1"}`), says("0")}},
 	{Name: "a tool returns nothing", Options: opts(`"tools":["void"]`), Script: []Turn{calls(`{"name":"void","ref":"r1","input":{}}`), says("ok")}},
 	{Name: "a tool returns further parts", Options: opts(`"tools":["pic"]`), Script: []Turn{calls(`{"name":"pic","ref":"r1","input":{}}`), says("ok")}},
 	{Name: "the turns are used up", Options: opts(`"tools":["add"],"maxTurns":1`), Script: []Turn{calls(add12), calls(`{"name":"add","ref":"r2","input":{"a":3,"b":4}}`)}},

@@ -67,6 +67,10 @@ var FromGo = []Difference{
 		We: "put nothing into a tool's metadata", They: "notes `multipart`", Why: "as Genkit JS", File: "engine/tool/tool.go", Text: "Definition returns a as a model sees it",
 	},
 	{
+		Name: "tool-keys", Path: request + `\.tools\[\d+\]\.key`, Theirs: Absent,
+		We: "set `key` in a tool's definition where its name does not tell it", They: "never sets it", Why: "as Genkit JS, which sets it in each (see there)", File: "engine/tool/tool.go", Text: "The key is set where the name",
+	},
+	{
 		Name: "response-request", Path: `response\.request`, Theirs: Absent,
 		We: "return the request with the response", They: "leaves it to the model", Why: "as Genkit JS", File: loopFile, Text: "with Request set to what the model was asked last",
 	},
@@ -83,12 +87,8 @@ var FromGo = []Difference{
 		We: "pass the model's usage on", They: "adds counts of characters and media", Why: "as Genkit JS, where the model does it", File: "engine/model/wire.go", Text: "Counts stay as the provider wrote them",
 	},
 	{
-		Name: "empty-input-schema", Path: request + `\.tools\[\d+\]\.inputSchema\..*`, In: `.*`,
-		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "infers an object without properties", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/schema/infer.go", Text: "says nothing",
-	},
-	{
 		Name: "envelope-schema", In: "a tool returns nothing|a tool returns further parts", Path: request + `\.tools\[\d+\]\.outputSchema\..*`,
-		We: "send `{$schema}` for a tool without an output schema", They: "sends the schema of its own envelope {output, content, metadata}", Why: "the envelope is not what the model sees", File: "engine/tool/tool.go", Text: "tests/specs/generate.yaml",
+		We: "send `{$schema}` for a plain tool without an output schema, and for a multipart one the envelope without what parts are", They: "sends its own envelope {output, content, metadata} for both, with what parts are", Why: "as Genkit JS for plain tools: they have no envelope", File: "engine/tool/tool.go", Text: "tests/specs/generate.yaml",
 	},
 	{
 		Name: "output-stamp", Path: `response\.message\.metadata`, Ours: `\{"generate":.*`, Theirs: Absent,
@@ -144,16 +144,12 @@ var FromGo = []Difference{
 		We: "offer it once", They: "fails with INVALID_ARGUMENT", Why: "nothing is ambiguous about it", File: "engine/generate/tools.go", Text: "A tool that is named twice counts once",
 	},
 	{
-		Name: "tool-status-kept", In: "a tool fails with a status|a tool's input .*", Path: "status", Theirs: `"INTERNAL"`,
+		Name: "tool-status-kept", In: "a tool fails with a status|a tool's input .*|a tool without parameters gets .*", Path: "status", Theirs: `"INTERNAL"`,
 		We: "keep the status of a tool's failure, INVALID_ARGUMENT for an input that breaks the schema", They: "turns every failure of a tool into INTERNAL", Why: "as Genkit JS", File: "RATIONALE.md", Text: "with the code kept",
 	},
 	{
 		Name: "tool-output-checked", In: "a tool's output breaks its schema", Path: outcome,
 		We: "check a tool's output against its schema (INTERNAL)", They: "never applies it", Why: "as Genkit JS, but for the status (see there)", File: "engine/action/action.go", Text: "the output is validated",
-	},
-	{
-		Name: "answer-unchecked", In: "an answer breaks the tool's output schema", Path: outcome,
-		We: "take the caller's answer to an interrupt as it is", They: "checks it against the tool's output schema (INVALID_ARGUMENT)", Why: "as Genkit JS, which checks where the answer is built", File: loopFile, Text: jsText,
 	},
 	{
 		Name: "blocked-is-an-error", In: "a response is blocked.*", Path: outcome,
@@ -172,8 +168,8 @@ var FromGo = []Difference{
 		We: "return what ends as `other` without parsing it", They: "fails to parse it (INTERNAL)", Why: "later Go SDKs skip parsing too (firebase/genkit #6029): the finish reason says more than a parse error", File: "engine/generate/plan.go", Text: "did not finish is returned as it is",
 	},
 	{
-		Name: "array-format", In: "the output format is an array", Path: outcome,
-		We: "know the formats `text` and `json` only (INVALID_ARGUMENT)", They: "knows `array`, `jsonl` and `enum` too", Why: "not built yet; an application may register them", Open: true, File: "engine/format/format.go", Text: "Builtins",
+		Name: "array-instructions", In: "the output format is an array", Path: request + `\.messages\[\d+\]\.content\[1\]`, Theirs: Absent,
+		We: "tell the model about the array in the prompt although it is constrained", They: "leaves the instructions out where the model is constrained", Why: "as Genkit JS, word for word", File: "engine/format/array.go", Text: "word for word",
 	},
 	{
 		Name: "boolean-instructions", In: "instructions are forced", Path: outcome,
@@ -219,7 +215,7 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "simulated-output", In: "output obeys a schema on a model that can't be constrained", Path: `requests\[\d+\]\.output\.(format|contentType)`, Ours: Absent,
-		We: "take format and content type out of the request when the prompt asks for the schema instead", They: "leaves them in", Why: "as Genkit JS", File: "engine/generate/capability.go", Text: "schemas that it does not take natively are put into the messages",
+		We: "take format and content type out of the request when the prompt asks for the schema instead", They: "leaves them in", Why: "as Genkit JS", File: "engine/format/instructions.go", Text: "schema goes into the messages as instructions and leaves the output",
 	},
 	{
 		Name: "no-message", In: "there is no message", Path: outcome,
@@ -239,7 +235,7 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "unknown-tool-status", In: "the options name an unknown tool", Path: "status",
-		We: "fail with NOT_FOUND", They: "throws an error without a status", Why: "as the Go SDK", File: loopFile, Text: "NOT_FOUND for a model, tool or middleware that does",
+		We: "fail with NOT_FOUND", They: "throws an error without a status", Why: "as the Go SDK", File: loopFile, Text: "NOT_FOUND for a model, tool, resource or",
 	},
 	{
 		Name: "same-tool-twice", In: "a tool is named twice", Path: outcome,
@@ -262,10 +258,6 @@ var FromJS = []Difference{
 		We: "fail with INVALID_ARGUMENT", They: "ignores it", Why: "as the Go SDK: a typing mistake is told", File: "engine/format/format.go", Text: "Lookup",
 	},
 	{
-		Name: "array-format", In: "the output format is an array", Path: outcome,
-		We: "know the formats `text` and `json` only (INVALID_ARGUMENT)", They: "knows `array`, `jsonl` and `enum` too", Why: "not built yet; an application may register them", Open: true, File: "engine/format/format.go", Text: "Builtins",
-	},
-	{
 		Name: "unfinished-output", In: "a response ends for another reason where JSON was asked", Path: outcome,
 		We: "return what ends as `other` without parsing it", They: "fails to parse it (INVALID_ARGUMENT)", Why: "later Go SDKs skip parsing too (firebase/genkit #6029): the finish reason says more than a parse error", File: "engine/generate/plan.go", Text: "did not finish is returned as it is",
 	},
@@ -279,7 +271,7 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "context-in-response", In: "documents go to a model that takes none", Path: `response\.request\.messages\[\d+\]\.content\[\d+\]`,
-		We: "return the request as it was before the documents were put into it", They: "changes the caller's message in place", Why: "what the caller gave is not changed", File: "engine/generate/capability.go", Text: "req is not",
+		We: "return the request as it was before the documents were put into it", They: "changes the caller's message in place", Why: "what the caller gave is not changed", File: "engine/middleware/serve.go", Text: "req is not changed",
 	},
 	{
 		Name: "stamp-on-tool-turns", Path: request + `\.messages\[\d+\]\.metadata`, Ours: Absent, Theirs: `\{"generate":.*`,
@@ -294,16 +286,16 @@ var FromJS = []Difference{
 		We: "keep the digits", They: "reads numbers as float64", Why: "what goes in goes out", File: "RATIONALE.md", Text: "Why is JSON passed as raw bytes instead of maps?",
 	},
 	{
-		Name: "empty-input-schema", Path: request + `\.tools\[\d+\]\.inputSchema\..*`,
-		We: "infer no schema from a Go struct without fields, so that anything is let through", They: "sends the object without properties that the tool declares", Why: "providers want an object, and an input that is ignored should be refused", Open: true, File: "engine/schema/infer.go", Text: "says nothing",
-	},
-	{
-		Name: "envelope-schema", Path: request + `\.tools\[\d+\]\.outputSchema.*`,
-		We: "show no output schema of a multipart tool", They: "shows the schema of the multipart envelope", Why: "the envelope is not what the model sees", File: "engine/generate/execute.go", Text: "unpack spreads a multipart tool's {output, content, metadata}",
+		Name: "envelope-schema", In: "a tool returns further parts", Path: request + `\.tools\[\d+\]\.outputSchema\.properties\.(content\.items|metadata)\..*`,
+		We: "say of the parts in a multipart tool's answer that they are objects", They: "spells out each kind of part", Why: "the parts are read, and so checked, by the loop; a model needs no schema of them", File: "engine/action/multipart.go", Text: `"items":{"type":"object"}`,
 	},
 	{
 		Name: "tool-keys", Path: request + `\.tools\[\d+\]\.key`, Ours: Absent,
-		We: "leave `key` out of a tool's definition", They: "sets it to the tool's registry key", Why: "new in Genkit 1.4x; providers ignore it", Open: true, File: "engine/model/wire.go", Text: `json:"key,omitempty"`,
+		We: "set `key` in a tool's definition where its name does not tell it (shortened names, multipart tools, tools of a provider)", They: "sets it in each", Why: "tests/specs/generate.yaml of Genkit wants a plain tool without one", File: "engine/tool/tool.go", Text: "The key is set where the name",
+	},
+	{
+		Name: "answer-checked", In: "an answer breaks the tool's output schema", Path: outcome,
+		We: "hold the answer to an interrupt to the tool's output schema wherever it comes from (INVALID_ARGUMENT)", They: "checks it where the answer is built, in respond(), and not at /util/generate", Why: "as the Go SDK: the answer comes over the wire from whoever asked the user", File: "engine/generate/forgery.go", Text: "checkResponse holds what the caller answers to the schema of the tool's output",
 	},
 	{
 		Name: "no-message", In: "there is no message", Path: outcome,

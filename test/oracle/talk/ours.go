@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine"
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -129,15 +129,17 @@ func defineOurTools(eng *engine.Engine, rec *recorder) {
 		return "slow", nil
 	})
 	engine.DefineTool(eng, "fast", "Is fast.", func(context.Context, nothing) (string, error) { return "fast", nil })
-	schema := json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)
-	pic, err := action.New(action.Desc{Kind: action.ToolV2, Name: "pic", Description: "Shows.", InputSchema: schema, Metadata: tool.Metadata()},
-		func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
-			return json.RawMessage(`{"output":"seen","content":[{"media":{"url":"data:image/png;base64,AA==","contentType":"image/png"}}],"metadata":{"k":"v"}}`), nil
-		})
+	pic, err := tool.NewMultipart("pic", "Shows.", func(context.Context, nothing) (*tool.Result, error) {
+		return &tool.Result{
+			Output:   "seen",
+			Content:  []content.Part{{Media: &content.Media{URL: "data:image/png;base64,AA==", ContentType: "image/png"}}},
+			Metadata: content.Metadata{"k": json.RawMessage(`"v"`)},
+		}, nil
+	})
 	if err == nil {
 		err = eng.Register(pic)
 	}
 	if err != nil {
-		panic(err) // the schema is a constant of this file
+		panic(err) // the name is a constant of this file
 	}
 }
