@@ -165,8 +165,10 @@ func TestASpinningGuestEndsAtItsDeadlineAndFreezesNobody(t *testing.T) {
 					worst = max(worst, time.Since(gc))
 				}
 			}
-			assert.Less(t, time.Since(start), 3*time.Second)
-			assert.Less(t, worst, 2*time.Second, "runtime.GC was held up")
+			// Far above what is measured (milliseconds), far below what a guest that can't be
+			// stopped would take.
+			assert.Less(t, time.Since(start), 15*time.Second)
+			assert.Less(t, worst, 10*time.Second, "runtime.GC was held up")
 			_, err := m.Call(t.Context(), sandbox.Call{Export: "ok"})
 			require.NoError(t, err, "the module must serve again")
 		})
@@ -196,7 +198,7 @@ func TestHostCallsDoNotStretchTheDeadline(t *testing.T) {
 			took := time.Since(start)
 			require.Error(t, err)
 			assert.Contains(t, []status.Code{status.DeadlineExceeded, status.ResourceExhausted}, status.Of(err), "%v", err)
-			assert.Less(t, took, lim.Timeout+2*time.Second)
+			assert.Less(t, took, lim.Timeout+10*time.Second)
 			t.Logf("ended %v after its deadline: %v", took-lim.Timeout, err)
 		})
 	}
@@ -463,7 +465,7 @@ func TestASleepingGuestEndsAtItsDeadline(t *testing.T) {
 	start := time.Now()
 	_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
 	require.ErrorIs(t, err, status.ErrDeadlineExceeded)
-	assert.Less(t, time.Since(start), 3*time.Second)
+	assert.Less(t, time.Since(start), 15*time.Second)
 }
 
 // randomModule outputs four bytes of WASI's random_get.
