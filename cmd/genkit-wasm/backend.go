@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -69,6 +71,12 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		child := b.engine.Child()
 		if err := child.AddProvider(b.host.Provider(name)); err != nil {
 			return b, err
+		}
+		// What remembers calls is each tenant's own; it shadows the engine's.
+		for _, p := range []registry.Plugin{cache.Plugin(cache.Options{}), budget.Plugin(budget.Options{})} {
+			if err := p.Register(ctx, child.Registry()); err != nil {
+				return b, err
+			}
 		}
 		b.registries[name] = child.Registry()
 	}
