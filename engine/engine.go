@@ -110,8 +110,10 @@ func (e *Engine) Registry() *registry.Registry { return e.reg }
 
 // Child returns an engine with a registry of its own below e's: it sees what e has
 // and may add to it or shadow it, while e and its other children see nothing of
-// that. It gives each customer of an application a set of tools of their own. A
-// child ends with e, or earlier with a Close of its own.
+// that. It gives each customer of an application a set of tools of their own. What a
+// plugin of e remembers (a cache, a budget) is shared by all children: register one
+// with the child's registry where customers must not share it. A child ends with e,
+// or earlier with a Close of its own.
 func (e *Engine) Child() *Engine {
 	c := *e
 	c.reg = registry.New(e.reg)
