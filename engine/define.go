@@ -41,10 +41,14 @@ func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx
 	return define(e, f, err)
 }
 
-// DefineModel makes and registers a model. It panics when the name is taken or the
-// config schema is broken.
-func DefineModel(e *Engine, name string, info model.Info, fn model.Func) model.Model {
+// DefineModel makes and registers a model. The hooks, Genkit's `use`, wrap every call
+// of it, the first one outermost (see [middleware.Attach]). It panics when the name is
+// taken or the config schema is broken.
+func DefineModel(e *Engine, name string, info model.Info, fn model.Func, use ...middleware.ModelHook) model.Model {
 	m, err := model.New(name, info, fn)
+	if err == nil && len(use) > 0 {
+		m = middleware.Attach(m, use...)
+	}
 	return define(e, m, err)
 }
 

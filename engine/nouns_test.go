@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/embed"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/resource"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -151,4 +152,29 @@ func TestAModelThatIsRunByKeyGetsItsDocuments(t *testing.T) {
 	resp, err := m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.UserText("hi")}, Docs: []content.Document{embed.Text("fact")}}, nil)
 	require.NoError(t, err)
 	assert.Contains(t, resp.Text(), "fact")
+}
+
+func TestHooksOfAModelWrapEveryCallOfIt(t *testing.T) {
+	e := start(t, engine.Config{})
+	var order []string
+	hook := func(name string) middleware.ModelHook {
+		return func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
+			order = append(order, name)
+			return next(ctx, call)
+		}
+	}
+	engine.DefineModel(e, "m", model.Info{}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
+		order = append(order, content.TextOf(req.Messages[0].Content))
+		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+	}, hook("outer"), hook("inner"))
+	want := []string{"outer", "inner", "hello"}
+
+	_, err := engine.GenerateText(t.Context(), e, engine.WithModel("m"), engine.WithPrompt("hello"))
+	require.NoError(t, err)
+	assert.Equal(t, want, order, "through the loop")
+
+	order = nil
+	_, err = e.RunJSON(t.Context(), action.Key{Kind: action.Model, Name: "m"}, json.RawMessage(`{"messages":[{"role":"user","content":[{"text":"hello"}]}]}`), nil)
+	require.NoError(t, err)
+	assert.Equal(t, want, order, "by its key")
 }

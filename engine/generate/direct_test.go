@@ -1,6 +1,7 @@
 package generate_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 
@@ -41,6 +42,16 @@ func TestAModelThatIsRunDirectlyIsServedToo(t *testing.T) {
 		_, err = served.RunJSON(t.Context(), json.RawMessage(`[]`), nil)
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 	}
+	can, err := action.New(action.Desc{Kind: action.Model, Name: "says/no", Metadata: map[string]json.RawMessage{"model": json.RawMessage(`{"supports":{"multiturn":false}}`)}},
+		func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+			return json.RawMessage(`{"message":{"role":"model","content":[]}}`), nil
+		})
+	require.NoError(t, err)
+	const turns = `{"messages":[{"role":"user","content":[]},{"role":"user","content":[]}]}`
+	_, err = generate.Direct(can).RunJSON(t.Context(), json.RawMessage(turns), nil)
+	require.ErrorIs(t, err, status.ErrInvalidArgument, "what it says it can't do is refused")
+	_, err = model.From(generate.Direct(can)).Generate(t.Context(), decode[model.Request](t, json.RawMessage(turns)), nil)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	plain := mustTool(t)
 	assert.Same(t, plain, generate.Direct(plain))
 }

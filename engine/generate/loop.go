@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
@@ -94,7 +93,9 @@ func (l *loop) next(ctx context.Context, call *middleware.GenerateCall, p *plan,
 func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, error) {
 	req := p.request()
 	l.known.asked(req)
-	resp, err := l.chain.Model(ctx, &middleware.ModelCall{Request: req, Send: l.known.watch(out.model(ctx))}, p.callModel)
+	resp, err := l.chain.Model(ctx, &middleware.ModelCall{
+		Request: req, Send: l.known.watch(out.model(ctx)), Model: p.model,
+	}, p.start)
 	out.end()
 	if err != nil {
 		return nil, err
@@ -107,18 +108,17 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 	return resp, nil
 }
 
-// callModel is the end of the chain of model hooks.
-func (p *plan) callModel(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
-	if p.model.Desc().Kind == action.BackgroundModel {
-		in, err := rawjson.Encode(serve(call.Request, model.From(p.model).Info().Supports))
-		if err != nil {
-			return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
-		}
-		operation, err := p.model.RunJSON(ctx, in, nil)
-		return &model.Response{Operation: operation}, err
+// start ends the chain of model hooks for a background model: the operation begins.
+func (p *plan) start(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
+	if err := middleware.Validate(p.model, call.Request); err != nil {
+		return nil, err
 	}
-	m := model.From(p.model)
-	return m.Generate(ctx, serve(call.Request, m.Info().Supports), call.Send)
+	in, err := rawjson.Encode(middleware.Fit(p.model, call.Request))
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
+	}
+	operation, err := p.model.RunJSON(ctx, in, nil)
+	return &model.Response{Operation: operation}, err
 }
 
 // seal returns a copy of a model's response as the loop passes it on.

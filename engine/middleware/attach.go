@@ -25,6 +25,13 @@ func Attach(a action.Action, hooks ...ModelHook) model.Model {
 	return &attached{Model: model.From(a), inner: a, hooks: slices.Clone(hooks)}
 }
 
+// Attached reports whether a came from [Attach] or [Strict]: such a model makes every
+// request fit what it declares, however it is called.
+func Attached(a action.Action) bool {
+	_, ok := a.(*attached)
+	return ok
+}
+
 // Strict returns m such that every capability it has not set is a no: requests that
 // need one fail with INVALID_ARGUMENT, and a system prompt is simulated. Genkit Go
 // treats all models so.

@@ -15,7 +15,6 @@ import (
 // Chain is the middleware of one generate call, outermost first. The nil *Chain
 // is empty.
 type Chain struct {
-	reg   *registry.Registry
 	links []link
 }
 
@@ -28,7 +27,7 @@ type link struct {
 // NOT_FOUND, a config that breaks its schema INVALID_ARGUMENT. The caller must
 // Close the chain.
 func Resolve(ctx context.Context, reg *registry.Registry, refs []model.MiddlewareRef) (*Chain, error) {
-	c := &Chain{reg: reg}
+	c := &Chain{}
 	ctx = WithRegistry(ctx, reg)
 	for _, ref := range refs {
 		hooks, err := instantiate(ctx, reg, ref)
@@ -97,7 +96,7 @@ func (c *Chain) Tools() []action.Action {
 
 // Generate runs an iteration through the hooks and ends in last.
 func (c *Chain) Generate(ctx context.Context, call *GenerateCall, last GenerateFunc) (*model.Response, error) {
-	next := c.named(last)
+	next := last
 	for i := c.last(); i >= 0; i-- {
 		if l, inner := c.links[i], next; l.hooks.Generate != nil {
 			next = func(ctx context.Context, call *GenerateCall) (*model.Response, error) {
@@ -108,50 +107,12 @@ func (c *Chain) Generate(ctx context.Context, call *GenerateCall, last GenerateF
 	return next(ctx, call)
 }
 
-type modelKey struct{}
-
-// named lets the model hooks below last know which model the options name, once
-// every generate hook has had its say.
-func (c *Chain) named(last GenerateFunc) GenerateFunc {
-	if c == nil || c.reg == nil {
-		return last
-	}
-	return func(ctx context.Context, call *GenerateCall) (*model.Response, error) {
-		if call != nil && call.Options != nil {
-			ctx = context.WithValue(ctx, modelKey{}, call.Options.Model)
-		}
-		return last(ctx, call)
-	}
-}
-
-// target returns the model of the turn that ctx belongs to, nil when it is not
-// known.
-func (c *Chain) target(ctx context.Context) action.Action {
-	name, known := ctx.Value(modelKey{}).(string)
-	if !known || c == nil || c.reg == nil {
-		return nil
-	}
-	if name == "" {
-		value, _ := c.reg.Value(defaultModel, defaultModel)
-		name, _ = value.(string)
-	}
-	a, err := c.reg.Resolve(ctx, name, action.Model, action.BackgroundModel)
-	if err != nil {
-		return nil // whoever calls the model says what is wrong
-	}
-	return a
-}
-
-// defaultModel is kind and name of the registry value that names the default model
-// (engine/generate owns it).
-const defaultModel = "defaultModel"
-
-// Model runs a model call through the hooks. It ends in [Serve] for the model of
-// the call, which the hooks may have replaced, and in last when that is not known
-// or is a background model.
+// Model runs a call of call.Model through the hooks. It ends in [Serve] for the model
+// of the call, which the hooks may have replaced, and in last when there is none or
+// it is a background model.
 func (c *Chain) Model(ctx context.Context, call *ModelCall, last ModelFunc) (*model.Response, error) {
-	target := c.target(ctx)
-	if call != nil && call.Model != nil {
+	var target action.Action
+	if call != nil {
 		target = call.Model
 	}
 	next := func(ctx context.Context, call *ModelCall) (*model.Response, error) {

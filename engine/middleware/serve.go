@@ -48,12 +48,6 @@ func Fit(a action.Action, req *model.Request) *model.Request {
 	return declares(a).fit(req, model.From(a).Info().Supports)
 }
 
-// FitTo is [Fit] for a model of which no more than its Supports is known: nothing
-// tells a no from silence, so that system messages stay.
-func FitTo(supports model.Supports, req *model.Request) *model.Request {
-	return declaration{}.fit(req, supports)
-}
-
 // declaration is the features that a model explicitly has or has not.
 type declaration map[string]bool
 
