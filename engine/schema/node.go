@@ -69,6 +69,7 @@ type textRules struct {
 
 type objectRules struct {
 	names     nameTable
+	order     *keyOrder
 	rules     []propertyRule // by the index that names gives
 	words     int            // of 64 bits, for one bit each rule
 	required  []uint64       // bits
@@ -339,7 +340,7 @@ func (b *builder) object(s *jsonschema.Schema) *objectRules {
 	for _, i := range required {
 		o.required[i/64] |= 1 << (i % 64)
 	}
-	o.names = newNameTable(index)
+	o.names, o.order = newNameTable(index), newKeyOrder(index)
 	return o
 }
 

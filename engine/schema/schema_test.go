@@ -3,6 +3,7 @@ package schema_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -108,4 +109,43 @@ func TestInferFollowsTheGoType(t *testing.T) {
 	require.Error(t, err)
 	_, err = schema.Infer[struct{ F func() }]()
 	require.Error(t, err)
+}
+
+// Keys are compared with the one that came next the time before, so that what one
+// document taught may not change the verdict on another.
+func TestTheOrderOfKeysChangesNoVerdict(t *testing.T) {
+	s, err := schema.Compile(json.RawMessage(`{"type":"object","additionalProperties":false,"required":["a","b"],
+		"properties":{"a":{"type":"integer"},"b":{"type":"object","properties":{"a":{"type":"string"},"c":{}}},"ab":{"type":"boolean"},"é":{"type":"null"},"q\"":{"type":"null"}}}`))
+	require.NoError(t, err)
+	require.True(t, s.Fast())
+	verdicts := []struct {
+		document string
+		valid    bool
+	}{
+		{`{"a":1,"b":{"a":"x","c":1},"ab":true,"é":null,"q\"":null}`, true},
+		{`{"ab":true,"b":{"c":1,"a":"x"},"a":1}`, true},
+		{`{"b":{}, "a" : 1}`, true},
+		{`{"\u0061":1,"b":{}}`, true},
+		{`{"a":1,"a":1,"b":{}}`, false},
+		{`{"a":1,"\u0061":1,"b":{}}`, false},
+		{`{"b":{"a":1},"a":1}`, false},
+		{`{"a":"x","b":{}}`, false},
+		{`{"a":1}`, false},
+		{`{"a":1,"b":{},"c":1}`, false},
+		{`{"a":1,"b`, false},
+		{`{"a`, false},
+	}
+	var readers sync.WaitGroup
+	for worker := range 8 {
+		readers.Go(func() {
+			for round := range 500 {
+				v := verdicts[(round*7+worker)%len(verdicts)]
+				if err := s.Validate(json.RawMessage(v.document)); (err == nil) != v.valid {
+					t.Errorf("%s: %v, want valid=%t", v.document, err, v.valid)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
 }

@@ -1,5 +1,10 @@
 package schema
 
+import (
+	"sync/atomic"
+	"unicode/utf8"
+)
+
 import "github.com/santhosh-tekuri/jsonschema/v6"
 
 // same calls f with each node that applies to the same value as n.
@@ -171,4 +176,45 @@ func (t *nameTable) find(name []byte) int {
 			return slot.index - 1
 		}
 	}
+}
+
+// keyOrder remembers which key followed which in the objects read so far: those who
+// write JSON tend to keep an order, so that a key can be compared with the one that is
+// due instead of being read and looked up. It never decides anything; documents in
+// another order cost the look-up and one store.
+type keyOrder struct {
+	quoted []string        // the names as they mostly stand in JSON; empty where that would need escapes
+	after  []atomic.Uint32 // what came after the key before, whose index is one less; 0 is the first of an object
+}
+
+func newKeyOrder(index map[string]int) *keyOrder {
+	o := &keyOrder{quoted: make([]string, len(index)), after: make([]atomic.Uint32, len(index)+1)}
+	for name, i := range index {
+		if plainName(name) {
+			o.quoted[i] = `"` + name + `"`
+		}
+		o.after[i].Store(uint32(i)) //nolint:gosec // bounded by MaxSchemaBytes
+	}
+	return o
+}
+
+// plainName reports whether name stands in JSON as it is.
+func plainName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// due returns the index of the key that raw goes on with, or -1 when that is not the
+// one which came after last the time before.
+func (o *keyOrder) due(raw []byte, last int) int {
+	rule := int(o.after[last].Load())
+	quoted := o.quoted[rule]
+	if n := len(quoted); n > 0 && len(raw) > n && string(raw[:n]) == quoted {
+		return rule
+	}
+	return -1
 }

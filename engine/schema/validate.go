@@ -264,15 +264,15 @@ func (r *reader) object(o *objectRules) bool {
 		}
 		r.budget -= o.words
 	}
-	start, count := r.pos, 0
+	start, count, last := r.pos, 0, 0
 	for more := r.peek() != '}'; more; count++ {
 		if o != nil && o.max >= 0 && count >= o.max {
 			return false
 		}
-		if !r.member(o, base, seenAt) {
+		var ok bool
+		if last, ok = r.member(o, base, seenAt, last); !ok {
 			return false
 		}
-		var ok bool
 		if more, ok = r.next('}'); !ok {
 			return false
 		}
@@ -295,45 +295,62 @@ func (r *reader) object(o *objectRules) bool {
 	return ok
 }
 
-// member reads one key and its value.
-func (r *reader) member(o *objectRules, base, seenAt int) bool {
+// member reads one key and its value. last is 0 or the rule of the key before, from 1,
+// and so is the result.
+func (r *reader) member(o *objectRules, base, seenAt, last int) (int, bool) {
 	keyAt := r.pos
-	if r.peek() != '"' {
-		return r.fail(ErrSyntax)
-	}
-	k, ok := r.text()
+	k, rule, ok := r.key(o, last)
 	if !ok {
-		return false
-	}
-	rule := -1
-	if o != nil {
-		rule = o.names.find(r.decoded(k))
+		return 0, false
 	}
 	if rule >= 0 {
 		word, bit := &r.bits[seenAt+rule/64], uint64(1)<<(rule%64)
 		if *word&bit != 0 {
 			r.pos = keyAt
-			return r.fail(errDuplicate)
+			return 0, r.fail(errDuplicate)
 		}
 		*word |= bit
 	} else if r.strict && !r.fresh(base, k) {
 		r.pos = keyAt
-		return r.fail(errDuplicate)
+		return 0, r.fail(errDuplicate)
 	}
 	if r.pos < len(r.raw) && r.raw[r.pos] == ':' {
 		r.pos++
 	} else {
 		r.space()
 		if r.peek() != ':' {
-			return r.fail(ErrSyntax)
+			return 0, r.fail(ErrSyntax)
 		}
 		r.pos++
 	}
 	r.space()
 	if o == nil {
-		return r.any()
+		return 0, r.any()
 	}
-	return r.property(o, k, keyAt, rule)
+	return rule + 1, r.property(o, k, keyAt, rule)
+}
+
+// key reads a key and finds its rule, -1 when it has none.
+func (r *reader) key(o *objectRules, last int) (k key, rule int, ok bool) {
+	if o != nil && len(o.rules) > 0 {
+		if rule = o.order.due(r.raw[r.pos:], last); rule >= 0 {
+			end := r.pos + len(o.order.quoted[rule])
+			k.span = span{r.pos + 1, end - 1}
+			r.budget -= (k.end - k.start) >> 4
+			r.pos = end
+			return k, rule, true
+		}
+	}
+	if r.peek() != '"' {
+		return k, -1, r.fail(ErrSyntax)
+	}
+	if k, ok = r.text(); !ok || o == nil {
+		return k, -1, ok
+	}
+	if rule = o.names.find(r.decoded(k)); rule >= 0 {
+		o.order.after[last].Store(uint32(rule)) //nolint:gosec // an index
+	}
+	return k, rule, true
 }
 
 // property reads the value of a property under all rules that apply to it.
