@@ -1,7 +1,12 @@
-// Package enginetest helps tests of the engine: it finds the specifications and
-// compares JSON by the text of its numbers.
+// Package enginetest is the kits that hold models, middleware and formats to their
+// contracts, ours and those of others, and what tests of the engine share: it finds the
+// specifications and compares JSON by the text of its numbers.
 //
-// It is never imported by code that ships.
+// It is never imported by code that ships. Use, in a test of one's own:
+//
+//	enginetest.TestModel(t, m, enginetest.ModelConfig{})
+//	enginetest.TestMiddleware(t, factory, enginetest.MiddlewareConfig{Valid: json.RawMessage(`{"n":1}`)})
+//	enginetest.TestFormat(t, csv, enginetest.FormatCase{Text: "a,b", Want: `["a","b"]`})
 package enginetest
 
 import (

@@ -3,9 +3,9 @@ package schema
 import (
 	"sync/atomic"
 	"unicode/utf8"
-)
 
-import "github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
 
 // same calls f with each node that applies to the same value as n.
 func (n *node) same(f func(*node) bool) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -20,6 +21,10 @@ func Example() {
 	// new: [{Paris Seine}]
 	// new: [{Vienna Danube}]
 	// all: [{Paris Seine} {Vienna Danube}]
+}
+
+func TestTheFormatKeepsTheContract(t *testing.T) {
+	enginetest.TestFormat(t, csvFormat{}, enginetest.FormatCase{Text: "city,river\nParis,Seine\nWien,Donau\n", Want: `[{"city":"Paris","river":"Seine"},{"city":"Wien","river":"Donau"}]`})
 }
 
 func TestRecordsAreRead(t *testing.T) {
