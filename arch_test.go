@@ -71,7 +71,7 @@ var rooms = []room{
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox"), "adapters from actions to guests"},
 
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
-	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate", "engine/internal/rawjson"), "first-party evaluators ask their judges through the registry, never the façade"},
+	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate"), "first-party evaluators ask their judges through the registry, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
