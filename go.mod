@@ -3,6 +3,7 @@ module github.com/genkit-wasm/genkit-wasm
 go 1.26.0
 
 require (
+	github.com/blues/jsonata-go v1.5.4
 	github.com/extism/go-sdk v1.7.1
 	github.com/invopop/jsonschema v0.14.0
 	github.com/labstack/echo/v4 v4.16.0
