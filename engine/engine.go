@@ -17,7 +17,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -36,8 +35,11 @@ type Config struct {
 	// DefaultModel is the name or key of the model for calls that name none. It
 	// is looked up when it is needed.
 	DefaultModel string
-	// Plugins are registered by New, in order.
+	// Plugins are added by New, in order; see [registry.Plugin] for what runs when.
 	Plugins []registry.Plugin
+	// ClientHeader is what model plugins add to the header by which their client tells
+	// a provider who it is, such as "acme-app/1.2"; see [registry.Registry.ClientHeader].
+	ClientHeader string
 	// Logger gets warnings; nil drops them.
 	Logger *slog.Logger
 	// TracerProvider gets the spans; nil leaves them to OpenTelemetry's default.
@@ -81,6 +83,9 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	if c.DefaultModel != "" {
 		e.reg.SetValue(generate.DefaultModelKind, generate.DefaultModelName, c.DefaultModel)
 	}
+	if err := e.reg.SetClientHeader(c.ClientHeader); err != nil {
+		return nil, err
+	}
 	for _, f := range format.Builtins() {
 		if err := format.Register(e.reg, f); err != nil {
 			return nil, err
@@ -90,8 +95,8 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 		return nil, err
 	}
 	for _, p := range c.Plugins {
-		if err := p.Register(ctx, e.reg); err != nil {
-			return nil, fmt.Errorf("plugin %q: %w", p.Name(), err)
+		if err := e.reg.AddPlugin(ctx, p); err != nil {
+			return nil, err
 		}
 	}
 	return e, nil

@@ -26,7 +26,8 @@ func WithResources(resources ...action.Action) Option {
 
 // resourceSet finds the resource of a URI: those of the call first, in order, then
 // every one that can be resolved, in the order of their keys (Genkit:
-// js/ai/src/generate/action.ts, applyResources; there a provider's are not found).
+// js/ai/src/generate/action.ts, applyResources). Those of a dynamic action provider are
+// found when the call names them, as in Genkit JS: asking it may be slow.
 type resourceSet struct {
 	l      *loop
 	named  []action.Action
@@ -40,11 +41,13 @@ type resourceSet struct {
 func (l *loop) applyResources(ctx context.Context, opts *model.GenerateOptions) error {
 	set := &resourceSet{l: l}
 	for _, ref := range opts.Resources {
-		a, err := l.reg.Resolve(ctx, ref, action.Resource)
+		found, err := resolveAll(ctx, l.reg, ref, action.Resource)
 		if err != nil {
 			return err
 		}
-		set.named = append(set.named, a)
+		for _, f := range found {
+			set.named = append(set.named, f.Action)
+		}
 	}
 	var messages []content.Message
 	for i, m := range opts.Messages {

@@ -66,14 +66,24 @@ func (s *toolSet) add(seen map[action.Key]bool, a action.Action, key string) boo
 // resolveTool finds what one reference names: a tool by its key or name, colons
 // included, or the tools of a provider by an expression such as "host:tool/*".
 func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]registry.Expanded, error) {
-	a, err := reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+	return resolveAll(ctx, reg, ref, action.Tool, action.ToolV2)
+}
+
+// resolveAll reads a reference as what one action is called, else as an expression.
+func resolveAll(ctx context.Context, reg *registry.Registry, ref string, kinds ...action.Kind) ([]registry.Expanded, error) {
+	if strings.HasPrefix(ref, registry.ProviderPrefix) {
+		if list, found, err := reg.Expand(ctx, ref, kinds...); found {
+			return list, err
+		}
+	}
+	a, err := reg.Resolve(ctx, ref, kinds...)
 	if err == nil {
 		return []registry.Expanded{{Action: a}}, nil
 	}
 	if !strings.Contains(ref, ":") {
 		return nil, err
 	}
-	list, found, problem := reg.Expand(ctx, ref, action.Tool, action.ToolV2)
+	list, found, problem := reg.Expand(ctx, ref, kinds...)
 	if !found {
 		return nil, err
 	}

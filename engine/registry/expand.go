@@ -10,8 +10,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// providerPrefix may stand before an expression, as in Genkit's keys.
-const providerPrefix = "/dynamic-action-provider/"
+// ProviderPrefix begins the keys that lead through a provider, as in Genkit; before an
+// expression it may be left out.
+const ProviderPrefix = "/dynamic-action-provider/"
 
 // Expanded is an action that an expression named.
 type Expanded struct {
@@ -31,7 +32,7 @@ type Expanded struct {
 // NOT_FOUND when nothing fits the pattern. Genkit's source is resolveActionNames in
 // js/core/src/registry.ts.
 func (r *Registry) Expand(ctx context.Context, ref string, kinds ...action.Kind) (list []Expanded, found bool, err error) {
-	text := strings.TrimPrefix(ref, providerPrefix)
+	text := strings.TrimPrefix(ref, ProviderPrefix)
 	p := r.providerOf(text)
 	if p == nil {
 		return nil, false, nil
@@ -58,7 +59,7 @@ func (r *Registry) Expand(ctx context.Context, ref string, kinds ...action.Kind)
 		if kind == string(action.ToolV2) {
 			a = action.AsMultipart(a)
 		}
-		name := providerPrefix + p.Name() + ":" + string(a.Desc().Kind) + "/" + key.Name
+		name := ProviderPrefix + p.Name() + ":" + string(a.Desc().Kind) + "/" + key.Name
 		list = append(list, Expanded{Action: a, Key: name})
 		if !strings.HasSuffix(pattern, "*") {
 			break
@@ -91,12 +92,9 @@ func keysOf(ctx context.Context, p Provider, kind action.Kind, pattern string) (
 // longest name first.
 func (r *Registry) providerOf(text string) (best Provider) {
 	for reg := r; reg != nil; reg = reg.parent {
-		reg.mu.RLock()
-		providers := slices.Clone(reg.providers)
-		reg.mu.RUnlock()
-		for _, p := range providers {
+		for _, p := range reg.sources() {
 			if strings.HasPrefix(text, p.Name()+":") && (best == nil || len(p.Name()) > len(best.Name())) {
-				best = p
+				best = p.Provider
 			}
 		}
 	}

@@ -18,6 +18,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -48,27 +49,36 @@ type ValueProvider interface {
 	Values(kind string) map[string]any
 }
 
-// Plugin brings actions and values when an engine starts.
-type Plugin interface {
-	Name() string
-	Register(ctx context.Context, r *Registry) error
-}
-
-// Registry holds actions, values and providers.
+// Registry holds actions, values, plugins and providers.
 type Registry struct {
 	parent *Registry
+	starts *starts
 
 	mu        sync.RWMutex // guards what follows
 	actions   map[action.Key]action.Action
 	values    map[valueKey]any
-	providers []Provider
+	plugins   map[string]*lazy
+	providers []*source
 }
 
 type valueKey struct{ kind, name string }
 
+// source is a provider with its own action, /dynamic-action-provider/<name>.
+type source struct {
+	Provider
+	act action.Action
+}
+
 // New returns an empty registry below parent, which may be nil.
 func New(parent *Registry) *Registry {
-	return &Registry{parent: parent, actions: map[action.Key]action.Action{}, values: map[valueKey]any{}}
+	r := &Registry{
+		parent: parent, starts: &starts{},
+		actions: map[action.Key]action.Action{}, values: map[valueKey]any{}, plugins: map[string]*lazy{},
+	}
+	if parent != nil {
+		r.starts = parent.starts
+	}
+	return r
 }
 
 // Register adds an action. It fails with ALREADY_EXISTS when the registry itself
@@ -100,27 +110,92 @@ func (r *Registry) Unregister(key action.Key) bool {
 	return found
 }
 
-// AddProvider adds a source of actions; ALREADY_EXISTS when its name is taken.
+// AddProvider adds a source of actions; ALREADY_EXISTS when its name is taken,
+// INVALID_ARGUMENT when the name is not usable.
 func (r *Registry) AddProvider(p Provider) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, other := range r.providers {
-		if other.Name() == p.Name() {
-			return status.Publicf(status.AlreadyExists, "provider %q is already registered", p.Name())
+	return r.setProvider(p, false)
+}
+
+// ReplaceProvider adds a source of actions or puts it in the place of the one of its
+// name.
+func (r *Registry) ReplaceProvider(p Provider) error {
+	return r.setProvider(p, true)
+}
+
+func (r *Registry) setProvider(p Provider, replace bool) error {
+	s := &source{Provider: p}
+	if d, ok := p.(*Dynamic); ok {
+		s.act = d.act
+	} else {
+		var err error
+		if s.act, err = action.New(providerDesc(p.Name()), s.run); err != nil {
+			return err
 		}
 	}
-	r.providers = append(r.providers, p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.providers, func(other *source) bool { return other.Name() == p.Name() })
+	switch {
+	case i < 0:
+		r.providers = append(r.providers, s)
+	case !replace:
+		return status.Publicf(status.AlreadyExists, "provider %q is already registered", p.Name())
+	default:
+		r.providers = slices.Clone(r.providers)
+		r.providers[i] = s
+	}
 	return nil
 }
 
-func (r *Registry) own(key action.Key) (action.Action, []Provider) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.actions[key], slices.Clone(r.providers)
+// run is the work of a provider's own action: it lists.
+func (s *source) run(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	descs, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(entries(s.Name(), descs))
 }
 
-// Lookup returns the action of a full key; NOT_FOUND when there is none.
+// RemoveProvider takes a source of actions out and reports whether it was there.
+func (r *Registry) RemoveProvider(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.providers, func(s *source) bool { return s.Name() == name })
+	if i >= 0 {
+		r.providers = slices.Delete(slices.Clone(r.providers), i, i+1)
+	}
+	return i >= 0
+}
+
+// sources returns the providers of this level. Whoever changes the slice in place
+// copies it first, so that it needs no copy here.
+func (r *Registry) sources() []*source {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clip(r.providers)
+}
+
+func (r *Registry) own(key action.Key) (action.Action, *lazy) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if a := r.actions[key]; a != nil {
+		return a, nil
+	}
+	prefix, _, found := strings.Cut(key.Name, "/")
+	if l := r.plugins[prefix]; found && l != nil && l.phased() && l.ready.Load() {
+		return nil, l
+	}
+	return nil, nil
+}
+
+// Lookup returns the action of a full key; NOT_FOUND when there is none. A key of kind
+// dynamic-action-provider names a provider or, as "<provider>:<kind>/<name>", one of its
+// actions. When a plugin or a provider that might have the action fails, so does the
+// lookup: which action runs is not decided by an outage.
 func (r *Registry) Lookup(ctx context.Context, key action.Key) (action.Action, error) {
+	if key.Kind == action.DynamicActionProvider {
+		return r.lookupProvided(ctx, key)
+	}
 	for reg := r; reg != nil; reg = reg.parent {
 		if a, err := reg.lookupHere(ctx, key); a != nil || err != nil {
 			return a, err
@@ -144,11 +219,19 @@ func (r *Registry) lookupHere(ctx context.Context, key action.Key) (action.Actio
 }
 
 func (r *Registry) lookupKey(ctx context.Context, key action.Key) (action.Action, error) {
-	a, providers := r.own(key)
+	a, plugin := r.own(key)
 	if a != nil {
 		return a, nil
 	}
-	for _, p := range providers {
+	if plugin != nil {
+		if a, err := plugin.resolve(ctx, key); a != nil || err != nil {
+			return a, err
+		}
+	}
+	for _, p := range r.sources() {
+		if qualified(p.Provider) {
+			continue
+		}
 		a, err := p.Resolve(ctx, key)
 		if err == nil {
 			return a, nil
@@ -158,6 +241,36 @@ func (r *Registry) lookupKey(ctx context.Context, key action.Key) (action.Action
 		}
 	}
 	return nil, nil //nolint:nilnil // absence is no error here
+}
+
+// lookupProvided finds a provider's own action, or an action through its provider.
+func (r *Registry) lookupProvided(ctx context.Context, key action.Key) (action.Action, error) {
+	for reg := r; reg != nil; reg = reg.parent {
+		if a, _ := reg.own(key); a != nil {
+			return a, nil
+		}
+		for _, s := range reg.sources() {
+			if s.Name() == key.Name {
+				return s.act, nil
+			}
+		}
+	}
+	p := r.providerOf(key.Name)
+	if p == nil {
+		return nil, notFound(key)
+	}
+	kind, name, ok := strings.Cut(key.Name[len(p.Name())+1:], "/")
+	if !ok || name == "" {
+		return nil, notFound(key)
+	}
+	list, _, err := r.Expand(ctx, key.Name, action.Kind(kind))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) != 1 || strings.HasSuffix(name, "*") {
+		return nil, status.Publicf(status.InvalidArgument, "%q does not name one action", key)
+	}
+	return list[0].Action, nil
 }
 
 func notFound(key action.Key) error {
@@ -174,6 +287,9 @@ func (r *Registry) Resolve(ctx context.Context, ref string, kinds ...action.Kind
 		key, err := action.ParseKey(ref)
 		if err != nil {
 			return nil, err
+		}
+		if key.Kind == action.DynamicActionProvider && !slices.Contains(kinds, key.Kind) {
+			return r.resolveProvided(ctx, key, kinds)
 		}
 		if !slices.Contains(kinds, key.Kind) {
 			return nil, status.Publicf(status.InvalidArgument, "%q is not a %s", ref, kinds[0])
@@ -196,11 +312,22 @@ func (r *Registry) Resolve(ctx context.Context, ref string, kinds ...action.Kind
 	return r.resolveShort(ctx, ref, kinds)
 }
 
-func (r *Registry) resolveShort(ctx context.Context, ref string, kinds []action.Kind) (action.Action, error) {
-	descs, err := r.List(ctx)
+func (r *Registry) resolveProvided(ctx context.Context, key action.Key, kinds []action.Kind) (action.Action, error) {
+	if strings.HasSuffix(key.Name, "*") {
+		return nil, status.Publicf(status.InvalidArgument, "%q does not name one %s", key, kinds[0])
+	}
+	list, found, err := r.Expand(ctx, key.Name, kinds...)
 	if err != nil {
 		return nil, err
 	}
+	if !found || len(list) == 0 {
+		return nil, notFound(key)
+	}
+	return list[0].Action, nil
+}
+
+func (r *Registry) resolveShort(ctx context.Context, ref string, kinds []action.Kind) (action.Action, error) {
+	descs, failed := r.List(ctx)
 	var candidates []action.Key // one for each name, of the first kind that has it
 	for _, kind := range kinds {
 		for _, d := range descs {
@@ -211,6 +338,9 @@ func (r *Registry) resolveShort(ctx context.Context, ref string, kinds []action.
 	}
 	switch len(candidates) {
 	case 0:
+		if failed != nil { // who can't be asked may have it
+			return nil, failed
+		}
 		return nil, notFound(action.Key{Kind: kinds[0], Name: ref})
 	case 1:
 		return r.Lookup(ctx, candidates[0])
@@ -226,41 +356,62 @@ func named(keys []action.Key, name string) bool {
 	return slices.ContainsFunc(keys, func(k action.Key) bool { return k.Name == name })
 }
 
-// List describes every action that can be resolved, sorted by key; a plain tool in
-// both its forms. A registry's
-// own actions shadow its providers', and both shadow the parent's.
+// List describes every action that a plain key resolves to, sorted by key; a plain
+// tool in both its forms. A registry's own actions shadow its plugins' and providers',
+// and all of them shadow the parent's. A plugin that can list is not started. Like
+// os.ReadDir, List returns what it could find beside an error: a plugin or provider that
+// fails does not hide the others.
 func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
 	found := map[action.Key]action.Desc{}
+	var errs []error
 	for reg := r; reg != nil; reg = reg.parent {
-		reg.mu.RLock()
-		own := slices.Collect(maps.Values(reg.actions))
-		providers := slices.Clone(reg.providers)
-		reg.mu.RUnlock()
-		here := map[action.Key]action.Desc{}
-		for _, a := range own {
-			addDesc(here, a.Desc())
-		}
-		for _, p := range providers {
-			descs, err := p.List(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, d := range descs {
-				addDesc(here, d)
-			}
-		}
-		for _, d := range slices.Collect(maps.Values(here)) {
-			if d.HasMultipart() {
-				addDesc(here, d.Multipart())
-			}
-		}
+		here, err := reg.listHere(ctx)
+		errs = append(errs, err)
 		for _, d := range here {
 			addDesc(found, d)
 		}
 	}
 	return slices.SortedFunc(maps.Values(found), func(a, b action.Desc) int {
 		return strings.Compare(a.Key().String(), b.Key().String())
-	}), nil
+	}), join(errs)
+}
+
+func (r *Registry) listHere(ctx context.Context) (map[action.Key]action.Desc, error) {
+	here := map[action.Key]action.Desc{}
+	var errs []error
+	var offered []action.Desc
+	for _, l := range r.lazies() { // first: a listing may start a plugin, which registers
+		descs, err := l.list(ctx)
+		offered, errs = append(offered, descs...), append(errs, err)
+	}
+	r.mu.RLock()
+	own := slices.Collect(maps.Values(r.actions))
+	r.mu.RUnlock()
+	for _, a := range own {
+		addDesc(here, a.Desc())
+	}
+	for _, d := range offered {
+		addDesc(here, d)
+	}
+	for _, p := range r.sources() {
+		if qualified(p.Provider) {
+			continue
+		}
+		descs, err := p.List(ctx)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, d := range descs {
+			addDesc(here, d)
+		}
+	}
+	for _, d := range slices.Collect(maps.Values(here)) {
+		if d.HasMultipart() {
+			addDesc(here, d.Multipart())
+		}
+	}
+	return here, join(errs)
 }
 
 func addDesc(found map[action.Key]action.Desc, d action.Desc) {
@@ -293,13 +444,12 @@ func (r *Registry) RegisterValue(kind, name string, value any) error {
 func (r *Registry) ownValue(kind, name string) (any, bool) {
 	r.mu.RLock()
 	v, ok := r.values[valueKey{kind, name}]
-	providers := slices.Clone(r.providers)
 	r.mu.RUnlock()
 	if ok {
 		return v, true
 	}
-	for _, p := range providers {
-		if vp, brings := p.(ValueProvider); brings {
+	for _, p := range r.sources() {
+		if vp, brings := p.Provider.(ValueProvider); brings {
 			if v, ok := vp.Values(kind)[name]; ok {
 				return v, true
 			}
@@ -352,15 +502,15 @@ func (r *Registry) Values(kind string) map[string]any {
 	}
 	for reg := r; reg != nil; reg = reg.parent {
 		reg.mu.RLock()
-		own, providers := maps.Clone(reg.values), slices.Clone(reg.providers)
+		own := maps.Clone(reg.values)
 		reg.mu.RUnlock()
 		for key, v := range own {
 			if key.kind == kind {
 				add(key.name, v)
 			}
 		}
-		for _, p := range providers {
-			if vp, brings := p.(ValueProvider); brings {
+		for _, p := range reg.sources() {
+			if vp, brings := p.Provider.(ValueProvider); brings {
 				for name, v := range vp.Values(kind) {
 					add(name, v)
 				}

@@ -79,7 +79,7 @@ func Bodies(ctx context.Context) bool {
 // Span describes a span before it starts.
 type Span struct {
 	Name    string
-	Type    string // one of the Type constants
+	Type    string // one of the Type constants; "" for a span without a type, such as a test case's
 	Subtype string // the kind of action, such as "tool"
 	Key     string // the registry key, when there is one
 	Input   json.RawMessage
@@ -99,7 +99,10 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 		return ctx, &Running{span: span}
 	}
 	parentPath, _ := ctx.Value(pathKey).(string)
-	segment := s.Name + ",t:" + s.Type
+	segment := s.Name
+	if s.Type != "" {
+		segment += ",t:" + s.Type
+	}
 	ctx = context.WithValue(ctx, pathKey, parentPath+"/{"+segment+"}")
 	if s.Subtype != "" {
 		segment += ",s:" + s.Subtype
@@ -107,8 +110,10 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 	bodies := Bodies(ctx)
 	attrs := []attribute.KeyValue{
 		attribute.String(attrName, s.Name),
-		attribute.String(attrType, s.Type),
 		attribute.String(attrPath, parentPath+"/{"+segment+"}"),
+	}
+	if s.Type != "" {
+		attrs = append(attrs, attribute.String(attrType, s.Type))
 	}
 	if s.Input != nil {
 		attrs = append(attrs, attribute.Int(attrInputBytes, len(s.Input)))

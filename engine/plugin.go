@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// PluginConfig is a plugin as a list of what it brings; see [NewPlugin]. What stands
+// under Init, Resolve and List is named "<plugin>/<name>".
+type PluginConfig struct {
+	Name string
+	// Middleware, Formats, Schemas and Actions are registered when the plugin is added.
+	Middleware []middleware.Factory
+	Formats    []format.Format
+	Schemas    map[string]json.RawMessage
+	Actions    []action.Action
+	// Init makes actions when the first of them is needed; see [registry.Initializer].
+	Init func(ctx context.Context) ([]action.Action, error)
+	// Resolve makes an action that nothing else has; see [registry.ActionResolver].
+	Resolve func(ctx context.Context, key action.Key) (action.Action, error)
+	// List describes what there is without starting the plugin; see
+	// [registry.ActionLister].
+	List func(ctx context.Context) ([]action.Desc, error)
+}
+
+// NewPlugin returns a plugin of c. It fails with INVALID_ARGUMENT for one without a name,
+// or with a List that nothing stands behind.
+func NewPlugin(c PluginConfig) (Plugin, error) {
+	if c.Name == "" {
+		return nil, status.Publicf(status.InvalidArgument, "a plugin needs a name")
+	}
+	p := pluginOf{c}
+	switch {
+	case c.Init == nil && c.Resolve == nil && c.List == nil:
+		return p, nil
+	case c.Init == nil && c.Resolve == nil:
+		return nil, status.Publicf(status.InvalidArgument, "plugin %q lists actions and can't make them: it needs Init or Resolve", c.Name)
+	case c.List == nil:
+		return startingPlugin{p}, nil
+	}
+	return listingPlugin{startingPlugin{p}}, nil
+}
+
+// pluginOf brings all it has at once; the other two have later phases.
+type pluginOf struct{ c PluginConfig }
+
+func (p pluginOf) Name() string { return p.c.Name }
+
+func (p pluginOf) Register(_ context.Context, r *registry.Registry) error {
+	for _, f := range p.c.Middleware {
+		if err := middleware.Register(r, f); err != nil {
+			return err
+		}
+	}
+	for _, f := range p.c.Formats {
+		if err := format.Register(r, f); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.c.Schemas)) {
+		if err := generate.RegisterSchema(r, name, p.c.Schemas[name]); err != nil {
+			return err
+		}
+	}
+	return r.Apply(registry.Changes{Add: p.c.Actions})
+}
+
+type startingPlugin struct{ pluginOf }
+
+var (
+	_ registry.Initializer    = startingPlugin{}
+	_ registry.ActionResolver = startingPlugin{}
+	_ registry.ActionLister   = listingPlugin{}
+)
+
+func (p startingPlugin) Init(ctx context.Context) ([]action.Action, error) {
+	if p.c.Init == nil {
+		return nil, nil
+	}
+	return p.c.Init(ctx)
+}
+
+func (p startingPlugin) ResolveAction(ctx context.Context, key action.Key) (action.Action, error) {
+	if p.c.Resolve == nil {
+		return nil, status.ErrNotFound
+	}
+	return p.c.Resolve(ctx, key)
+}
+
+type listingPlugin struct{ startingPlugin }
+
+func (p listingPlugin) ListActions(ctx context.Context) ([]action.Desc, error) { return p.c.List(ctx) }
+
+// AddPlugin adds a plugin while the engine runs; see [registry.Registry.AddPlugin].
+func (e *Engine) AddPlugin(ctx context.Context, p Plugin) error { return e.reg.AddPlugin(ctx, p) }
+
+// InitPlugins starts the plugins that have not started, for an application that wants to
+// know at its own start whether they can.
+func (e *Engine) InitPlugins(ctx context.Context) error { return e.reg.InitPlugins(ctx) }
+
+// DefineDynamicActionProvider makes and adds a source of actions that are fetched when
+// they are needed: they are named "<provider>:<kind>/<name>". It panics when the name is
+// taken or not usable.
+func DefineDynamicActionProvider(e *Engine, c registry.DynamicConfig, fetch registry.Fetch) *registry.Dynamic {
+	d, err := registry.NewDynamic(c, fetch)
+	must(err)
+	must(e.reg.AddProvider(d))
+	return d
+}
