@@ -47,6 +47,8 @@ type loaded struct {
 	guest   *sandbox.Module
 	actions map[action.Key]action.Action
 	descs   []action.Desc
+	values  map[string]map[string]any // by kind and name
+	guests  []*guest                  // behind the values
 }
 
 func (l *loaded) close() {
@@ -198,20 +200,38 @@ func signature(t inspect.FuncType) string {
 	return list(t.Params) + "->" + list(t.Results)
 }
 
-// checkExports wants each tool's function, of a type that can be called.
+// checkExports wants the function of each tool, middleware and format, of a type that
+// can be called.
 func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 	for _, t := range d.Tools {
-		e, ok := m.Export(t.Export)
-		if !ok || e.Kind != inspect.ExternFunc {
-			return status.Publicf(status.InvalidArgument, "tool %q names the export %q, which the module does not have", t.Name, abi.Line(t.Export, 80))
+		if err := checkExport(m, "tool", t.Name, t.Export); err != nil {
+			return err
 		}
-		if t.Export == "_start" {
-			return errCommand()
+	}
+	for _, w := range d.Middleware {
+		if err := checkExport(m, "middleware", w.Name, w.Export); err != nil {
+			return err
 		}
-		typ := m.FuncType(e.Index)
-		if !isTool(typ) {
-			return status.Publicf(status.InvalidArgument, "export %q of tool %q has the type %s, want ()->(i32)", abi.Line(t.Export, 80), t.Name, signature(typ))
+	}
+	for _, f := range d.Formats {
+		if err := checkExport(m, "format", f.Name, f.Export); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkExport(m *inspect.Module, noun, name, export string) error {
+	e, ok := m.Export(export)
+	if !ok || e.Kind != inspect.ExternFunc {
+		return status.Publicf(status.InvalidArgument, "%s %q names the export %q, which the module does not have", noun, name, abi.Line(export, 80))
+	}
+	if export == "_start" {
+		return errCommand()
+	}
+	typ := m.FuncType(e.Index)
+	if !isTool(typ) {
+		return status.Publicf(status.InvalidArgument, "export %q of %s %q has the type %s, want ()->(i32)", abi.Line(export, 80), noun, name, signature(typ))
 	}
 	return nil
 }

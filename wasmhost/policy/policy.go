@@ -117,7 +117,7 @@ func (g Grants) has(grant string) bool {
 }
 
 // provided are the capabilities that this host has.
-var provided = []abi.Capability{abi.CapEmit, abi.CapInterrupt, abi.CapContext}
+var provided = []abi.Capability{abi.CapEmit, abi.CapInterrupt, abi.CapContext, abi.CapNext}
 
 // Check compares what a module imports with what it is granted and what the host
 // provides. It fails with PERMISSION_DENIED and lists what is missing, or with

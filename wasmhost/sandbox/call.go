@@ -24,6 +24,8 @@ type Call struct {
 	// value of its own; nil when nobody streams. It runs on the guest's
 	// goroutine, so a slow Emit slows the guest, against its deadline.
 	Emit func(chunk json.RawMessage) error
+	// Next is what the capability next continues; nil for what is no middleware.
+	Next Next
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
 }
@@ -78,6 +80,7 @@ type state struct {
 
 	work        int // bytes that the host has moved since it last looked at the clock
 	chunks      int
+	nexts       int
 	logLines    int
 	randomBytes int64
 	denied      bool // the memory limit refused to grow

@@ -121,7 +121,7 @@ func extismUserModule(r wazero.Runtime) wazero.HostModuleBuilder {
 	b := r.NewHostModuleBuilder(abi.ModuleExtismUser)
 	for _, c := range abi.Capabilities() {
 		export(b, abi.ExtismPrefix+string(c), types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
-			stack[0] = in.arena.put(in, in.state.capability(c, in.arena.block(stack[0])))
+			stack[0] = in.arena.put(in, in.capability(c, in.arena.block(stack[0])))
 		})
 	}
 	return b
