@@ -24,6 +24,9 @@ type Call struct {
 	// value of its own; nil when nobody streams. It runs on the guest's
 	// goroutine, so a slow Emit slows the guest, against its deadline.
 	Emit func(chunk json.RawMessage) error
+	// Door leads to what the host does for the guest; the zero Door refuses
+	// everything.
+	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
 }
@@ -75,6 +78,7 @@ type state struct {
 	reply       []byte
 	interrupted bool
 	interrupt   json.RawMessage
+	fetched     *Fetched // the answer to Extism's latest http_request
 
 	work        int // bytes that the host has moved since it last looked at the clock
 	chunks      int
