@@ -22,13 +22,14 @@ import (
 
 // wasmTool runs one exported function as a tool.
 type wasmTool struct {
-	host   *Host
-	tool   abi.Tool
-	name   string // "<module>/<tool>"
-	tenant string
-	guest  *sandbox.Module
-	rate   *rate.Limiter // nil: no limit
-	log    *slog.Logger
+	host     *Host
+	tool     abi.Tool
+	name     string // "<module>/<tool>"
+	tenant   string
+	guest    *sandbox.Module
+	services *services
+	rate     *rate.Limiter // nil: no limit
+	log      *slog.Logger
 	// parses is set when text output that is JSON counts as JSON.
 	parses bool
 }
@@ -42,7 +43,7 @@ func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	}
 	for _, t := range d.Tools {
 		w := &wasmTool{
-			host: h, tool: t, name: l.record.Name + "/" + t.Name, tenant: l.record.Tenant, guest: l.guest, rate: limiter,
+			host: h, tool: t, name: l.record.Name + "/" + t.Name, tenant: l.record.Tenant, guest: l.guest, services: l.services, rate: limiter,
 			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String("tool", l.record.Name+"/"+t.Name)),
 		}
 		out, err := schema.Compile(t.OutputSchema)
@@ -79,8 +80,9 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	if err != nil {
 		return nil, err
 	}
+	visit := &visit{services: w.services, nest: nestOf(ctx)}
 	res, err := w.guest.Call(ctx, sandbox.Call{
-		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit,
+		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit, Door: visit.door(),
 		Log: func(level sandbox.Level, line string) {
 			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 		},
@@ -92,6 +94,10 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 		return nil, err
 	}
 	telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", res.Fuel)
+	if visit.calls > 0 {
+		telemetry.AnnotateInt(ctx, "wasm.host.calls", visit.calls)
+		telemetry.AnnotateInt(ctx, "wasm.http.requests", visit.requests.Load())
+	}
 	telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", res.MemoryBytes)
 	if res.Interrupted {
 		return nil, tool.Interrupt(res.Interrupt)
