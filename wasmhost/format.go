@@ -100,7 +100,7 @@ func (h *wasmHandler) Parse(ctx context.Context, m *content.Message) (json.RawMe
 // call gives the guest's output, nil for null.
 func (h *wasmHandler) call(ctx context.Context, in formatInput) (json.RawMessage, error) {
 	in.Schema = h.schema
-	raw, err := encode(in)
+	raw, err := marshal(in)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (h *wasmHandler) call(ctx context.Context, in formatInput) (json.RawMessage
 		return nil, nil
 	}
 	var value json.RawMessage
-	if err := decode(out, &value); err != nil {
+	if err := parse(out, &value); err != nil {
 		return nil, status.Publicf(status.Internal, "the output of format %q is no JSON: %s", h.Name(), status.Convert(err).Message)
 	}
 	return value, nil

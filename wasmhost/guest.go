@@ -22,14 +22,15 @@ import (
 // guest is what stands behind a tool, a middleware or a format: a module in service,
 // called by that name.
 type guest struct {
-	host   *Host
-	module *sandbox.Module
-	kind   string // "tool", [middleware.Kind] or [format.Kind]
-	name   string // "<module>/<name>"
-	export string // of a middleware or format
-	tenant string
-	rate   *rate.Limiter // nil: no limit; the module's
-	log    *slog.Logger
+	host     *Host
+	module   *sandbox.Module
+	kind     string // "tool", [middleware.Kind] or [format.Kind]
+	name     string // "<module>/<name>"
+	export   string // of a middleware or format
+	tenant   string
+	services *services
+	rate     *rate.Limiter // nil: no limit; the module's
+	log      *slog.Logger
 }
 
 // bind makes what a descriptor names: actions and values.
@@ -43,7 +44,7 @@ func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	stand := func(kind, name, export string) *guest {
 		name = l.record.Name + "/" + name
 		return &guest{
-			host: h, module: l.guest, kind: kind, name: name, export: export, tenant: l.record.Tenant, rate: limiter,
+			host: h, module: l.guest, services: l.services, kind: kind, name: name, export: export, tenant: l.record.Tenant, rate: limiter,
 			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String(kind, name)),
 		}
 	}
@@ -88,7 +89,8 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 			return nil, status.Publicf(status.ResourceExhausted, "%s %q is called too often; try again in %v", g.kind, g.name, wait.Round(time.Second)).WithRetryAfter(wait)
 		}
 	}
-	call.Context = action.Context(ctx)
+	visit := &visit{services: g.services, nest: nestOf(ctx)}
+	call.Context, call.Door = action.Context(ctx), visit.door()
 	call.Log = func(level sandbox.Level, line string) {
 		g.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 	}
@@ -97,6 +99,10 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		return nil, err
 	}
 	telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", res.Fuel)
+	if visit.calls > 0 {
+		telemetry.AnnotateInt(ctx, "wasm.host.calls", visit.calls)
+		telemetry.AnnotateInt(ctx, "wasm.http.requests", visit.requests.Load())
+	}
 	telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", res.MemoryBytes)
 	return res, nil
 }

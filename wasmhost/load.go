@@ -43,18 +43,20 @@ type Analysis struct {
 // loaded is a module in service. One without actions has a problem, which its
 // record tells.
 type loaded struct {
-	record  module.Record
-	guest   *sandbox.Module
-	actions map[action.Key]action.Action
-	descs   []action.Desc
-	values  map[string]map[string]any // by kind and name
-	guests  []*guest                  // behind the values
+	record   module.Record
+	guest    *sandbox.Module
+	services *services
+	actions  map[action.Key]action.Action
+	descs    []action.Desc
+	values   map[string]map[string]any // by kind and name
+	guests   []*guest                  // behind the values
 }
 
 func (l *loaded) close() {
 	if l.guest != nil {
 		l.guest.Close()
 	}
+	l.services.close()
 }
 
 // Load checks an upload, stores it and puts it into service in the place of the
@@ -255,16 +257,19 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Grants.Check(a.Linkage.Capabilities); err != nil {
+	if err := p.Grants.Within(t.grants); err != nil {
 		return nil, err
 	}
-	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse})
+	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
+		return nil, err
+	}
+	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse, Config: p.Config})
 	if err != nil {
 		return nil, err
 	}
 	var l *loaded
 	if err = guest.Warm(ctx); err == nil {
-		l, err = h.describe(ctx, t, up, a, guest, limits)
+		l, err = h.describe(ctx, t, up, a, guest, p.Grants, limits)
 	}
 	if err != nil {
 		guest.Close()
@@ -275,7 +280,7 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 
 // describe completes the descriptor, asking the guest when only it knows, and makes
 // the actions.
-func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest *sandbox.Module, limits policy.Limits) (*loaded, error) {
+func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest *sandbox.Module, grants policy.Grants, limits policy.Limits) (*loaded, error) {
 	raw := up.Descriptor
 	switch a.DescriptorIn {
 	case "":
@@ -310,8 +315,12 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 	if err := abi.CheckModuleName(name); err != nil {
 		return nil, err
 	}
-	l := &loaded{guest: guest, record: record(t.name, name, up, a, raw)}
-	return l, h.bind(l, a.Descriptor, limits)
+	l := &loaded{guest: guest, record: record(t.name, name, up, a, raw), services: h.services(t, name, grants, limits)}
+	if err := h.bind(l, a.Descriptor, limits); err != nil {
+		l.services.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 func record(tenantName, name string, up Upload, a *Analysis, descriptor []byte) module.Record {

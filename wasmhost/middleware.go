@@ -74,7 +74,7 @@ type continued struct{ err error }
 // run calls the guest. wrapped continues the chain.
 func (w *atWork) run(ctx context.Context, in hookInput, emit func(json.RawMessage) error, wrapped func(ctx context.Context, request []byte) (any, error)) ([]byte, error) {
 	in.Config = w.config
-	raw, err := encode(in)
+	raw, err := marshal(in)
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode the call of middleware %q: %w", w.guest.name, err)
 	}
@@ -84,7 +84,7 @@ func (w *atWork) run(ctx context.Context, in hookInput, emit func(json.RawMessag
 		if last.err = err; err != nil {
 			return nil, err
 		}
-		return encode(value)
+		return marshal(value)
 	}
 	res, err := w.guest.call(ctx, sandbox.Call{Export: w.about.Export, Input: raw, Emit: emit, Next: next})
 	switch interrupt, interrupted := tool.AsInterrupt(last.err); {
@@ -112,7 +112,7 @@ func (w *atWork) model(ctx context.Context, call *middleware.ModelCall, next mid
 	}
 	out, err := w.run(ctx, in, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
 		req := &model.Request{}
-		if err := decode(raw, req); err != nil {
+		if err := parse(raw, req); err != nil {
 			return nil, err
 		}
 		if err := sameSystem(call.Request.Messages, req.Messages); err != nil {
@@ -144,7 +144,7 @@ func (w *atWork) generate(ctx context.Context, call *middleware.GenerateCall, ne
 	shown.Options = &options
 	out, err := w.run(ctx, hookInput{Hook: abi.HookGenerate, Model: given.Model, Request: &shown}, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
 		asked := &middleware.GenerateCall{}
-		if err := decode(raw, asked); err != nil {
+		if err := parse(raw, asked); err != nil {
 			return nil, err
 		}
 		if asked.Options == nil {
@@ -171,7 +171,7 @@ func (w *atWork) generate(ctx context.Context, call *middleware.GenerateCall, ne
 func (w *atWork) tool(ctx context.Context, call *middleware.ToolCall, next middleware.ToolFunc) (*content.Part, error) {
 	out, err := w.run(ctx, hookInput{Hook: abi.HookTool, Request: call.Part}, call.Emit, func(ctx context.Context, raw []byte) (any, error) {
 		var part content.Part
-		if err := decode(raw, &part); err != nil {
+		if err := parse(raw, &part); err != nil {
 			return nil, err
 		}
 		if part.ToolRequest == nil {
@@ -224,7 +224,7 @@ func (w *atWork) response(out []byte) (*model.Response, error) {
 }
 
 func (w *atWork) read(out []byte, v any) error {
-	if err := decode(out, v); err != nil {
+	if err := parse(out, v); err != nil {
 		return w.bad(status.Convert(err).Message)
 	}
 	return nil
@@ -242,7 +242,7 @@ func sendJSON(send model.Send) func(json.RawMessage) error {
 	}
 	return func(raw json.RawMessage) error {
 		chunk := &model.Chunk{}
-		if err := decode(raw, chunk); err != nil {
+		if err := parse(raw, chunk); err != nil {
 			return err
 		}
 		if chunk.Role == content.RoleSystem {

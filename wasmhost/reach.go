@@ -11,8 +11,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// decode reads what a guest wrote; INVALID_ARGUMENT when it does not fit v.
-func decode(raw []byte, v any) error {
+// parse reads what a guest wrote; INVALID_ARGUMENT when it does not fit v.
+func parse(raw []byte, v any) error {
 	if err := schema.Check(raw); err != nil {
 		return status.Publicf(status.InvalidArgument, "not what was asked for: %w", err)
 	}
@@ -22,20 +22,9 @@ func decode(raw []byte, v any) error {
 	return nil
 }
 
-// encode is json.Marshal without the escaping of <, > and &.
-func encode(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, status.Errorf(status.Internal, "encode for a guest: %w", err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 func equalJSON(a, b any) bool {
-	x, errX := encode(a)
-	y, errY := encode(b)
+	x, errX := marshal(a)
+	y, errY := marshal(b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
@@ -53,7 +42,7 @@ func withoutKey(config json.RawMessage) (shown, key json.RawMessage) {
 	if len(fields) == 0 {
 		return nil, key
 	}
-	shown, err := encode(fields)
+	shown, err := marshal(fields)
 	if err != nil {
 		return nil, key
 	}
@@ -73,7 +62,7 @@ func withKey(config, key json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	fields["apiKey"] = key
-	return encode(fields)
+	return marshal(fields)
 }
 
 // sameSystem refuses system messages that were not there.

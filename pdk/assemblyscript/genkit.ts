@@ -53,6 +53,30 @@ declare function hostInterrupt(ptr: usize, len: i32): i32;
 // @ts-ignore: decorator
 @external("genkit_v1", "context")
 declare function hostContext(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "http")
+declare function hostHttp(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_get")
+declare function hostKvGet(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_set")
+declare function hostKvSet(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_delete")
+declare function hostKvDelete(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_list")
+declare function hostKvList(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "now")
+declare function hostNow(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "run")
+declare function hostRun(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "generate")
+declare function hostGenerate(ptr: usize, len: i32): i32;
 
 /** The levels of log. */
 export enum Level {
@@ -156,6 +180,59 @@ export function interrupt(metadata: string): Reply {
 /** The caller's context, a JSON object. */
 export function context(): Reply {
   return take(hostContext(0, 0));
+}
+
+/** Sends an HTTP request, {"method","url","headers","body"}; the value of the reply is
+ *  {"status","headers","body"}. Write {{secret:NAME}} in a header for a secret. */
+export function http(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostHttp(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Reads a value that was kept under a key, null when there is none. */
+export function kvGet(key: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + "}");
+  return take(hostKvGet(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Keeps a JSON value under a key; null removes it. */
+export function kvSet(key: string, json: string): Reply {
+  return kvSetRequest('{"key":' + quote(key) + ',"value":' + json + "}");
+}
+
+/** kvSet with the whole request: {"key","value","ttlSeconds","if"}. */
+export function kvSetRequest(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostKvSet(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Removes a key. */
+export function kvDelete(key: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + "}");
+  return take(hostKvDelete(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Lists keys: {"prefix","cursor","limit"}, all optional. */
+export function kvList(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostKvList(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** The time, a JSON string. */
+export function now(): Reply {
+  return take(hostNow(0, 0));
+}
+
+/** Runs an action by its key, such as "/tool/calc/add", on a JSON input. */
+export function run(key: string, input: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + ',"input":' + input + "}");
+  return take(hostRun(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Asks a model: Genkit's GenerateActionOptions in, a GenerateResponse out. */
+export function generate(options: string): Reply {
+  const bytes = utf8(options);
+  return take(hostGenerate(changetype<usize>(bytes), bytes.byteLength));
 }
 
 /** Writes text as a JSON string, quotes included. */

@@ -26,6 +26,9 @@ type Call struct {
 	Emit func(chunk json.RawMessage) error
 	// Next is what the capability next continues; nil for what is no middleware.
 	Next Next
+	// Door leads to what the host does for the guest; the zero Door refuses
+	// everything.
+	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
 }
@@ -77,6 +80,7 @@ type state struct {
 	reply       []byte
 	interrupted bool
 	interrupt   json.RawMessage
+	fetched     *Fetched // the answer to Extism's latest http_request
 
 	work        int // bytes that the host has moved since it last looked at the clock
 	chunks      int

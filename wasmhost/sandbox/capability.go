@@ -28,7 +28,7 @@ func (in *instance) capability(c abi.Capability, request []byte) []byte {
 	case abi.CapNext:
 		return in.next(request)
 	}
-	return abi.ErrorReply(status.Publicf(status.PermissionDenied, "capability %q is not granted", c))
+	return in.ask(c, request)
 }
 
 func (st *state) emit(request []byte) []byte {

@@ -35,7 +35,11 @@ func (in *instance) next(request []byte) []byte {
 	st.lane.leave()
 	request = bytes.Clone(request)
 	began := time.Now()
-	value, err := in.module.aside(func() (json.RawMessage, error) { return st.call.Next(st.ctx, request) })
+	ctx, cancel := context.WithCancel(st.ctx)
+	stop := context.AfterFunc(in.module.sandbox.life, cancel)
+	value, err := in.module.aside(func() (json.RawMessage, error) { return st.call.Next(ctx, request) })
+	stop()
+	cancel()
 	st.deadline = st.deadline.Add(time.Since(began))
 	st.check()
 	if err != nil {
