@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -24,7 +25,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 )
 
-const hooksDescriptor = `{"abi":"genkit/1","name":"kit","tools":[],
+const hooksDescriptor = `{"abi":"genkit/1","name":"kit","tools":[{"name":"confirm","metadata":{"group":"asking","type":"forged"}}],
 	"middleware":[
 		{"name":"steps","export":"hooks","hooks":["generate","model","tool"],"configSchema":{"type":"object","properties":{"steps":{"type":"array"}}}},
 		{"name":"model","export":"hooks","hooks":["model"]},
@@ -343,4 +344,19 @@ func TestValuesFollowTheirModule(t *testing.T) {
 	require.NoError(t, r.host.Remove(t.Context(), tenant, "kit"))
 	_, err = r.reg.ResolveValue(middleware.Kind, "kit/model")
 	require.ErrorIs(t, err, status.ErrNotFound)
+}
+
+func TestARestartedToolReadsTheAnswer(t *testing.T) {
+	r := newRoom(t, wasmhost.Config{})
+	a, err := r.reg.Lookup(t.Context(), action.Key{Kind: action.Tool, Name: "kit/confirm"})
+	require.NoError(t, err)
+	assert.JSONEq(t, `"asking"`, string(a.Desc().Metadata["group"]), "the descriptor's metadata is handed on")
+	assert.JSONEq(t, `"tool"`, string(a.Desc().Metadata["type"]), "but not what is the host's to say")
+	_, err = a.RunJSON(t.Context(), json.RawMessage(`{}`), nil)
+	interrupt, ok := tool.AsInterrupt(err)
+	require.True(t, ok, "%v", err)
+	assert.JSONEq(t, `{"sure":"?"}`, string(interrupt.Metadata))
+	out, err := a.RunJSON(tool.WithResumed(t.Context(), json.RawMessage(`{"by":"ann"}`)), json.RawMessage(`{}`), nil)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"resumed":{"by":"ann"}}`, string(out))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
@@ -79,6 +80,8 @@ func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.
 	switch c {
 	case abi.CapNow:
 		return marshal(time.Now().UTC().Format(time.RFC3339Nano))
+	case abi.CapResumed:
+		return resumed(ctx)
 	case abi.CapHTTP:
 		return v.fetchJSON(ctx, request)
 	case abi.CapKVGet:
@@ -95,6 +98,19 @@ func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.
 		return v.generate(ctx, request)
 	}
 	return nil, status.Publicf(status.Unimplemented, "this host does not provide the capability %q", c)
+}
+
+// resumed tells a tool what its caller answered to its interrupt: null in a first run.
+func resumed(ctx context.Context) (json.RawMessage, error) {
+	answer, again := tool.Resumed(ctx)
+	if !again {
+		return nil, nil
+	}
+	original, _ := tool.OriginalInput(ctx)
+	return marshal(struct {
+		Resumed       json.RawMessage `json:"resumed"`
+		OriginalInput json.RawMessage `json:"originalInput,omitempty"`
+	}{answer, original})
 }
 
 // admit counts a call of the host and checks its grant.

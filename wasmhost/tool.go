@@ -34,7 +34,20 @@ func newTool(g *guest, t abi.Tool) (action.Action, error) {
 	if t.Multipart {
 		build = tool.NewMultipartRaw
 	}
-	return build(g.name, t.Description, t.InputSchema, t.OutputSchema, w.run)
+	return build(g.name, t.Description, t.InputSchema, t.OutputSchema, w.run, tool.WithMetadata(described(t.Metadata)))
+}
+
+// described leaves out what says how an action is used: that is the host's to say.
+func described(metadata map[string]json.RawMessage) map[string]json.RawMessage {
+	kept := map[string]json.RawMessage{}
+	for key, value := range metadata {
+		switch key {
+		case "type", "name", "interrupt", "dynamic", "originalName", "multipart", "restartable", "mcp":
+		default:
+			kept[key] = value
+		}
+	}
+	return kept
 }
 
 // run calls the guest. The input has passed its schema; the output will be checked

@@ -91,7 +91,6 @@ func TestWhatABadUploadGets(t *testing.T) {
 		{says: "an unknown WASI import", wasm: importing("wasi_snapshot_preview1", "sock_steal", "i", "i"), descriptor: f, code: status.InvalidArgument, contains: "sock_steal"},
 		{says: "a capability that is not granted", wasm: importing("genkit_v1", "http", "ii", "i"), descriptor: f, code: status.PermissionDenied, contains: `"http" (grant "http")`},
 		{says: "Extism's HTTP without a grant", wasm: importing("extism:host/env", "http_request", "II", "I"), descriptor: f, code: status.PermissionDenied, contains: `"http"`},
-		{says: "a capability that this host lacks", wasm: importing("genkit_v1", "next", "ii", "i"), descriptor: f, code: status.Unimplemented, contains: `"next"`},
 		{says: "a grant beyond the server's", wasm: importing("genkit_v1", "http", "ii", "i"), descriptor: f, policy: `{"grants":{"http":[{"host":"a.example.com"}]}}`, code: status.PermissionDenied, contains: "http a.example.com"},
 		{says: "an export that the module lacks", wasm: tiny(), descriptor: describing(`{"name":"g"}`), code: status.InvalidArgument, contains: `names the export "g"`},
 		{says: "an export of a wrong type", wasm: w.Module(w.Types(w.FuncType("i", "i")), w.Funcs(0), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body("", 0x41, 0))), descriptor: f, code: status.InvalidArgument, contains: "has the type (i32)->(i32)"},

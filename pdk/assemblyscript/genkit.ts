@@ -269,3 +269,22 @@ function take(len: i32): Reply {
 function utf8(text: string): ArrayBuffer {
   return String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
 }
+
+// @ts-ignore: decorator
+@external("genkit_v1", "resumed")
+declare function hostResumed(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "next")
+declare function hostNext(ptr: usize, len: i32): i32;
+
+/** What the caller answered to this tool's interrupt, {"resumed", "originalInput"}; null in
+ *  a first run. */
+export function resumed(): Reply {
+  return take(hostResumed(0, 0));
+}
+
+/** Continues what a middleware's hook wraps; the value of the reply is the answer. */
+export function next(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostNext(changetype<usize>(bytes), bytes.byteLength));
+}

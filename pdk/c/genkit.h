@@ -81,6 +81,8 @@ GENKIT_IMPORT("reply") extern void genkit_import_reply(void *ptr);
 GENKIT_IMPORT("emit") extern uint32_t genkit_import_emit(const void *ptr, uint32_t len);
 GENKIT_IMPORT("interrupt") extern uint32_t genkit_import_interrupt(const void *ptr, uint32_t len);
 GENKIT_IMPORT("context") extern uint32_t genkit_import_context(const void *ptr, uint32_t len);
+GENKIT_IMPORT("resumed") extern uint32_t genkit_import_resumed(const void *ptr, uint32_t len);
+GENKIT_IMPORT("next") extern uint32_t genkit_import_next(const void *ptr, uint32_t len);
 GENKIT_IMPORT("now") extern uint32_t genkit_import_now(const void *ptr, uint32_t len);
 GENKIT_IMPORT("http") extern uint32_t genkit_import_http(const void *ptr, uint32_t len);
 GENKIT_IMPORT("kv_get") extern uint32_t genkit_import_kv_get(const void *ptr, uint32_t len);
@@ -232,6 +234,19 @@ GENKIT_FN genkit_buffer genkit_context(void) {
   genkit_buffer value = GENKIT_STRING("{}");
   genkit_ok(genkit_call(genkit_import_context, genkit_buffer_of("", 0)), &value);
   return value;
+}
+
+/* What the caller answered to this tool's interrupt, {"resumed": …, "originalInput": …};
+ * "null" in a first run. */
+GENKIT_FN genkit_buffer genkit_resumed(void) {
+  genkit_buffer value = GENKIT_STRING("null");
+  genkit_ok(genkit_call(genkit_import_resumed, genkit_buffer_of("", 0)), &value);
+  return value;
+}
+
+/* Continues what a middleware's hook wraps; the reply is {"ok": the answer} or {"error": …}. */
+GENKIT_FN genkit_buffer genkit_next(genkit_buffer request) {
+  return genkit_call(genkit_import_next, request);
 }
 
 /* Builds a request: a JSON object with one member more, its value quoted or, with

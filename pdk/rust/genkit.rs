@@ -40,6 +40,8 @@ mod host {
         pub fn emit(ptr: *const u8, len: usize) -> u32;
         pub fn interrupt(ptr: *const u8, len: usize) -> u32;
         pub fn context(ptr: *const u8, len: usize) -> u32;
+        pub fn resumed(ptr: *const u8, len: usize) -> u32;
+        pub fn next(ptr: *const u8, len: usize) -> u32;
         pub fn http(ptr: *const u8, len: usize) -> u32;
         pub fn kv_get(ptr: *const u8, len: usize) -> u32;
         pub fn kv_set(ptr: *const u8, len: usize) -> u32;
@@ -274,4 +276,16 @@ fn quote_into(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// What the caller answered to this tool's interrupt, `{"resumed", "originalInput"}`;
+/// `null` in a first run.
+pub fn resumed() -> String {
+    let reply = Reply::take(unsafe { host::resumed(std::ptr::null(), 0) });
+    reply.value().unwrap_or("null").to_string()
+}
+
+/// Continues what a middleware's hook wraps; the value of the reply is the answer.
+pub fn next(request: &str) -> Reply {
+    Reply::take(unsafe { host::next(request.as_ptr(), request.len()) })
 }

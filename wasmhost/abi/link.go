@@ -35,6 +35,7 @@ const (
 	CapEmit      Capability = "emit"
 	CapInterrupt Capability = "interrupt"
 	CapContext   Capability = "context"
+	CapResumed   Capability = "resumed"
 	CapNow       Capability = "now"
 )
 
@@ -42,7 +43,7 @@ const (
 func Capabilities() []Capability {
 	return []Capability{
 		CapHTTP, CapKVGet, CapKVSet, CapKVDelete, CapKVList, CapGenerate, CapRun, CapNext,
-		CapEmit, CapInterrupt, CapContext, CapNow,
+		CapEmit, CapInterrupt, CapContext, CapResumed, CapNow,
 	}
 }
 

@@ -144,7 +144,7 @@ func (g Grants) has(grant string) bool {
 
 // Always are the capabilities that need no grant.
 func Always() []abi.Capability {
-	return []abi.Capability{abi.CapEmit, abi.CapInterrupt, abi.CapContext, abi.CapNext}
+	return []abi.Capability{abi.CapEmit, abi.CapInterrupt, abi.CapContext, abi.CapResumed, abi.CapNext}
 }
 
 // Grantable are the capabilities that rest on a grant and on nothing else of the

@@ -34,6 +34,9 @@ func emit(ptr unsafe.Pointer, n uint32) uint32
 //go:wasmimport genkit_v1 interrupt
 func interrupt(ptr unsafe.Pointer, n uint32) uint32
 
+//go:wasmimport genkit_v1 resumed
+func resumed(ptr unsafe.Pointer, n uint32) uint32
+
 type step struct {
 	Next      json.RawMessage   // a request, or null for the one that came
 	Replace   map[string]string // in the text of the request
@@ -125,6 +128,19 @@ func hooks() int32 {
 			}
 			answer = json.RawMessage(text)
 		}
+	}
+	output(unsafe.Pointer(unsafe.SliceData(answer)), uint32(len(answer)))
+	return 0
+}
+
+// confirm interrupts until its caller has answered, and then gives the answer.
+//
+//go:wasmexport confirm
+func confirm() int32 {
+	answer, _ := ask(resumed, nil)
+	if string(answer) == "null" {
+		ask(interrupt, []byte(`{"sure":"?"}`))
+		return 0
 	}
 	output(unsafe.Pointer(unsafe.SliceData(answer)), uint32(len(answer)))
 	return 0

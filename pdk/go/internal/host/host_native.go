@@ -93,3 +93,9 @@ func Run(request []byte) []byte { return ask("run", request) }
 
 // Generate is the capability "generate".
 func Generate(request []byte) []byte { return ask("generate", request) }
+
+// Next is the capability "next".
+func Next(request []byte) []byte { return ask("next", request) }
+
+// Resumed is the capability "resumed".
+func Resumed() []byte { return ask("resumed", nil) }

@@ -167,3 +167,19 @@ func take(n uint32) []byte {
 	}
 	return b
 }
+
+//go:wasmimport genkit_v1 next
+func hostNext(ptr unsafe.Pointer, n uint32) uint32
+
+// Next is the capability "next".
+func Next(request []byte) []byte {
+	n := hostNext(unsafe.Pointer(unsafe.SliceData(request)), uint32(len(request)))
+	runtime.KeepAlive(request)
+	return take(n)
+}
+
+//go:wasmimport genkit_v1 resumed
+func hostResumed(ptr unsafe.Pointer, n uint32) uint32
+
+// Resumed is the capability "resumed".
+func Resumed() []byte { return take(hostResumed(nil, 0)) }
