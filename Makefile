@@ -9,7 +9,7 @@ ADDR  ?= 127.0.0.1:3400
 DATA  ?= ./data
 TOOLS := build/tools
 # Nested modules: guests and their kit, which must not depend on this module.
-NESTED := pdk/go pdk/conformance/go examples/textkit bench/guests/gocalc test/oracle
+NESTED := pdk/go pdk/conformance/go examples/textkit examples/guard bench/guests/gocalc test/oracle
 # The race detector needs a C compiler.
 RACE := $(shell command -v "$${CC:-cc}" >/dev/null 2>&1 && echo -race)
 
@@ -27,6 +27,7 @@ build: ## build the binary, bin/genkit-wasm
 tools: ## collect the example tools in build/tools (Go built here, the others prebuilt)
 	@mkdir -p $(TOOLS)
 	$(MAKE) --no-print-directory -C examples/textkit build OUT=$(CURDIR)/$(TOOLS)/textkit.wasm
+	$(MAKE) --no-print-directory -C examples/guard build OUT=$(CURDIR)/$(TOOLS)/guard.wasm
 	cp examples/calc/calc.wasm examples/units/units.wasm examples/approval/approval.wasm $(TOOLS)/
 	cp "$$($(GO) list -m -f '{{.Dir}}' github.com/extism/go-sdk)/wasm/count_vowels.wasm" $(TOOLS)/vowels.wasm
 	cp examples/vowels/descriptor.json $(TOOLS)/vowels.descriptor.json
@@ -40,7 +41,7 @@ run: build tools ## build everything and start the server with the example tools
 test: ## run all tests, with the race detector where there is a C compiler
 	$(GO) vet ./...
 	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...
-	@for m in pdk/go examples/textkit; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -shuffle=on ./...) || exit 1; done
+	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -shuffle=on ./...) || exit 1; done
 
 .PHONY: lint
 lint: ## run the linters

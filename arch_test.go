@@ -63,12 +63,17 @@ var rooms = []room{
 	{"wasmhost/inspect/wasmtest", nil, "assembles modules for tests"},
 	{"wasmhost/meter", []string{"wasmhost/inspect"}, "rewrites what inspect has parsed"},
 	{"wasmhost/policy", []string{"engine/status", "engine/schema", "wasmhost/abi"}, "grants and limits"},
+	{"wasmhost/capability/secret", []string{"engine/status", "wasmhost/policy"}, "what guests use and never see"},
+	{"wasmhost/capability/egress", []string{"engine/status", "wasmhost/abi", "wasmhost/policy", "wasmhost/capability/secret"}, "the only way of guests to the network"},
+	{"wasmhost/capability/kv", []string{"engine/status", "engine/schema"}, "what guests keep"},
+	{"wasmhost/capability/kv/kvtest", []string{"engine/status", "wasmhost/capability/kv"}, "the key-value stores' kit"},
+	{"wasmhost/capability/vfs", []string{"engine/status"}, "directories that guests see"},
 	{"wasmhost/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/inspect", "wasmhost/meter"}, "the only room that runs guests"},
 	{"wasmhost/module", []string{"engine/status", "wasmhost/abi"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"), "HTTP; needs no more of the engine than a registry"},
-	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost"), "the kit for modules"},
-	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox"), "adapters from actions to guests"},
+	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret"), "the kit for modules"},
+	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox"), "adapters from actions to guests"},
 
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate"), "first-party evaluators ask their judges through the registry, never the façade"},
@@ -85,7 +90,7 @@ var owners = []struct {
 	rooms  []string
 	why    string
 }{
-	{"github.com/tetratelabs/wazero", []string{"wasmhost/sandbox"}, "one place decides how guests run"},
+	{"github.com/tetratelabs/wazero", []string{"wasmhost/sandbox", "wasmhost/capability/vfs"}, "one place decides how guests run; vfs implements its file system"},
 	{"github.com/extism/go-sdk", nil, "an oracle and a benchmark's peer; tests only"},
 	{"github.com/santhosh-tekuri/jsonschema", []string{"engine/schema"}, "schemas compile once, in one place"},
 	{"github.com/invopop/jsonschema", []string{"engine/schema"}, "inference, in one place"},
@@ -94,10 +99,12 @@ var owners = []struct {
 	{"github.com/blues/jsonata-go", []string{"builtin/evaluator/genkiteval"}, "one evaluator's expressions"},
 	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
+	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
+	{"go.etcd.io/bbolt", []string{"wasmhost/capability/kv"}, "a file of keys and values"},
 	{"golang.org/x/time", []string{"wasmhost"}, "calls per minute"},
 	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
-	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest"}, "tests and kits"},
+	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
 	{"go.yaml.in/yaml", nil, "spec files, in tests"},
 }
@@ -208,7 +215,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest"}
+var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "wasmhost/capability/kv/kvtest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {

@@ -22,8 +22,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
@@ -48,6 +52,22 @@ type Config struct {
 	// Tenants are served besides the default one, each with limits that
 	// tighten the server's.
 	Tenants map[string]policy.Limits
+	// Grants are the most that the policies of modules may grant; nil allows
+	// the key-value store and the clock, and nothing that reaches others.
+	// TenantGrants tighten them; a tenant that is not in it has them all.
+	Grants       *policy.Grants
+	TenantGrants map[string]policy.Grants
+	// KV keeps the values of the capability kv; nil keeps them in memory.
+	// Whoever opened it closes it, after the host.
+	KV kv.Store
+	// Secrets finds what guests refer to; nil has none.
+	Secrets secret.Source
+	// Egress says how guests reach the network. Its InFlight is not used: a
+	// tenant has a bound of its own.
+	Egress egress.Config
+	// Registry finds what the capabilities run and generate may run for a
+	// tenant; nil provides neither. It is called while guests run.
+	Registry func(tenant string) (*registry.Registry, error)
 	// Interpreter runs guests on wazero's interpreter.
 	Interpreter bool
 	// Logger gets the host's and the guests' log lines; nil drops them.
@@ -62,6 +82,12 @@ type Host struct {
 	inspect inspect.Limits
 	log     *slog.Logger
 
+	grants   policy.Grants
+	kv       kv.Store
+	secrets  secret.Source
+	egress   egress.Config
+	registry func(tenant string) (*registry.Registry, error)
+
 	mu      sync.RWMutex // guards the maps; never held while a guest runs
 	tenants map[string]*tenant
 	closed  bool
@@ -71,6 +97,9 @@ type Host struct {
 type tenant struct {
 	name   string
 	limits policy.Limits
+	grants policy.Grants
+	// inFlight bounds the HTTP requests of the tenant's guests.
+	inFlight chan struct{}
 	// loading serialises what changes the set, so that uploads of one tenant
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
@@ -95,21 +124,32 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if h.inspect.MemoryPages == 0 {
 		h.inspect.MemoryPages = int(h.limits.MemoryBytes >> 16)
 	}
+	if err := h.configure(config); err != nil {
+		return nil, err
+	}
 	var err error
 	if h.sandbox, err = sandbox.New(ctx, sandbox.Config{CacheDir: config.CacheDir, Interpreter: config.Interpreter}); err != nil {
 		return nil, err
 	}
-	h.tenants[DefaultTenant] = &tenant{name: DefaultTenant, limits: h.limits, modules: map[string]*loaded{}}
+	h.tenants[DefaultTenant] = h.newTenant(DefaultTenant, h.limits, config)
 	for name, limits := range config.Tenants {
 		if err := abi.CheckModuleName(name); err != nil {
 			return nil, errors.Join(status.Publicf(status.InvalidArgument, "tenant %q: not a usable name", name), h.Close(ctx))
 		}
-		h.tenants[name] = &tenant{name: name, limits: limits.Within(h.limits), modules: map[string]*loaded{}}
+		h.tenants[name] = h.newTenant(name, limits.Within(h.limits), config)
 	}
 	if err := h.restore(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
 	return h, nil
+}
+
+func (h *Host) newTenant(name string, limits policy.Limits, config Config) *tenant {
+	grants, ok := config.TenantGrants[name]
+	if !ok {
+		grants = h.grants
+	}
+	return &tenant{name: name, limits: limits, grants: grants, inFlight: make(chan struct{}, maxInFlight), modules: map[string]*loaded{}}
 }
 
 func (h *Host) restore(ctx context.Context) error {
@@ -146,7 +186,15 @@ func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	return h.sandbox.Close(ctx)
+	err := h.sandbox.Close(ctx)
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, t := range h.tenants {
+		for _, l := range t.modules {
+			l.services.close()
+		}
+	}
+	return err
 }
 
 func (h *Host) tenant(name string) (*tenant, error) {
@@ -236,8 +284,8 @@ func (h *Host) Versions(ctx context.Context, tenantName, name string) ([]module.
 	return h.store.Versions(ctx, tenantName, name)
 }
 
-// Remove takes a module out of service and deletes all its revisions; NOT_FOUND
-// when there is none. Calls under way end in peace.
+// Remove takes a module out of service and deletes all its revisions and the values
+// that it kept; NOT_FOUND when there is none. Calls under way end in peace.
 func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	t, err := h.tenant(tenantName)
 	if err != nil {
@@ -252,6 +300,9 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 		return err
 	}
 	h.swap(t, name, nil)
+	if err := h.kv.Drop(ctx, kv.Namespace{Tenant: tenantName, Module: name}); err != nil {
+		return err
+	}
 	h.log.InfoContext(ctx, "module removed", slog.String("tenant", tenantName), slog.String("module", name))
 	return nil
 }

@@ -43,16 +43,20 @@ type Analysis struct {
 // loaded is a module in service. One without actions has a problem, which its
 // record tells.
 type loaded struct {
-	record  module.Record
-	guest   *sandbox.Module
-	actions map[action.Key]action.Action
-	descs   []action.Desc
+	record   module.Record
+	guest    *sandbox.Module
+	services *services
+	actions  map[action.Key]action.Action
+	descs    []action.Desc
+	values   map[string]map[string]any // by kind and name
+	guests   []*guest                  // behind the values
 }
 
 func (l *loaded) close() {
 	if l.guest != nil {
 		l.guest.Close()
 	}
+	l.services.close()
 }
 
 // Load checks an upload, stores it and puts it into service in the place of the
@@ -198,20 +202,38 @@ func signature(t inspect.FuncType) string {
 	return list(t.Params) + "->" + list(t.Results)
 }
 
-// checkExports wants each tool's function, of a type that can be called.
+// checkExports wants the function of each tool, middleware and format, of a type that
+// can be called.
 func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 	for _, t := range d.Tools {
-		e, ok := m.Export(t.Export)
-		if !ok || e.Kind != inspect.ExternFunc {
-			return status.Publicf(status.InvalidArgument, "tool %q names the export %q, which the module does not have", t.Name, abi.Line(t.Export, 80))
+		if err := checkExport(m, "tool", t.Name, t.Export); err != nil {
+			return err
 		}
-		if t.Export == "_start" {
-			return errCommand()
+	}
+	for _, w := range d.Middleware {
+		if err := checkExport(m, "middleware", w.Name, w.Export); err != nil {
+			return err
 		}
-		typ := m.FuncType(e.Index)
-		if !isTool(typ) {
-			return status.Publicf(status.InvalidArgument, "export %q of tool %q has the type %s, want ()->(i32)", abi.Line(t.Export, 80), t.Name, signature(typ))
+	}
+	for _, f := range d.Formats {
+		if err := checkExport(m, "format", f.Name, f.Export); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkExport(m *inspect.Module, noun, name, export string) error {
+	e, ok := m.Export(export)
+	if !ok || e.Kind != inspect.ExternFunc {
+		return status.Publicf(status.InvalidArgument, "%s %q names the export %q, which the module does not have", noun, name, abi.Line(export, 80))
+	}
+	if export == "_start" {
+		return errCommand()
+	}
+	typ := m.FuncType(e.Index)
+	if !isTool(typ) {
+		return status.Publicf(status.InvalidArgument, "export %q of %s %q has the type %s, want ()->(i32)", abi.Line(export, 80), noun, name, signature(typ))
 	}
 	return nil
 }
@@ -235,16 +257,19 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Grants.Check(a.Linkage.Capabilities); err != nil {
+	if err := p.Grants.Within(t.grants); err != nil {
 		return nil, err
 	}
-	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse})
+	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
+		return nil, err
+	}
+	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse, Config: p.Config})
 	if err != nil {
 		return nil, err
 	}
 	var l *loaded
 	if err = guest.Warm(ctx); err == nil {
-		l, err = h.describe(ctx, t, up, a, guest, limits)
+		l, err = h.describe(ctx, t, up, a, guest, p.Grants, limits)
 	}
 	if err != nil {
 		guest.Close()
@@ -255,7 +280,7 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 
 // describe completes the descriptor, asking the guest when only it knows, and makes
 // the actions.
-func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest *sandbox.Module, limits policy.Limits) (*loaded, error) {
+func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest *sandbox.Module, grants policy.Grants, limits policy.Limits) (*loaded, error) {
 	raw := up.Descriptor
 	switch a.DescriptorIn {
 	case "":
@@ -290,8 +315,12 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 	if err := abi.CheckModuleName(name); err != nil {
 		return nil, err
 	}
-	l := &loaded{guest: guest, record: record(t.name, name, up, a, raw)}
-	return l, h.bind(l, a.Descriptor, limits)
+	l := &loaded{guest: guest, record: record(t.name, name, up, a, raw), services: h.services(t, name, grants, limits)}
+	if err := h.bind(l, a.Descriptor, limits); err != nil {
+		l.services.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 func record(tenantName, name string, up Upload, a *Analysis, descriptor []byte) module.Record {

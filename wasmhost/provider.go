@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -15,10 +16,13 @@ type provider struct {
 	tenant string
 }
 
-var _ registry.Provider = (*provider)(nil)
+var (
+	_ registry.Provider      = (*provider)(nil)
+	_ registry.ValueProvider = (*provider)(nil)
+)
 
-// Provider returns the tenant's tools as a source of actions for a registry. It
-// follows every later upload, rollback and removal. A tenant that does not exist
+// Provider returns the tenant's tools as a source of actions for a registry, and the
+// middleware and formats of its modules as values. It follows every later upload, rollback and removal. A tenant that does not exist
 // has no actions.
 func (h *Host) Provider(tenantName string) registry.Provider {
 	return &provider{host: h, tenant: tenantName}
@@ -53,4 +57,19 @@ func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, er
 		}
 	}
 	return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
+}
+
+// Values returns the middleware or the formats of the tenant's modules.
+func (p *provider) Values(kind string) map[string]any {
+	p.host.mu.RLock()
+	defer p.host.mu.RUnlock()
+	t, ok := p.host.tenants[p.tenant]
+	if !ok {
+		return nil
+	}
+	all := map[string]any{}
+	for _, l := range t.modules {
+		maps.Copy(all, l.values[kind])
+	}
+	return all
 }

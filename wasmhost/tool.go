@@ -4,95 +4,66 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"time"
 	"unicode/utf8"
-
-	"golang.org/x/time/rate"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
 // wasmTool runs one exported function as a tool.
 type wasmTool struct {
-	host   *Host
-	tool   abi.Tool
-	name   string // "<module>/<tool>"
-	tenant string
-	guest  *sandbox.Module
-	rate   *rate.Limiter // nil: no limit
-	log    *slog.Logger
+	guest *guest
+	tool  abi.Tool
 	// parses is set when text output that is JSON counts as JSON.
 	parses bool
 }
 
-// bind makes the actions of a descriptor.
-func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
-	l.actions = map[action.Key]action.Action{}
-	var limiter *rate.Limiter
-	if n := limits.CallsPerMinute; n > 0 {
-		limiter = rate.NewLimiter(rate.Every(time.Minute/time.Duration(n)), int(n))
+// newTool makes the action that a registry finds.
+func newTool(g *guest, t abi.Tool) (action.Action, error) {
+	w := &wasmTool{guest: g, tool: t}
+	out, err := schema.Compile(t.OutputSchema)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "output schema of tool %q: %w", t.Name, err)
 	}
-	for _, t := range d.Tools {
-		w := &wasmTool{
-			host: h, tool: t, name: l.record.Name + "/" + t.Name, tenant: l.record.Tenant, guest: l.guest, rate: limiter,
-			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String("tool", l.record.Name+"/"+t.Name)),
-		}
-		out, err := schema.Compile(t.OutputSchema)
-		if err != nil {
-			return status.Publicf(status.InvalidArgument, "output schema of tool %q: %w", t.Name, err)
-		}
-		w.parses = out.Demanding()
-		build := tool.NewRaw
-		if t.Multipart {
-			build = tool.NewMultipartRaw
-		}
-		a, err := build(w.name, t.Description, t.InputSchema, t.OutputSchema, w.run)
-		if err != nil {
-			return err
-		}
-		l.actions[a.Desc().Key()] = a
-		l.descs = append(l.descs, a.Desc())
-		l.record.Actions = append(l.record.Actions, a.Desc().Key().String())
+	w.parses = out.Demanding()
+	build := tool.NewRaw
+	if t.Multipart {
+		build = tool.NewMultipartRaw
 	}
-	return nil
+	return build(g.name, t.Description, t.InputSchema, t.OutputSchema, w.run, tool.WithMetadata(described(t.Metadata)))
+}
+
+// described leaves out what says how an action is used: that is the host's to say.
+func described(metadata map[string]json.RawMessage) map[string]json.RawMessage {
+	kept := map[string]json.RawMessage{}
+	for key, value := range metadata {
+		switch key {
+		case "type", "name", "interrupt", "dynamic", "originalName", "multipart", "restartable", "mcp":
+		default:
+			kept[key] = value
+		}
+	}
+	return kept
 }
 
 // run calls the guest. The input has passed its schema; the output will be checked
 // against its own by the action.
 func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-	if w.rate != nil {
-		if r := w.rate.Reserve(); r.Delay() > 0 {
-			wait := r.Delay()
-			r.Cancel()
-			return nil, status.Publicf(status.ResourceExhausted, "tool %q is called too often; try again in %v", w.name, wait.Round(time.Second)).WithRetryAfter(wait)
-		}
-	}
 	input, err := w.input(in)
 	if err != nil {
 		return nil, err
 	}
-	res, err := w.guest.Call(ctx, sandbox.Call{
-		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit,
-		Log: func(level sandbox.Level, line string) {
-			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
-		},
-	})
+	res, err := w.guest.once(ctx, sandbox.Call{Export: w.tool.Export, Input: input, Emit: emit})
 	if errors.Is(err, sandbox.ErrClosed) {
 		return w.successor(ctx, in, emit, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", res.Fuel)
-	telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", res.MemoryBytes)
 	if res.Interrupted {
 		return nil, tool.Interrupt(res.Interrupt)
 	}
@@ -106,11 +77,11 @@ func (w *wasmTool) successor(ctx context.Context, in json.RawMessage, emit actio
 	if w.tool.Multipart {
 		kind = action.ToolV2
 	}
-	a, err := w.host.Provider(w.tenant).Resolve(ctx, action.Key{Kind: kind, Name: w.name})
+	a, err := w.guest.host.Provider(w.guest.tenant).Resolve(ctx, action.Key{Kind: kind, Name: w.guest.name})
 	if err != nil {
 		return nil, err
 	}
-	if w.host.isClosed() {
+	if w.guest.host.isClosed() {
 		return nil, gone
 	}
 	return a.RunJSON(ctx, in, emit)
@@ -125,7 +96,7 @@ func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 	}
 	var text string
 	if in[0] != '"' || json.Unmarshal(in, &text) != nil {
-		return nil, status.Publicf(status.InvalidArgument, "tool %q takes text: its input must be a JSON string", w.name)
+		return nil, status.Publicf(status.InvalidArgument, "tool %q takes text: its input must be a JSON string", w.guest.name)
 	}
 	return []byte(text), nil
 }
@@ -135,35 +106,14 @@ func (w *wasmTool) output(out []byte) (json.RawMessage, error) {
 		return out, nil // nothing at all becomes null
 	}
 	if !utf8.Valid(out) {
-		return nil, status.Publicf(status.Internal, "the output of tool %q is not valid UTF-8", w.name)
+		return nil, status.Publicf(status.Internal, "the output of tool %q is not valid UTF-8", w.guest.name)
 	}
 	if w.parses && schema.Check(out) == nil {
 		return out, nil
 	}
 	raw, err := json.Marshal(string(out))
 	if err != nil {
-		return nil, status.Errorf(status.Internal, "encode the output of tool %q: %w", w.name, err)
+		return nil, status.Errorf(status.Internal, "encode the output of tool %q: %w", w.guest.name, err)
 	}
 	return raw, nil
-}
-
-// GuestLog is the message under which a guest's lines are logged, each in the
-// attribute "line".
-const GuestLog = "guest"
-
-// LevelTrace is the level at which a guest's trace lines are logged.
-const LevelTrace = slog.LevelDebug - 4
-
-func slogLevel(l sandbox.Level) slog.Level {
-	switch l {
-	case sandbox.LevelTrace:
-		return LevelTrace
-	case sandbox.LevelDebug:
-		return slog.LevelDebug
-	case sandbox.LevelWarn:
-		return slog.LevelWarn
-	case sandbox.LevelError:
-		return slog.LevelError
-	}
-	return slog.LevelInfo
 }

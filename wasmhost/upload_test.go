@@ -91,7 +91,7 @@ func TestWhatABadUploadGets(t *testing.T) {
 		{says: "an unknown WASI import", wasm: importing("wasi_snapshot_preview1", "sock_steal", "i", "i"), descriptor: f, code: status.InvalidArgument, contains: "sock_steal"},
 		{says: "a capability that is not granted", wasm: importing("genkit_v1", "http", "ii", "i"), descriptor: f, code: status.PermissionDenied, contains: `"http" (grant "http")`},
 		{says: "Extism's HTTP without a grant", wasm: importing("extism:host/env", "http_request", "II", "I"), descriptor: f, code: status.PermissionDenied, contains: `"http"`},
-		{says: "a capability that this host lacks", wasm: importing("genkit_v1", "kv_get", "ii", "i"), descriptor: f, policy: `{"grants":{"kv":true}}`, code: status.Unimplemented, contains: `"kv_get"`},
+		{says: "a grant beyond the server's", wasm: importing("genkit_v1", "http", "ii", "i"), descriptor: f, policy: `{"grants":{"http":[{"host":"a.example.com"}]}}`, code: status.PermissionDenied, contains: "http a.example.com"},
 		{says: "an export that the module lacks", wasm: tiny(), descriptor: describing(`{"name":"g"}`), code: status.InvalidArgument, contains: `names the export "g"`},
 		{says: "an export of a wrong type", wasm: w.Module(w.Types(w.FuncType("i", "i")), w.Funcs(0), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body("", 0x41, 0))), descriptor: f, code: status.InvalidArgument, contains: "has the type (i32)->(i32)"},
 		{says: "a broken schema", wasm: tiny(), descriptor: describing(`{"name":"f","inputSchema":{"type":"strin"}}`), code: status.InvalidArgument, contains: "input schema"},
@@ -111,7 +111,15 @@ func TestWhatABadUploadGets(t *testing.T) {
 		{says: "a WASI command", wasm: w.Module(w.Types(w.FuncType("", "")), w.Funcs(0), w.Exports(w.Export("_start", 0, 0)), w.Code(w.Body(""))), descriptor: f, code: status.InvalidArgument, contains: "WASI command"},
 		{says: "more memory than the limit", wasm: w.Module(w.Types(w.FuncType("", "i")), w.Funcs(0), w.Memories(w.Limits(100)), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body("", 0x41, 0))), descriptor: f, policy: `{"limits":{"memoryBytes":1048576}}`, code: status.InvalidArgument, contains: "memory"},
 		{says: "genkit_describe that does not end", wasm: describeLoop(), policy: `{"limits":{"timeoutMs":50}}`, code: status.InvalidArgument, contains: "genkit_describe failed"},
-		{says: "middleware, which this host does not run", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"x"}]}`), code: status.Unimplemented, contains: "middleware"},
+		{says: "middleware without hooks", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"f"}]}`), code: status.InvalidArgument, contains: "no hooks"},
+		{says: "a hook that there is not", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"f","hooks":["system"]}]}`), code: status.InvalidArgument, contains: "hook \"system\""},
+		{says: "the same hook twice", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"f","hooks":["tool","tool"]}]}`), code: status.InvalidArgument, contains: "twice"},
+		{says: "middleware that streams in a way of its own", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"f","hooks":["tool"],"chunks":"some"}]}`), code: status.InvalidArgument, contains: "withhold"},
+		{says: "middleware whose config schema is broken", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"f","hooks":["tool"],"configSchema":{"type":1}}]}`), code: status.InvalidArgument, contains: "config schema"},
+		{says: "middleware without its function", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","middleware":[{"name":"x","hooks":["tool"]}]}`), code: status.InvalidArgument, contains: "export \"x\""},
+		{says: "a format without its function", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","formats":[{"name":"x"}]}`), code: status.InvalidArgument, contains: "export \"x\""},
+		{says: "two formats of one name", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","formats":[{"name":"f"},{"name":"f"}]}`), code: status.InvalidArgument, contains: "named twice"},
+		{says: "nothing at all", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m"}`), code: status.InvalidArgument, contains: "at least one tool"},
 	}
 	h := newHost(t, wasmhost.Config{})
 	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: calc(t)})

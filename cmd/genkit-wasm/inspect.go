@@ -99,7 +99,7 @@ func judge(a *wasmhost.Analysis, rawPolicy []byte) error {
 	if a.DescriptorIn == "" {
 		return status.Publicf(status.InvalidArgument, "the module has no descriptor: add a custom section %q, export %q, or name a file with --descriptor", abi.DescriptorSection, abi.DescribeExport)
 	}
-	return p.Grants.Check(a.Linkage.Capabilities)
+	return p.Grants.Check(a.Linkage.Capabilities, policy.Grantable())
 }
 
 func find(file string, a *wasmhost.Analysis) *findings {

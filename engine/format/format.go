@@ -55,6 +55,10 @@ type ChunkParser interface {
 	ParseChunk(ctx context.Context, text, delta string) (json.RawMessage, error)
 }
 
+// Untrusted is implemented by a [Handler] whose instructions come from somebody who may
+// not speak as the system: they are placed in the last user message.
+type Untrusted interface{ Untrusted() }
+
 // Config is what a format asks of the model.
 type Config struct {
 	Format      string

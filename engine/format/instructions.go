@@ -36,14 +36,25 @@ func InstructionsFor(h Handler, asked json.RawMessage) string {
 // message, else in the last user message, in the place of a part that is marked as
 // pending or at the end. The given messages are not changed.
 func Inject(messages []content.Message, instructions string) []content.Message {
-	if instructions == "" || slices.ContainsFunc(messages, hasInstructions) {
-		return messages
-	}
 	target := slices.IndexFunc(messages, func(m content.Message) bool { return m.Role == content.RoleSystem })
 	if target < 0 {
 		target = LastUser(messages)
 	}
-	if target < 0 {
+	return injectAt(messages, instructions, target)
+}
+
+// InjectFor is [Inject] for the text that h, or the caller in its place, gives: what an
+// [Untrusted] handler gives goes into the last user message.
+func InjectFor(h Handler, messages []content.Message, asked json.RawMessage) []content.Message {
+	text := InstructionsFor(h, asked)
+	if _, untrusted := h.(Untrusted); untrusted && text == h.Instructions() {
+		return injectAt(messages, text, LastUser(messages))
+	}
+	return Inject(messages, text)
+}
+
+func injectAt(messages []content.Message, instructions string, target int) []content.Message {
+	if instructions == "" || target < 0 || slices.ContainsFunc(messages, hasInstructions) {
 		return messages
 	}
 	part := content.Text(instructions)

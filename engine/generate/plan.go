@@ -77,7 +77,7 @@ func (l *loop) planOutput(p *plan) error {
 	if p.handler, err = newHandler(f, asked.JSONSchema); err != nil {
 		return err
 	}
-	p.opts.Messages = format.Inject(p.opts.Messages, format.InstructionsFor(p.handler, asked.Instructions))
+	p.opts.Messages = format.InjectFor(p.handler, p.opts.Messages, asked.Instructions)
 	p.output = p.handler.Config().Apply(&asked)
 	return nil
 }

@@ -43,6 +43,17 @@ func OutputSchema(raw json.RawMessage) Option {
 // which becomes the definition's metadata.strict.
 func Strict() Option { return func(d *action.Desc) { setFlag(d, "strict", content.True) } }
 
+// WithMetadata adds to the action's metadata what is not said there already.
+func WithMetadata(more map[string]json.RawMessage) Option {
+	return func(d *action.Desc) {
+		for key, value := range more {
+			if _, said := d.Metadata[key]; !said && key != "tool" {
+				d.Metadata[key] = value
+			}
+		}
+	}
+}
+
 // setFlag sets a key of metadata.tool and keeps the others.
 func setFlag(d *action.Desc, key string, value json.RawMessage) {
 	flags := content.Metadata{}

@@ -53,6 +53,30 @@ declare function hostInterrupt(ptr: usize, len: i32): i32;
 // @ts-ignore: decorator
 @external("genkit_v1", "context")
 declare function hostContext(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "http")
+declare function hostHttp(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_get")
+declare function hostKvGet(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_set")
+declare function hostKvSet(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_delete")
+declare function hostKvDelete(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "kv_list")
+declare function hostKvList(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "now")
+declare function hostNow(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "run")
+declare function hostRun(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "generate")
+declare function hostGenerate(ptr: usize, len: i32): i32;
 
 /** The levels of log. */
 export enum Level {
@@ -158,6 +182,59 @@ export function context(): Reply {
   return take(hostContext(0, 0));
 }
 
+/** Sends an HTTP request, {"method","url","headers","body"}; the value of the reply is
+ *  {"status","headers","body"}. Write {{secret:NAME}} in a header for a secret. */
+export function http(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostHttp(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Reads a value that was kept under a key, null when there is none. */
+export function kvGet(key: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + "}");
+  return take(hostKvGet(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Keeps a JSON value under a key; null removes it. */
+export function kvSet(key: string, json: string): Reply {
+  return kvSetRequest('{"key":' + quote(key) + ',"value":' + json + "}");
+}
+
+/** kvSet with the whole request: {"key","value","ttlSeconds","if"}. */
+export function kvSetRequest(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostKvSet(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Removes a key. */
+export function kvDelete(key: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + "}");
+  return take(hostKvDelete(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Lists keys: {"prefix","cursor","limit"}, all optional. */
+export function kvList(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostKvList(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** The time, a JSON string. */
+export function now(): Reply {
+  return take(hostNow(0, 0));
+}
+
+/** Runs an action by its key, such as "/tool/calc/add", on a JSON input. */
+export function run(key: string, input: string): Reply {
+  const bytes = utf8('{"key":' + quote(key) + ',"input":' + input + "}");
+  return take(hostRun(changetype<usize>(bytes), bytes.byteLength));
+}
+
+/** Asks a model: Genkit's GenerateActionOptions in, a GenerateResponse out. */
+export function generate(options: string): Reply {
+  const bytes = utf8(options);
+  return take(hostGenerate(changetype<usize>(bytes), bytes.byteLength));
+}
+
 /** Writes text as a JSON string, quotes included. */
 export function quote(text: string): string {
   let out = '"';
@@ -191,4 +268,23 @@ function take(len: i32): Reply {
 /** UTF-8, with half surrogate pairs replaced: the host takes nothing else. */
 function utf8(text: string): ArrayBuffer {
   return String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
+}
+
+// @ts-ignore: decorator
+@external("genkit_v1", "resumed")
+declare function hostResumed(ptr: usize, len: i32): i32;
+// @ts-ignore: decorator
+@external("genkit_v1", "next")
+declare function hostNext(ptr: usize, len: i32): i32;
+
+/** What the caller answered to this tool's interrupt, {"resumed", "originalInput"}; null in
+ *  a first run. */
+export function resumed(): Reply {
+  return take(hostResumed(0, 0));
+}
+
+/** Continues what a middleware's hook wraps; the value of the reply is the answer. */
+export function next(request: string): Reply {
+  const bytes = utf8(request);
+  return take(hostNext(changetype<usize>(bytes), bytes.byteLength));
 }

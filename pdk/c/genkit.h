@@ -81,6 +81,8 @@ GENKIT_IMPORT("reply") extern void genkit_import_reply(void *ptr);
 GENKIT_IMPORT("emit") extern uint32_t genkit_import_emit(const void *ptr, uint32_t len);
 GENKIT_IMPORT("interrupt") extern uint32_t genkit_import_interrupt(const void *ptr, uint32_t len);
 GENKIT_IMPORT("context") extern uint32_t genkit_import_context(const void *ptr, uint32_t len);
+GENKIT_IMPORT("resumed") extern uint32_t genkit_import_resumed(const void *ptr, uint32_t len);
+GENKIT_IMPORT("next") extern uint32_t genkit_import_next(const void *ptr, uint32_t len);
 GENKIT_IMPORT("now") extern uint32_t genkit_import_now(const void *ptr, uint32_t len);
 GENKIT_IMPORT("http") extern uint32_t genkit_import_http(const void *ptr, uint32_t len);
 GENKIT_IMPORT("kv_get") extern uint32_t genkit_import_kv_get(const void *ptr, uint32_t len);
@@ -233,6 +235,70 @@ GENKIT_FN genkit_buffer genkit_context(void) {
   genkit_ok(genkit_call(genkit_import_context, genkit_buffer_of("", 0)), &value);
   return value;
 }
+
+/* What the caller answered to this tool's interrupt, {"resumed": …, "originalInput": …};
+ * "null" in a first run. */
+GENKIT_FN genkit_buffer genkit_resumed(void) {
+  genkit_buffer value = GENKIT_STRING("null");
+  genkit_ok(genkit_call(genkit_import_resumed, genkit_buffer_of("", 0)), &value);
+  return value;
+}
+
+/* Continues what a middleware's hook wraps; the reply is {"ok": the answer} or {"error": …}. */
+GENKIT_FN genkit_buffer genkit_next(genkit_buffer request) {
+  return genkit_call(genkit_import_next, request);
+}
+
+/* Builds a request: a JSON object with one member more, its value quoted or, with
+ * json set, as it is. Start with GENKIT_STRING("{}"). The name is not escaped. */
+GENKIT_FN genkit_buffer genkit_member(genkit_buffer object, genkit_buffer name, genkit_buffer value, int json) {
+  char *out = (char *)genkit_must_alloc(object.len + name.len + 6 * value.len + 8);
+  uint32_t n = 0;
+  for (uint32_t i = 0; i + 1 < object.len; i++) out[n++] = object.data[i];
+  if (object.len > 2) out[n++] = ',';
+  n += genkit_quote(out + n, name);
+  out[n++] = ':';
+  if (json)
+    for (uint32_t i = 0; i < value.len; i++) out[n++] = value.data[i];
+  else
+    n += genkit_quote(out + n, value);
+  out[n++] = '}';
+  return genkit_buffer_of(out, n);
+}
+
+/* Sends an HTTP request, {"method","url","headers","body"}, and returns the reply:
+ * {"ok":{"status","headers","body"}}. Write {{secret:NAME}} in a header for a secret. */
+GENKIT_FN genkit_buffer genkit_http(genkit_buffer request) { return genkit_call(genkit_import_http, request); }
+
+/* Reads the value of a key, "null" when there is none. 0 when the host answered. */
+GENKIT_FN int genkit_kv_get(genkit_buffer key, genkit_buffer *value) {
+  return !genkit_ok(genkit_call(genkit_import_kv_get, genkit_member(GENKIT_STRING("{}"), GENKIT_STRING("key"), key, 0)), value);
+}
+
+/* Sets a key to a JSON value; "null" removes it. 0 when it was kept. */
+GENKIT_FN int genkit_kv_set(genkit_buffer key, genkit_buffer json) {
+  genkit_buffer request = genkit_member(GENKIT_STRING("{}"), GENKIT_STRING("key"), key, 0);
+  return !genkit_ok(genkit_call(genkit_import_kv_set, genkit_member(request, GENKIT_STRING("value"), json, 1)), NULL);
+}
+
+/* The time, a JSON string such as "2026-01-02T15:04:05.000000006Z"; "null" when it is
+ * refused. */
+GENKIT_FN genkit_buffer genkit_now(void) {
+  genkit_buffer value = GENKIT_STRING("null");
+  genkit_ok(genkit_call(genkit_import_now, genkit_buffer_of("", 0)), &value);
+  return value;
+}
+
+/* Runs an action by its key, such as "/tool/calc/add", on a JSON input, and returns the
+ * reply. */
+GENKIT_FN genkit_buffer genkit_run(genkit_buffer key, genkit_buffer json) {
+  genkit_buffer request = genkit_member(GENKIT_STRING("{}"), GENKIT_STRING("key"), key, 0);
+  return genkit_call(genkit_import_run, genkit_member(request, GENKIT_STRING("input"), json, 1));
+}
+
+/* Asks a model: Genkit's GenerateActionOptions in, the reply with a GenerateResponse
+ * out. */
+GENKIT_FN genkit_buffer genkit_generate(genkit_buffer options) { return genkit_call(genkit_import_generate, options); }
 
 #ifdef __cplusplus
 }

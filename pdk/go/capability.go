@@ -43,6 +43,21 @@ func Interrupt(metadata any) error {
 // nothing is known) into v.
 func Context(v any) error { return decodeReply(host.Context(), v) }
 
+// Resumed decodes what the caller answered to this tool's interrupt into v, and reports
+// whether the tool was restarted at all. An answer without words is true.
+func Resumed(v any) (again bool, err error) {
+	var answer *struct {
+		Resumed json.RawMessage `json:"resumed"`
+	}
+	if err := decodeReply(host.Resumed(), &answer); err != nil || answer == nil {
+		return false, err
+	}
+	if v == nil || string(answer.Resumed) == "true" {
+		return true, nil
+	}
+	return true, json.Unmarshal(answer.Resumed, v)
+}
+
 // decodeReply decodes {"ok": value} into v, which may be nil, and turns
 // {"error": …} into an *Error.
 func decodeReply(reply []byte, v any) error {

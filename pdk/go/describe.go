@@ -9,12 +9,14 @@ import (
 // Module is the module's descriptor: what the host registers without running any
 // tool. Its JSON form is described in ../abi.md.
 type Module struct {
-	ABI         string         `json:"abi"` // set by Describe
-	Name        string         `json:"name"`
-	Version     string         `json:"version,omitempty"` // semantic version
-	Description string         `json:"description,omitempty"`
-	Tools       []ToolInfo     `json:"tools,omitempty"`
-	Requests    map[string]any `json:"requests,omitempty"`
+	ABI         string           `json:"abi"` // set by Describe
+	Name        string           `json:"name"`
+	Version     string           `json:"version,omitempty"` // semantic version
+	Description string           `json:"description,omitempty"`
+	Tools       []ToolInfo       `json:"tools,omitempty"`
+	Middleware  []MiddlewareInfo `json:"middleware,omitempty"`
+	Formats     []FormatInfo     `json:"formats,omitempty"`
+	Requests    map[string]any   `json:"requests,omitempty"`
 }
 
 // ToolInfo is one tool of a descriptor. [Info] and [TextInfo] fill it in.

@@ -40,6 +40,16 @@ mod host {
         pub fn emit(ptr: *const u8, len: usize) -> u32;
         pub fn interrupt(ptr: *const u8, len: usize) -> u32;
         pub fn context(ptr: *const u8, len: usize) -> u32;
+        pub fn resumed(ptr: *const u8, len: usize) -> u32;
+        pub fn next(ptr: *const u8, len: usize) -> u32;
+        pub fn http(ptr: *const u8, len: usize) -> u32;
+        pub fn kv_get(ptr: *const u8, len: usize) -> u32;
+        pub fn kv_set(ptr: *const u8, len: usize) -> u32;
+        pub fn kv_delete(ptr: *const u8, len: usize) -> u32;
+        pub fn kv_list(ptr: *const u8, len: usize) -> u32;
+        pub fn now(ptr: *const u8, len: usize) -> u32;
+        pub fn run(ptr: *const u8, len: usize) -> u32;
+        pub fn generate(ptr: *const u8, len: usize) -> u32;
     }
 }
 
@@ -192,6 +202,55 @@ pub fn context() -> String {
     reply.value().unwrap_or("{}").to_string()
 }
 
+/// Sends an HTTP request, `{"method","url","headers","body"}`; the value of the reply is
+/// `{"status","headers","body"}`. Write `{{secret:NAME}}` in a header for a secret.
+pub fn http(request: &str) -> Reply {
+    Reply::take(unsafe { host::http(request.as_ptr(), request.len()) })
+}
+
+/// Reads a value that was kept under a key, `null` when there is none.
+pub fn kv_get(key: &str) -> Reply {
+    let request = format!("{{\"key\":{}}}", quote(key));
+    Reply::take(unsafe { host::kv_get(request.as_ptr(), request.len()) })
+}
+
+/// Keeps a JSON value under a key; `null` removes it.
+pub fn kv_set(key: &str, json: &str) -> Reply {
+    kv_set_request(&format!("{{\"key\":{},\"value\":{}}}", quote(key), json))
+}
+
+/// [`kv_set`] with the whole request: `{"key","value","ttlSeconds","if"}`.
+pub fn kv_set_request(request: &str) -> Reply {
+    Reply::take(unsafe { host::kv_set(request.as_ptr(), request.len()) })
+}
+
+/// Removes a key.
+pub fn kv_delete(key: &str) -> Reply {
+    let request = format!("{{\"key\":{}}}", quote(key));
+    Reply::take(unsafe { host::kv_delete(request.as_ptr(), request.len()) })
+}
+
+/// Lists keys: `{"prefix","cursor","limit"}`, all optional.
+pub fn kv_list(request: &str) -> Reply {
+    Reply::take(unsafe { host::kv_list(request.as_ptr(), request.len()) })
+}
+
+/// The time, a JSON string.
+pub fn now() -> Reply {
+    Reply::take(unsafe { host::now(std::ptr::null(), 0) })
+}
+
+/// Runs an action by its key, such as "/tool/calc/add".
+pub fn run(key: &str, input: &str) -> Reply {
+    let request = format!("{{\"key\":{},\"input\":{}}}", quote(key), input);
+    Reply::take(unsafe { host::run(request.as_ptr(), request.len()) })
+}
+
+/// Asks a model: Genkit's GenerateActionOptions in, a GenerateResponse out.
+pub fn generate(options: &str) -> Reply {
+    Reply::take(unsafe { host::generate(options.as_ptr(), options.len()) })
+}
+
 /// Writes text as a JSON string, quotes included.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -217,4 +276,16 @@ fn quote_into(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// What the caller answered to this tool's interrupt, `{"resumed", "originalInput"}`;
+/// `null` in a first run.
+pub fn resumed() -> String {
+    let reply = Reply::take(unsafe { host::resumed(std::ptr::null(), 0) });
+    reply.value().unwrap_or("null").to_string()
+}
+
+/// Continues what a middleware's hook wraps; the value of the reply is the answer.
+pub fn next(request: &str) -> Reply {
+    Reply::take(unsafe { host::next(request.as_ptr(), request.len()) })
 }

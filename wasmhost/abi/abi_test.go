@@ -38,7 +38,10 @@ func TestADescriptorIsRefusedWithTheReason(t *testing.T) {
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","io":"xml"}]}`:                                  `want "json" or "text"`,
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","outputSchema":7}]}`:                            "output schema",
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","multipart":true,"io":"text"}]}`:                "multipart",
-		`{"abi":"genkit/1","name":"m","formats":[{"name":"csv"}]}`:                                         "formats",
+		`{"abi":"genkit/1","name":"m","formats":[{"name":"a b"}]}`:                                         "format name",
+		`{"abi":"genkit/1","name":"m","formats":[{"name":"csv"},{"name":"csv"}]}`:                          "format \"csv\" is named twice",
+		`{"abi":"genkit/1","name":"m","middleware":[{"name":"x"}]}`:                                        "no hooks",
+		`{"abi":"genkit/1","name":"m","middleware":[{"name":"x","hooks":["model"],"configSchema":7}]}`:     "config schema",
 		`{"abi":"genkit/1","name":"m","tools":[` + strings.Repeat(`{"name":"f"},`, 200) + `{"name":"g"}]}`: "201 tools",
 	} {
 		_, err := abi.ParseDescriptor([]byte(raw))

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -34,7 +35,7 @@ const (
 // Bounds of a descriptor.
 const (
 	MaxDescriptorBytes  = 256 << 10
-	MaxTools            = 128
+	MaxTools            = 128 // and as many of middleware and formats each
 	MaxDescriptionBytes = 4 << 10
 )
 
@@ -76,17 +77,51 @@ type Tool struct {
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
 }
 
+// Hook is a place in a generate call where middleware stands.
+type Hook string
+
+// The hooks.
+const (
+	HookGenerate Hook = "generate" // an iteration of the loop and those after it
+	HookModel    Hook = "model"    // a call of the model
+	HookTool     Hook = "tool"     // an execution of a tool
+)
+
+// Chunks says what becomes of the chunks of what a middleware wraps.
+type Chunks string
+
+// The ways.
+const (
+	// ChunksWithhold drops them: only what the guest emits is streamed. It is
+	// what a middleware needs that changes or hides what a model says.
+	ChunksWithhold Chunks = "withhold"
+	// ChunksPass passes them by the guest to the caller.
+	ChunksPass Chunks = "pass"
+)
+
 // Middleware describes one middleware.
 type Middleware struct {
 	Name         string          `json:"name"`
-	Hooks        []string        `json:"hooks,omitempty"`
+	Description  string          `json:"description,omitempty"`
+	Export       string          `json:"export,omitempty"` // the function; Name when empty
+	Hooks        []Hook          `json:"hooks"`
 	ConfigSchema json.RawMessage `json:"configSchema,omitempty"`
+	Chunks       Chunks          `json:"chunks,omitempty"` // withhold when empty
 }
 
 // Format describes one output format.
 type Format struct {
 	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Export      string `json:"export,omitempty"` // the function; Name when empty
 	ContentType string `json:"contentType,omitempty"`
+	// Constrained asks the model to enforce the schema.
+	Constrained bool `json:"constrained,omitempty"`
+	// DefaultInstructions is false for a format whose instructions are given only
+	// when the caller asks for them (Genkit's defaultInstructions).
+	DefaultInstructions *bool `json:"defaultInstructions,omitempty"`
+	// Chunks is set when the guest reads output while it streams.
+	Chunks bool `json:"chunks,omitempty"`
 }
 
 var (
@@ -106,8 +141,7 @@ func CheckModuleName(name string) error {
 
 // ParseDescriptor decodes and checks a descriptor: its size, its names, that no
 // name is given twice, that every schema compiles. Texts come back cleaned (see
-// [Clean]). It fails with INVALID_ARGUMENT, and with UNIMPLEMENTED for parts of
-// the contract that this host does not run.
+// [Clean]). It fails with INVALID_ARGUMENT.
 func ParseDescriptor(raw []byte) (*Descriptor, error) {
 	if len(raw) > MaxDescriptorBytes {
 		return nil, status.Publicf(status.InvalidArgument, "descriptor of %d bytes exceeds the limit of %d", len(raw), MaxDescriptorBytes)
@@ -141,35 +175,79 @@ func (d *Descriptor) check() error {
 			return err
 		}
 	}
-	if len(d.Middleware) > 0 || len(d.Formats) > 0 {
-		return status.Publicf(status.Unimplemented, "descriptor: this host runs tools; it does not run a module's middleware or formats")
-	}
-	if len(d.Tools) == 0 {
-		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty; name at least one tool")
-	}
-	if len(d.Tools) > MaxTools {
-		return status.Publicf(status.InvalidArgument, "descriptor: %d tools exceed the limit of %d", len(d.Tools), MaxTools)
+	if len(d.Tools)+len(d.Middleware)+len(d.Formats) == 0 {
+		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty, and so are \"middleware\" and \"formats\"; name at least one tool")
 	}
 	d.Version = Clean(d.Version, 64)
 	d.Description = Clean(d.Description, MaxDescriptionBytes)
+	if err := checkList("tool", d.Tools, (*Tool).check, func(t *Tool) string { return t.Name }); err != nil {
+		return err
+	}
+	if err := checkList("middleware", d.Middleware, (*Middleware).check, func(m *Middleware) string { return m.Name }); err != nil {
+		return err
+	}
+	return checkList("format", d.Formats, (*Format).check, func(f *Format) string { return f.Name })
+}
+
+// checkList checks each of a list and that no name is given twice.
+func checkList[T any](noun string, list []T, check func(*T) error, name func(*T) string) error {
+	if len(list) > MaxTools {
+		return status.Publicf(status.InvalidArgument, "descriptor: %d %ss exceed the limit of %d", len(list), noun, MaxTools)
+	}
 	seen := map[string]bool{}
-	for i := range d.Tools {
-		t := &d.Tools[i]
-		if err := t.check(); err != nil {
+	for i := range list {
+		if n := name(&list[i]); !toolName.MatchString(n) {
+			return status.Publicf(status.InvalidArgument, "descriptor: %s name %q: want 1 to 64 letters, digits, \"_\", \".\" or \"-\"", noun, Clean(n, 80))
+		} else if seen[n] {
+			return status.Publicf(status.InvalidArgument, "descriptor: %s %q is named twice", noun, n)
+		} else {
+			seen[n] = true
+		}
+		if err := check(&list[i]); err != nil {
 			return err
 		}
-		if seen[t.Name] {
-			return status.Publicf(status.InvalidArgument, "descriptor: tool %q is named twice", t.Name)
-		}
-		seen[t.Name] = true
 	}
 	return nil
 }
 
-func (t *Tool) check() error {
-	if !toolName.MatchString(t.Name) {
-		return status.Publicf(status.InvalidArgument, "descriptor: tool name %q: want 1 to 64 letters, digits, \"_\", \".\" or \"-\"", Clean(t.Name, 80))
+func (m *Middleware) check() error {
+	if m.Export == "" {
+		m.Export = m.Name
 	}
+	if m.Chunks == "" {
+		m.Chunks = ChunksWithhold
+	}
+	m.Description = Clean(m.Description, MaxDescriptionBytes)
+	if len(m.Hooks) == 0 {
+		return status.Publicf(status.InvalidArgument, "descriptor: middleware %q has no hooks; want some of \"generate\", \"model\" and \"tool\"", m.Name)
+	}
+	for i, h := range m.Hooks {
+		if h != HookGenerate && h != HookModel && h != HookTool {
+			return status.Publicf(status.InvalidArgument, "descriptor: middleware %q: hook %q: want \"generate\", \"model\" or \"tool\"", m.Name, Clean(string(h), 40))
+		}
+		if slices.Contains(m.Hooks[:i], h) {
+			return status.Publicf(status.InvalidArgument, "descriptor: middleware %q names the hook %q twice", m.Name, h)
+		}
+	}
+	if m.Chunks != ChunksWithhold && m.Chunks != ChunksPass {
+		return status.Publicf(status.InvalidArgument, "descriptor: middleware %q: \"chunks\" is %q, want \"withhold\" or \"pass\"", m.Name, Clean(string(m.Chunks), 40))
+	}
+	if _, err := schema.Compile(m.ConfigSchema); err != nil {
+		return status.Publicf(status.InvalidArgument, "descriptor: config schema of middleware %q: %w", m.Name, err)
+	}
+	return nil
+}
+
+func (f *Format) check() error {
+	if f.Export == "" {
+		f.Export = f.Name
+	}
+	f.Description = Clean(f.Description, MaxDescriptionBytes)
+	f.ContentType = Line(f.ContentType, 200)
+	return nil
+}
+
+func (t *Tool) check() error {
 	if t.Export == "" {
 		t.Export = t.Name
 	}

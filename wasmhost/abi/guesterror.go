@@ -2,6 +2,7 @@ package abi
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -38,10 +39,13 @@ func GuestError(raw []byte, export string, rc int32) error {
 		return err
 	}
 	if len(raw) == 0 {
-		return status.Publicf(status.Internal, "%q failed with code %d and gave no reason", export, rc)
+		return status.Publicf(status.Internal, "%q failed with code %d and gave no reason", export, rc).WithCause(ErrSilent)
 	}
 	return status.Publicf(status.Internal, "%s", orDefault(Clean(string(raw), maxErrorMessageBytes), "failed"))
 }
+
+// ErrSilent is the cause of the error of a guest that failed without a word.
+var ErrSilent = errors.New("the guest gave no reason")
 
 func orDefault(s, alternative string) string {
 	if s == "" {

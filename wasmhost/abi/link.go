@@ -35,6 +35,7 @@ const (
 	CapEmit      Capability = "emit"
 	CapInterrupt Capability = "interrupt"
 	CapContext   Capability = "context"
+	CapResumed   Capability = "resumed"
 	CapNow       Capability = "now"
 )
 
@@ -42,7 +43,7 @@ const (
 func Capabilities() []Capability {
 	return []Capability{
 		CapHTTP, CapKVGet, CapKVSet, CapKVDelete, CapKVList, CapGenerate, CapRun, CapNext,
-		CapEmit, CapInterrupt, CapContext, CapNow,
+		CapEmit, CapInterrupt, CapContext, CapResumed, CapNow,
 	}
 }
 
@@ -115,7 +116,11 @@ var extismImports = map[string]string{
 
 // extismHTTP are Extism's own HTTP functions: the capability http under other
 // names.
-var extismHTTP = []string{"http_request", "http_status_code", "http_headers"}
+var extismHTTP = map[string]string{
+	"http_request":     "(i64,i64)->(i64)",
+	"http_status_code": "()->(i32)",
+	"http_headers":     "()->(i64)",
+}
 
 // Link checks every import against the contract and returns what they say. It
 // fails with INVALID_ARGUMENT and names each import that no host could provide.
@@ -187,9 +192,9 @@ func (l *Linkage) native(i Import) string {
 }
 
 func (l *Linkage) extism(i Import) string {
-	if slices.Contains(extismHTTP, i.Name) {
+	if want, ok := extismHTTP[i.Name]; ok {
 		l.Capabilities = append(l.Capabilities, CapHTTP)
-		return ""
+		return mismatch(i, want, true)
 	}
 	want, known := extismImports[i.Name]
 	return mismatch(i, want, known)

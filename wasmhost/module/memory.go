@@ -194,6 +194,7 @@ func clone(rec Record) Record {
 	rec.Policy = slices.Clone(rec.Policy)
 	rec.Capabilities = slices.Clone(rec.Capabilities)
 	rec.Actions = slices.Clone(rec.Actions)
+	rec.Values = slices.Clone(rec.Values)
 	return rec
 }
 

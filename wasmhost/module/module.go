@@ -35,8 +35,9 @@ type Record struct {
 	DescriptorSource string          `json:"descriptorSource"`
 	Descriptor       json.RawMessage `json:"descriptor"`
 	Policy           json.RawMessage `json:"policy,omitempty"`
-	Capabilities     []string        `json:"capabilities"` // that the module imports
-	Actions          []string        `json:"actions"`      // keys, such as "/tool/textkit/slugify"
+	Capabilities     []string        `json:"capabilities"`     // that the module imports
+	Actions          []string        `json:"actions"`          // keys, such as "/tool/textkit/slugify"
+	Values           []string        `json:"values,omitempty"` // middleware and formats, such as "/middleware/redact/mask"
 	// Current marks the revision that is served; it is not stored.
 	Current bool `json:"current"`
 	// Problem says why a stored module is not served: its record can't be read

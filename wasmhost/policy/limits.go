@@ -25,6 +25,20 @@ type Limits struct {
 	Concurrency int64 `json:"concurrency,omitempty"`
 	// CallsPerMinute bounds the calls of one module; 0 is unlimited.
 	CallsPerMinute int64 `json:"callsPerMinute,omitempty"`
+	// HTTPRequests bounds the HTTP requests of one call, redirects included.
+	HTTPRequests int64 `json:"httpRequests,omitempty"`
+	// HTTPRequestBytes and HTTPResponseBytes bound one body, the latter after
+	// it was decompressed.
+	HTTPRequestBytes  int64 `json:"httpRequestBytes,omitempty"`
+	HTTPResponseBytes int64 `json:"httpResponseBytes,omitempty"`
+	// KVKeys, KVBytes and KVValueBytes bound what a module keeps in its
+	// key-value store: entries, bytes of keys and values together, one value.
+	KVKeys       int64 `json:"kvKeys,omitempty"`
+	KVBytes      int64 `json:"kvBytes,omitempty"`
+	KVValueBytes int64 `json:"kvValueBytes,omitempty"`
+	// HostCalls bounds the capability calls of one call, emit, interrupt and
+	// context aside.
+	HostCalls int64 `json:"hostCalls,omitempty"`
 }
 
 // Defaults are the limits of a server that says nothing.
@@ -32,6 +46,8 @@ func Defaults() Limits {
 	return Limits{
 		TimeoutMS: 5000, Fuel: 2_000_000_000, MemoryBytes: 32 << 20, TableElements: 10_000,
 		InputBytes: 1 << 20, OutputBytes: 256 << 10, Concurrency: 16,
+		HTTPRequests: 20, HTTPRequestBytes: 1 << 20, HTTPResponseBytes: 4 << 20,
+		KVKeys: 1000, KVBytes: 1 << 20, KVValueBytes: 64 << 10, HostCalls: 1000,
 	}
 }
 
@@ -42,6 +58,9 @@ const (
 	maxBodyBytes   = 64 << 20
 	maxConcurrency = 4096
 	maxTable       = 10_000_000
+	maxKVBytes     = 1 << 30
+	maxKVValue     = 1 << 20
+	maxHostCalls   = 100_000
 )
 
 // PageBytes is a page of WebAssembly memory.
@@ -63,6 +82,13 @@ func fields() []field {
 		{"outputBytes", func(l *Limits) *int64 { return &l.OutputBytes }, maxBodyBytes},
 		{"concurrency", func(l *Limits) *int64 { return &l.Concurrency }, maxConcurrency},
 		{"callsPerMinute", func(l *Limits) *int64 { return &l.CallsPerMinute }, math.MaxInt32},
+		{"httpRequests", func(l *Limits) *int64 { return &l.HTTPRequests }, maxHostCalls},
+		{"httpRequestBytes", func(l *Limits) *int64 { return &l.HTTPRequestBytes }, maxBodyBytes},
+		{"httpResponseBytes", func(l *Limits) *int64 { return &l.HTTPResponseBytes }, maxBodyBytes},
+		{"kvKeys", func(l *Limits) *int64 { return &l.KVKeys }, math.MaxInt32},
+		{"kvBytes", func(l *Limits) *int64 { return &l.KVBytes }, maxKVBytes},
+		{"kvValueBytes", func(l *Limits) *int64 { return &l.KVValueBytes }, maxKVValue},
+		{"hostCalls", func(l *Limits) *int64 { return &l.HostCalls }, maxHostCalls},
 	}
 }
 

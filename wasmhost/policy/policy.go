@@ -13,8 +13,6 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -25,6 +23,11 @@ import (
 // MaxBytes bounds the text of a policy.
 const MaxBytes = 64 << 10
 
+const (
+	maxName        = 128
+	maxConfigValue = 8 << 10
+)
+
 // Policy is what an operator or an owner lays down for a module or a tenant.
 type Policy struct {
 	Grants Grants `json:"grants,omitzero"`
@@ -32,6 +35,8 @@ type Policy struct {
 	// State is "fresh" (also when empty): nothing that a call writes is seen
 	// by a later one; or "reuse": an instance keeps its state.
 	State State `json:"state,omitempty"`
+	// Config is what Extism's config_get answers. It is no place for secrets.
+	Config map[string]string `json:"config,omitempty"`
 }
 
 // State says whether an instance's state survives a call.
@@ -42,23 +47,6 @@ const (
 	Fresh State = "fresh"
 	Reuse State = "reuse"
 )
-
-// Grants are capabilities given. The zero value grants nothing.
-type Grants struct {
-	HTTP     []HTTPGrant         `json:"http,omitempty"`
-	KV       bool                `json:"kv,omitempty"`
-	Secrets  map[string][]string `json:"secrets,omitempty"` // name → hosts
-	Generate []string            `json:"generate,omitempty"`
-	Actions  []string            `json:"actions,omitempty"`
-	Clock    bool                `json:"clock,omitempty"`
-}
-
-// HTTPGrant allows requests to one host.
-type HTTPGrant struct {
-	Host       string   `json:"host"`
-	Methods    []string `json:"methods,omitempty"`
-	PathPrefix string   `json:"pathPrefix,omitempty"`
-}
 
 // Parse decodes and checks a policy; nothing gives the zero Policy. A field that
 // is not known is refused, because a mistyped limit would be no limit. It fails
@@ -90,57 +78,13 @@ func (p *Policy) check() error {
 	default:
 		return status.Publicf(status.InvalidArgument, "policy: \"state\" is %q, want \"fresh\" or \"reuse\"", abi.Clean(string(p.State), 40))
 	}
-	return p.Limits.check()
-}
-
-// needs gives the grant that each capability rests on; those that are absent need
-// none.
-var needs = map[abi.Capability]string{
-	abi.CapHTTP: "http", abi.CapKVGet: "kv", abi.CapKVSet: "kv", abi.CapKVDelete: "kv", abi.CapKVList: "kv",
-	abi.CapGenerate: "generate", abi.CapRun: "actions", abi.CapNow: "clock",
-}
-
-func (g Grants) has(grant string) bool {
-	switch grant {
-	case "http":
-		return len(g.HTTP) > 0
-	case "kv":
-		return g.KV
-	case "generate":
-		return len(g.Generate) > 0
-	case "actions":
-		return len(g.Actions) > 0
-	case "clock":
-		return g.Clock
+	if err := p.Grants.check(); err != nil {
+		return err
 	}
-	return false
-}
-
-// provided are the capabilities that this host has.
-var provided = []abi.Capability{abi.CapEmit, abi.CapInterrupt, abi.CapContext}
-
-// Check compares what a module imports with what it is granted and what the host
-// provides. It fails with PERMISSION_DENIED and lists what is missing, or with
-// UNIMPLEMENTED and lists what is granted but not to be had here.
-func (g Grants) Check(capabilities []abi.Capability) error {
-	var missing, absent []string
-	for _, c := range capabilities {
-		grant, gated := needs[c]
-		switch {
-		case slices.Contains(provided, c):
-		case gated && !g.has(grant):
-			missing = append(missing, fmt.Sprintf("%q (grant %q)", c, grant))
-		default:
-			absent = append(absent, fmt.Sprintf("%q", c))
+	for key, value := range p.Config {
+		if key == "" || len(key) > maxName || len(value) > maxConfigValue {
+			return status.Publicf(status.InvalidArgument, "policy: config %q: want a key of 1 to %d bytes and a value of at most %d", abi.Line(key, 40), maxName, maxConfigValue)
 		}
 	}
-	if len(missing) > 0 {
-		return status.Publicf(status.PermissionDenied, "the module imports capabilities that its policy does not grant: %s", strings.Join(missing, ", ")).
-			WithDetails(map[string]any{"missing": missing})
-	}
-	if len(absent) > 0 {
-		return status.Publicf(status.Unimplemented, "the module imports capabilities that this host does not provide: %s", strings.Join(absent, ", ")).
-			WithDetails(map[string]any{"absent": absent})
-	}
-	return nil
+	return p.Limits.check()
 }

@@ -24,6 +24,11 @@ type Call struct {
 	// value of its own; nil when nobody streams. It runs on the guest's
 	// goroutine, so a slow Emit slows the guest, against its deadline.
 	Emit func(chunk json.RawMessage) error
+	// Next is what the capability next continues; nil for what is no middleware.
+	Next Next
+	// Door leads to what the host does for the guest; the zero Door refuses
+	// everything.
+	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
 }
@@ -75,9 +80,11 @@ type state struct {
 	reply       []byte
 	interrupted bool
 	interrupt   json.RawMessage
+	fetched     *Fetched // the answer to Extism's latest http_request
 
 	work        int // bytes that the host has moved since it last looked at the clock
 	chunks      int
+	nexts       int
 	logLines    int
 	randomBytes int64
 	denied      bool // the memory limit refused to grow

@@ -12,7 +12,8 @@ import (
 // capability does what a guest asks for and returns the reply. Modules are
 // refused at upload for capabilities that they may not have; a call that comes
 // through all the same is refused by name.
-func (st *state) capability(c abi.Capability, request []byte) []byte {
+func (in *instance) capability(c abi.Capability, request []byte) []byte {
+	st := in.state
 	st.check()
 	switch c {
 	case abi.CapEmit:
@@ -24,8 +25,10 @@ func (st *state) capability(c abi.Capability, request []byte) []byte {
 			return abi.OKReply(json.RawMessage("{}"))
 		}
 		return abi.OKReply(st.call.Context)
+	case abi.CapNext:
+		return in.next(request)
 	}
-	return abi.ErrorReply(status.Publicf(status.PermissionDenied, "capability %q is not granted", c))
+	return in.ask(c, request)
 }
 
 func (st *state) emit(request []byte) []byte {

@@ -19,6 +19,7 @@ func extismModule(r wazero.Runtime) wazero.HostModuleBuilder {
 	extismInput(b)
 	extismResult(b)
 	extismVars(b)
+	extismHTTP(b)
 	for _, l := range []struct {
 		name  string
 		level Level
@@ -97,8 +98,15 @@ func extismResult(b wazero.HostModuleBuilder) {
 }
 
 func extismVars(b wazero.HostModuleBuilder) {
-	// No configuration reaches a module this way: a key has no value.
-	export(b, "config_get", types(i64), types(i64), func(_ *instance, _ api.Module, stack []uint64) { stack[0] = 0 })
+	export(b, "config_get", types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
+		key := in.arena.block(stack[0])
+		in.state.worked(len(key))
+		value, ok := in.module.config[string(key)]
+		stack[0] = 0
+		if ok {
+			stack[0] = in.arena.put(in, []byte(value))
+		}
+	})
 	export(b, "var_get", types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
 		key := in.arena.block(stack[0])
 		in.state.worked(len(key))
@@ -121,7 +129,7 @@ func extismUserModule(r wazero.Runtime) wazero.HostModuleBuilder {
 	b := r.NewHostModuleBuilder(abi.ModuleExtismUser)
 	for _, c := range abi.Capabilities() {
 		export(b, abi.ExtismPrefix+string(c), types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
-			stack[0] = in.arena.put(in, in.state.capability(c, in.arena.block(stack[0])))
+			stack[0] = in.arena.put(in, in.capability(c, in.arena.block(stack[0])))
 		})
 	}
 	return b

@@ -23,6 +23,7 @@ type Module struct {
 	limits        Limits
 	reuse         bool
 	clock         bool
+	config        map[string]string
 	hasMemory     bool
 	fuelExport    string
 	globalExports []string
@@ -54,7 +55,7 @@ type initialiser struct {
 
 func newModule(s *Sandbox, src Source, metered *meter.Result, compiled wazero.CompiledModule) *Module {
 	m := &Module{
-		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock,
+		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config,
 		hasMemory: src.Module.Memory != nil, fuelExport: metered.FuelExport,
 		initialisers: initialisers(src.Module),
 		singleUse:    src.Module.MutatesTables || src.Module.DropsData,

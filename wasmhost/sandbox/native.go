@@ -81,7 +81,7 @@ func nativeModule(r wazero.Runtime) wazero.HostModuleBuilder {
 	})
 	for _, c := range abi.Capabilities() {
 		export(b, string(c), types(i32, i32), types(i32), func(in *instance, mod api.Module, stack []uint64) {
-			in.state.reply = in.state.capability(c, view(mod, stack[0], stack[1]))
+			in.state.reply = in.capability(c, view(mod, stack[0], stack[1]))
 			stack[0] = uint64(len(in.state.reply))
 		})
 	}

@@ -64,8 +64,11 @@ type Sandbox struct {
 	// lane.
 	long chan struct{}
 
-	// closing tells guests under way to end at their next slice.
+	// closing tells guests under way to end at their next slice, and life what the
+	// host does for them.
 	closing atomic.Bool
+	life    context.Context //nolint:containedctx // ends with the sandbox
+	end     context.CancelFunc
 	// compiling is held for reading while a module is compiled, and taken by
 	// Close before the runtime goes. It is taken before mu.
 	compiling sync.RWMutex
@@ -77,6 +80,7 @@ type Sandbox struct {
 // New starts a sandbox. Close it to free what its guests hold.
 func New(ctx context.Context, config Config) (*Sandbox, error) {
 	s := &Sandbox{config: config, modules: map[*Module]struct{}{}, long: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx)) // a sandbox outlives the call that made it
 	s.cache = wazero.NewCompilationCache()
 	if config.CacheDir != "" {
 		var err error
@@ -121,6 +125,7 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if s.closing.Swap(true) {
 		return nil
 	}
+	s.end()
 	s.compiling.Lock() // those that compile have finished, the next ones will be refused
 	defer s.compiling.Unlock()
 	s.mu.Lock()
@@ -150,6 +155,8 @@ type Source struct {
 	Clock bool
 	// Reuse keeps an instance's state from call to call.
 	Reuse bool
+	// Config is what Extism's config_get answers. It is not changed.
+	Config map[string]string
 }
 
 // Compile validates the original, meters it and compiles the result. It runs no

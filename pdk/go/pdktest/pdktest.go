@@ -19,6 +19,10 @@ import (
 // Options says what the tool finds. The zero value is a call without context.
 type Options struct {
 	Context json.RawMessage // the caller's context, a JSON object
+	// Capability stands in for the host's http, kv_get, …: it gets the name and
+	// the request, and returns the reply, {"ok": …} or {"error": …}. nil refuses
+	// everything.
+	Capability func(name string, request []byte) (reply []byte)
 }
 
 // Result is what the tool did.
@@ -59,6 +63,7 @@ func Call(tool func() int32, input string, o Options) Result {
 			r.Interrupted, r.Interrupt = true, string(request)
 			return []byte(`{"ok":null}`)
 		},
+		OnCall: o.Capability,
 		OnContext: func() []byte {
 			if len(o.Context) == 0 {
 				return []byte(`{"ok":{}}`)

@@ -11,6 +11,7 @@ type Fake struct {
 	OnEmit       func(request []byte) (reply []byte)
 	OnInterrupt  func(request []byte) (reply []byte)
 	OnContext    func() (reply []byte)
+	OnCall       func(capability string, request []byte) (reply []byte)
 }
 
 var current = new(Fake)
@@ -61,3 +62,40 @@ func Context() []byte {
 	}
 	return []byte(`{"ok":{}}`)
 }
+
+func ask(capability string, request []byte) []byte {
+	if current.OnCall != nil {
+		return current.OnCall(capability, request)
+	}
+	return []byte(`{"error":{"code":"PERMISSION_DENIED","message":"capability \"` + capability + `\" is not granted"}}`)
+}
+
+// HTTP is the capability "http".
+func HTTP(request []byte) []byte { return ask("http", request) }
+
+// KVGet is the capability "kv_get".
+func KVGet(request []byte) []byte { return ask("kv_get", request) }
+
+// KVSet is the capability "kv_set".
+func KVSet(request []byte) []byte { return ask("kv_set", request) }
+
+// KVDelete is the capability "kv_delete".
+func KVDelete(request []byte) []byte { return ask("kv_delete", request) }
+
+// KVList is the capability "kv_list".
+func KVList(request []byte) []byte { return ask("kv_list", request) }
+
+// Now is the capability "now".
+func Now(request []byte) []byte { return ask("now", request) }
+
+// Run is the capability "run".
+func Run(request []byte) []byte { return ask("run", request) }
+
+// Generate is the capability "generate".
+func Generate(request []byte) []byte { return ask("generate", request) }
+
+// Next is the capability "next".
+func Next(request []byte) []byte { return ask("next", request) }
+
+// Resumed is the capability "resumed".
+func Resumed() []byte { return ask("resumed", nil) }

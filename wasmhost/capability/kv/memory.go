@@ -1,0 +1,175 @@
+package kv
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Memory keeps values as long as the process lives.
+type Memory struct {
+	now func() time.Time
+
+	mu     sync.Mutex // guards spaces
+	spaces map[Namespace]*space
+}
+
+var _ Store = (*Memory)(nil)
+
+// space is one namespace.
+type space struct {
+	entries map[string]entry
+	keys    []string // sorted
+	usage   usage
+}
+
+// NewMemory returns an empty store. now is its clock; nil takes the system's.
+func NewMemory(now func() time.Time) *Memory {
+	if now == nil {
+		now = time.Now
+	}
+	return &Memory{now: now, spaces: map[Namespace]*space{}}
+}
+
+// Get implements [Store].
+func (m *Memory) Get(_ context.Context, ns Namespace, key string) (json.RawMessage, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.spaces[ns]
+	if !ok {
+		return nil, nil
+	}
+	e, ok := s.entries[key]
+	if !ok || e.gone(m.now()) {
+		return nil, nil
+	}
+	return bytes.Clone(e.value), nil
+}
+
+// Set implements [Store].
+func (m *Memory) Set(_ context.Context, ns Namespace, key string, value json.RawMessage, o SetOptions, q Quota) error {
+	now := m.now()
+	p, err := newPlan(key, value, o, q, now)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.spaces[ns]
+	if s == nil {
+		s = &space{entries: map[string]entry{}}
+		m.spaces[ns] = s
+	}
+	old, had := s.entries[key]
+	seen := old.value
+	if had && old.gone(now) {
+		seen = nil
+	}
+	if err := p.holds(seen); err != nil {
+		return err
+	}
+	next, err := p.after(s.usage, old.value, had, q)
+	if err != nil {
+		s.sweep(now)
+		old, had = s.entries[key]
+		if next, err = p.after(s.usage, old.value, had, q); err != nil {
+			return err
+		}
+	}
+	s.usage = next
+	if p.value == nil {
+		s.remove(key)
+	} else {
+		s.put(key, entry{p.value, p.expire})
+	}
+	return nil
+}
+
+func (s *space) put(key string, e entry) {
+	if i, found := slices.BinarySearch(s.keys, key); !found {
+		s.keys = slices.Insert(s.keys, i, key)
+	}
+	s.entries[key] = e
+}
+
+func (s *space) remove(key string) {
+	if i, found := slices.BinarySearch(s.keys, key); found {
+		s.keys = slices.Delete(s.keys, i, i+1)
+		delete(s.entries, key)
+	}
+}
+
+// sweep drops what has expired.
+func (s *space) sweep(now time.Time) {
+	s.keys = slices.DeleteFunc(s.keys, func(key string) bool {
+		e := s.entries[key]
+		if !e.gone(now) {
+			return false
+		}
+		delete(s.entries, key)
+		s.usage.keys--
+		s.usage.bytes -= cost(key, e.value)
+		return true
+	})
+}
+
+// Delete implements [Store].
+func (m *Memory) Delete(_ context.Context, ns Namespace, key string) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.spaces[ns]
+	if !ok {
+		return nil
+	}
+	if e, ok := s.entries[key]; ok {
+		s.usage.keys--
+		s.usage.bytes -= cost(key, e.value)
+		s.remove(key)
+	}
+	return nil
+}
+
+// List implements [Store].
+func (m *Memory) List(_ context.Context, ns Namespace, prefix, from string, limit int) (Page, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var page Page
+	s, ok := m.spaces[ns]
+	if !ok {
+		return page, nil
+	}
+	now := m.now()
+	i, _ := slices.BinarySearch(s.keys, max(prefix, from))
+	for ; i < len(s.keys) && strings.HasPrefix(s.keys[i], prefix); i++ {
+		if s.entries[s.keys[i]].gone(now) {
+			continue
+		}
+		if len(page.Keys) == listLimit(limit) {
+			page.Next = s.keys[i]
+			break
+		}
+		page.Keys = append(page.Keys, s.keys[i])
+	}
+	return page, nil
+}
+
+// Drop implements [Store].
+func (m *Memory) Drop(_ context.Context, ns Namespace) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.spaces, ns)
+	return nil
+}
+
+// Close does nothing: the values go with the store.
+func (m *Memory) Close() error { return nil }

@@ -1,0 +1,147 @@
+package secret
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"html"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Scrubber takes secrets out of text. The zero value takes out nothing.
+type Scrubber struct {
+	needles []needle // longest first
+}
+
+type needle struct {
+	form []byte
+	fold bool // letter case does not matter, as in percent-encoding and hex
+	with []byte
+}
+
+// NewScrubber knows each value in the forms in which a server may echo it.
+func NewScrubber(values map[string]Value) *Scrubber {
+	s := &Scrubber{}
+	for name, v := range values {
+		with := []byte("[secret:" + name + "]")
+		for form, fold := range forms(v.Reveal()) {
+			s.needles = append(s.needles, needle{[]byte(form), fold, with})
+		}
+	}
+	slices.SortFunc(s.needles, func(a, b needle) int {
+		return cmp.Or(cmp.Compare(len(b.form), len(a.form)), bytes.Compare(a.form, b.form))
+	})
+	return s
+}
+
+// forms gives the spellings of a value, and whether letter case matters in them.
+func forms(text string) map[string]bool {
+	all := map[string]bool{}
+	if text == "" {
+		return all
+	}
+	add := func(form string, fold bool) {
+		if len(form) >= MinBytes || form == text {
+			all[form] = all[form] || fold
+		}
+	}
+	add(hex.EncodeToString([]byte(text)), true)
+	add(url.QueryEscape(text), true)
+	add(url.PathEscape(text), true)
+	add(percentAll(text), true)
+	add(html.EscapeString(text), false)
+	for _, escape := range []bool{true, false} {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(escape)
+		if enc.Encode(text) == nil {
+			quoted := strings.TrimSuffix(b.String(), "\n")
+			add(quoted[1:len(quoted)-1], false)
+			add(strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\/`), false)
+		}
+	}
+	// In base64 a text looks different at each of the three offsets that it can have
+	// in what surrounds it; the characters that it shares with its neighbours are
+	// left out.
+	for offset := range 3 {
+		padded := append(make([]byte, offset), text...)
+		first := (offset*8 + 5) / 6
+		last := len(padded) * 8 / 6
+		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			inner := e.EncodeToString(padded)[first:last]
+			add(inner, false)
+			add(url.QueryEscape(inner), true)
+		}
+	}
+	if fold, ok := all[text]; !ok || !fold {
+		all[text] = false
+	}
+	return all
+}
+
+// percentAll encodes every byte.
+func percentAll(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		b.WriteByte('%')
+		b.WriteString(hex.EncodeToString([]byte{text[i]}))
+	}
+	return b.String()
+}
+
+// Scrub returns b with every secret replaced by its name. b is not changed; it is
+// returned when there is nothing to replace.
+func (s *Scrubber) Scrub(b []byte) []byte {
+	for _, n := range s.needles {
+		b = n.replace(b)
+	}
+	return b
+}
+
+// ScrubString is [Scrubber.Scrub] for a string.
+func (s *Scrubber) ScrubString(text string) string {
+	if len(s.needles) == 0 {
+		return text
+	}
+	return string(s.Scrub([]byte(text)))
+}
+
+func (n *needle) replace(b []byte) []byte {
+	if len(b) < len(n.form) {
+		return b
+	}
+	if !n.fold {
+		if !bytes.Contains(b, n.form) {
+			return b
+		}
+		return bytes.ReplaceAll(b, n.form, n.with)
+	}
+	hay, form := lower(b), lower(n.form)
+	if !bytes.Contains(hay, form) {
+		return b
+	}
+	var out []byte
+	for {
+		i := bytes.Index(hay, form)
+		if i < 0 {
+			return append(out, b...)
+		}
+		out = append(append(out, b[:i]...), n.with...)
+		b, hay = b[i+len(form):], hay[i+len(form):]
+	}
+}
+
+// lower folds ASCII letters and nothing else, so that offsets stay.
+func lower(b []byte) []byte {
+	out := bytes.Clone(b)
+	for i, c := range out {
+		if 'A' <= c && c <= 'Z' {
+			out[i] = c + 'a' - 'A'
+		}
+	}
+	return out
+}

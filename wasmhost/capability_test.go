@@ -1,0 +1,438 @@
+package wasmhost_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
+	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+const token = "tok-0123456789abcdef"
+
+// toLoopback answers every name with this machine.
+type toLoopback struct{}
+
+func (toLoopback) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+}
+
+func guest(t testing.TB, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "pdk", "conformance", "c", file))
+	require.NoError(t, err)
+	return b
+}
+
+// everything is a policy of all grants, with the server's port.
+func everything(port int) string {
+	return fmt.Sprintf(`{"http":[{"host":"*.example.com","ports":[%d],"methods":["*"]}],"kv":true,"clock":true,"secrets":{"TOKEN":["api.example.com:%d"]},"generate":["test/*"],"actions":["tool/*"]}`, port, port)
+}
+
+func grantsOf(t testing.TB, text string) *policy.Grants {
+	t.Helper()
+	p, err := policy.Parse([]byte(`{"grants":` + text + `}`))
+	require.NoError(t, err)
+	return &p.Grants
+}
+
+// reach is a host whose guests reach a server of this test.
+type reach struct {
+	host *wasmhost.Host
+	port int
+	log  *bytes.Buffer
+	reg  *registry.Registry
+}
+
+type lockedWriter struct {
+	mu sync.Mutex // guards b
+	b  *bytes.Buffer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func newReach(t *testing.T, handler http.HandlerFunc, more func(*wasmhost.Config)) *reach {
+	t.Helper()
+	srv := httptest.NewTLSServer(handler)
+	t.Cleanup(srv.Close)
+	r := &reach{port: srv.Listener.Addr().(*net.TCPAddr).Port, log: &bytes.Buffer{}, reg: registry.New(nil)}
+	pool := x509.NewCertPool()
+	pool.AddCert(srv.Certificate())
+	config := wasmhost.Config{
+		Grants:  grantsOf(t, everything(r.port)),
+		Secrets: secret.Static{tenant: {"TOKEN": secret.New(token)}, "other": {"TOKEN": secret.New("another-tenants-token")}},
+		Egress:  egress.Config{Resolver: toLoopback{}, Reachable: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, RootCAs: pool},
+		Registry: func(name string) (*registry.Registry, error) {
+			if name != tenant {
+				return nil, status.Publicf(status.NotFound, "no such tenant")
+			}
+			return r.reg, nil
+		},
+		Logger: slog.New(slog.NewJSONHandler(&lockedWriter{b: r.log}, &slog.HandlerOptions{Level: wasmhost.LevelTrace})),
+	}
+	if more != nil {
+		more(&config)
+	}
+	r.host = newHost(t, config)
+	require.NoError(t, r.reg.AddProvider(r.host.Provider(tenant)))
+	return r
+}
+
+func (r *reach) load(t *testing.T, limits string) {
+	t.Helper()
+	if limits == "" {
+		limits = "{}"
+	}
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(r.port) + `,"limits":` + limits + `}`)})
+	require.NoError(t, err)
+}
+
+// ask has the guest ask the host and returns the reply.
+func (r *reach) ask(t *testing.T, capability, request string) string {
+	t.Helper()
+	out, err := call(t, r.host, "capabilities/"+capability, request)
+	require.NoError(t, err, "%s %s", capability, request)
+	return out
+}
+
+func TestAGuestFetchesWithASecretThatItNeverSees(t *testing.T) {
+	r := newReach(t, func(rw http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/binary" {
+			_, _ = rw.Write([]byte{0xff, 0, 0xfe})
+			return
+		}
+		assert.Equal(t, "Bearer "+token, req.Header.Get("Authorization"))
+		rw.Header().Set("X-Echo", req.Header.Get("Authorization"))
+		rw.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(rw, `you are %q`, req.Header.Get("Authorization"))
+	}, nil)
+	r.load(t, "")
+	url := fmt.Sprintf("https://api.example.com:%d", r.port)
+	reply := r.ask(t, "http", `{"url":"`+url+`/","headers":{"Authorization":"Bearer {{secret:TOKEN}}"}}`)
+	var got struct {
+		OK struct {
+			Status  int
+			Headers map[string]string
+			Body    string
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(reply), &got), reply)
+	assert.Equal(t, http.StatusCreated, got.OK.Status)
+	assert.Equal(t, `you are "Bearer [secret:TOKEN]"`, got.OK.Body)
+	assert.Equal(t, "Bearer [secret:TOKEN]", got.OK.Headers["x-echo"])
+	assert.Contains(t, r.ask(t, "http", `{"url":"`+url+`/binary"}`), `"bodyBase64":"/wD+"`)
+
+	for request, want := range map[string]string{
+		`{"url":"https://elsewhere.test/"}`:    `"PERMISSION_DENIED"`,
+		`{"url":"https://api.example.com/"}`:   `"PERMISSION_DENIED"`,
+		`{"url":"http://169.254.169.254/"}`:    `"PERMISSION_DENIED"`,
+		`{"url":"` + url + `/","follow":true}`: `unknown field`,
+		`{"url":7}`:                            `does not fit`,
+		`{`:                                    `"INVALID_ARGUMENT"`,
+		`{"url":"` + url + `/","method":"POST","body":"a","bodyBase64":"YQ=="}`:                       `not both`,
+		`{"url":"` + url + `/","method":"POST","bodyBase64":"?"}`:                                     `not base64`,
+		fmt.Sprintf(`{"url":"https://b.example.com:%d/","headers":{"A":"{{secret:TOKEN}}"}}`, r.port): `the secret \"TOKEN\" is not granted`,
+	} {
+		out, err := call(t, r.host, "capabilities/http", request)
+		if err != nil { // the input itself is no JSON
+			require.ErrorIs(t, err, status.ErrInvalidArgument)
+			continue
+		}
+		assert.Contains(t, out, want, request)
+		assert.True(t, strings.HasPrefix(out, `{"error":`), out)
+	}
+	assert.NotContains(t, r.log.String(), token)
+}
+
+func TestAGuestKeepsValues(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kv.db")
+	for round := range 2 {
+		store, err := kv.Open(file, nil)
+		require.NoError(t, err)
+		r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.KV = store; c.Tenants = map[string]policy.Limits{"other": {}} })
+		r.load(t, `{"kvKeys":3,"kvValueBytes":20}`)
+		if round == 0 {
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`))
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_set", `{"key":"a","value":{"n":1.10}}`))
+			for request, want := range map[string]string{
+				`{"key":"a","value":2,"if":1}`:               `"ABORTED"`,
+				`{"key":"a","value":2,"if":null}`:            `"ABORTED"`,
+				`{"key":"a"}`:                                `\"value\" is missing`,
+				`{"key":"","value":1}`:                       `a key is`,
+				`{"key":"b","value":1,"ttlSeconds":0}`:       `ttlSeconds`,
+				`{"key":"b","value":1,"ttlSeconds":1.5}`:     `ttlSeconds`,
+				`{"key":"b","value":1,"iff":1}`:              `unknown field`,
+				`{"key":"b","value":"12345678901234567890"}`: `"RESOURCE_EXHAUSTED"`,
+			} {
+				assert.Contains(t, r.ask(t, "kv_set", request), want, request)
+			}
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_set", `{"key":"b","value":1,"if":null,"ttlSeconds":3600}`))
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_set", `{"key":"c","value":1}`))
+			assert.Contains(t, r.ask(t, "kv_set", `{"key":"d","value":1}`), `"RESOURCE_EXHAUSTED"`)
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_delete", `{"key":"c"}`))
+		}
+		assert.Equal(t, `{"ok":{"n":1.10}}`, r.ask(t, "kv_get", `{"key":"a"}`), "round %d", round)
+		first := r.ask(t, "kv_list", `{"limit":1}`)
+		assert.Contains(t, first, `"keys":["a"],"cursor":"`)
+		var page struct{ OK struct{ Cursor string } }
+		require.NoError(t, json.Unmarshal([]byte(first), &page))
+		assert.Equal(t, `{"ok":{"keys":["b"]}}`, r.ask(t, "kv_list", `{"cursor":"`+page.OK.Cursor+`"}`))
+		assert.Contains(t, r.ask(t, "kv_list", `{"cursor":"?"}`), "INVALID_ARGUMENT")
+		if round == 1 {
+			// Another module, another tenant: another store.
+			up := wasmhost.Upload{Name: "second", Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(r.port) + `}`)}
+			_, err := r.host.Load(t.Context(), tenant, up)
+			require.NoError(t, err)
+			out, err := call(t, r.host, "second/kv_list", `{}`)
+			require.NoError(t, err)
+			assert.Equal(t, `{"ok":{"keys":[]}}`, out)
+			up.Name = "capabilities"
+			_, err = r.host.Load(t.Context(), "other", up)
+			require.NoError(t, err)
+			a, err := r.host.Provider("other").Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/kv_list"})
+			require.NoError(t, err)
+			raw, err := a.RunJSON(t.Context(), json.RawMessage(`{}`), nil)
+			require.NoError(t, err)
+			assert.Equal(t, `{"ok":{"keys":[]}}`, string(raw))
+			// A module that is removed leaves nothing to the next of its name.
+			require.NoError(t, r.host.Remove(t.Context(), tenant, "capabilities"))
+			r.load(t, "")
+			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`))
+		}
+		require.NoError(t, r.host.Close(context.Background()))
+		require.NoError(t, store.Close())
+	}
+}
+
+func TestNowIsTheTime(t *testing.T) {
+	r := newReach(t, http.NotFound, nil)
+	r.load(t, "")
+	var got struct{ OK time.Time }
+	require.NoError(t, json.Unmarshal([]byte(r.ask(t, "now", `null`)), &got))
+	assert.WithinDuration(t, time.Now(), got.OK, time.Minute)
+}
+
+// A request that hangs ends with the call, and so does one that is under way when the
+// caller leaves or the host closes.
+func TestARequestEndsWithItsCall(t *testing.T) {
+	started := make(chan struct{}, 10)
+	release := make(chan struct{})
+	r := newReach(t, func(_ http.ResponseWriter, req *http.Request) {
+		started <- struct{}{}
+		select {
+		case <-req.Context().Done():
+		case <-release:
+		}
+	}, nil)
+	defer close(release)
+	request := fmt.Sprintf(`{"url":"https://api.example.com:%d/"}`, r.port)
+	r.load(t, `{"timeoutMs":150}`)
+	begin := time.Now()
+	_, err := call(t, r.host, "capabilities/http", request)
+	require.ErrorIs(t, err, status.ErrDeadlineExceeded)
+	assert.Less(t, time.Since(begin), 4*time.Second)
+	<-started
+
+	r.load(t, `{"timeoutMs":60000}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/http"})
+	require.NoError(t, err)
+	_, err = a.RunJSON(ctx, json.RawMessage(request), nil)
+	require.ErrorIs(t, err, status.ErrCancelled)
+
+	ended := make(chan error, 1)
+	go func() { _, err := a.RunJSON(context.Background(), json.RawMessage(request), nil); ended <- err }()
+	<-started
+	require.NoError(t, r.host.Close(t.Context()))
+	require.ErrorIs(t, <-ended, status.ErrUnavailable)
+}
+
+func TestHostCallsAreCounted(t *testing.T) {
+	hits := 0
+	r := newReach(t, func(rw http.ResponseWriter, req *http.Request) {
+		hits++
+		http.Redirect(rw, req, "/again", http.StatusFound)
+	}, nil)
+	r.load(t, `{"httpRequests":3}`)
+	assert.Contains(t, r.ask(t, "http", fmt.Sprintf(`{"url":"https://api.example.com:%d/"}`, r.port)), "has sent its 3 requests")
+	assert.Equal(t, 3, hits)
+
+	// A guest that does nothing but ask is ended by its fuel.
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+		Name: "asker", Wasm: asker("now"), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":{"clock":true},"limits":{"fuel":1000000,"hostCalls":100000}}`),
+	})
+	require.NoError(t, err)
+	_, err = call(t, r.host, "asker/f", `{}`)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	require.ErrorContains(t, err, "fuel")
+}
+
+// asker calls a capability without end.
+func asker(capability string) []byte {
+	return w.Module(
+		w.Types(w.FuncType("", "i"), w.FuncType("ii", "i")),
+		w.Imports(w.ImportFunc("genkit_v1", capability, 1)),
+		w.Funcs(0), w.Memories(w.Limits(1)), w.Exports(w.Export("f", 0, 1), w.Export("memory", 2, 0)),
+		w.Code(w.Body("", 0x03, 0x40, 0x41, 0, 0x41, 0, 0x10, 0, 0x1a, 0x0c, 0, 0x0b, 0x00)))
+}
+
+func TestAGuestRunsWhatItIsGranted(t *testing.T) {
+	r := newReach(t, http.NotFound, nil)
+	r.load(t, "")
+	register(t, r.reg, action.Tool, "echo", func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		return json.RawMessage(fmt.Sprintf(`{"in":%s,"context":%s}`, in, action.Context(ctx))), nil
+	})
+	register(t, r.reg, action.Tool, "broken", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return nil, errors.New("the password is hunter2")
+	})
+	register(t, r.reg, action.Flow, "private", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		t.Error("it was run")
+		return nil, nil
+	})
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/run"})
+	require.NoError(t, err)
+	ctx := action.WithContext(t.Context(), json.RawMessage(`{"auth":{"uid":"u"}}`))
+	out, err := a.RunJSON(ctx, json.RawMessage(`{"key":"/tool/echo","input":{"n":1}}`), nil)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"ok":{"in":{"n":1},"context":{"auth":{"uid":"u"}}}}`, string(out))
+
+	for request, want := range map[string]string{
+		`{"key":"/flow/private","input":1}`:   `"PERMISSION_DENIED"`,
+		`{"key":"echo"}`:                      `no action's key`,
+		`{"key":"/tool/none"}`:                `"NOT_FOUND"`,
+		`{"key":"/tool/broken"}`:              `"INTERNAL"`,
+		`{"key":"/util/generate","input":{}}`: `"PERMISSION_DENIED"`,
+		`{"key":"/tool/../flow/private"}`:     `"error"`,
+	} {
+		reply := r.ask(t, "run", request)
+		assert.Contains(t, reply, want, request)
+		assert.NotContains(t, reply, "hunter2")
+	}
+	assert.Equal(t, `{"ok":{"ok":null}}`, r.ask(t, "run", `{"key":"/tool/capabilities/kv_get","input":{"key":"a"}}`), "another instance of itself")
+}
+
+func register(t *testing.T, reg *registry.Registry, kind action.Kind, name string, fn action.Func) {
+	t.Helper()
+	a, err := action.New(action.Desc{Kind: kind, Name: name}, fn)
+	require.NoError(t, err)
+	require.NoError(t, reg.Register(a))
+}
+
+// A guest that runs itself comes to an end, in depth and in number.
+func TestGuestsDoNotRunEachOtherForEver(t *testing.T) {
+	r := newReach(t, http.NotFound, nil)
+	r.load(t, "")
+	request := `{"key":"/tool/capabilities/now","input":null}`
+	for range 10 {
+		request = `{"key":"/tool/capabilities/run","input":` + request + `}`
+	}
+	reply := r.ask(t, "run", request)
+	assert.Contains(t, reply, "deep")
+	assert.Equal(t, 4, strings.Count(reply, `"ok":`), "each of those that ran answers: %s", reply)
+
+	var runs int
+	register(t, r.reg, action.Tool, "fork", func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		runs++
+		a, err := r.reg.Lookup(ctx, action.Key{Kind: action.Tool, Name: "capabilities/run"})
+		if err != nil {
+			return nil, err
+		}
+		for range 10 {
+			if out, err := a.RunJSON(ctx, json.RawMessage(`{"key":"/tool/fork","input":0}`), nil); err != nil {
+				return nil, err
+			} else if strings.Contains(string(out), "more than 64 runs") {
+				break
+			}
+		}
+		return in, nil
+	})
+	r.ask(t, "run", `{"key":"/tool/fork","input":0}`)
+	assert.LessOrEqual(t, runs, 64)
+	assert.Greater(t, runs, 10)
+}
+
+func TestAGuestAsksAModel(t *testing.T) {
+	r := newReach(t, http.NotFound, nil)
+	r.load(t, "")
+	var got json.RawMessage
+	register(t, r.reg, action.Util, "generate", func(_ context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		got = in
+		return json.RawMessage(`{"finishReason":"stop"}`), nil
+	})
+	register(t, r.reg, action.Model, "test/m", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) { return nil, nil })
+	register(t, r.reg, action.Model, "paid/m", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) { return nil, nil })
+	assert.Equal(t, `{"ok":{"finishReason":"stop"}}`, r.ask(t, "generate", `{"model":"test/m","messages":[],"tools":["capabilities/now"]}`))
+	assert.JSONEq(t, `{"model":"/model/test/m","messages":[],"tools":["/tool/capabilities/now"]}`, string(got))
+	for request, want := range map[string]string{
+		`{"model":"paid/m","messages":[]}`:                 `"PERMISSION_DENIED"`,
+		`{"model":"/model/paid/m","messages":[]}`:          `"PERMISSION_DENIED"`,
+		`{"model":"test/none","messages":[]}`:              `"NOT_FOUND"`,
+		`{"messages":[]}`:                                  `\"model\" is missing`,
+		`{"model":"test/m","use":[{"name":"filesystem"}]}`: `gives no \"use\"`,
+		`{"model":"test/m","resources":["x"]}`:             `gives no \"resources\"`,
+		`{"model":"test/m","resume":{}}`:                   `gives no \"resume\"`,
+		`{"model":"test/m","tools":["capabilities/*"]}`:    `pattern`,
+		`{"model":"test/m","tools":[{"name":"x"}]}`:        `list of names`,
+		`{"model":"test/m","tools":["none"]}`:              `"NOT_FOUND"`,
+	} {
+		assert.Contains(t, r.ask(t, "generate", request), want, request)
+	}
+}
+
+func TestWithoutARegistryNothingIsRun(t *testing.T) {
+	r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Registry = nil })
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(r.port) + `}`)})
+	require.ErrorIs(t, err, status.ErrUnimplemented)
+	require.ErrorContains(t, err, `"generate", "run"`)
+}
+
+// What a module may be granted is laid down above it, and a server that lays down less
+// serves it no more.
+func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
+	up := wasmhost.Upload{Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(1) + `}`)}
+	_, err := newHost(t, wasmhost.Config{}).Load(t.Context(), tenant, up)
+	require.ErrorIs(t, err, status.ErrPermissionDenied)
+	for _, want := range []string{"http *.example.com", "secret TOKEN to api.example.com:1", "generate test/*", "actions tool/*"} {
+		require.ErrorContains(t, err, want)
+	}
+	h := newHost(t, wasmhost.Config{
+		Grants: grantsOf(t, everything(1)), Tenants: map[string]policy.Limits{"poor": {}}, TenantGrants: map[string]policy.Grants{"poor": {KV: true}},
+		Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil },
+	})
+	_, err = h.Load(t.Context(), tenant, up)
+	require.NoError(t, err)
+	_, err = h.Load(t.Context(), "poor", up)
+	require.ErrorIs(t, err, status.ErrPermissionDenied)
+	_, err = wasmhost.New(t.Context(), wasmhost.Config{TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
+	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
+}
