@@ -20,6 +20,9 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 		}
 		return nil
 	}
+	if !m.owner.held.resize(&m.owner.held.memory, int64(size)) {
+		return nil
+	}
 	if m.buf == nil || m.pages.base != nil { // what began as a slice stays one
 		if grown, ok := m.pages.grow(size, m.limit); ok {
 			m.buf = grown
