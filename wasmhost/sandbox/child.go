@@ -63,7 +63,7 @@ type buildRequest struct {
 // third of it.
 func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
 	mib := float64(wasmBytes) / (1 << 20)
-	cpu = 1200*time.Millisecond + time.Duration(mib*3*float64(time.Second))
+	cpu = time.Second + time.Duration(mib*3*float64(time.Second))
 	return cpu, 56<<20 + int64(mib*96*(1<<20))
 }
 
