@@ -24,6 +24,9 @@ func (s *Sandbox) Evict(idle time.Duration) int64 {
 	return freed
 }
 
+// MemoryBytes returns what instances, images and compiled code are counted with.
+func (s *Sandbox) MemoryBytes() int64 { return s.process.used.Load() }
+
 // byAge returns the modules, those first that were used longest ago.
 func (s *Sandbox) byAge() []*Module {
 	s.mu.Lock()

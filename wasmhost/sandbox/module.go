@@ -248,22 +248,26 @@ func (m *Module) adopt(in *instance) {
 	if m.singleUse || m.reuse {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.image != nil {
+	if m.snapshot() != nil {
 		return
 	}
 	size := int64(len(in.globals) * 8)
 	if in.memory != nil {
 		size += int64(len(in.memory.buf))
 	}
-	// Nothing is evicted for an image: without one the instance serves one call.
-	if m.account().take(size) == nil {
-		m.image = newImage(in.memory)
-		m.image.counted = size
-		for _, g := range in.globals {
-			m.image.globals = append(m.image.globals, g.Get())
-		}
+	if !m.sandbox.reserve(m.account(), size) {
+		return // without an image the instance serves one call
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.image != nil {
+		m.account().give(size)
+		return
+	}
+	m.image = newImage(in.memory)
+	m.image.counted = size
+	for _, g := range in.globals {
+		m.image.globals = append(m.image.globals, g.Get())
 	}
 }
 
