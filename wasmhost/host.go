@@ -28,6 +28,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // DefaultTenant exists in every host.
@@ -48,8 +49,32 @@ type Config struct {
 	// Tenants are served besides the default one, each with limits that
 	// tighten the server's.
 	Tenants map[string]policy.Limits
-	// Interpreter runs guests on wazero's interpreter.
+	// Interpreter runs guests on wazero's interpreter. A policy can ask for it for
+	// one module.
 	Interpreter bool
+	// Compiler compiles modules in a process of its own: what [CompileChild] has
+	// returned. Empty compiles in this process, bounded by Inspect alone.
+	Compiler []string
+	// MemoryBytes bounds what all guests and their code hold together; half of
+	// the machine's memory when 0.
+	MemoryBytes int64
+	// IdleTimeout is how long a module may wait for a call before what it holds
+	// in memory is dropped; 10 minutes when 0, never when negative.
+	IdleTimeout time.Duration
+	// Slots bounds the calls that run at a time, of all tenants together: 64
+	// for each processor when 0.
+	Slots int
+	// Quota bounds each tenant, Quotas single ones where they are to have
+	// another; fields that are 0 take [tenants.Defaults], and a tenant's
+	// memory half of MemoryBytes.
+	Quota  tenants.Quota
+	Quotas map[string]tenants.Quota
+	// Usage gets an event for each call; nil drops them.
+	Usage tenants.Sink
+	// ReplaceVersions lets an upload have the version of an earlier revision and
+	// other bytes. It is for development: elsewhere a version names its bytes
+	// for ever.
+	ReplaceVersions bool
 	// Logger gets the host's and the guests' log lines; nil drops them.
 	Logger *slog.Logger
 }
@@ -61,6 +86,10 @@ type Host struct {
 	limits  policy.Limits
 	inspect inspect.Limits
 	log     *slog.Logger
+	usage   tenants.Sink // nil: nobody asks
+	replace bool
+	// calls is the queue before the guests, loads the one before the compiler.
+	calls, loads *tenants.Gate
 
 	mu      sync.RWMutex // guards the maps; never held while a guest runs
 	tenants map[string]*tenant
@@ -69,8 +98,13 @@ type Host struct {
 
 // tenant is one customer's set of modules.
 type tenant struct {
-	name   string
-	limits policy.Limits
+	name    string
+	limits  policy.Limits
+	quota   tenants.Quota
+	account *sandbox.Account
+	calls   *tenants.Tenant
+	loads   *tenants.Tenant
+	bill    bill
 	// loading serialises what changes the set, so that uploads of one tenant
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
@@ -83,7 +117,7 @@ type tenant struct {
 func New(ctx context.Context, config Config) (*Host, error) {
 	h := &Host{
 		store: config.Store, inspect: config.Inspect,
-		log: config.Logger, tenants: map[string]*tenant{},
+		log: config.Logger, tenants: map[string]*tenant{}, usage: config.Usage, replace: config.ReplaceVersions,
 	}
 	h.limits = config.Limits.Or(policy.Defaults())
 	if h.log == nil {
@@ -95,16 +129,15 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if h.inspect.MemoryPages == 0 {
 		h.inspect.MemoryPages = int(h.limits.MemoryBytes >> 16)
 	}
-	var err error
-	if h.sandbox, err = sandbox.New(ctx, sandbox.Config{CacheDir: config.CacheDir, Interpreter: config.Interpreter}); err != nil {
+	if err := h.startSandbox(ctx, &config); err != nil {
 		return nil, err
 	}
-	h.tenants[DefaultTenant] = &tenant{name: DefaultTenant, limits: h.limits, modules: map[string]*loaded{}}
+	h.addTenant(DefaultTenant, h.limits, &config)
 	for name, limits := range config.Tenants {
 		if err := abi.CheckModuleName(name); err != nil {
 			return nil, errors.Join(status.Publicf(status.InvalidArgument, "tenant %q: not a usable name", name), h.Close(ctx))
 		}
-		h.tenants[name] = &tenant{name: name, limits: limits.Within(h.limits), modules: map[string]*loaded{}}
+		h.addTenant(name, limits.Within(h.limits), &config)
 	}
 	if err := h.restore(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))

@@ -26,15 +26,20 @@ type wasmTool struct {
 	tool   abi.Tool
 	name   string // "<module>/<tool>"
 	tenant string
-	guest  *sandbox.Module
-	rate   *rate.Limiter // nil: no limit
-	log    *slog.Logger
+	owner  *tenant
+	module string
+	digest string
+	// revision is known once the module is stored.
+	revision func() int
+	guest    *sandbox.Module
+	rate     *rate.Limiter // nil: no limit
+	log      *slog.Logger
 	// parses is set when text output that is JSON counts as JSON.
 	parses bool
 }
 
 // bind makes the actions of a descriptor.
-func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
+func (h *Host) bind(owner *tenant, l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	l.actions = map[action.Key]action.Action{}
 	var limiter *rate.Limiter
 	if n := limits.CallsPerMinute; n > 0 {
@@ -43,6 +48,7 @@ func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	for _, t := range d.Tools {
 		w := &wasmTool{
 			host: h, tool: t, name: l.record.Name + "/" + t.Name, tenant: l.record.Tenant, guest: l.guest, rate: limiter,
+			owner: owner, module: l.record.Name, digest: l.record.Digest, revision: l.revision,
 			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String("tool", l.record.Name+"/"+t.Name)),
 		}
 		out, err := schema.Compile(t.OutputSchema)
@@ -79,7 +85,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	if err != nil {
 		return nil, err
 	}
-	res, err := w.guest.Call(ctx, sandbox.Call{
+	res, err := w.call(ctx, sandbox.Call{
 		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit,
 		Log: func(level sandbox.Level, line string) {
 			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))

@@ -32,6 +32,9 @@ type Policy struct {
 	// State is "fresh" (also when empty): nothing that a call writes is seen
 	// by a later one; or "reuse": an instance keeps its state.
 	State State `json:"state,omitempty"`
+	// Interpreter has the module interpreted: slower by a factor of tens, with no
+	// machine code made of it.
+	Interpreter bool `json:"interpreter,omitempty"`
 }
 
 // State says whether an instance's state survives a call.
