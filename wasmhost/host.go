@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -150,27 +151,43 @@ func (h *Host) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, rec := range records {
 		t, err := h.tenant(rec.Tenant)
 		if err != nil {
 			h.log.WarnContext(ctx, "stored module belongs to a tenant that is not configured", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name))
 			continue
 		}
-		start := time.Now()
-		l, err := h.reload(ctx, t, rec)
-		if err != nil {
-			if ctx.Err() != nil {
-				return status.Convert(ctx.Err())
-			}
-			h.log.ErrorContext(ctx, "stored module can't be served", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Any("error", err))
-			rec.Problem = status.ToWire(err, false).Message
-			l = &loaded{record: rec}
-		} else {
-			h.log.InfoContext(ctx, "module restored", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Duration("took", time.Since(start)))
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return status.Convert(ctx.Err())
 		}
-		h.swap(t, rec.Name, l)
+		wg.Go(func() {
+			defer func() { <-slots }()
+			h.restoreModule(ctx, t, rec)
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return status.Convert(ctx.Err())
 	}
 	return nil
+}
+
+func (h *Host) restoreModule(ctx context.Context, t *tenant, rec module.Record) {
+	start := time.Now()
+	l, err := h.reload(ctx, t, rec, true)
+	if err != nil {
+		h.log.ErrorContext(ctx, "stored module can't be served", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Any("error", err))
+		rec.Problem = status.ToWire(err, false).Message
+		l = &loaded{record: rec}
+	} else {
+		h.log.InfoContext(ctx, "module restored", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Duration("took", time.Since(start)))
+	}
+	h.swap(t, rec.Name, l)
 }
 
 // Close ends the host. Calls under way end with UNAVAILABLE within a slice of their
@@ -307,7 +324,7 @@ func (h *Host) Rollback(ctx context.Context, tenantName, name string, revision i
 	if err != nil {
 		return module.Record{}, err
 	}
-	l, err := h.reload(ctx, t, target)
+	l, err := h.reload(ctx, t, target, false)
 	if err != nil {
 		return module.Record{}, err
 	}

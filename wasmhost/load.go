@@ -32,6 +32,8 @@ type Upload struct {
 	Policy []byte
 	// Replace is [Config].ReplaceVersions for this upload.
 	Replace bool
+
+	lazy bool // it was served before: nothing of it needs to run yet
 }
 
 // Analysis is what a host sees in an upload before it runs anything of it.
@@ -121,8 +123,9 @@ func same(a, b module.Record) bool {
 	return a.Digest == b.Digest && a.Problem == "" && bytes.Equal(a.Descriptor, b.Descriptor) && bytes.Equal(a.Policy, b.Policy)
 }
 
-// reload brings a stored revision into service.
-func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record) (*loaded, error) {
+// reload brings a stored revision into service; lazily, when nothing is to run before
+// the first call.
+func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record, lazy bool) (*loaded, error) {
 	if rec.Problem != "" {
 		return nil, status.Publicf(status.DataLoss, "%s", rec.Problem)
 	}
@@ -132,7 +135,7 @@ func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record) (*loade
 	}
 	// The stored descriptor stands in for the guest's own, so that nothing of it
 	// runs before it is called.
-	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Descriptor: rec.Descriptor, Policy: rec.Policy})
+	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Descriptor: rec.Descriptor, Policy: rec.Policy, lazy: lazy})
 	if err != nil {
 		return nil, err
 	}
@@ -270,14 +273,17 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	bytes.wasm.Store(&up.Wasm)
 	guest, err := h.sandbox.Compile(ctx, sandbox.Source{
 		Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse,
-		Interpreter: p.Interpreter, Account: t.account,
+		Interpreter: p.Interpreter, Account: t.account, Lazy: up.lazy,
 		Original: bytes.get,
 	})
 	if err != nil {
 		return nil, err
 	}
 	var l *loaded
-	if err = guest.Warm(ctx); err == nil {
+	if !up.lazy {
+		err = guest.Warm(ctx)
+	}
+	if err == nil {
 		l, err = h.describe(ctx, t, up, a, guest, limits)
 	}
 	if err != nil {

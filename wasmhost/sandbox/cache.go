@@ -129,6 +129,11 @@ func (c *codeCache) get(entry string) (*artifact, error) {
 	return a, nil
 }
 
+func (c *codeCache) has(entry string) bool {
+	_, err := c.root.Lstat(entry + codeExt)
+	return err == nil
+}
+
 func (c *codeCache) read(name string, size int64) ([]byte, error) {
 	f, err := c.root.Open(name)
 	if err != nil {

@@ -212,6 +212,11 @@ func (c *code) cached() *artifact {
 	return nil
 }
 
+// onDisk tells whether the cache has an entry, which may yet turn out to be damaged.
+func (c *code) onDisk() bool {
+	return c.sandbox.cache != nil && !c.interpreted && c.evictable() && c.sandbox.cache.has(c.entry)
+}
+
 // build makes code from the original, one of few at a time, and keeps it on disk.
 func (c *code) build(ctx context.Context, wasm []byte, parsed *inspect.Module) (*artifact, wazero.CompiledModule, error) {
 	s := c.sandbox

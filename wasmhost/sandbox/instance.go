@@ -114,10 +114,13 @@ func (in *instance) bind() error {
 		return status.Errorf(status.Internal, "the metered module lacks its fuel global")
 	}
 	in.fuel = fuel
-	for _, name := range in.module.globalExports {
-		g, ok := in.guest.ExportedGlobal(name).(api.MutableGlobal)
+	for _, exported := range in.module.code.globals {
+		if exported.Unrestorable {
+			continue
+		}
+		g, ok := in.guest.ExportedGlobal(exported.Export).(api.MutableGlobal)
 		if !ok {
-			return status.Errorf(status.Internal, "the metered module lacks global %q", name)
+			return status.Errorf(status.Internal, "the metered module lacks global %q", exported.Export)
 		}
 		in.globals = append(in.globals, g)
 	}

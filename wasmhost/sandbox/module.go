@@ -16,15 +16,14 @@ import (
 
 // Module is a compiled module and the pool of its instances.
 type Module struct {
-	sandbox       *Sandbox
-	code          *code
-	tenant        *Account // nil: counts for the process alone
-	limits        Limits
-	reuse         bool
-	clock         bool
-	hasMemory     bool
-	globalExports []string
-	initialisers  []initialiser
+	sandbox      *Sandbox
+	code         *code
+	tenant       *Account // nil: counts for the process alone
+	limits       Limits
+	reuse        bool
+	clock        bool
+	hasMemory    bool
+	initialisers []initialiser
 	// singleUse modules change what an image can't put back.
 	singleUse  bool
 	fixedBytes int64 // what an instance holds beside its memory
@@ -63,12 +62,11 @@ func newModule(s *Sandbox, src *Source, c *code) *Module {
 		drained:      make(chan struct{}),
 	}
 	m.used.Store(time.Now().UnixNano())
-	for _, g := range c.globals {
+	for _, g := range src.Module.Globals {
 		switch g.Type {
 		case inspect.I32, inspect.I64, inspect.F32, inspect.F64:
-			m.globalExports = append(m.globalExports, g.Export)
-		default:
-			m.singleUse = true // vectors and references can't be put back
+		default: // vectors and references can't be put back
+			m.singleUse = m.singleUse || g.Mutable
 		}
 	}
 	return m

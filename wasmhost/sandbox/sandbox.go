@@ -240,6 +240,9 @@ type Source struct {
 	// Account is the tenant's; nil counts what the module takes for the process
 	// alone.
 	Account *Account
+	// Lazy leaves code that the disk holds there until the first call. The module was
+	// found to be valid when it came to be there.
+	Lazy bool
 	// Original gives the module's bytes again after its code was dropped. Without
 	// it the code stays in memory.
 	Original Original
@@ -251,11 +254,13 @@ type Source struct {
 // size allows, UNAVAILABLE when there is no compiler to be had.
 func (s *Sandbox) Compile(ctx context.Context, src Source) (*Module, error) {
 	c := s.codeOf(&src)
-	if err := c.pin(ctx, src.Wasm, src.Module); err != nil {
-		c.release()
-		return nil, err
+	if !src.Lazy || !c.onDisk() {
+		if err := c.pin(ctx, src.Wasm, src.Module); err != nil {
+			c.release()
+			return nil, err
+		}
+		defer c.unpin()
 	}
-	defer c.unpin()
 	m := newModule(s, &src, c)
 	s.mu.Lock()
 	s.modules[m] = struct{}{}
