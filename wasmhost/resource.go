@@ -111,6 +111,11 @@ func (h *Host) Usage(tenantName string) (Usage, error) {
 	return u, nil
 }
 
+// Evict drops from memory what no call has used for that long: instances, their images
+// and compiled code, which come back with the next call. It returns how many bytes that
+// gave back. The host does so itself; see [Config].IdleTimeout.
+func (h *Host) Evict(idle time.Duration) int64 { return h.sandbox.Evict(idle) }
+
 // bill sums a tenant's events.
 type bill struct {
 	mu      sync.Mutex // guards what follows
