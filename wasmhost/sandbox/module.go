@@ -45,6 +45,8 @@ type image struct {
 	file    *os.File // holds the memory where instances map it; nil elsewhere
 	globals []uint64
 	counted int64 // bytes
+	// sparse holds the memory in the place of memory, where instances don't map it.
+	sparse *sparse
 }
 
 type initialiser struct {
@@ -264,6 +266,11 @@ func (m *Module) adopt(in *instance) {
 	}
 	m.image = newImage(in.memory)
 	m.image.counted = size
+	if m.image.file == nil && in.memory != nil {
+		m.image.sparse, m.image.memory = newSparse(in.memory.buf), nil
+		m.account().give(size - m.image.sparse.held())
+		m.image.counted = m.image.sparse.held()
+	}
 	for _, g := range in.globals {
 		m.image.globals = append(m.image.globals, g.Get())
 	}
