@@ -31,7 +31,8 @@ type codeCache struct {
 	key    []byte
 	most   int64 // bytes of all entries
 
-	mu sync.Mutex // one prunes at a time
+	mu    sync.Mutex // one prunes at a time; guards what follows
+	total int64      // bytes of all entries, about
 }
 
 const (
@@ -166,7 +167,18 @@ func (c *codeCache) put(entry string, a *artifact) error {
 	if err != nil {
 		return errors.Join(err, c.root.Remove(temporary))
 	}
-	return c.prune()
+	info, err := c.root.Lstat(entry + codeExt)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.total += info.Size()
+	full := c.total > c.most
+	c.mu.Unlock()
+	if full {
+		return c.prune()
+	}
+	return nil
 }
 
 func (c *codeCache) drop(entry string) { _ = c.root.Remove(entry + codeExt) } // absent is as well
@@ -207,6 +219,7 @@ func (c *codeCache) prune() error {
 		}
 		total -= e.Size()
 	}
+	c.total = total
 	return nil
 }
 
