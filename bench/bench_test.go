@@ -270,7 +270,11 @@ func subprocess(b *testing.B) caller {
 
 const childEnv = "BENCH_STDIO_TOOL"
 
+// compiler compiles modules in a process of its own: this program, started again.
+var compiler []string
+
 func TestMain(m *testing.M) {
+	compiler = wasmhost.CompileChild()
 	if os.Getenv(childEnv) != "" {
 		serveStdio()
 		return

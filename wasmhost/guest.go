@@ -23,18 +23,19 @@ import (
 // called by that name.
 type guest struct {
 	host     *Host
+	owner    *tenant
+	of       *loaded
 	module   *sandbox.Module
 	kind     string // "tool", [middleware.Kind] or [format.Kind]
 	name     string // "<module>/<name>"
 	export   string // of a middleware or format
-	tenant   string
 	services *services
 	rate     *rate.Limiter // nil: no limit; the module's
 	log      *slog.Logger
 }
 
 // bind makes what a descriptor names: actions and values.
-func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
+func (h *Host) bind(owner *tenant, l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	l.actions = map[action.Key]action.Action{}
 	l.values = map[string]map[string]any{middleware.Kind: {}, format.Kind: {}}
 	var limiter *rate.Limiter
@@ -44,7 +45,7 @@ func (h *Host) bind(l *loaded, d *abi.Descriptor, limits policy.Limits) error {
 	stand := func(kind, name, export string) *guest {
 		name = l.record.Name + "/" + name
 		return &guest{
-			host: h, module: l.guest, services: l.services, kind: kind, name: name, export: export, tenant: l.record.Tenant, rate: limiter,
+			host: h, owner: owner, of: l, module: l.guest, services: l.services, kind: kind, name: name, export: export, rate: limiter,
 			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String(kind, name)),
 		}
 	}
@@ -94,7 +95,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	call.Log = func(level sandbox.Level, line string) {
 		g.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 	}
-	res, err := g.module.Call(ctx, call)
+	res, err := g.inTurn(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	if !errors.Is(err, sandbox.ErrClosed) || g.host.isClosed() {
 		return res, err
 	}
-	heir := g.host.guestOf(g.tenant, g.kind, g.name)
+	heir := g.host.guestOf(g.owner.name, g.kind, g.name)
 	if heir == nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // DefaultTenant exists in every host.
@@ -68,8 +70,32 @@ type Config struct {
 	// Registry finds what the capabilities run and generate may run for a
 	// tenant; nil provides neither. It is called while guests run.
 	Registry func(tenant string) (*registry.Registry, error)
-	// Interpreter runs guests on wazero's interpreter.
+	// Interpreter runs guests on wazero's interpreter. A policy can ask for it for
+	// one module.
 	Interpreter bool
+	// Compiler compiles modules in a process of its own: what [CompileChild] has
+	// returned. Empty compiles in this process, bounded by Inspect alone.
+	Compiler []string
+	// MemoryBytes bounds what all guests and their code hold together; half of
+	// the machine's memory when 0.
+	MemoryBytes int64
+	// IdleTimeout is how long a module may wait for a call before what it holds
+	// in memory is dropped; 10 minutes when 0, never when negative.
+	IdleTimeout time.Duration
+	// Slots bounds the calls that run at a time, of all tenants together: 64
+	// for each processor when 0.
+	Slots int
+	// Quota bounds each tenant, Quotas single ones where they are to have
+	// another; fields that are 0 take [tenants.Defaults], and a tenant's
+	// memory half of MemoryBytes.
+	Quota  tenants.Quota
+	Quotas map[string]tenants.Quota
+	// Usage gets an event for each call; nil drops them.
+	Usage tenants.Sink
+	// ReplaceVersions lets an upload have the version of an earlier revision and
+	// other bytes. It is for development: elsewhere a version names its bytes
+	// for ever.
+	ReplaceVersions bool
 	// Logger gets the host's and the guests' log lines; nil drops them.
 	Logger *slog.Logger
 }
@@ -81,6 +107,10 @@ type Host struct {
 	limits  policy.Limits
 	inspect inspect.Limits
 	log     *slog.Logger
+	usage   tenants.Sink // nil: nobody asks
+	replace bool
+	// calls is the queue before the guests, loads the one before the compiler.
+	calls, loads *tenants.Gate
 
 	grants   policy.Grants
 	kv       kv.Store
@@ -100,6 +130,11 @@ type tenant struct {
 	grants policy.Grants
 	// inFlight bounds the HTTP requests of the tenant's guests.
 	inFlight chan struct{}
+	quota    tenants.Quota
+	account  *sandbox.Account
+	calls    *tenants.Tenant
+	loads    *tenants.Tenant
+	bill     bill
 	// loading serialises what changes the set, so that uploads of one tenant
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
@@ -112,7 +147,7 @@ type tenant struct {
 func New(ctx context.Context, config Config) (*Host, error) {
 	h := &Host{
 		store: config.Store, inspect: config.Inspect,
-		log: config.Logger, tenants: map[string]*tenant{},
+		log: config.Logger, tenants: map[string]*tenant{}, usage: config.Usage, replace: config.ReplaceVersions,
 	}
 	h.limits = config.Limits.Or(policy.Defaults())
 	if h.log == nil {
@@ -127,16 +162,15 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err := h.configure(config); err != nil {
 		return nil, err
 	}
-	var err error
-	if h.sandbox, err = sandbox.New(ctx, sandbox.Config{CacheDir: config.CacheDir, Interpreter: config.Interpreter}); err != nil {
+	if err := h.startSandbox(ctx, &config); err != nil {
 		return nil, err
 	}
-	h.tenants[DefaultTenant] = h.newTenant(DefaultTenant, h.limits, config)
+	h.addTenant(DefaultTenant, h.limits, &config)
 	for name, limits := range config.Tenants {
 		if err := abi.CheckModuleName(name); err != nil {
 			return nil, errors.Join(status.Publicf(status.InvalidArgument, "tenant %q: not a usable name", name), h.Close(ctx))
 		}
-		h.tenants[name] = h.newTenant(name, limits.Within(h.limits), config)
+		h.addTenant(name, limits.Within(h.limits), &config)
 	}
 	if err := h.restore(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
@@ -144,40 +178,48 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	return h, nil
 }
 
-func (h *Host) newTenant(name string, limits policy.Limits, config Config) *tenant {
-	grants, ok := config.TenantGrants[name]
-	if !ok {
-		grants = h.grants
-	}
-	return &tenant{name: name, limits: limits, grants: grants, inFlight: make(chan struct{}, maxInFlight), modules: map[string]*loaded{}}
-}
-
 func (h *Host) restore(ctx context.Context) error {
 	records, err := h.store.Current(ctx)
 	if err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, rec := range records {
 		t, err := h.tenant(rec.Tenant)
 		if err != nil {
 			h.log.WarnContext(ctx, "stored module belongs to a tenant that is not configured", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name))
 			continue
 		}
-		start := time.Now()
-		l, err := h.reload(ctx, t, rec)
-		if err != nil {
-			if ctx.Err() != nil {
-				return status.Convert(ctx.Err())
-			}
-			h.log.ErrorContext(ctx, "stored module can't be served", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Any("error", err))
-			rec.Problem = status.ToWire(err, false).Message
-			l = &loaded{record: rec}
-		} else {
-			h.log.InfoContext(ctx, "module restored", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Duration("took", time.Since(start)))
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return status.Convert(ctx.Err())
 		}
-		h.swap(t, rec.Name, l)
+		wg.Go(func() {
+			defer func() { <-slots }()
+			h.restoreModule(ctx, t, rec)
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return status.Convert(ctx.Err())
 	}
 	return nil
+}
+
+func (h *Host) restoreModule(ctx context.Context, t *tenant, rec module.Record) {
+	start := time.Now()
+	l, err := h.reload(ctx, t, rec, true)
+	if err != nil {
+		h.log.ErrorContext(ctx, "stored module can't be served", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Any("error", err))
+		rec.Problem = status.ToWire(err, false).Message
+		l = &loaded{record: rec}
+	} else {
+		h.log.InfoContext(ctx, "module restored", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Duration("took", time.Since(start)))
+	}
+	h.swap(t, rec.Name, l)
 }
 
 // Close ends the host. Calls under way end with UNAVAILABLE within a slice of their
@@ -325,7 +367,7 @@ func (h *Host) Rollback(ctx context.Context, tenantName, name string, revision i
 	if err != nil {
 		return module.Record{}, err
 	}
-	l, err := h.reload(ctx, t, target)
+	l, err := h.reload(ctx, t, target, false)
 	if err != nil {
 		return module.Record{}, err
 	}

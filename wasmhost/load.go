@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -29,6 +30,10 @@ type Upload struct {
 	// Policy is the module's policy, empty for no grants and the tenant's
 	// limits.
 	Policy []byte
+	// Replace is [Config].ReplaceVersions for this upload.
+	Replace bool
+
+	lazy bool // it was served before: nothing of it needs to run yet
 }
 
 // Analysis is what a host sees in an upload before it runs anything of it.
@@ -44,12 +49,22 @@ type Analysis struct {
 // record tells.
 type loaded struct {
 	record   module.Record
+	number   atomic.Int64 // the record's revision, for those who call meanwhile
 	guest    *sandbox.Module
-	services *services
+	bytes    *upload
 	actions  map[action.Key]action.Action
 	descs    []action.Desc
+	services *services
 	values   map[string]map[string]any // by kind and name
 	guests   []*guest                  // behind the values
+}
+
+func (l *loaded) revision() int { return int(l.number.Load()) }
+
+// stored is called when the record is that of the store, which has the bytes too.
+func (l *loaded) stored() {
+	l.number.Store(int64(l.record.Revision))
+	l.bytes.wasm.Store(nil)
 }
 
 func (l *loaded) close() {
@@ -62,16 +77,22 @@ func (l *loaded) close() {
 // Load checks an upload, stores it and puts it into service in the place of the
 // module of its name. Until all of that has worked the old one serves. It fails
 // with INVALID_ARGUMENT when the module, its descriptor or its policy is not
-// acceptable, PERMISSION_DENIED when it imports what it is not granted,
-// UNIMPLEMENTED when it needs what this host does not have, NOT_FOUND when the
-// tenant does not exist. An upload that changes nothing is answered with the
-// record that is current.
+// acceptable, ALREADY_EXISTS when its version is that of other bytes, RESOURCE_EXHAUSTED
+// when compiling it costs too much, the tenant has too many modules or too many uploads
+// under way, PERMISSION_DENIED when it imports what it is not granted, UNIMPLEMENTED when
+// it needs what this host does not have, NOT_FOUND when the tenant does not exist. An
+// upload that changes nothing is answered with the record that is current.
 func (h *Host) Load(ctx context.Context, tenantName string, up Upload) (module.Record, error) {
 	t, err := h.tenant(tenantName)
 	if err != nil {
 		return module.Record{}, err
 	}
 	start := time.Now()
+	_, leave, err := t.loads.Enter(ctx)
+	if err != nil {
+		return module.Record{}, err
+	}
+	defer leave()
 	l, err := h.prepare(ctx, t, up)
 	if err != nil {
 		return module.Record{}, err
@@ -82,12 +103,20 @@ func (h *Host) Load(ctx context.Context, tenantName string, up Upload) (module.R
 		l.close()
 		return current, nil
 	}
-	rec, err := h.store.Put(ctx, l.record, up.Wasm)
+	err = h.checkRoom(t, l.record.Name)
+	if err == nil && !up.Replace {
+		err = h.checkVersion(ctx, &l.record)
+	}
+	var rec module.Record
+	if err == nil {
+		rec, err = h.store.Put(ctx, l.record, up.Wasm)
+	}
 	if err != nil {
 		l.close()
 		return module.Record{}, err
 	}
 	l.record = rec
+	l.stored()
 	h.swap(t, rec.Name, l)
 	h.log.InfoContext(ctx, "module loaded", slog.String("tenant", tenantName), slog.String("module", rec.Name),
 		slog.Int("revision", rec.Revision), slog.String("digest", rec.Digest), slog.Duration("took", time.Since(start)))
@@ -98,8 +127,9 @@ func same(a, b module.Record) bool {
 	return a.Digest == b.Digest && a.Problem == "" && bytes.Equal(a.Descriptor, b.Descriptor) && bytes.Equal(a.Policy, b.Policy)
 }
 
-// reload brings a stored revision into service.
-func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record) (*loaded, error) {
+// reload brings a stored revision into service; lazily, when nothing is to run before
+// the first call.
+func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record, lazy bool) (*loaded, error) {
 	if rec.Problem != "" {
 		return nil, status.Publicf(status.DataLoss, "%s", rec.Problem)
 	}
@@ -109,12 +139,13 @@ func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record) (*loade
 	}
 	// The stored descriptor stands in for the guest's own, so that nothing of it
 	// runs before it is called.
-	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Descriptor: rec.Descriptor, Policy: rec.Policy})
+	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Descriptor: rec.Descriptor, Policy: rec.Policy, lazy: lazy})
 	if err != nil {
 		return nil, err
 	}
 	l.record = rec
 	l.record.Current = true
+	l.stored()
 	return l, nil
 }
 
@@ -263,19 +294,44 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
 		return nil, err
 	}
-	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse, Config: p.Config})
+	bytes := &upload{host: h, digest: a.Digest}
+	bytes.wasm.Store(&up.Wasm)
+	guest, err := h.sandbox.Compile(ctx, sandbox.Source{
+		Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse,
+		Interpreter: p.Interpreter, Account: t.account, Lazy: up.lazy,
+		Original: bytes.get, Config: p.Config,
+	})
 	if err != nil {
 		return nil, err
 	}
 	var l *loaded
-	if err = guest.Warm(ctx); err == nil {
+	if !up.lazy {
+		err = guest.Warm(ctx)
+	}
+	if err == nil {
 		l, err = h.describe(ctx, t, up, a, guest, p.Grants, limits)
 	}
 	if err != nil {
 		guest.Close()
 		return nil, err
 	}
+	l.bytes = bytes
 	return l, nil
+}
+
+// upload gives a module's bytes to a sandbox that has dropped its code: the uploaded
+// ones until they are stored.
+type upload struct {
+	host   *Host
+	digest string
+	wasm   atomic.Pointer[[]byte]
+}
+
+func (u *upload) get(ctx context.Context) ([]byte, error) {
+	if wasm := u.wasm.Load(); wasm != nil {
+		return *wasm, nil
+	}
+	return u.host.store.Wasm(ctx, u.digest)
 }
 
 // describe completes the descriptor, asking the guest when only it knows, and makes
@@ -316,7 +372,7 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 		return nil, err
 	}
 	l := &loaded{guest: guest, record: record(t.name, name, up, a, raw), services: h.services(t, name, grants, limits)}
-	if err := h.bind(l, a.Descriptor, limits); err != nil {
+	if err := h.bind(t, l, a.Descriptor, limits); err != nil {
 		l.services.close()
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 const hooksDescriptor = `{"abi":"genkit/1","name":"kit","tools":[{"name":"confirm","metadata":{"group":"asking","type":"forged"}}],
@@ -259,12 +260,12 @@ func TestAModulesMiddlewareReachesNoFurtherThanItsCaller(t *testing.T) {
 }
 
 func TestHooksThatWaitDoNotStarveTheirModule(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newRoom(t, wasmhost.Config{Slots: 1, Quota: tenants.Quota{Concurrency: 1}})
 	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"concurrency":1}}`),
 	})
 	require.NoError(t, err)
-	// All three hooks of each call nest in one another, on a module that serves one call at a time.
+	// All three hooks of each call nest in one another, on a module, in a tenant and in a host that serve one call at a time.
 	var calls sync.WaitGroup
 	for range 6 {
 		calls.Go(func() {

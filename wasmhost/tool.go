@@ -77,7 +77,7 @@ func (w *wasmTool) successor(ctx context.Context, in json.RawMessage, emit actio
 	if w.tool.Multipart {
 		kind = action.ToolV2
 	}
-	a, err := w.guest.host.Provider(w.guest.tenant).Resolve(ctx, action.Key{Kind: kind, Name: w.guest.name})
+	a, err := w.guest.host.Provider(w.guest.owner.name).Resolve(ctx, action.Key{Kind: kind, Name: w.guest.name})
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type backendConfig struct {
 	tenants      []string
 	limits       policy.Limits // of every module; fields that are 0 take the defaults
 	defaultModel string
+	host         wasmhost.Config // what is set there stays
 	log          *slog.Logger
 }
 
@@ -58,9 +59,10 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		tenants[name] = policy.Limits{}
 	}
 	delete(tenants, wasmhost.DefaultTenant)
-	b.host, err = wasmhost.New(ctx, wasmhost.Config{
-		Store: b.store, CacheDir: filepath.Join(c.data, "cache"), Tenants: tenants, Limits: c.limits, Logger: c.log,
-	})
+	config := c.host
+	config.Store, config.CacheDir = b.store, filepath.Join(c.data, "cache")
+	config.Tenants, config.Limits, config.Logger = tenants, c.limits, c.log
+	b.host, err = wasmhost.New(ctx, config)
 	if err != nil {
 		return b, err
 	}
@@ -155,6 +157,7 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 	if up.Name, err = moduleName(up, file); err != nil {
 		return err
 	}
+	up.Replace = true // whoever starts the server has built the file
 	if _, err := b.host.Load(ctx, wasmhost.DefaultTenant, up); err != nil {
 		refusal := refusedModule(err)
 		if f, ok := errors.AsType[*failure](refusal); ok {

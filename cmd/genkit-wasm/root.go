@@ -15,6 +15,10 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 
+	// compiler compiles modules in a process of its own; empty compiles in this
+	// one.
+	compiler []string
+
 	output string // table or json
 	server string
 	tenant string

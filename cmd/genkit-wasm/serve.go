@@ -27,6 +27,7 @@ type serveFlags struct {
 	drainTimeout             time.Duration
 	logFormat, logLevel      string
 	dev                      bool
+	resourceFlags
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -53,7 +54,8 @@ func (a *app) serveCommand() *cobra.Command {
 	flags.StringArrayVar(&f.origins, "trusted-origin", nil, "an `ORIGIN`, such as https://console.example.com, whose pages may send requests; may be given again")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.BoolVar(&f.dev, "dev", false, "show the text of every failure to callers")
+	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
+	f.resourceFlags.add(flags)
 	return cmd
 }
 
@@ -119,6 +121,15 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	host, closeUsage, err := a.hostConfig(&f.resourceFlags, f.dev)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := closeUsage(); err != nil {
+			log.Error("the usage journal is not whole", slog.Any("error", err))
+		}
+	}()
 	l, err := listen(ctx, f.addr)
 	if err != nil {
 		return err
@@ -145,7 +156,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		}
 		return err
 	}
-	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, defaultModel: f.defaultModel, log: log})
+	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, defaultModel: f.defaultModel, host: host, log: log})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
 	}

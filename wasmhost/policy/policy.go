@@ -37,6 +37,9 @@ type Policy struct {
 	State State `json:"state,omitempty"`
 	// Config is what Extism's config_get answers. It is no place for secrets.
 	Config map[string]string `json:"config,omitempty"`
+	// Interpreter has the module interpreted: slower by a factor of tens, with no
+	// machine code made of it.
+	Interpreter bool `json:"interpreter,omitempty"`
 }
 
 // State says whether an instance's state survives a call.

@@ -50,6 +50,9 @@ func (a *arena) alloc(in *instance, length uint64) uint64 {
 	}
 	padded := (length + 7) &^ 7 // words may be read up to the end of a block
 	a.mem = slices.Grow(a.mem, int(padded))[:offset+padded]
+	if !in.held.resize(&in.held.arena, int64(cap(a.mem))) {
+		panic(&stop{in.held.err()})
+	}
 	clear(a.mem[offset:])
 	a.blocks = append(a.blocks, span{offset, length})
 	return offset

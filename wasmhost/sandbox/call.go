@@ -31,6 +31,15 @@ type Call struct {
 	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
+	// Usage is filled in when the call ends, also when it fails; nil when nobody
+	// asks.
+	Usage *Usage
+}
+
+// Usage is what a call has taken.
+type Usage struct {
+	Fuel        int64
+	MemoryBytes int64 // linear memory, blocks and native stack at the end
 }
 
 // Level is the level of a guest's log line.
@@ -72,6 +81,8 @@ type state struct {
 	maxOutput int
 	lane      lane
 	granted   int64 // fuel handed out so far
+	charged   int64 // fuel that the tenant has been charged
+	slices    int
 
 	output      []byte
 	hasOutput   bool

@@ -56,6 +56,9 @@ func (in *instance) failure(err error) error {
 
 // orOutOfMemory names the cause of a guest's end that followed a refused growth.
 func (in *instance) orOutOfMemory(err *status.Error) error {
+	if short := in.held.err(); short != nil {
+		return status.Convert(short).WithCause(err)
+	}
 	if in.state == nil || !in.state.denied {
 		return err
 	}

@@ -30,14 +30,31 @@ type instance struct {
 	ctx   context.Context //nolint:containedctx // not a request's: it carries this value only
 	state *state          // the call under way
 	arena arena           // Extism's memory
+	held  holding         // what it is counted with
+	// running is the function under way, of which the native stack is counted.
+	running api.Function
+	pinned  bool
 	// spent marks an instance that must not serve another call.
 	spent bool
 }
 
 // newInstance instantiates the module and runs its initialisation, under the
 // limits of a call.
-func (m *Module) newInstance(st *state) (*instance, error) {
+func (m *Module) newInstance(st *state) (_ *instance, err error) {
 	in := &instance{module: m, funcs: map[string]api.Function{}, state: st}
+	in.held = holding{sandbox: m.sandbox, account: m.account()}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
+	if err := m.code.pin(st.ctx, nil, nil); err != nil {
+		return nil, err
+	}
+	in.pinned = true
+	if !in.held.resize(&in.held.fixed, m.fixedBytes) {
+		return nil, in.held.err()
+	}
 	in.ctx = context.WithValue(context.Background(), instanceKey{}, in) // an instance outlives the call that made it
 	if m.hasMemory {
 		in.memory = &linearMemory{limit: uint64(m.limits.MemoryBytes), owner: in}
@@ -59,13 +76,11 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 		return nil, err
 	}
 	if err := in.bind(); err != nil {
-		in.close()
 		return nil, err
 	}
 	for _, init := range m.initialisers {
 		in.refill()
 		if err := in.run(init.name, init.args); err != nil {
-			in.close()
 			return nil, initialiseError(err, init.name)
 		}
 	}
@@ -77,11 +92,16 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 func (in *instance) instantiate(ctx context.Context, config wazero.ModuleConfig) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			in.memory.Free()
+			if err = in.held.err(); err != nil {
+				return
+			}
 			err = status.Publicf(status.ResourceExhausted, "there is no memory for the module").WithCause(fmt.Errorf("instantiate: %v", r))
 		}
 	}()
-	if in.guest, err = in.module.sandbox.runtime.InstantiateModule(ctx, in.module.compiled, config); err != nil {
+	if in.guest, err = in.module.code.engine().InstantiateModule(ctx, in.module.code.compiled, config); err != nil {
+		if short := in.held.err(); short != nil {
+			return short
+		}
 		return instantiateError(err)
 	}
 	return nil
@@ -89,15 +109,18 @@ func (in *instance) instantiate(ctx context.Context, config wazero.ModuleConfig)
 
 // bind finds the globals that the meter has exported.
 func (in *instance) bind() error {
-	fuel, ok := in.guest.ExportedGlobal(in.module.fuelExport).(api.MutableGlobal)
+	fuel, ok := in.guest.ExportedGlobal(in.module.code.fuelExport).(api.MutableGlobal)
 	if !ok {
 		return status.Errorf(status.Internal, "the metered module lacks its fuel global")
 	}
 	in.fuel = fuel
-	for _, name := range in.module.globalExports {
-		g, ok := in.guest.ExportedGlobal(name).(api.MutableGlobal)
+	for _, exported := range in.module.code.globals {
+		if exported.Unrestorable {
+			continue
+		}
+		g, ok := in.guest.ExportedGlobal(exported.Export).(api.MutableGlobal)
 		if !ok {
-			return status.Errorf(status.Internal, "the metered module lacks global %q", name)
+			return status.Errorf(status.Internal, "the metered module lacks global %q", exported.Export)
 		}
 		in.globals = append(in.globals, g)
 	}
@@ -123,6 +146,7 @@ func (in *instance) yield() {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
 	st.check()
+	defer in.between(used)()
 	st.lane.next(st)
 	more := min(int64(slice), left)
 	st.granted = used + more // what was overdrawn is part of what was used
@@ -148,7 +172,10 @@ func (in *instance) run(name string, args []uint64) error {
 	}
 	stack := make([]uint64, max(len(args), 1))
 	copy(stack, args)
-	if err := fn.CallWithStack(in.ctx, stack); err != nil {
+	in.running = fn
+	err := fn.CallWithStack(in.ctx, stack)
+	in.shrinkStack(name)
+	if err != nil {
 		return in.failure(err)
 	}
 	if len(fn.Definition().ResultTypes()) == 1 {
@@ -178,6 +205,12 @@ func (in *instance) reset(img *image) bool {
 func (in *instance) close() {
 	if in.guest != nil {
 		_ = in.guest.Close(in.ctx) // a guest holds no files: nothing can fail that matters
+	}
+	in.memory.Free()
+	in.held.free()
+	if in.pinned {
+		in.pinned = false
+		in.module.code.unpin()
 	}
 }
 

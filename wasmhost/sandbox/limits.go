@@ -10,7 +10,7 @@ type Limits struct {
 	TableElements uint32        // entries of a table
 	InputBytes    int           // of a call's input
 	OutputBytes   int           // of a call's output
-	Concurrency   int           // calls at a time
+	Concurrency   int           // calls at a time of one module
 }
 
 // Fixed bounds of a call.

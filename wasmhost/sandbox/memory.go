@@ -7,7 +7,8 @@ type linearMemory struct {
 	buf   []byte
 	limit uint64
 	owner *instance
-	pages pages // what the platform adds
+	pages pages  // what the platform adds
+	own   []byte // all of what buf is a part of, when it came from allocate
 }
 
 var _ experimental.LinearMemory = (*linearMemory)(nil)
@@ -18,6 +19,9 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 		if m.owner.state != nil {
 			m.owner.state.denied = true
 		}
+		return nil
+	}
+	if !m.owner.held.resize(&m.owner.held.memory, int64(size)) {
 		return nil
 	}
 	if m.buf == nil || m.pages.base != nil { // what began as a slice stays one
@@ -34,9 +38,13 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 		if len(m.buf) > 0 { // a guest that grows in small steps must not cost a copy for each
 			room = min(max(size, 2*uint64(len(m.buf))), m.limit)
 		}
-		grown := make([]byte, size, room)
+		grown := allocate(room)
+		if grown == nil {
+			return nil // the system gives no more
+		}
 		copy(grown, m.buf)
-		m.buf = grown
+		m.release()
+		m.buf, m.own = grown[:size], grown
 	}
 	m.buf = m.buf[:size]
 	return m.buf
@@ -48,12 +56,27 @@ func (m *linearMemory) Free() {
 		return
 	}
 	m.pages.free()
+	m.release()
 	m.buf = nil
+}
+
+func (m *linearMemory) release() {
+	if m.own != nil {
+		unallocate(m.own)
+		m.own = nil
+	}
 }
 
 // restore puts the image back. It reports false when the memory has another size,
 // which can't be undone.
 func (m *linearMemory) restore(img *image) bool {
+	if img.sparse != nil {
+		if len(m.buf) != img.sparse.size {
+			return false
+		}
+		img.sparse.restore(m.buf)
+		return true
+	}
 	if len(m.buf) != len(img.memory) {
 		return false
 	}

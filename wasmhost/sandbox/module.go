@@ -6,31 +6,30 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/tetratelabs/wazero"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/meter"
 )
 
 // Module is a compiled module and the pool of its instances.
 type Module struct {
-	sandbox       *Sandbox
-	compiled      wazero.CompiledModule
-	limits        Limits
-	reuse         bool
-	clock         bool
-	config        map[string]string
-	hasMemory     bool
-	fuelExport    string
-	globalExports []string
-	initialisers  []initialiser
+	sandbox      *Sandbox
+	code         *code
+	tenant       *Account // nil: counts for the process alone
+	limits       Limits
+	reuse        bool
+	clock        bool
+	config       map[string]string
+	hasMemory    bool
+	initialisers []initialiser
 	// singleUse modules change what an image can't put back.
-	singleUse bool
-	slots     chan struct{}
+	singleUse  bool
+	fixedBytes int64 // what an instance holds beside its memory
+	slots      chan struct{}
+	used       atomic.Int64 // when a call last began, in nanoseconds since 1970
 	// drained is closed when the module is closed and its last call has ended.
 	drained chan struct{}
 
@@ -46,6 +45,9 @@ type image struct {
 	memory  []byte
 	file    *os.File // holds the memory where instances map it; nil elsewhere
 	globals []uint64
+	counted int64 // bytes
+	// sparse holds the memory in the place of memory, where instances don't map it.
+	sparse *sparse
 }
 
 type initialiser struct {
@@ -53,24 +55,35 @@ type initialiser struct {
 	args []uint64
 }
 
-func newModule(s *Sandbox, src Source, metered *meter.Result, compiled wazero.CompiledModule) *Module {
+func newModule(s *Sandbox, src *Source, c *code) *Module {
 	m := &Module{
-		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config,
-		hasMemory: src.Module.Memory != nil, fuelExport: metered.FuelExport,
+		sandbox: s, code: c, tenant: src.Account, fixedBytes: fixedBytes(src.Module), limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config,
+		hasMemory:    src.Module.Memory != nil,
 		initialisers: initialisers(src.Module),
 		singleUse:    src.Module.MutatesTables || src.Module.DropsData,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
 		drained:      make(chan struct{}),
 	}
-	for _, g := range metered.Globals {
+	m.used.Store(time.Now().UnixNano())
+	for _, g := range src.Module.Globals {
 		switch g.Type {
 		case inspect.I32, inspect.I64, inspect.F32, inspect.F64:
-			m.globalExports = append(m.globalExports, g.Export)
-		default:
-			m.singleUse = true // vectors and references can't be put back
+		default: // vectors and references can't be put back
+			m.singleUse = m.singleUse || g.Mutable
 		}
 	}
 	return m
+}
+
+// fixedBytes estimates what an instance holds beside its memory: wazero's structures, the
+// first stack, and each table at its largest.
+func fixedBytes(m *inspect.Module) int64 {
+	const perInstance, perEntry = 24 << 10, 64
+	entries := int64(0)
+	for _, t := range m.Tables {
+		entries += int64(t.Min)
+	}
+	return perInstance + perEntry*entries
 }
 
 // initialisers lists what is called once in a new instance, as WASI reactors and
@@ -117,6 +130,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	defer m.release(in)
 	in.refill()
 	err = in.run(call.Export, nil)
+	in.settle(call.Usage)
 	return in.result(call.Export, err)
 }
 
@@ -173,11 +187,12 @@ func (m *Module) acquire(st *state) (*instance, error) {
 		return nil, ErrClosed
 	}
 	m.busy++
+	m.used.Store(st.deadline.Add(-m.limits.Timeout).UnixNano())
 	if n := len(m.idle); n > 0 {
 		in := m.idle[n-1]
 		m.idle = m.idle[:n-1]
 		m.mu.Unlock()
-		in.state = st
+		in.state, in.held.short = st, nil
 		return in, nil
 	}
 	m.mu.Unlock()
@@ -220,9 +235,9 @@ func maxIdle() int { return max(4, 2*runtime.GOMAXPROCS(0)) }
 // free drops the compiled code. It is called once, when the module is closed and
 // nobody runs it.
 func (m *Module) free() {
-	_ = m.compiled.Close(context.Background()) // frees memory; nothing to wait for or to lose
+	m.code.release()
 	if m.image != nil {
-		m.image.free()
+		m.freeImage(m.image)
 	}
 	m.sandbox.forget(m)
 	close(m.drained)
@@ -234,13 +249,31 @@ func (m *Module) adopt(in *instance) {
 	if m.singleUse || m.reuse {
 		return
 	}
+	if m.snapshot() != nil {
+		return
+	}
+	size := int64(len(in.globals) * 8)
+	if in.memory != nil {
+		size += int64(len(in.memory.buf))
+	}
+	if !m.sandbox.reserve(m.account(), size) {
+		return // without an image the instance serves one call
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.image == nil {
-		m.image = newImage(in.memory)
-		for _, g := range in.globals {
-			m.image.globals = append(m.image.globals, g.Get())
-		}
+	if m.image != nil {
+		m.account().give(size)
+		return
+	}
+	m.image = newImage(in.memory)
+	m.image.counted = size
+	if m.image.file == nil && in.memory != nil {
+		m.image.sparse, m.image.memory = newSparse(in.memory.buf), nil
+		m.account().give(size - m.image.sparse.held())
+		m.image.counted = m.image.sparse.held()
+	}
+	for _, g := range in.globals {
+		m.image.globals = append(m.image.globals, g.Get())
 	}
 }
 
@@ -255,8 +288,10 @@ func (m *Module) release(in *instance) {
 		in.arena.reset()
 		keep = true
 	case !m.singleUse:
-		keep = in.reset(m.image)
+		img := m.snapshot()
+		keep = img != nil && in.reset(img)
 	}
+	keep = keep && in.held.resize(&in.held.arena, int64(cap(in.arena.mem)))
 	if !keep {
 		in.close() // before the last one out frees the code
 		m.leave(nil)
@@ -264,6 +299,24 @@ func (m *Module) release(in *instance) {
 	}
 	if !m.leave(in) {
 		in.close()
+	}
+}
+
+// snapshot returns the image, nil when there is none.
+func (m *Module) snapshot() *image {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.image
+}
+
+// settle charges the tenant for the rest of a call's fuel and tells what it has taken.
+func (in *instance) settle(usage *Usage) {
+	used := in.used()
+	if a := in.module.tenant; a != nil {
+		a.fuel.spend(time.Now(), used-in.state.charged)
+	}
+	if usage != nil {
+		*usage = Usage{Fuel: used, MemoryBytes: in.held.memory + in.held.arena + in.held.stack}
 	}
 }
 

@@ -22,7 +22,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	compiler = sandbox.CompileChild()
+	goleak.VerifyTestMain(m)
+}
+
+// compiler compiles in a process of its own: this test, started again.
+var compiler []string
 
 const conformance = "../../pdk/conformance/c/conformance.wasm"
 

@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -105,6 +106,17 @@ func (s *Server) putModule(c echo.Context) error {
 	if _, err := s.config.Host.Modules(tenant); err != nil {
 		return err
 	}
+	release, err := s.arriving.take(tenant)
+	if err != nil {
+		return err
+	}
+	defer release()
+	arrived := &spool{}
+	defer arrived.close()
+	up, err := s.readUpload(c, arrived)
+	if err != nil {
+		return err
+	}
 	ctx := c.Request().Context()
 	select {
 	case s.uploads <- struct{}{}:
@@ -112,10 +124,11 @@ func (s *Server) putModule(c echo.Context) error {
 	case <-ctx.Done():
 		return status.Convert(ctx.Err())
 	}
-	up, err := s.readUpload(c)
-	if err != nil {
+	if up.Wasm, err = arrived.bytes(); err != nil {
 		return err
 	}
+	arrived.close()
+	release()
 	up.Name = name
 	rec, err := s.config.Host.Load(ctx, tenant, up)
 	if err != nil {
@@ -131,27 +144,29 @@ func (s *Server) putModule(c echo.Context) error {
 const formType = "multipart/form-data"
 
 // readUpload reads the module alone, or a form of module, descriptor and policy.
-func (s *Server) readUpload(c echo.Context) (up wasmhost.Upload, err error) {
+// The module goes into the spool.
+func (s *Server) readUpload(c echo.Context, arrived *spool) (up wasmhost.Upload, err error) {
 	mt, params, err := mediaType(c.Request().Header, "application/wasm", "application/octet-stream", formType)
 	if err != nil {
 		return up, err
 	}
+	r := c.Request()
+	r.Body = &paced{ReadCloser: r.Body, control: http.NewResponseController(c.Response()), start: time.Now(), limit: s.config.ReadTimeout}
 	err = s.patient(c, func() (err error) {
 		if mt == formType {
-			up, err = s.readForm(c, multipart.NewReader(c.Request().Body, params["boundary"]))
+			up, err = s.readForm(c, multipart.NewReader(r.Body, params["boundary"]), arrived)
 			return err
 		}
-		up.Wasm, err = s.read(c, c.Request().Body, s.config.MaxUploadBytes)
-		return err
+		return s.readSpool(c, r.Body, arrived, s.config.MaxUploadBytes)
 	})
 	if err != nil {
 		return up, err
 	}
-	return up, notEmpty(up.Wasm)
+	return up, notEmpty(arrived.size)
 }
 
-func notEmpty(wasm []byte) error {
-	if len(wasm) == 0 {
+func notEmpty(size int64) error {
+	if size == 0 {
 		return status.Publicf(status.InvalidArgument, "the upload holds no module")
 	}
 	return nil
@@ -160,7 +175,7 @@ func notEmpty(wasm []byte) error {
 // formOverhead is room for the headers and boundaries of a form.
 const formOverhead = 64 << 10
 
-func (s *Server) readForm(c echo.Context, form *multipart.Reader) (wasmhost.Upload, error) {
+func (s *Server) readForm(c echo.Context, form *multipart.Reader, arrived *spool) (wasmhost.Upload, error) {
 	var up wasmhost.Upload
 	most := s.config.MaxUploadBytes + abi.MaxDescriptorBytes + policy.MaxBytes + formOverhead
 	if c.Request().ContentLength > most {
@@ -182,7 +197,7 @@ func (s *Server) readForm(c echo.Context, form *multipart.Reader) (wasmhost.Uplo
 		seen[name] = true
 		switch name {
 		case "module":
-			up.Wasm, err = s.read(c, part, s.config.MaxUploadBytes)
+			err = s.readSpool(c, part, arrived, s.config.MaxUploadBytes)
 		case "descriptor":
 			up.Descriptor, err = s.read(c, part, abi.MaxDescriptorBytes)
 		case "policy":

@@ -12,6 +12,7 @@ var (
 	docPutModule = operation{
 		id: "putModule", tag: "modules", summary: "Upload a module",
 		text: "The module is checked, compiled and stored before it takes the place of the one of its name; when anything fails, the old one keeps serving. " +
+			"409 when its descriptor's name and version are those of an earlier revision with other bytes. " +
 			"A body that ends before its announced length changes nothing.",
 		request: map[string]any{
 			"application/wasm": ref("Bytes"), "application/octet-stream": ref("Bytes"), formType: ref("UploadForm"),
@@ -20,7 +21,7 @@ var (
 			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}},
 			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module")},
 		},
-		failures: []int{400, 403, 404, 408, 413, 415, 429, 501, 503, 504},
+		failures: []int{400, 403, 404, 408, 409, 413, 415, 429, 501, 503, 504},
 	}
 	docGetModule = operation{
 		id: "getModule", tag: "modules", summary: "Get a module's current record",

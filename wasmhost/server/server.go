@@ -57,11 +57,11 @@ type Config struct {
 	MaxUploadBytes int64
 	// MaxBodyBytes bounds every other body: 4 MiB.
 	MaxBodyBytes int64
-	// MaxUploads bounds the uploads that are read and compiled at a time: 4.
-	// Others wait for their turn.
+	// MaxUploads bounds the uploads that are checked and compiled at a time: 4.
+	// Others wait for their turn, once they have arrived.
 	MaxUploads int
 	// ReadTimeout bounds the time in which a body must have arrived: 2
-	// minutes.
+	// minutes. A module has to arrive at 32 KiB a second, after ten seconds.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds each write of a response, so that a reader that has
 	// stalled holds no stream for ever: 30 s. A stream as a whole is not
@@ -98,8 +98,10 @@ type Server struct {
 	echo    *echo.Echo
 	origins *http.CrossOriginProtection
 	hosts   map[string]bool // nil: all
-	uploads chan struct{}   // one token for each upload under way
-	openAPI []byte
+	uploads chan struct{}   // one token for each upload that has arrived
+
+	arriving spools
+	openAPI  []byte
 }
 
 // New makes a server. It fails with INVALID_ARGUMENT when Host or Registry is
@@ -114,7 +116,8 @@ func New(config Config) (*Server, error) {
 	config.WriteTimeout = cmp.Or(config.WriteTimeout, defaultWriteTimeout)
 	s := &Server{
 		config: config, log: config.Logger, echo: echo.New(), origins: http.NewCrossOriginProtection(),
-		uploads: make(chan struct{}, cmp.Or(config.MaxUploads, defaultUploads)),
+		uploads:  make(chan struct{}, cmp.Or(config.MaxUploads, defaultUploads)),
+		arriving: spools{tenant: map[string]int{}},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -1,0 +1,242 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/meter"
+)
+
+// artifact is what a module becomes before it runs: its metered form, what the meter
+// says of it, and the machine code that wazero made of it.
+type artifact struct {
+	metered meter.Result
+	// native is a file of wazero's own cache and nativeName its name there; empty
+	// when the code was made in this process and is not kept.
+	native     []byte
+	nativeName string
+}
+
+// artifactHeader precedes the bytes of an artifact in a file or a pipe.
+type artifactHeader struct {
+	Entry      string         `json:"entry"`  // the key of the cache; "" in a pipe
+	Engine     string         `json:"engine"` // engineName of whoever made it
+	Fuel       string         `json:"fuel"`
+	Globals    []meter.Global `json:"globals"`
+	NativeName string         `json:"nativeName"`
+	WasmBytes  int64          `json:"wasmBytes"`
+	Native     int64          `json:"nativeBytes"`
+	// Failure is set instead of all that when there is no artifact.
+	Failure *buildFailure `json:"failure,omitempty"`
+}
+
+// buildFailure is a failure of the compiling process, as it goes through its pipe.
+type buildFailure struct {
+	Code   status.Code `json:"code"`
+	Public bool        `json:"public"`
+	Text   string      `json:"text"`
+}
+
+func failureOf(err error) *buildFailure {
+	e := status.Convert(err)
+	return &buildFailure{Code: e.Code, Public: e.Public(), Text: e.Message}
+}
+
+func (f *buildFailure) err() error {
+	if f.Public {
+		return status.Publicf(f.Code, "%s", f.Text)
+	}
+	return status.Errorf(f.Code, "compile: %s", f.Text)
+}
+
+// maxArtifactBytes bounds either part of an artifact, maxHeaderBytes its header.
+const (
+	maxArtifactBytes = 512 << 20
+	maxHeaderBytes   = 1 << 20
+)
+
+func writeHeader(w io.Writer, header any) error {
+	raw, err := json.Marshal(header)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw...))
+	return err
+}
+
+func readHeader(r io.Reader, header any) error {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(size[:])
+	if n > maxHeaderBytes {
+		return fmt.Errorf("header of %d bytes", n)
+	}
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, header)
+}
+
+func (a *artifact) write(w io.Writer, entry, engine string) error {
+	err := writeHeader(w, artifactHeader{
+		Entry: entry, Engine: engine, Fuel: a.metered.FuelExport, Globals: a.metered.Globals,
+		NativeName: a.nativeName, WasmBytes: int64(len(a.metered.Wasm)), Native: int64(len(a.native)),
+	})
+	if err == nil {
+		_, err = w.Write(a.metered.Wasm)
+	}
+	if err == nil {
+		_, err = w.Write(a.native)
+	}
+	return err
+}
+
+// readArtifact reads what write wrote and wants it to be of that entry and engine.
+func readArtifact(r io.Reader, entry, engine string) (*artifact, error) {
+	var h artifactHeader
+	if err := readHeader(r, &h); err != nil {
+		return nil, fmt.Errorf("artifact: %w", err)
+	}
+	if h.Failure != nil {
+		return nil, h.Failure.err()
+	}
+	if h.Entry != entry || h.Engine != engine {
+		return nil, errors.New("artifact: it is of another module or engine")
+	}
+	if name, err := hex.DecodeString(h.NativeName); err != nil || len(name) != 32 {
+		return nil, errors.New("artifact: the code has no usable name")
+	}
+	a := &artifact{metered: meter.Result{FuelExport: h.Fuel, Globals: h.Globals}, nativeName: h.NativeName}
+	for _, part := range []struct {
+		into *[]byte
+		size int64
+	}{{&a.metered.Wasm, h.WasmBytes}, {&a.native, h.Native}} {
+		if part.size <= 0 || part.size > maxArtifactBytes {
+			return nil, fmt.Errorf("artifact: a part of %d bytes", part.size)
+		}
+		var b bytes.Buffer // grows with what comes, not with what is announced
+		if n, err := io.CopyN(&b, r, part.size); err != nil {
+			return nil, fmt.Errorf("artifact: %d of %d bytes: %w", n, part.size, err)
+		}
+		*part.into = b.Bytes()
+	}
+	return a, nil
+}
+
+// rewrite validates a module and meters it. It is linear in the module's size.
+func rewrite(ctx context.Context, validator wazero.Runtime, wasm []byte, parsed *inspect.Module, tableElements uint32) (*meter.Result, error) {
+	// Rewriting could make an invalid module valid: check the original first.
+	original, err := validator.CompileModule(ctx, wasm)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "not a valid WebAssembly module: %s", validationText(err))
+	}
+	if err := original.Close(ctx); err != nil {
+		return nil, status.Errorf(status.Internal, "close the validated module: %w", err)
+	}
+	metered, err := meter.Rewrite(wasm, parsed, meter.Options{MaxTableElements: tableElements})
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "meter: %w", err)
+	}
+	return metered, nil
+}
+
+// emptyModule is the smallest module: magic number and version.
+var emptyModule = []byte{0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00}
+
+// engineFolder finds where wazero keeps code below dir, and names the engine: wazero's
+// version, the system, and, in the name that it gives to a module's code, the
+// processor's features. Code of another name would be compiled anew, in this process.
+func engineFolder(ctx context.Context, dir string) (folder, engine string, err error) {
+	cache, err := wazero.NewCompilationCacheWithDir(dir)
+	if err != nil {
+		return "", "", err
+	}
+	r := wazero.NewRuntimeWithConfig(ctx, compilerConfig().WithCompilationCache(cache))
+	_, err = r.CompileModule(ctx, emptyModule)
+	if err = errors.Join(err, r.Close(ctx), cache.Close(ctx)); err != nil {
+		return "", "", err
+	}
+	folders, err := os.ReadDir(dir)
+	if err != nil || len(folders) != 1 {
+		return "", "", errors.Join(err, fmt.Errorf("wazero's cache has %d folders", len(folders)))
+	}
+	folder = filepath.Join(dir, folders[0].Name())
+	name, _, err := takeNative(folder)
+	return folder, folders[0].Name() + "/" + name, err
+}
+
+// takeNative reads the only file of wazero's folder and removes it.
+func takeNative(folder string) (name string, native []byte, err error) {
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != 1 {
+		return "", nil, errors.Join(err, fmt.Errorf("wazero has kept %d files", len(files)))
+	}
+	path := filepath.Join(folder, files[0].Name())
+	if native, err = os.ReadFile(path); err != nil {
+		return "", nil, err
+	}
+	return files[0].Name(), native, os.Remove(path)
+}
+
+// compileIn compiles a metered module and returns the code that wazero would keep. It
+// works in a folder of its own below dir.
+func compileIn(ctx context.Context, dir string, metered *meter.Result) (_ *artifact, err error) {
+	work, err := os.MkdirTemp(dir, "compile-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	cache, err := wazero.NewCompilationCacheWithDir(work)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, cache.Close(ctx)) }()
+	r := wazero.NewRuntimeWithConfig(ctx, compilerConfig().WithCompilationCache(cache))
+	defer func() { err = errors.Join(err, r.Close(ctx)) }()
+	if _, err := r.CompileModule(ctx, metered.Wasm); err != nil {
+		return nil, fmt.Errorf("the metered module: %w", err)
+	}
+	folders, err := os.ReadDir(work)
+	if err != nil || len(folders) != 1 {
+		return nil, errors.Join(err, fmt.Errorf("wazero's cache has %d folders", len(folders)))
+	}
+	a := &artifact{metered: *metered}
+	a.nativeName, a.native, err = takeNative(filepath.Join(work, folders[0].Name()))
+	return a, err
+}
+
+func compilerConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2)
+}
+
+func interpreterConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(api.CoreFeaturesV2)
+}
+
+// unbounded are the limits for a module that has been inspected before.
+func unbounded() inspect.Limits {
+	const most = math.MaxInt32
+	return inspect.Limits{
+		ModuleBytes: most, CodeBytes: most, BodyBytes: most, CustomBytes: most, CustomSections: most, NameBytes: most,
+		Types: most, Params: most, Results: most, Imports: most, Functions: most, Globals: most, Exports: most, Tables: most,
+		Elements: most, DataSegments: most, MemoryPages: most, TableElements: most, Locals: most, Depth: most,
+		BrTableTargets: most, CompileCost: most,
+	}
+}

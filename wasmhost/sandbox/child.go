@@ -1,0 +1,221 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+)
+
+// Validating, metering and compiling what somebody has uploaded happens in a process of
+// its own: this program, started again, which has limits on processor time and memory
+// that a module can't talk its way around, no environment, and nothing to lose.
+
+// childEnv marks the compiling process.
+const childEnv = "GENKIT_WASM_COMPILE_CHILD"
+
+// CompileChild is the hook for processes that compile modules. A program that wants
+// them calls it first of all in main (in TestMain, for tests) and hands what it returns
+// to [Config].Compiler. In a compiling process it never returns.
+func CompileChild() []string {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(compileChild(os.Stdin, os.Stdout))
+	}
+	self, err := ownProgram()
+	if err != nil {
+		return nil
+	}
+	return []string{self}
+}
+
+// Exit codes of the compiling process that say which limit it has met.
+const (
+	exitBroken = 3
+	exitCPU    = 4
+	exitMemory = 5
+)
+
+// buildRequest precedes the module on the child's standard input.
+type buildRequest struct {
+	Engine        string        `json:"engine"`
+	TableElements uint32        `json:"tableElements"`
+	CPU           time.Duration `json:"cpu"`
+	MemoryBytes   int64         `json:"memoryBytes"`
+	WasmBytes     int64         `json:"wasmBytes"`
+}
+
+// buildLimits are what compiling a module may cost: an honest one of its size takes a
+// third of it.
+func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
+	mib := float64(wasmBytes) / (1 << 20)
+	cpu = time.Second + time.Duration(mib*3*float64(time.Second))
+	return cpu, 56<<20 + int64(mib*96*(1<<20))
+}
+
+// patience is the time for a compiling process on a machine that is busy with other things.
+func patience(cpu time.Duration) time.Duration { return 10*time.Second + 5*cpu }
+
+// compileChild is the compiling process. It reads a request and a module and writes an
+// artifact, or why there is none.
+func compileChild(in io.Reader, out io.Writer) int {
+	var req buildRequest
+	if err := readHeader(in, &req); err != nil {
+		return exitBroken
+	}
+	debug.SetMemoryLimit(req.MemoryBytes * 3 / 4)
+	confine(req.CPU, req.MemoryBytes)
+	go watch(req.CPU, req.MemoryBytes) // ends with the process
+	a, err := buildArtifact(context.Background(), in, &req)
+	if err != nil {
+		err = writeHeader(out, artifactHeader{Failure: failureOf(err)})
+	} else {
+		err = a.write(out, "", req.Engine)
+	}
+	if err != nil {
+		return exitBroken
+	}
+	return 0
+}
+
+// watch ends the process when it has used up what it may. The limits that the system
+// enforces lie above these, for the case that it is held up.
+func watch(cpu time.Duration, memory int64) {
+	start := time.Now()
+	for {
+		time.Sleep(5 * time.Millisecond)
+		usedCPU, usedMemory := consumed(start)
+		switch {
+		case usedCPU > cpu:
+			os.Exit(exitCPU)
+		case usedMemory > memory:
+			os.Exit(exitMemory)
+		}
+	}
+}
+
+func buildArtifact(ctx context.Context, in io.Reader, req *buildRequest) (_ *artifact, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = status.Errorf(status.Internal, "compiling panicked: %v", r)
+		}
+	}()
+	wasm := make([]byte, req.WasmBytes)
+	if _, err := io.ReadFull(in, wasm); err != nil {
+		return nil, err
+	}
+	parsed, err := inspect.Parse(wasm, unbounded())
+	if err != nil {
+		return nil, err
+	}
+	const dir = "." // the parent's choice
+	_, engine, err := engineFolder(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if engine != req.Engine {
+		return nil, errors.New("this process has another engine than the one that asked")
+	}
+	metered, err := rewrite(ctx, wazero.NewRuntimeWithConfig(ctx, interpreterConfig()), wasm, parsed, req.TableElements)
+	if err != nil {
+		return nil, err
+	}
+	return compileIn(ctx, dir, metered)
+}
+
+// spawn builds an artifact in a process of its own.
+func (s *Sandbox) spawn(ctx context.Context, wasm []byte, tableElements uint32) (*artifact, error) {
+	dir, err := os.MkdirTemp("", "genkit-wasm-compile-")
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "compile: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is the system's to remove
+	cpu, memory := buildLimits(len(wasm))
+	if s.config.CompileMemory > 0 {
+		memory = min(memory, s.config.CompileMemory)
+	}
+	var head bytes.Buffer
+	err = writeHeader(&head, buildRequest{Engine: s.engine, TableElements: tableElements, CPU: cpu, MemoryBytes: memory, WasmBytes: int64(len(wasm))})
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "compile: %w", err)
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience(cpu))
+	defer cancel()
+	out, said := &cappedBuffer{most: 2 * maxArtifactBytes}, &cappedBuffer{most: 64 << 10}
+	cmd := exec.CommandContext(waiting, s.config.Compiler[0], s.config.Compiler[1:]...)
+	cmd.Dir = dir
+	cmd.Env = []string{
+		childEnv + "=1", "GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=",
+		"GOMEMLIMIT=" + strconv.FormatInt(memory*3/4, 10),
+	}
+	cmd.Stdin = io.MultiReader(&head, bytes.NewReader(wasm))
+	cmd.Stdout, cmd.Stderr = out, said
+	cmd.WaitDelay = 5 * time.Second
+	isolate(cmd)
+	runtime.LockOSThread() // the child ends with the thread that has started it
+	err = cmd.Run()
+	runtime.UnlockOSThread()
+	if err != nil {
+		return nil, childFailure(ctx, err, said.buf.String(), cpu, memory)
+	}
+	a, err := readArtifact(&out.buf, "", s.engine)
+	if err != nil {
+		return nil, status.Convert(err)
+	}
+	return a, nil
+}
+
+// childFailure says why the compiling process ended without an answer.
+func childFailure(ctx context.Context, err error, said string, cpu time.Duration, memory int64) error {
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return contextError(ctx.Err())
+	case !errors.As(err, &exit) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, exec.ErrWaitDelay):
+		return status.Publicf(status.Unavailable, "the compiler can't be started").WithCause(err)
+	case exit != nil && exit.ExitCode() == exitMemory, strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
+		return status.Publicf(status.ResourceExhausted, "compiling the module takes more than the %d MiB that its size allows", memory>>20).WithCause(err)
+	case exit != nil && exit.ExitCode() == exitCPU, outOfCPU(exit):
+		return status.Publicf(status.ResourceExhausted, "compiling the module takes more than the %v of processor time that its size allows", cpu.Round(100*time.Millisecond)).WithCause(err)
+	case exit == nil || exit.ExitCode() < 0: // ended by a signal: ours, or the system's
+		return status.Publicf(status.ResourceExhausted, "compiling the module was ended because it took too long").WithCause(err)
+	}
+	return status.Errorf(status.Internal, "the compiler failed: %w: %s", err, abi.Line(said, 1000))
+}
+
+// cappedBuffer takes at most so many bytes.
+type cappedBuffer struct {
+	buf  bytes.Buffer
+	most int
+}
+
+func (b *cappedBuffer) Write(p []byte) (int, error) {
+	if b.buf.Len()+len(p) > b.most {
+		return 0, errors.New("too much output")
+	}
+	return b.buf.Write(p)
+}
+
+// ceilSeconds rounds up, with a second to spare.
+func ceilSeconds(d time.Duration) uint64 { return uint64(math.Ceil(d.Seconds())) + 1 }
+
+// goMemory is what the Go runtime holds.
+func goMemory() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+}

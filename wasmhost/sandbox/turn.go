@@ -1,0 +1,111 @@
+package sandbox
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// maxStackBytes bounds the native stack of a call.
+const maxStackBytes = 16 << 20
+
+// keptStackBytes is the largest native stack that stays with an idle instance.
+const keptStackBytes = 256 << 10
+
+// startStackBytes is what wazero gives a function to start with.
+const startStackBytes = 10 << 10
+
+// between does what is due between two slices of a call beside the deadline: it counts
+// the native stack, charges the tenant's fuel, and lets only one call of a tenant wait
+// for the lane at a time, so that those who wait there are tenants, not calls, and a
+// tenant with many long calls gets no more of the processors than one with a single one. What it returns is to be called when the lane has
+// been passed.
+func (in *instance) between(used int64) (passed func()) {
+	in.checkStack()
+	st := in.state
+	a := in.module.tenant
+	if a == nil {
+		return func() {}
+	}
+	a.fuel.spend(time.Now(), used-st.charged)
+	st.charged = used
+	if wait := a.fuel.wait(time.Now()); wait > 0 {
+		panic(&stop{errTenantFuel(a.fuel.perMinute, wait)})
+	}
+	if st.slices++; st.slices <= shortSlices {
+		return func() {}
+	}
+	st.lane.leave()
+	select {
+	case a.turn <- struct{}{}:
+	default:
+		timer := time.NewTimer(time.Until(st.deadline))
+		defer timer.Stop()
+		select {
+		case a.turn <- struct{}{}:
+		case <-timer.C:
+			st.check()
+			panic(&stop{errDeadline(st.limits.Timeout)})
+		case <-st.ctx.Done():
+			st.check()
+		}
+	}
+	return func() { <-a.turn }
+}
+
+func errTenantFuel(perMinute int64, wait time.Duration) error {
+	return status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", perMinute, wait.Round(time.Second)).
+		WithRetryAfter(wait)
+}
+
+// checkStack counts the native stack of the function under way, and ends the guest when
+// it is too big.
+func (in *instance) checkStack() {
+	size := stackBytes(in.running)
+	if size <= startStackBytes {
+		return
+	}
+	if size > maxStackBytes {
+		in.spent = true
+		panic(&stop{errStack()})
+	}
+	if more := size - startStackBytes; more > in.held.stack && !in.held.resize(&in.held.stack, more) {
+		panic(&stop{in.held.err()})
+	}
+}
+
+func errStack() error {
+	return status.Publicf(status.ResourceExhausted, "the module trapped: call stack exhausted (recursion too deep)")
+}
+
+// shrinkStack lets go of a native stack that a call has made big: it would stay with
+// the function otherwise.
+func (in *instance) shrinkStack(name string) {
+	if size := stackBytes(in.running); size > keptStackBytes {
+		delete(in.funcs, name)
+		in.held.resize(&in.held.stack, 0)
+	} else if size > startStackBytes {
+		in.held.resize(&in.held.stack, max(in.held.stack, size-startStackBytes))
+	}
+	in.running = nil
+}
+
+// stackBytes is the size of a compiled function's native stack, which wazero does not
+// tell: it is read from the field. 0 where there is none, as on the interpreter, which
+// bounds its own.
+func stackBytes(fn api.Function) int64 {
+	v := reflect.ValueOf(fn)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return 0
+	}
+	if v = v.Elem(); v.Kind() != reflect.Struct {
+		return 0
+	}
+	if v = v.FieldByName("stack"); v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.Uint8 {
+		return 0
+	}
+	return int64(v.Len())
+}

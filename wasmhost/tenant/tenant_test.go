@@ -1,0 +1,324 @@
+package tenant_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAQuotaIsReadStrictly(t *testing.T) {
+	q, err := tenant.ParseQuota([]byte(`{"concurrency":4,"queue":8,"callsPerMinute":60,"fuelPerMinute":1000,"memoryBytes":1048576,"modules":3}`))
+	require.NoError(t, err)
+	assert.Equal(t, tenant.Quota{Concurrency: 4, Queue: 8, CallsPerMinute: 60, FuelPerMinute: 1000, MemoryBytes: 1 << 20, Modules: 3}, q)
+	q, err = tenant.ParseQuota(nil)
+	require.NoError(t, err)
+	assert.Equal(t, tenant.Defaults(), q.Or(tenant.Defaults()))
+	for _, bad := range []string{`{"concurency":4}`, `{"queue":-1}`, `{"memoryBytes":1e30}`, `[]`, `{`, `{} {}`, strings.Repeat(" ", 20<<10) + "{}", `{"concurrency":99999999}`} {
+		_, err := tenant.ParseQuota([]byte(bad))
+		require.ErrorIs(t, err, status.ErrInvalidArgument, bad)
+		assert.True(t, status.Convert(err).Public())
+	}
+}
+
+func FuzzParseQuota(f *testing.F) {
+	f.Add([]byte(`{"concurrency":4}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if q, err := tenant.ParseQuota(raw); err == nil {
+			require.NoError(t, q.Check())
+		}
+	})
+}
+
+// work enters, takes that long, and leaves; it returns how long it had to wait.
+func work(t *testing.T, at *tenant.Tenant, takes time.Duration) (time.Duration, error) {
+	t.Helper()
+	start := time.Now()
+	_, leave, err := at.Enter(t.Context())
+	waited := time.Since(start)
+	if err == nil {
+		time.Sleep(takes)
+		leave()
+		leave() // more than once does no harm
+	}
+	return waited, err
+}
+
+func TestAFloodIsAnsweredAtOnceAndDelaysNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := tenant.NewGate(8)
+		loud := gate.Join(tenant.Quota{Concurrency: 8, Queue: 20})
+		quiet := gate.Join(tenant.Quota{})
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		ran, refused := 0, 0
+		for range 1000 {
+			wg.Go(func() {
+				waited, err := work(t, loud, time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					ran++
+					return
+				}
+				refused++
+				assert.ErrorIs(t, err, status.ErrResourceExhausted)
+				assert.Zero(t, waited, "a refusal comes at once")
+				assert.GreaterOrEqual(t, status.Convert(err).RetryAfter, time.Second)
+			})
+		}
+		synctest.Wait()
+		running, waiting, _ := loud.Load()
+		assert.Equal(t, 8, running)
+		assert.Equal(t, 20, waiting)
+		// All slots are the loud one's: the quiet one waits for the first that is free, and no
+		// more, though twenty wait before it.
+		for range 3 {
+			waited, err := work(t, quiet, 100*time.Millisecond)
+			require.NoError(t, err)
+			assert.LessOrEqual(t, waited, time.Second)
+		}
+		wg.Wait()
+		assert.Equal(t, 28, ran)
+		assert.Equal(t, 972, refused)
+	})
+}
+
+func TestTenantsThatWaitAreServedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := tenant.NewGate(1)
+		_, leave, err := gate.Join(tenant.Quota{}).Enter(t.Context())
+		require.NoError(t, err)
+		var mu sync.Mutex
+		var order []string
+		var wg sync.WaitGroup
+		for i, calls := range []int{5, 2, 1} {
+			at := gate.Join(tenant.Quota{})
+			for range calls {
+				wg.Go(func() {
+					_, leave, err := at.Enter(t.Context())
+					if assert.NoError(t, err) {
+						mu.Lock()
+						order = append(order, fmt.Sprint(i))
+						mu.Unlock()
+						leave()
+					}
+				})
+				synctest.Wait()
+			}
+		}
+		leave()
+		wg.Wait()
+		assert.Equal(t, "0 1 2 0 1 0 0 0", strings.Join(order, " "))
+	})
+}
+
+func TestATenantRunsNoMoreThanItMayThoughThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := tenant.NewGate(100)
+		at := gate.Join(tenant.Quota{Concurrency: 2, Queue: 10})
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 6 {
+			wg.Go(func() {
+				_, err := work(t, at, time.Second)
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, 3*time.Second, time.Since(start))
+	})
+}
+
+func TestACallerWhoLeavesLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := tenant.NewGate(1)
+		at := gate.Join(tenant.Quota{Queue: 1})
+		_, leave, err := at.Enter(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, _, err := at.Enter(ctx)
+			done <- err
+		}()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-done, status.ErrCancelled)
+		_, waiting, _ := at.Load()
+		assert.Zero(t, waiting)
+		leave()
+		_, err = work(t, at, 0)
+		require.NoError(t, err)
+		running, _, _ := at.Load()
+		assert.Zero(t, running, "a slot was lost")
+	})
+}
+
+func TestATurnThatDoesNotComeIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := tenant.NewGate(1)
+		at := gate.Join(tenant.Quota{})
+		_, leave, err := at.Enter(t.Context())
+		require.NoError(t, err)
+		defer leave()
+		waited, err := work(t, at, 0)
+		require.ErrorIs(t, err, status.ErrResourceExhausted)
+		assert.Equal(t, tenant.MaxWait, waited)
+	})
+}
+
+func TestCallsOfAMinuteAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := tenant.NewGate(10).Join(tenant.Quota{CallsPerMinute: 60})
+		for range 60 {
+			_, err := work(t, at, 0)
+			require.NoError(t, err)
+		}
+		_, err := work(t, at, 0)
+		require.ErrorIs(t, err, status.ErrResourceExhausted)
+		wait := status.Convert(err).RetryAfter
+		assert.Positive(t, wait)
+		time.Sleep(wait)
+		_, err = work(t, at, 0)
+		require.NoError(t, err)
+	})
+}
+
+// A call that leads to another would wait for itself if there were one slot for both.
+func TestNestedCallsRunInThePlaceOfTheOuterOne(t *testing.T) {
+	at := tenant.NewGate(1).Join(tenant.Quota{Concurrency: 1, Queue: 1})
+	ctx := t.Context()
+	for range tenant.MaxDepth {
+		inner, leave, err := at.Enter(ctx)
+		require.NoError(t, err)
+		defer leave()
+		ctx = inner
+	}
+	_, _, err := at.Enter(ctx)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Contains(t, err.Error(), "nest deeper than 4")
+	running, _, _ := at.Load()
+	assert.Equal(t, 1, running)
+}
+
+// Many tenants come, wait, leave early and run at once; no slot is lost and none is
+// given twice.
+func TestTheGateUnderLoad(t *testing.T) {
+	gate := tenant.NewGate(3)
+	var mu sync.Mutex
+	inside, most := 0, 0
+	var wg sync.WaitGroup
+	tenants := make([]*tenant.Tenant, 5)
+	for i := range tenants {
+		tenants[i] = gate.Join(tenant.Quota{Concurrency: 2, Queue: 4})
+	}
+	for worker := range 20 {
+		wg.Go(func() {
+			for i := range 200 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%3 == 0 {
+					go cancel()
+				}
+				_, leave, err := tenants[worker%len(tenants)].Enter(ctx)
+				if err == nil {
+					mu.Lock()
+					inside++
+					most = max(most, inside)
+					mu.Unlock()
+					mu.Lock()
+					inside--
+					mu.Unlock()
+					leave()
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	assert.LessOrEqual(t, most, 3)
+	for _, at := range tenants {
+		running, waiting, _ := at.Load()
+		assert.Zero(t, running)
+		assert.Zero(t, waiting)
+	}
+	for range 3 {
+		_, _, err := gate.Join(tenant.Quota{}).Enter(t.Context())
+		require.NoError(t, err)
+	}
+}
+
+func TestTheJournalWritesEveryLine(t *testing.T) {
+	var out bytes.Buffer
+	j := tenant.NewJournal(&out)
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 5000 {
+				j.Record(tenant.Event{Tenant: "acme", Tool: "calc/add", Fuel: int64(worker*5000 + i), Code: status.OK})
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, j.Close())
+	j.Record(tenant.Event{}) // too late, and harmless
+	require.NoError(t, j.Close())
+	var fuel []int64
+	for dec := json.NewDecoder(&out); dec.More(); {
+		var e tenant.Event
+		require.NoError(t, dec.Decode(&e))
+		require.Equal(t, "acme", e.Tenant)
+		fuel = append(fuel, e.Fuel)
+	}
+	slices.Sort(fuel)
+	require.Len(t, fuel, 20_000)
+	assert.Equal(t, int64(19_999), fuel[len(fuel)-1])
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestAJournalThatCannotWriteSaysSoAndStopsNobody(t *testing.T) {
+	j := tenant.NewJournal(full{})
+	for range 20_000 {
+		j.Record(tenant.Event{Tenant: "acme"})
+	}
+	require.ErrorIs(t, j.Close(), status.ErrDataLoss)
+}
+
+func TestTotalsAddUp(t *testing.T) {
+	var sum tenant.Totals
+	sum.Add(&tenant.Event{Fuel: 5, WallNS: 2 * time.Second, MemoryBytes: 10, InputBytes: 1, OutputBytes: 2})
+	sum.Add(&tenant.Event{Fuel: 7, Code: status.Internal, QueuedNS: time.Second})
+	assert.Equal(t, tenant.Totals{Calls: 2, Failures: 1, Fuel: 12, QueuedNS: time.Second, WallNS: 2 * time.Second, ByteSeconds: 20, InputBytes: 1, OutputBytes: 2}, sum)
+}
+
+func ExampleGate() {
+	gate := tenant.NewGate(2)
+	acme := gate.Join(tenant.Quota{Concurrency: 1, Queue: 0})
+	_, leave, err := acme.Enter(context.Background())
+	fmt.Println(err)
+	running, waiting, _ := acme.Load()
+	fmt.Println(running, "running,", waiting, "waiting")
+	leave()
+	// Output:
+	// <nil>
+	// 1 running, 0 waiting
+}
