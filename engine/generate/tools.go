@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -64,9 +65,19 @@ func (s *toolSet) add(seen map[action.Key]bool, a action.Action, key string) boo
 }
 
 // resolveTool finds what one reference names: a tool by its key or name, colons
-// included, or the tools of a provider by an expression such as "host:tool/*".
+// included, or the tools of a provider by an expression such as "host:tool/*", else a
+// prompt, which as a tool returns the request that it renders to.
 func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]registry.Expanded, error) {
+	if strings.HasPrefix(ref, "/"+string(action.Prompt)+"/") {
+		a, err := reg.Resolve(ctx, ref, action.Prompt)
+		return []registry.Expanded{{Action: a}}, err
+	}
 	a, err := reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+	if errors.Is(err, status.ErrNotFound) && !strings.Contains(ref, ":") && !strings.HasPrefix(ref, "/") {
+		if prompt, noPrompt := reg.Resolve(ctx, ref, action.Prompt); noPrompt == nil {
+			a, err = prompt, nil
+		}
+	}
 	if err == nil {
 		return []registry.Expanded{{Action: a}}, nil
 	}
