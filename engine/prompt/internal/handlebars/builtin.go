@@ -94,7 +94,7 @@ func (r *renderer) builtin(c *call, s *scope) (any, error) {
 	}
 	switch c.known {
 	case helperLookup:
-		if value.Missing(args[0]) {
+		if !value.Truthy(args[0]) {
 			return args[0], nil
 		}
 		return r.follow(args[0], []string{r.text(args[1])}), nil

@@ -115,7 +115,7 @@ func (d *decoder) object(depth int) (any, error) {
 
 func (d *decoder) array(depth int) (any, error) {
 	d.at++
-	list := []any{}
+	list := make([]any, 0, 1) // one place, so that an empty array is told from others
 	if d.peek() == ']' {
 		d.at++
 		return list, nil

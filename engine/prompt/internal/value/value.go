@@ -128,6 +128,9 @@ func Lookup(v any, key string) any {
 		if key == "length" {
 			return Int(utf16Len(v))
 		}
+		if i, ok := arrayIndex(key); ok {
+			return at(v, i)
+		}
 	}
 	return Undefined{}
 }
@@ -145,6 +148,23 @@ func arrayIndex(key string) (int, bool) {
 		n = n*10 + int(key[i]-'0')
 	}
 	return n, true
+}
+
+// at returns the ith character, counted as JavaScript counts them; of half a surrogate
+// pair there is nothing to show.
+func at(s string, i int) any {
+	for _, r := range s {
+		if i == 0 {
+			return string(r)
+		}
+		if i--; r > 0xffff {
+			i--
+		}
+		if i < 0 {
+			break
+		}
+	}
+	return Undefined{}
 }
 
 func utf16Len(s string) int {
@@ -202,7 +222,7 @@ func Same(a, b any) bool {
 	switch a := a.(type) {
 	case []any:
 		other, ok := b.([]any)
-		return ok && len(a) == len(other) && len(a) > 0 && &a[0] == &other[0]
+		return ok && len(a) == len(other) && cap(a) > 0 && cap(other) > 0 && &a[:1][0] == &other[:1][0]
 	case Number:
 		other, ok := b.(Number)
 		return ok && a.equal(other)
