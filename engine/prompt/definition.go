@@ -294,12 +294,19 @@ func nameOnly(c Config) json.RawMessage {
 	return value.Encode(o)
 }
 
-// options is what the prompt asks for itself, without messages.
+// options is what the prompt asks for itself, without messages: a copy, so that what is
+// done to it does not stick to the prompt.
 func (d *definition) options(r *resolved) *model.GenerateOptions {
-	return &model.GenerateOptions{
-		Model: d.cfg.Model, Config: d.cfg.Config, Tools: slices.Clone(d.cfg.Tools), ToolChoice: d.cfg.ToolChoice,
-		MaxTurns: d.cfg.MaxTurns, ReturnToolRequests: d.cfg.ReturnToolRequests, Output: r.output, Use: slices.Clone(d.cfg.Use),
+	o := &model.GenerateOptions{
+		Model: d.cfg.Model, Config: slices.Clone(d.cfg.Config), Tools: slices.Clone(d.cfg.Tools), ToolChoice: d.cfg.ToolChoice,
+		MaxTurns: d.cfg.MaxTurns, ReturnToolRequests: d.cfg.ReturnToolRequests, Use: slices.Clone(d.cfg.Use),
 	}
+	if r.output != nil {
+		output := *r.output
+		output.JSONSchema = slices.Clone(output.JSONSchema)
+		o.Output = &output
+	}
+	return o
 }
 
 // guard turns a panic of a function that makes content into an error.

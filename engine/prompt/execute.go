@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -94,7 +95,7 @@ func (s *scene) docs(ctx context.Context) ([]content.Document, error) {
 	if fn := s.d.cfg.Docs.fn; fn != nil {
 		return guard(s.d.key(), "docs", func() ([]content.Document, error) { return fn(ctx, s.in(ctx)) })
 	}
-	return s.d.cfg.Docs.list, nil
+	return slices.Clone(s.d.cfg.Docs.list), nil
 }
 
 // lay puts what over sets over what the prompt came to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -136,7 +137,7 @@ func (s *scene) parts(ctx context.Context, what string, c *compiled) ([]content.
 	case c.content.fn != nil:
 		return guard(s.d.key(), what, func() ([]content.Part, error) { return c.content.fn(ctx, s.in(ctx)) })
 	}
-	return append([]content.Part{}, c.content.parts...), nil
+	return slices.Clone(c.content.parts), nil
 }
 
 // all renders the prompt's messages.
@@ -176,7 +177,7 @@ func (s *scene) middle(ctx context.Context) ([]content.Message, error) {
 	case m.fn != nil:
 		return guard(s.d.key(), "messages", func() ([]content.Message, error) { return m.fn(ctx, s.in(ctx)) })
 	case m.list != nil:
-		return m.list, nil
+		return slices.Clone(m.list), nil
 	}
 	return s.history, nil
 }
