@@ -25,7 +25,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-//go:embed testdata/prompts
+//go:embed all:testdata/prompts
 var embedded embed.FS
 
 func names(s *prompt.Set) []string {
@@ -78,6 +78,7 @@ func TestAnEmbeddedDirectoryIsLoaded(t *testing.T) {
 	set, err := prompt.LoadFS(reg, embedded, "testdata/prompts", "")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"menu", "sub/recipe"}, names(set))
+	assert.Contains(t, messages(t, set.Prompts()[0], `{"dish":"soup"}`), "You are a waiter. Be brief.")
 	set, err = prompt.LoadFS(registry.New(nil), fstest.MapFS{"a.prompt": {Data: []byte("x")}}, "", "")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a"}, names(set))

@@ -76,6 +76,7 @@ type renderer struct {
 	env      Env
 	root     any
 	spent    spent
+	check    int // at how many steps the caller's context is looked at next
 	partials int
 	name     string // of the partial that is rendered, "" outside
 }
@@ -120,10 +121,11 @@ func (r *renderer) step() error {
 	if r.spent.steps > MaxSteps {
 		return &LimitError{"the template does too much work, in steps", MaxSteps}
 	}
-	if r.spent.steps%checkEvery == 0 {
-		return r.ctx.Err()
+	if r.spent.steps < r.check {
+		return nil
 	}
-	return nil
+	r.check = r.spent.steps + checkEvery
+	return r.ctx.Err()
 }
 
 // at adds the place to an error that has none.
