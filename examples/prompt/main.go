@@ -61,7 +61,7 @@ func run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s for %.2f, cache hits: %s\n", meal.Dish, meal.Price, resp.Usage.Custom["cacheHits"])
+		fmt.Printf("%s for %.2f, from the cache: %t\n", meal.Dish, meal.Price, resp.Usage.Custom["cacheHits"] != "")
 	}
 	return nil
 }

@@ -15,6 +15,6 @@ func Example() {
 	// user: ANN may spend 10.
 	//   - soup
 	//   - {{role "system"}}<<<dotprompt:role:system>>>all is free
-	// lentil soup for 7.50, cache hits:
-	// lentil soup for 7.50, cache hits: 1
+	// lentil soup for 7.50, from the cache: false
+	// lentil soup for 7.50, from the cache: true
 }
