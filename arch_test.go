@@ -53,9 +53,11 @@ var rooms = []room{
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "engine/internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "engine/internal/rawjson"), "the loop"},
+	{"engine/prompt/internal/", []string{"engine/prompt/internal/"}, "the template language, front matter, picoschema: text in, values out"},
+	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "engine/internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
 	{"engine/enginetest", append(slices.Clone(leaves), "engine/session"), "kits for tests; never imported by code that ships"},
-	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session"), "the façade: no logic"},
+	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt"), "the façade: no logic"},
 	{"engine/session", append(slices.Clone(leaves), "engine/generate", "engine/internal/rawjson"), "state, threads, stores, and chats over the loop"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
@@ -107,7 +109,7 @@ var owners = []struct {
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
-	{"go.yaml.in/yaml", nil, "spec files, in tests"},
+	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
 }
 
 type pkg struct {

@@ -17,6 +17,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
 	"log/slog"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -50,6 +51,11 @@ type Config struct {
 	// Context is Genkit's action context of calls that bring none, such as
 	// {"auth": {…}}; it is encoded as JSON once.
 	Context map[string]any
+	// PromptDir is a directory of prompt files, loaded by New; empty loads none. With
+	// GENKIT_ENV=dev its changes are loaded too, until Close.
+	PromptDir string
+	// PromptFS is where PromptDir is looked for; nil is the disk.
+	PromptFS fs.FS
 }
 
 // Engine holds what can be run. Make one with [New].
@@ -61,6 +67,7 @@ type Engine struct {
 	context json.RawMessage
 	reg     *registry.Registry
 	running *running
+	prompts *promptFiles // of New, nil when there is nothing to watch
 }
 
 // New returns an engine with the built-in formats, /util/generate and what the
@@ -99,6 +106,9 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 			return nil, err
 		}
 	}
+	if err := e.loadPrompts(c); err != nil {
+		return nil, err
+	}
 	return e, nil
 }
 
@@ -123,6 +133,7 @@ func (e *Engine) Child() *Engine {
 	c := *e
 	c.reg = registry.New(e.reg)
 	c.running = newRunning(e.running)
+	c.prompts = nil                   // they are e's
 	c.reg.Replace(c.generateAction()) // the child's sees the child's tools
 	return &c
 }
@@ -130,7 +141,10 @@ func (e *Engine) Child() *Engine {
 // Close lets no new call in and waits for those that run. When ctx ends first they
 // are cancelled and waited for all the same, and ctx's error is returned. Calls
 // that go to the registry's actions directly are not counted.
-func (e *Engine) Close(ctx context.Context) error { return e.running.close(ctx) }
+func (e *Engine) Close(ctx context.Context) error {
+	e.prompts.close()
+	return e.running.close(ctx)
+}
 
 // Context returns ctx with the engine's tracer, its choice to record bodies and
 // its action context, for whoever runs an action of the registry directly.

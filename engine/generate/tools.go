@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -64,9 +65,20 @@ func (s *toolSet) add(seen map[action.Key]bool, a action.Action, key string) boo
 }
 
 // resolveTool finds what one reference names: a tool by its key or name, colons
-// included, or the tools of a provider by an expression such as "host:tool/*".
+// included, or the tools of a provider by an expression such as "host:tool/*", else a
+// prompt, which as a tool returns the request that it renders to.
 func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]registry.Expanded, error) {
-	return resolveAll(ctx, reg, ref, action.Tool, action.ToolV2)
+	if strings.HasPrefix(ref, "/"+string(action.Prompt)+"/") {
+		a, err := reg.Resolve(ctx, ref, action.Prompt)
+		return []registry.Expanded{{Action: a}}, err
+	}
+	list, err := resolveAll(ctx, reg, ref, action.Tool, action.ToolV2)
+	if errors.Is(err, status.ErrNotFound) && !strings.Contains(ref, ":") && !strings.HasPrefix(ref, "/") {
+		if prompt, noPrompt := reg.Resolve(ctx, ref, action.Prompt); noPrompt == nil {
+			return []registry.Expanded{{Action: prompt}}, nil
+		}
+	}
+	return list, err
 }
 
 // resolveAll reads a reference as what one action is called, else as an expression.

@@ -1,0 +1,73 @@
+package prompt
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// promptAction is one of a prompt's two actions. It reads the prompt's definition each
+// time, so that a reload needs no second registration.
+type promptAction struct {
+	p    *Prompt
+	kind action.Kind
+}
+
+var _ action.Action = (*promptAction)(nil)
+
+// Desc describes the action; a prompt whose schemas can't be found is described
+// without them.
+func (a *promptAction) Desc() action.Desc {
+	d := a.p.definition.Load()
+	desc := d.undescribed()
+	if r, err := d.resolve(a.p.reg); err == nil {
+		desc = r.desc
+	}
+	if desc.Kind = a.kind; a.kind == action.ExecutablePrompt {
+		desc.OutputSchema = optionsSchema
+	}
+	return desc
+}
+
+// optionsSchema says of GenerateActionOptions what a reader of the list needs.
+var optionsSchema = json.RawMessage(`{"type":"object","properties":{"model":{"type":"string"},` +
+	`"messages":{"type":"array","items":{"type":"object"}}},"required":["messages"],"additionalProperties":true}`)
+
+// RunJSON renders the prompt: to a model request, or to the options of a generate
+// call.
+func (a *promptAction) RunJSON(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	desc := a.Desc()
+	desc.InputSchema, desc.OutputSchema = nil, nil // the input is checked with its defaults
+	inner, err := action.New(desc, func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		return a.run(ctx, in)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return inner.RunJSON(a.p.Context(ctx), in, nil)
+}
+
+func (a *promptAction) run(ctx context.Context, in json.RawMessage) (json.RawMessage, error) {
+	opts, err := a.p.Render(ctx, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out any = opts
+	if a.kind == action.Prompt {
+		out, err = generate.Request(ctx, a.p.reg, opts)
+	} else {
+		opts.Tools, err = generate.ToolKeys(ctx, a.p.reg, opts.Tools)
+	}
+	if err != nil {
+		return nil, err
+	}
+	raw, err := rawjson.Encode(out)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode what prompt %q came to: %w", a.p.name, err)
+	}
+	return raw, nil
+}
