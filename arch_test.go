@@ -33,6 +33,7 @@ type room struct {
 var leaves = []string{
 	"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry",
 	"engine/model", "engine/tool", "engine/embed", "engine/middleware", "engine/format",
+	"engine/retrieve",
 }
 
 // rooms is the house: every package has one row, the longest name that fits counts.
@@ -48,6 +49,7 @@ var rooms = []room{
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
 	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
 	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/internal/rawjson"}, "a noun"},
+	{"engine/retrieve", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/embed", "engine/internal/rawjson"}, "three nouns; an indexer may say what it embeds with"},
 	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "engine/internal/rawjson"}, "a noun; owns the matching of URI templates"},
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "engine/internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
