@@ -72,6 +72,7 @@ var rooms = []room{
 
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
+	{"builtin/vectorstore/", append(slices.Clone(leaves), "builtin/vectorstore/"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},

@@ -75,8 +75,75 @@ func (e *BatchError) Unwrap() error { return e.Err }
 // first failure ends the requests that are under way; it is a [BatchError].
 func Many(ctx context.Context, a action.Action, docs []content.Document, options ...Option) ([]Embedding, error) {
 	c, raw, err := choose(options)
+	if err != nil {
+		return nil, err
+	}
+	embeddings := make([]Embedding, len(docs))
+	err = c.batches(ctx, a, docs, func(ctx context.Context, from, to int) error {
+		resp, err := Do(ctx, a, &Request{Input: docs[from:to], Options: raw})
+		if err != nil {
+			return err
+		}
+		if len(resp.Embeddings) != to-from {
+			return status.Publicf(status.Internal, "embedder %q returned %d embeddings for %d documents", a.Desc().Name, len(resp.Embeddings), to-from)
+		}
+		copy(embeddings[from:to], resp.Embeddings)
+		return nil
+	})
 	if err != nil || len(docs) == 0 {
 		return nil, err
+	}
+	return embeddings, nil
+}
+
+// All embeds documents and returns all embeddings of each, in their order, for
+// embedders that may cut a document up. A request holds one document unless
+// [BatchSize] or the embedder says more; when it is then not answered by one embedding
+// for each, its documents are sent again one by one. It fails like Many, and when a
+// document gets no embedding at all.
+func All(ctx context.Context, a action.Action, docs []content.Document, options ...Option) ([][]Embedding, error) {
+	c, raw, err := choose(options)
+	if err != nil {
+		return nil, err
+	}
+	if c.batch <= 0 && declaredBatch(a) <= 0 {
+		c.batch = 1
+	}
+	embeddings := make([][]Embedding, len(docs))
+	err = c.batches(ctx, a, docs, func(ctx context.Context, from, to int) error {
+		resp, err := Do(ctx, a, &Request{Input: docs[from:to], Options: raw})
+		if err != nil {
+			return err
+		}
+		if len(resp.Embeddings) == to-from {
+			for i := range resp.Embeddings {
+				embeddings[from+i] = resp.Embeddings[i : i+1 : i+1]
+			}
+			return nil
+		}
+		for i := from; i < to; i++ {
+			if to-from > 1 {
+				if resp, err = Do(ctx, a, &Request{Input: docs[i : i+1], Options: raw}); err != nil {
+					return err
+				}
+			}
+			if len(resp.Embeddings) == 0 {
+				return status.Publicf(status.Internal, "embedder %q returned no embedding for a document", a.Desc().Name)
+			}
+			embeddings[i] = resp.Embeddings
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return embeddings, nil
+}
+
+// batches runs work for the documents from, to (excluded) of each batch.
+func (c *choices) batches(ctx context.Context, a action.Action, docs []content.Document, work func(ctx context.Context, from, to int) error) error {
+	if len(docs) == 0 {
+		return nil
 	}
 	size := len(docs)
 	for _, bound := range []int{c.batch, declaredBatch(a)} {
@@ -84,25 +151,14 @@ func Many(ctx context.Context, a action.Action, docs []content.Document, options
 			size = min(size, bound)
 		}
 	}
-	batches := (len(docs) + size - 1) / size
-	embeddings := make([]Embedding, len(docs))
-	err = each(ctx, batches, max(c.parallel, 1), func(ctx context.Context, n int) error {
+	return each(ctx, (len(docs)+size-1)/size, max(c.parallel, 1), func(ctx context.Context, n int) error {
 		from := n * size
 		to := min(from+size, len(docs))
-		resp, err := Do(ctx, a, &Request{Input: docs[from:to], Options: raw})
-		if err == nil && len(resp.Embeddings) != to-from {
-			err = status.Publicf(status.Internal, "embedder %q returned %d embeddings for %d documents", a.Desc().Name, len(resp.Embeddings), to-from)
-		}
-		if err != nil {
+		if err := work(ctx, from, to); err != nil {
 			return &BatchError{From: from, To: to, Of: len(docs), Err: err}
 		}
-		copy(embeddings[from:to], resp.Embeddings)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return embeddings, nil
 }
 
 // declaredBatch is the bound of an embedder's metadata, 0 when it declares none.

@@ -95,3 +95,36 @@ func TestDocumentsOfEmbeddings(t *testing.T) {
 		assert.Equal(t, d, again)
 	}
 }
+
+func TestAllEmbeddingsOfDocuments(t *testing.T) {
+	var requests atomic.Int64
+	a, err := embed.New("acme/cuts", embed.Info{}, func(_ context.Context, req *embed.Request) (*embed.Response, error) {
+		requests.Add(1)
+		resp := &embed.Response{}
+		for _, d := range req.Input { // one for each byte
+			for i := range content.TextOf(d.Content) {
+				resp.Embeddings = append(resp.Embeddings, embed.Embedding{Vector: []float64{float64(i)}})
+			}
+		}
+		return resp, nil
+	})
+	require.NoError(t, err)
+	docs := []content.Document{embed.Text("ab"), embed.Text("c"), embed.Text("d"), embed.Text("efg")}
+	for _, c := range []struct {
+		batch    int
+		requests int64
+	}{{0, 4}, {2, 6}, {4, 5}} {
+		requests.Store(0)
+		all, err := embed.All(t.Context(), a, docs, embed.BatchSize(c.batch))
+		require.NoError(t, err)
+		for i, want := range []int{2, 1, 1, 3} {
+			assert.Len(t, all[i], want)
+		}
+		assert.Equal(t, c.requests, requests.Load())
+	}
+	_, err = embed.All(t.Context(), a, append(docs, embed.Text("")))
+	require.ErrorIs(t, err, status.ErrInternal)
+	all, err := embed.All(t.Context(), a, nil)
+	require.NoError(t, err)
+	assert.Empty(t, all)
+}
