@@ -55,7 +55,7 @@ var rooms = []room{
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "engine/internal/rawjson"), "the loop"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
-	{"engine/enginetest", nil, "kits for tests; never imported by code that ships"},
+	{"engine/enginetest", append(slices.Clone(leaves), "engine/resource"), "kits for tests; never imported by code that ships"},
 	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
