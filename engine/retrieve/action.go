@@ -104,7 +104,7 @@ func request[O any](d *description, in json.RawMessage, req any, options *json.R
 	if err := json.Unmarshal(in, req); err != nil {
 		return o, action.InvalidInput(d.Desc, err)
 	}
-	if len(*options) == 0 || string(*options) == "null" {
+	if len(*options) == 0 {
 		return o, nil
 	}
 	if err := d.options.Validate(*options); err != nil {

@@ -120,6 +120,8 @@ func TestTheWireIsGenkits(t *testing.T) {
 		{reranker, `{"query":{"content":[]}}`, "INVALID_ARGUMENT"},
 		{referring, `{"query":{"content":[]},"options":{"x":"y"}}`, `{"documents":[{"content":[{"text":"{\"x\":\"y\"}"}]}]}`},
 		{referring, `{"query":{"content":[]},"options":{"x":1}}`, "INVALID_ARGUMENT"},
+		{referring, `{"query":{"content":[]},"options":null}`, "INVALID_ARGUMENT"},
+		{indexer, `{"documents":[],"options":null}`, `null`},
 	} {
 		out, err := c.a.RunJSON(t.Context(), json.RawMessage(c.in), nil)
 		if c.want == "INVALID_ARGUMENT" {
