@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,8 +31,8 @@ func TestRetrievalThroughTheEngine(t *testing.T) {
 		return []string{content.TextOf(q.Content), "row"}, nil
 	})
 	engine.DefineReranker(e, "acme/reverse", retrieve.Info{}, func(_ context.Context, _ content.Document, docs []content.Document, _ any) (ranked []retrieve.Ranked, _ error) {
-		for i := len(docs) - 1; i >= 0; i-- {
-			ranked = append(ranked, retrieve.Ranked{Document: docs[i], Score: float64(i)})
+		for i, doc := range slices.Backward(docs) {
+			ranked = append(ranked, retrieve.Ranked{Document: doc, Score: float64(i)})
 		}
 		return ranked, nil
 	})

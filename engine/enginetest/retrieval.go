@@ -37,7 +37,9 @@ func TestEmbedder(t *testing.T, a action.Action) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var metadata struct{ Dimensions int }
+	var metadata struct {
+		Dimensions int `json:"dimensions"`
+	}
 	if err := json.Unmarshal(a.Desc().Metadata["info"], &metadata); err != nil {
 		t.Errorf("metadata.info: %v", err)
 	}

@@ -2,14 +2,13 @@ package retrieve
 
 import (
 	"context"
+	"encoding/json"
+	"reflect"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-
-	"encoding/json"
-	"reflect"
 )
 
 // Simple says how the rows of a [NewSimple] retriever become documents. Rows that are

@@ -108,10 +108,10 @@ func byLongWords(_ context.Context, query content.Document, docs []content.Docum
 
 // readAloud answers with the documents of the request.
 func readAloud(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
-	text := "I have read that"
-	for _, d := range req.Docs {
-		text += " " + content.TextOf(d.Content)
+	read := make([]string, len(req.Docs))
+	for i, d := range req.Docs {
+		read[i] = content.TextOf(d.Content)
 	}
-	message := content.ModelText(text + ".")
+	message := content.ModelText("I have read that " + strings.Join(read, ", and that ") + ".")
 	return &model.Response{Message: &message, FinishReason: model.FinishStop}, nil
 }

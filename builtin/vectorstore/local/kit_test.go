@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,15 +56,6 @@ func gaussian(r *rand.Rand, dims int) []float64 {
 	v := make([]float64, dims)
 	for i := range v {
 		v[i] = r.NormFloat64()
-	}
-	return v
-}
-
-// around returns a vector near a centre.
-func around(r *rand.Rand, centre []float64, spread float64) []float64 {
-	v := slices.Clone(centre)
-	for i := range v {
-		v[i] += spread * r.NormFloat64()
 	}
 	return v
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local"
@@ -155,8 +156,8 @@ func defineOurs(eng *engine.Engine, rec *recorder) {
 		return nil
 	})
 	engine.DefineReranker(eng, "test/last", retrieve.Info{Label: "Last first", OptionsSchema: loose("rerank")}, func(_ context.Context, _ content.Document, docs []content.Document, o retrieve.Common) (ranked []retrieve.Ranked, _ error) {
-		for i := len(docs) - 1; i >= 0; i-- {
-			ranked = append(ranked, retrieve.Ranked{Document: docs[i], Score: float64(i)})
+		for i, doc := range slices.Backward(docs) {
+			ranked = append(ranked, retrieve.Ranked{Document: doc, Score: float64(i)})
 		}
 		if o.K > 0 {
 			ranked = ranked[:min(o.K, len(ranked))]
