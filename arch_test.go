@@ -33,6 +33,7 @@ type room struct {
 var leaves = []string{
 	"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry",
 	"engine/model", "engine/tool", "engine/embed", "engine/middleware", "engine/format",
+	"engine/retrieve",
 }
 
 // rooms is the house: every package has one row, the longest name that fits counts.
@@ -48,6 +49,7 @@ var rooms = []room{
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
 	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
 	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/internal/rawjson"}, "a noun"},
+	{"engine/retrieve", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/embed", "engine/internal/rawjson"}, "three nouns; an indexer may say what it embeds with"},
 	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "engine/internal/rawjson"}, "a noun; owns the matching of URI templates"},
 	{"engine/evaluate", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun; goes through datasets, with a span for each case"},
 	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "engine/internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
@@ -56,7 +58,7 @@ var rooms = []room{
 	{"engine/prompt/internal/", []string{"engine/prompt/internal/"}, "the template language, front matter, picoschema: text in, values out"},
 	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "engine/internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
-	{"engine/enginetest", append(slices.Clone(leaves), "engine/session"), "kits for tests; never imported by code that ships"},
+	{"engine/enginetest", append(slices.Clone(leaves), "engine/session", "engine/resource"), "kits for tests; never imported by code that ships"},
 	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt"), "the façade: no logic"},
 	{"engine/session", append(slices.Clone(leaves), "engine/generate", "engine/internal/rawjson"), "state, threads, stores, and chats over the loop"},
 
@@ -81,6 +83,7 @@ var rooms = []room{
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate"), "first-party evaluators ask their judges through the registry, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
+	{"builtin/vectorstore/", append(slices.Clone(leaves), "builtin/vectorstore/"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},

@@ -4,7 +4,7 @@
 // many documents into batches. An embedder is an action of kind embedder. Use:
 //
 //	e, err := embed.New("acme/e1", embed.Info{Dimensions: 256}, func(ctx context.Context, req *embed.Request) (*embed.Response, error) { … })
-//	vectors, err := embed.Many(ctx, e, docs, embed.BatchSize(100))
+//	vectors, err := embed.Many(ctx, e, docs, embed.Parallel(8))
 //
 // Embedders are safe for concurrent use when their function is.
 package embed
@@ -12,9 +12,9 @@ package embed
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -27,6 +27,10 @@ type Info struct {
 	Dimensions int       `json:"dimensions,omitempty"`
 	// ConfigSchema describes Request.Options, or nil.
 	ConfigSchema json.RawMessage `json:"-"`
+	// BatchSize is the most documents that one request may hold, 0 for any number. It
+	// is published as metadata.embedder.batchSize, which Genkit does not know, and
+	// [Many] keeps to it.
+	BatchSize int `json:"-"`
 }
 
 // Supports lists an embedder's capabilities.
@@ -95,6 +99,9 @@ func (i Info) metadata() (map[string]json.RawMessage, error) {
 	if len(i.ConfigSchema) > 0 {
 		options["customOptions"] = i.ConfigSchema
 	}
+	if i.BatchSize > 0 {
+		options["batchSize"] = json.RawMessage(strconv.Itoa(i.BatchSize))
+	}
 	own, err := rawjson.Encode(options)
 	return map[string]json.RawMessage{"type": json.RawMessage(`"embedder"`), "info": info, "embedder": own}, err
 }
@@ -114,9 +121,4 @@ func Do(ctx context.Context, a action.Action, req *Request) (*Response, error) {
 		return nil, status.Errorf(status.Internal, "response of embedder %q: %w", a.Desc().Name, err)
 	}
 	return resp, nil
-}
-
-// Text returns a document of one text part.
-func Text(s string) content.Document {
-	return content.Document{Content: []content.Part{content.Text(s)}}
 }
