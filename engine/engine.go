@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -59,6 +60,8 @@ type Engine struct {
 	context json.RawMessage
 	reg     *registry.Registry
 	running *running
+	// observer is shared with the children; see Reflect.
+	observer *atomic.Pointer[func(context.Context) context.Context]
 }
 
 // New returns an engine with the built-in formats, /util/generate and what the
@@ -66,7 +69,7 @@ type Engine struct {
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, bodies: c.RecordBodies,
-		reg: registry.New(nil), running: newRunning(nil),
+		reg: registry.New(nil), running: newRunning(nil), observer: &atomic.Pointer[func(context.Context) context.Context]{},
 	}
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
@@ -135,6 +138,9 @@ func (e *Engine) Context(ctx context.Context) context.Context {
 	}
 	if e.bodies {
 		ctx = telemetry.WithBodies(ctx)
+	}
+	if observe := e.observer.Load(); observe != nil {
+		ctx = (*observe)(ctx)
 	}
 	if e.context != nil && !action.HasContext(ctx) {
 		ctx = action.WithContext(ctx, e.context)
