@@ -44,6 +44,7 @@ var rooms = []room{
 	{"engine/telemetry", []string{"engine/status"}, "the one owner of OpenTelemetry"},
 	{"engine/telemetry/telemetrytest", nil, "collects spans for tests"},
 	{"engine/telemetry/devexport", []string{"engine/status", "engine/telemetry"}, "sends spans and logs to Genkit's telemetry server"},
+	{"engine/telemetry/otlp", []string{"engine/status", "engine/telemetry"}, "OTLP exporters; nothing of the engine links them"},
 	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
@@ -75,6 +76,7 @@ var rooms = []room{
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
+	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/"}, "measures everything"},
 }
 
@@ -89,8 +91,9 @@ var owners = []struct {
 	{"github.com/santhosh-tekuri/jsonschema", []string{"engine/schema"}, "schemas compile once, in one place"},
 	{"github.com/invopop/jsonschema", []string{"engine/schema"}, "inference, in one place"},
 	{"golang.org/x/text", []string{"engine/schema"}, "the words of schema errors"},
-	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine/telemetry/telemetrytest", "engine/telemetry/devexport", "engine"}, "spans are opened in one place; the façade takes a provider"},
+	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine/telemetry/telemetrytest", "engine/telemetry/devexport", "engine/telemetry/otlp", "engine"}, "spans are opened in one place; the façade takes a provider"},
 	{"github.com/coder/websocket", []string{"engine/reflection"}, "version 2 of the Dev UI's API"},
+	{"go.opentelemetry.io/contrib/bridges/otelslog", []string{"engine/telemetry/otlp"}, "log lines by OTLP"},
 	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"golang.org/x/time", []string{"wasmhost"}, "calls per minute"},

@@ -52,8 +52,6 @@ const (
 	envMode      = "GENKIT_ENV"
 	envPort      = "GENKIT_REFLECTION_PORT"
 	envV2        = "GENKIT_REFLECTION_V2_SERVER"
-	envTelemetry = "GENKIT_TELEMETRY_SERVER"
-	envRealtime  = "GENKIT_ENABLE_REALTIME_TELEMETRY"
 	envRuntimeID = "GENKIT_RUNTIME_ID"
 )
 
@@ -149,16 +147,17 @@ func Start(ctx context.Context, app App, c Config) (*Server, error) {
 }
 
 func (s *Server) openExporter() error {
-	telemetry := s.config.Getenv(envTelemetry)
+	asked := devexport.FromEnv(s.config.Getenv)
 	if s.exporter == nil {
+		asked.Logger = s.log
 		s.owned = true
-		s.exporter = devexport.New(devexport.Config{Realtime: s.config.Getenv(envRealtime) == "true", Logger: s.log})
+		s.exporter = devexport.New(asked)
 	}
-	if telemetry == "" || s.exporter.URL() != "" {
+	if asked.URL == "" || s.exporter.URL() != "" {
 		return nil
 	}
-	if err := s.exporter.SetURL(telemetry); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", envTelemetry, err), s.closeExporter(context.Background()))
+	if err := s.exporter.SetURL(asked.URL); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", devexport.EnvURL, err), s.closeExporter(context.Background()))
 	}
 	return nil
 }
@@ -246,11 +245,11 @@ func invalid(format string, args ...any) error {
 // setTelemetry takes the URL that the tools tell, unless the environment told one. Only
 // this machine's own addresses are taken: traces hold everything.
 func (s *Server) setTelemetry(raw string) {
-	if raw == "" || s.config.Getenv(envTelemetry) != "" || raw == s.exporter.URL() {
+	if raw == "" || s.config.Getenv(devexport.EnvURL) != "" || raw == s.exporter.URL() {
 		return
 	}
 	if !onLoopback(raw) {
-		s.log.Warn("a telemetry server on another machine is refused; name it in "+envTelemetry, slog.String("url", raw))
+		s.log.Warn("a telemetry server on another machine is refused; name it in "+devexport.EnvURL, slog.String("url", raw))
 		return
 	}
 	if err := s.exporter.SetURL(raw); err != nil {

@@ -22,21 +22,32 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flow"
 	"github.com/genkit-wasm/genkit-wasm/engine/reflection"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/devexport"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := run(ctx, log, "examples/calc/calc.wasm", reflection.Config{OnQuit: stop, Logger: log}); err != nil {
-		log.Error("devui", slog.Any("error", err))
+	file := "examples/calc/calc.wasm"
+	if len(os.Args) > 1 {
+		file = os.Args[1]
+	}
+	if err := run(ctx, file, reflection.Config{OnQuit: stop}); err != nil {
+		slog.New(slog.NewTextHandler(os.Stderr, nil)).Error("devui", slog.Any("error", err))
 		os.Exit(1)
 	}
 }
 
 // run serves the Dev UI until ctx ends.
-func run(ctx context.Context, log *slog.Logger, file string, config reflection.Config) (err error) {
+func run(ctx context.Context, file string, config reflection.Config) (err error) {
+	// What is logged, by guests too, appears beside the trace it belongs to.
+	x := devexport.New(devexport.FromEnv(os.Getenv))
+	defer func() { err = errors.Join(err, x.Close(context.WithoutCancel(ctx))) }()
+	stderr := slog.NewTextHandler(os.Stderr, nil)
+	config.Exporter, config.Logger = x, slog.New(stderr)
+	log := slog.New(x.LogHandler(stderr))
+
 	eng, err := engine.New(ctx, engine.Config{Name: "devui", Plugins: builtin.All(), DefaultModel: "test/scripted", Logger: log})
 	if err != nil {
 		return err
@@ -57,7 +68,7 @@ func run(ctx context.Context, log *slog.Logger, file string, config reflection.C
 	if err := eng.AddProvider(host.Provider(wasmhost.DefaultTenant)); err != nil {
 		return err
 	}
-	defineFlows(eng)
+	defineFlows(eng, log)
 	if err := eng.Register(exact()); err != nil {
 		return err
 	}
@@ -78,7 +89,7 @@ type pair struct {
 	B float64 `json:"b"`
 }
 
-func defineFlows(eng *engine.Engine) {
+func defineFlows(eng *engine.Engine, log *slog.Logger) {
 	engine.DefineFlow(eng, "sum", func(ctx context.Context, in pair) (string, error) {
 		return flow.Run(ctx, "ask", func(ctx context.Context) (string, error) {
 			script := json.RawMessage(fmt.Sprintf(`{"script": [
@@ -95,7 +106,10 @@ func defineFlows(eng *engine.Engine) {
 		}
 		return fmt.Sprintf("counted to %d", n), nil
 	})
-	engine.DefineFlow(eng, "echo", func(_ context.Context, in string) (string, error) { return in, nil })
+	engine.DefineFlow(eng, "echo", func(ctx context.Context, in string) (string, error) {
+		log.InfoContext(ctx, "echoing", slog.Int("bytes", len(in)))
+		return in, nil
+	})
 	engine.DefineFlow(eng, "fail", func(context.Context, string) (string, error) {
 		return "", status.Publicf(status.FailedPrecondition, "this flow always fails")
 	})

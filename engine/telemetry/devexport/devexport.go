@@ -5,7 +5,7 @@
 // queue: who is traced never waits for the server. What does not fit into the queue,
 // and what the server does not take, is dropped and counted. Use:
 //
-//	x := devexport.New(devexport.Config{URL: os.Getenv("GENKIT_TELEMETRY_SERVER"), Realtime: true})
+//	x := devexport.New(devexport.FromEnv(os.Getenv))
 //	defer x.Close(ctx)
 //	eng, err := engine.New(ctx, engine.Config{TracerProvider: x.TracerProvider(), RecordBodies: true,
 //		Logger: slog.New(x.LogHandler(slog.NewTextHandler(os.Stderr, nil)))})
@@ -58,6 +58,17 @@ type Config struct {
 	// Logger hears when the server stops taking what is sent, once for each time.
 	// It must not be one whose lines come here.
 	Logger *slog.Logger
+}
+
+// Environment that Genkit's tools give to what they start.
+const (
+	EnvURL      = "GENKIT_TELEMETRY_SERVER"
+	EnvRealtime = "GENKIT_ENABLE_REALTIME_TELEMETRY"
+)
+
+// FromEnv reads what Genkit's tools tell by the environment.
+func FromEnv(getenv func(name string) string) Config {
+	return Config{URL: getenv(EnvURL), Realtime: getenv(EnvRealtime) == "true"}
 }
 
 // Stats counts what became of spans and lines since the exporter was made. A span that
@@ -113,7 +124,7 @@ func New(c Config) *Exporter {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	x := &Exporter{
-		config: c, url: c.URL,
+		config: c,
 		client: &http.Client{
 			// The server is on this machine: no proxy, and it has nowhere to send us.
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute},
@@ -126,6 +137,9 @@ func New(c Config) *Exporter {
 	x.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithResource(resource.Empty()), sdktrace.WithSpanProcessor(x.Processor()),
 	)
+	if c.URL != "" && x.SetURL(c.URL) != nil {
+		c.Logger.Warn("the telemetry server's URL is none, and nothing is sent", slog.String("url", c.URL))
+	}
 	go x.send()
 	return x
 }
