@@ -1,3 +1,5 @@
+//go:build unix
+
 package faces_test
 
 import (
@@ -134,7 +136,8 @@ func (p *project) readJSON(name string, v any) {
 func (p *project) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "node", append([]string{p.cli, "--non-interactive", "--no-update-notification"}, args...)...)
 	cmd.Dir, cmd.Env = p.dir, p.env
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return interrupt(cmd) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
@@ -187,6 +190,7 @@ func (p *project) start(cmd *exec.Cmd, env ...string) *process {
 		cmd.Dir = p.dir
 	}
 	cmd.Env = append(append([]string{}, p.env...), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r := &process{t: p.t, cmd: cmd, out: &output{news: make(chan struct{})}, done: make(chan error, 1)}
 	cmd.Stdout, cmd.Stderr = r.out, r.out
 	require.NoError(p.t, cmd.Start())
@@ -225,9 +229,13 @@ func (r *process) saysSoon(text string) string {
 	}
 }
 
+// interrupt does what a terminal does at Ctrl-C: the command line leaves it to its
+// children to hear it, too.
+func interrupt(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+
 // stop ends the process in good order and waits for it.
 func (r *process) stop() {
-	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	_ = interrupt(r.cmd)
 	select {
 	case err := <-r.done:
 		r.done <- err
