@@ -101,6 +101,7 @@ var owners = []struct {
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
+	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
 	{"go.yaml.in/yaml", nil, "spec files, in tests"},
 }
 
