@@ -41,7 +41,7 @@ var rooms = []room{
 	{"engine/internal/rawjson", nil, "JSON objects that survive a round trip"},
 	{"engine/content", []string{"engine/internal/rawjson"}, "wire vocabulary, no behaviour"},
 	{"engine/schema", []string{"engine/status"}, "the one owner of JSON Schema"},
-	{"engine/telemetry", []string{"engine/status"}, "the one owner of OpenTelemetry"},
+	{"engine/telemetry", []string{"engine/status", "engine/internal/rawjson"}, "the one owner of OpenTelemetry"},
 	{"engine/telemetry/telemetrytest", nil, "collects spans for tests"},
 	{"engine/telemetry/devexport", []string{"engine/status", "engine/telemetry"}, "sends spans and logs to Genkit's telemetry server"},
 	{"engine/telemetry/otlp", []string{"engine/status", "engine/telemetry"}, "OTLP exporters; nothing of the engine links them"},

@@ -82,6 +82,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	res, err := w.guest.Call(ctx, sandbox.Call{
 		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit,
 		Log: func(level sandbox.Level, line string) {
+			telemetry.Event(ctx, "guest.log", slog.String("level", slogLevel(level).String()), slog.String("line", line))
 			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 		},
 	})

@@ -323,7 +323,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
 		raw = []byte("{}")
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		s.badRequest(w, invalid("request: %v", err))
+		s.badRequest(w, invalid("request: %s", unreadable(err)))
 		return false
 	}
 	return true

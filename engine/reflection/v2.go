@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -191,7 +192,7 @@ func (c *connection) wait() { c.quick.Wait() }
 // notices.
 func (c *connection) send(m message) {
 	m.Version = "2.0"
-	raw, err := json.Marshal(m)
+	raw, err := rawjson.Encode(m)
 	if err != nil {
 		c.s.log.Warn("a message to genkit's tools can't be encoded", slog.Any("error", err))
 		return
@@ -229,7 +230,7 @@ func (c *connection) methods() []method {
 func (c *connection) receive(raw []byte) {
 	var m incoming
 	if err := json.Unmarshal(raw, &m); err != nil {
-		c.failed(json.RawMessage("null"), codeParse, "parse error: "+err.Error(), nil)
+		c.failed(json.RawMessage("null"), codeParse, "parse error: "+unreadable(err), nil)
 		return
 	}
 	if m.Method == nil {
@@ -326,7 +327,7 @@ func (c *connection) params(id, params json.RawMessage, v any) bool {
 		params = json.RawMessage("{}")
 	}
 	if err := json.Unmarshal(params, v); err != nil {
-		c.failed(id, codeInvalidParams, "params: "+err.Error(), nil)
+		c.failed(id, codeInvalidParams, "params: "+unreadable(err), nil)
 		return false
 	}
 	return true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -141,4 +142,16 @@ func compact(chunk json.RawMessage) []byte {
 		return []byte("null")
 	}
 	return b.Bytes()
+}
+
+// unreadable says what is wrong with JSON, without the names of Go types.
+func unreadable(err error) string {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Field == "":
+		return "want an object, got " + e.Value
+	}
+	return "field " + e.Field + " can't be of type " + e.Value
 }

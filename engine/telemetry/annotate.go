@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 )
 
 // AnnotateInt records a number under name on the span of ctx. Names outside
@@ -103,7 +105,7 @@ func redact(actionContext json.RawMessage) json.RawMessage {
 			fields[name] = redacted
 		}
 	}
-	raw, err := json.Marshal(fields)
+	raw, err := rawjson.Encode(fields)
 	if err != nil {
 		return redacted
 	}

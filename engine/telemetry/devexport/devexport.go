@@ -98,6 +98,9 @@ type Exporter struct {
 	stats   Stats
 }
 
+// maxEvents bounds a span's events: a guest logs up to 200 lines.
+const maxEvents = 256
+
 // item is a span, a log line, or the end of what a Flush waits for.
 type item struct {
 	span    *spanData
@@ -134,8 +137,10 @@ func New(c Config) *Exporter {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.sending, x.stop = context.WithCancel(context.Background())
+	limits := sdktrace.NewSpanLimits()
+	limits.EventCountLimit = maxEvents
 	x.provider = sdktrace.NewTracerProvider(
-		sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithResource(resource.Empty()), sdktrace.WithSpanProcessor(x.Processor()),
+		sdktrace.WithRawSpanLimits(limits), sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithResource(resource.Empty()), sdktrace.WithSpanProcessor(x.Processor()),
 	)
 	if c.URL != "" && x.SetURL(c.URL) != nil {
 		c.Logger.Warn("the telemetry server's URL is none, and nothing is sent", slog.String("url", c.URL))
