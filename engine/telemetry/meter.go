@@ -56,20 +56,39 @@ func WithMeter(ctx context.Context, m *Meter) context.Context {
 	return context.WithValue(ctx, meterKey, m)
 }
 
-// measure counts the run that ends with err.
-func (r *Running) measure(err error) {
-	if r.meter == nil {
+// timing is a run that is measured; nil where nobody counts.
+type timing struct {
+	meter *Meter
+	use   genAI
+	began time.Time
+}
+
+func begin(ctx context.Context, s Span) *timing {
+	m, ok := ctx.Value(meterKey).(*Meter)
+	if !ok {
+		return nil
+	}
+	use := genAIOf(s)
+	if !use.measured() {
+		return nil
+	}
+	return &timing{meter: m, use: use, began: time.Now()}
+}
+
+// end counts the run that ends with err.
+func (t *timing) end(err error) {
+	if t == nil {
 		return
 	}
-	attrs := r.use.attributes()
+	attrs := t.use.attributes()
 	if _, asks := errors.AsType[pause](err); err != nil && !asks {
 		attrs = append(attrs, attribute.String(attrErrorType, status.Of(err).String()))
 	}
-	h := r.meter.model
-	if r.use.operation == opTool {
-		h = r.meter.tool
+	h := t.meter.model
+	if t.use.operation == opTool {
+		h = t.meter.tool
 	}
-	h.Record(context.Background(), time.Since(r.began).Seconds(), metric.WithAttributes(attrs...))
+	h.Record(context.Background(), time.Since(t.began).Seconds(), metric.WithAttributes(attrs...))
 }
 
 func (m *Meter) count(use genAI, kind string, n int64) {

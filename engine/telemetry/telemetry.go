@@ -20,7 +20,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -39,8 +38,7 @@ const (
 )
 
 const (
-	scope        = "genkit-tracer"
-	scopeVersion = "v1"
+	scope = "genkit-tracer"
 
 	attrName            = "genkit:name"
 	attrType            = "genkit:type"
@@ -58,6 +56,9 @@ const (
 	attrContext         = "genkit:metadata:context"
 	attrErrorType       = "error.type"
 )
+
+// version is made once: a span that nobody looks at should cost little.
+var version = []trace.TracerOption{trace.WithInstrumentationVersion("v1")}
 
 type ctxKey int
 
@@ -102,29 +103,24 @@ type Span struct {
 type Running struct {
 	span   trace.Span
 	bodies bool
-	use    genAI
-	meter  *Meter
-	began  time.Time // when there is a meter
+	timing *timing // where there is a meter
 }
 
 // Start opens a span below the one in ctx.
 func Start(ctx context.Context, s Span) (context.Context, *Running) {
-	r := &Running{use: genAIOf(s)}
-	if m, ok := ctx.Value(meterKey).(*Meter); ok && r.use.measured() {
-		r.meter, r.began = m, time.Now()
-	}
+	r := &Running{timing: begin(ctx, s)}
 	p, asked := provider(ctx, trace.SpanFromContext(ctx))
 	var at path
 	var options []trace.SpanStartOption
 	if asked { // somebody looks: what is known at the start is told at the start
 		at = pathOf(ctx, s)
-		options = append(options, trace.WithAttributes(startAttributes(ctx, s, at, r.use)...))
+		options = append(options, trace.WithAttributes(startAttributes(ctx, s, at)...))
 	}
-	ctx, r.span = p.Tracer(scope, trace.WithInstrumentationVersion(scopeVersion)).Start(ctx, s.Name, options...) //nolint:spancheck // Running.End ends it
+	ctx, r.span = p.Tracer(scope, version...).Start(ctx, s.Name, options...) //nolint:spancheck // Running.End ends it
 	if r.span.IsRecording() {
 		if !asked {
 			at = pathOf(ctx, s)
-			r.span.SetAttributes(startAttributes(ctx, s, at, r.use)...)
+			r.span.SetAttributes(startAttributes(ctx, s, at)...)
 		}
 		r.bodies = Bodies(ctx)
 		ctx = context.WithValue(ctx, pathKey, at.below)
@@ -160,7 +156,7 @@ func pathOf(ctx context.Context, s Span) path {
 	return p
 }
 
-func startAttributes(ctx context.Context, s Span, p path, use genAI) []attribute.KeyValue {
+func startAttributes(ctx context.Context, s Span, p path) []attribute.KeyValue {
 	attrs := make([]attribute.KeyValue, 0, 12)
 	attrs = append(attrs, attribute.String(attrName, s.Name), attribute.String(attrType, s.Type), attribute.String(attrPath, p.own))
 	if s.Input != nil {
@@ -178,7 +174,7 @@ func startAttributes(ctx context.Context, s Span, p path, use genAI) []attribute
 	if s.Input != nil && Bodies(ctx) {
 		attrs = append(attrs, attribute.String(attrInput, string(s.Input)))
 	}
-	attrs = append(attrs, use.attributes()...)
+	attrs = append(attrs, genAIOf(s).attributes()...)
 	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok && s.Type != TypeFlowStep {
 		attrs = append(attrs, labels...)
 	}
@@ -234,7 +230,7 @@ type pause interface {
 // genkit:metadata:interrupt. End must be called once.
 func (r *Running) End(err error) error {
 	defer r.span.End()
-	r.measure(err)
+	r.timing.end(err)
 	if !r.span.IsRecording() {
 		return err
 	}
