@@ -42,8 +42,10 @@ var rooms = []room{
 	{"engine/internal/rawjson", nil, "JSON objects that survive a round trip"},
 	{"engine/content", []string{"engine/internal/rawjson"}, "wire vocabulary, no behaviour"},
 	{"engine/schema", []string{"engine/status"}, "the one owner of JSON Schema"},
-	{"engine/telemetry", []string{"engine/status"}, "the one owner of OpenTelemetry"},
+	{"engine/telemetry", []string{"engine/status", "engine/internal/rawjson"}, "the one owner of OpenTelemetry"},
 	{"engine/telemetry/telemetrytest", nil, "collects spans for tests"},
+	{"engine/telemetry/devexport", []string{"engine/status", "engine/telemetry"}, "sends spans and logs to Genkit's telemetry server"},
+	{"engine/telemetry/otlp", []string{"engine/status", "engine/telemetry"}, "OTLP exporters; nothing of the engine links them"},
 	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
 	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
@@ -59,8 +61,9 @@ var rooms = []room{
 	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "engine/internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
 	{"engine/enginetest", append(slices.Clone(leaves), "engine/session", "engine/resource"), "kits for tests; never imported by code that ships"},
-	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt"), "the façade: no logic"},
+	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
 	{"engine/session", append(slices.Clone(leaves), "engine/generate", "engine/internal/rawjson"), "state, threads, stores, and chats over the loop"},
+	{"engine/reflection", []string{"engine/status", "engine/telemetry", "engine/telemetry/devexport", "engine/action", "engine/registry", "engine/middleware", "engine/generate", "engine/internal/rawjson"}, "the Dev UI's API; sees an app through its registry"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
 	{"wasmhost/inspect", nil, "parses foreign bytes: no dependency that could surprise"},
@@ -87,6 +90,7 @@ var rooms = []room{
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
+	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/"}, "measures everything"},
 }
 
@@ -101,8 +105,10 @@ var owners = []struct {
 	{"github.com/santhosh-tekuri/jsonschema", []string{"engine/schema"}, "schemas compile once, in one place"},
 	{"github.com/invopop/jsonschema", []string{"engine/schema"}, "inference, in one place"},
 	{"golang.org/x/text", []string{"engine/schema"}, "the words of schema errors"},
-	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine/telemetry/telemetrytest", "engine"}, "spans are opened in one place; the façade takes a provider"},
+	{"go.opentelemetry.io/otel", []string{"engine/telemetry", "engine/telemetry/telemetrytest", "engine", "engine/telemetry/devexport", "engine/telemetry/otlp"}, "spans are opened in one place; the façade takes a provider"},
 	{"github.com/blues/jsonata-go", []string{"builtin/evaluator/genkiteval"}, "one evaluator's expressions"},
+	{"github.com/coder/websocket", []string{"engine/reflection"}, "version 2 of the Dev UI's API"},
+	{"go.opentelemetry.io/contrib/bridges/otelslog", []string{"engine/telemetry/otlp"}, "log lines by OTLP"},
 	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
@@ -113,6 +119,7 @@ var owners = []struct {
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
+	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
 }
 
 type pkg struct {

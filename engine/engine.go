@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -68,6 +69,8 @@ type Engine struct {
 	reg     *registry.Registry
 	running *running
 	prompts *promptFiles // of New, nil when there is nothing to watch
+	// observer is shared with the children; see Reflect.
+	observer *atomic.Pointer[func(context.Context) context.Context]
 }
 
 // New returns an engine with the built-in formats, /util/generate and what the
@@ -75,7 +78,7 @@ type Engine struct {
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, bodies: c.RecordBodies,
-		reg: registry.New(nil), running: newRunning(nil),
+		reg: registry.New(nil), running: newRunning(nil), observer: &atomic.Pointer[func(context.Context) context.Context]{},
 	}
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
@@ -154,6 +157,9 @@ func (e *Engine) Context(ctx context.Context) context.Context {
 	}
 	if e.bodies {
 		ctx = telemetry.WithBodies(ctx)
+	}
+	if observe := e.observer.Load(); observe != nil {
+		ctx = (*observe)(ctx)
 	}
 	if e.context != nil && !action.HasContext(ctx) {
 		ctx = action.WithContext(ctx, e.context)

@@ -160,7 +160,7 @@ func TestSpansTellWhatHappened(t *testing.T) {
 	require.NoError(t, err)
 	ended := spans.Ended()
 	require.Len(t, ended, 2, "the action's span is the first turn's")
-	assert.Equal(t, "/{generate,t:action,s:util}", ended[1]["genkit:path"])
+	assert.Equal(t, "/{generate,t:action}", ended[1]["genkit:path"])
 }
 
 func TestStreamsEndWithTheirReader(t *testing.T) {

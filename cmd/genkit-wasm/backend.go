@@ -29,6 +29,7 @@ type backend struct {
 	host       *wasmhost.Host
 	engine     *engine.Engine
 	registries map[string]*registry.Registry
+	shown      *engine.Engine // the default tenant's, for the Dev UI
 	closers    []func() error // of providers
 }
 
@@ -81,6 +82,9 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 			}
 		}
 		b.registries[name] = child.Registry()
+		if name == wasmhost.DefaultTenant {
+			b.shown = child
+		}
 	}
 	return b, nil
 }

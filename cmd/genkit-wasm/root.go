@@ -50,6 +50,8 @@ Environment:
   GENKIT_WASM_SERVER  the server's URL, instead of ` + defaultServer + `
   NO_COLOR            no colours, whatever the output is
   OPENAI_API_KEY      serve: the models of openai/… (see the plug-in's documentation)
+  OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables
+                      serve: where traces, metrics and logs go
 
 Exit codes:
   0    it worked
@@ -87,7 +89,7 @@ func (a *app) command() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
-		a.serveCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
+		a.serveCommand(), a.devCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
 		a.inspectCommand(), a.runCommand(), a.generateCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {

@@ -27,11 +27,12 @@ type serveFlags struct {
 	drainTimeout             time.Duration
 	logFormat, logLevel      string
 	dev                      bool
+	devMode                  *devMode // of the command dev
 	resourceFlags
 }
 
 func (a *app) serveCommand() *cobra.Command {
-	var f serveFlags
+	f := &serveFlags{}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Start the server",
@@ -40,8 +41,14 @@ func (a *app) serveCommand() *cobra.Command {
 			"On SIGTERM or an interrupt it turns /readyz to 503, takes no new connections, and lets running requests end for --drain-timeout; " +
 			"then it cancels them. A second signal ends it at once.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), &f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
+	serveFlagsOn(cmd, f)
+	return cmd
+}
+
+// serveFlagsOn adds the flags that serve and dev share.
+func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:3400", "where to listen; port 0 takes a free one")
 	flags.StringVar(&f.data, "data", "./data", "the directory of modules and compiled code")
@@ -56,7 +63,6 @@ func (a *app) serveCommand() *cobra.Command {
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
 	f.resourceFlags.add(flags)
-	return cmd
 }
 
 func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
@@ -67,6 +73,8 @@ func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level}
 	_, tty := terminal(a.err)
 	switch {
+	case f.devMode != nil && f.logFormat == "auto":
+		return slog.New(newPretty(a.err, level)), nil
 	case f.logFormat == "text" || (f.logFormat == "auto" && tty):
 		return slog.New(slog.NewTextHandler(a.err, options)), nil
 	case f.logFormat == "json" || f.logFormat == "auto":
@@ -112,7 +120,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // serve runs until ctx ends, and then drains.
-func (a *app) serve(ctx context.Context, f *serveFlags) error {
+func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	log, err := a.logger(f)
 	if err != nil {
 		return err
@@ -121,7 +129,13 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	host, closeUsage, err := a.hostConfig(&f.resourceFlags, f.dev)
+	watched, err := observe(ctx, f, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, watched.close(context.WithoutCancel(ctx))) }()
+	log = watched.logger(log)
+	host, closeUsage, err := a.hostConfig(&f.resourceFlags, f.dev || f.devMode != nil)
 	if err != nil {
 		return err
 	}
@@ -151,6 +165,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
 		}
+		err = errors.Join(err, watched.stop(context.WithoutCancel(ctx)))
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
@@ -165,7 +180,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return errors.Join(err, stop(b))
 	}
-	front.show(handler)
+	front.show(watched.handler(handler))
+	if err := watched.show(ctx, a, b); err != nil {
+		return errors.Join(local(err, false), stop(b))
+	}
 	if err := a.line("listening on http://%s", l.Addr()); err != nil {
 		return errors.Join(err, stop(b))
 	}

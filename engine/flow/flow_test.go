@@ -38,7 +38,7 @@ func TestAFlowIsAnActionWithSteps(t *testing.T) {
 	ended := spans.Ended()
 	require.Len(t, ended, 2)
 	assert.Equal(t, "flowStep", ended[0]["genkit:type"])
-	assert.Equal(t, "/{shop/total,t:action}/{sum,t:flowStep}", ended[0]["genkit:path"])
+	assert.Equal(t, "/{shop/total,t:flow}/{sum,t:flowStep}", ended[0]["genkit:path"])
 	assert.Equal(t, "3", ended[0]["genkit:output"])
 	assert.Equal(t, "flow", ended[1]["genkit:metadata:subtype"])
 

@@ -129,6 +129,11 @@ func (m *nativeModel) call(ctx context.Context, req *Request, send Send) (*Respo
 	if resp == nil {
 		return nil, status.Errorf(status.Internal, "model %q returned nothing", m.Desc().Name)
 	}
+	answer := telemetry.Answer{FinishReason: string(resp.FinishReason)}
+	if resp.Usage != nil {
+		answer.InputTokens, answer.OutputTokens = resp.Usage.InputTokens, resp.Usage.OutputTokens
+	}
+	telemetry.Answered(ctx, m.Desc().Name, answer)
 	return resp, nil
 }
 

@@ -4,7 +4,11 @@
 // It owns OpenTelemetry's API here. Spans go to the provider of the context (see
 // [WithTracerProvider]), else to the provider of the parent span, else to the
 // process's default, which does nothing until somebody sets one. A span that is
-// not recorded costs no attributes. Use:
+// not recorded costs no attributes.
+//
+// Beside Genkit's attributes stand OpenTelemetry's for generative AI (gen_ai.*; see
+// genai.go), and a [Meter] counts what they name. The exporters are in packages below
+// this one: devexport speaks to Genkit's Dev UI, otlp to everything else. Use:
 //
 //	ctx, span := telemetry.Start(ctx, telemetry.Span{Name: "menu", Type: telemetry.TypeAction, Subtype: "flow"})
 //	defer func() { span.End(err) }()
@@ -22,6 +26,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // Types of a span (the attribute genkit:type).
@@ -47,7 +53,12 @@ const (
 	attrInput           = "genkit:input"
 	attrOutput          = "genkit:output"
 	attrInterrupt       = "genkit:metadata:interrupt"
+	attrContext         = "genkit:metadata:context"
+	attrErrorType       = "error.type"
 )
+
+// version is made once: a span that nobody looks at should cost little.
+var version = []trace.TracerOption{trace.WithInstrumentationVersion("v1")}
 
 type ctxKey int
 
@@ -55,6 +66,9 @@ const (
 	providerKey ctxKey = iota
 	pathKey
 	bodiesKey
+	labelsKey
+	startedKey
+	meterKey
 )
 
 // TracerProvider is OpenTelemetry's, named here so that nobody else needs its API.
@@ -89,29 +103,62 @@ type Span struct {
 type Running struct {
 	span   trace.Span
 	bodies bool
+	timing *timing // where there is a meter
 }
 
 // Start opens a span below the one in ctx.
 func Start(ctx context.Context, s Span) (context.Context, *Running) {
-	parent := trace.SpanFromContext(ctx)
-	ctx, span := provider(ctx, parent).Tracer(scope).Start(ctx, s.Name)
-	if !span.IsRecording() {
-		return ctx, &Running{span: span}
+	r := &Running{timing: begin(ctx, s)}
+	p, asked := provider(ctx, trace.SpanFromContext(ctx))
+	var at path
+	var options []trace.SpanStartOption
+	if asked { // somebody looks: what is known at the start is told at the start
+		at = pathOf(ctx, s)
+		options = append(options, trace.WithAttributes(startAttributes(ctx, s, at)...))
 	}
-	parentPath, _ := ctx.Value(pathKey).(string)
+	ctx, r.span = p.Tracer(scope, version...).Start(ctx, s.Name, options...) //nolint:spancheck // Running.End ends it
+	if r.span.IsRecording() {
+		if !asked {
+			at = pathOf(ctx, s)
+			r.span.SetAttributes(startAttributes(ctx, s, at)...)
+		}
+		r.bodies = Bodies(ctx)
+		ctx = context.WithValue(ctx, pathKey, at.below)
+	}
+	if h, ok := ctx.Value(startedKey).(*started); ok && r.span.SpanContext().IsValid() {
+		h.once.Do(func() { h.fn(ctx) })
+	}
+	return ctx, r //nolint:spancheck // Running.End ends it
+}
+
+// path is where a span stands. Genkit JS writes the subtype on the last segment only,
+// and not on that of a root (js/core/src/tracing/instrumentation.ts).
+type path struct {
+	parent string
+	below  string // what the spans below continue
+	own    string
+}
+
+func pathOf(ctx context.Context, s Span) path {
+	parent, _ := ctx.Value(pathKey).(string)
 	segment := s.Name
-	if s.Type != "" {
+	switch {
+	case s.Subtype == "flow":
+		segment += ",t:flow"
+	case s.Type != "":
 		segment += ",t:" + s.Type
 	}
-	ctx = context.WithValue(ctx, pathKey, parentPath+"/{"+segment+"}")
-	if s.Subtype != "" {
-		segment += ",s:" + s.Subtype
+	p := path{parent: parent, below: parent + "/{" + segment + "}"}
+	p.own = p.below
+	if parent != "" && s.Subtype != "" {
+		p.own = parent + "/{" + segment + ",s:" + s.Subtype + "}"
 	}
-	bodies := Bodies(ctx)
-	attrs := []attribute.KeyValue{
-		attribute.String(attrName, s.Name),
-		attribute.String(attrPath, parentPath+"/{"+segment+"}"),
-	}
+	return p
+}
+
+func startAttributes(ctx context.Context, s Span, p path) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 12)
+	attrs = append(attrs, attribute.String(attrName, s.Name), attribute.String(attrPath, p.own))
 	if s.Type != "" {
 		attrs = append(attrs, attribute.String(attrType, s.Type))
 	}
@@ -124,26 +171,31 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 	if s.Key != "" {
 		attrs = append(attrs, attribute.String(attrKey, s.Key))
 	}
-	if parentPath == "" {
+	if p.parent == "" {
 		attrs = append(attrs, attribute.Bool(attrIsRoot, true))
 	}
-	if bodies && s.Input != nil {
+	if s.Input != nil && Bodies(ctx) {
 		attrs = append(attrs, attribute.String(attrInput, string(s.Input)))
 	}
-	span.SetAttributes(attrs...)
-	return ctx, &Running{span: span, bodies: bodies}
+	attrs = append(attrs, genAIOf(s).attributes()...)
+	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok && s.Type != TypeFlowStep {
+		attrs = append(attrs, labels...)
+	}
+	return attrs
 }
 
-func provider(ctx context.Context, parent trace.Span) trace.TracerProvider {
+// provider returns where spans go, and whether somebody asked for them: the process's
+// default is not asked, it may do nothing.
+func provider(ctx context.Context, parent trace.Span) (p trace.TracerProvider, asked bool) {
 	if p, ok := ctx.Value(providerKey).(trace.TracerProvider); ok {
-		return p
+		return p, true
 	}
 	if p := parent.TracerProvider(); p != nil {
 		if _, off := p.(noop.TracerProvider); !off && parent.SpanContext().IsValid() {
-			return p
+			return p, parent.IsRecording()
 		}
 	}
-	return otel.GetTracerProvider()
+	return otel.GetTracerProvider(), false
 }
 
 // Output records what the span's work returned.
@@ -181,6 +233,7 @@ type pause interface {
 // genkit:metadata:interrupt. End must be called once.
 func (r *Running) End(err error) error {
 	defer r.span.End()
+	r.timing.end(err)
 	if !r.span.IsRecording() {
 		return err
 	}
@@ -192,7 +245,7 @@ func (r *Running) End(err error) error {
 		r.span.SetAttributes(attribute.String(attrState, "success"), attribute.String(attrInterrupt, string(asks.Pause())))
 		return err
 	}
-	r.span.SetAttributes(attribute.String(attrState, "error"))
+	r.span.SetAttributes(attribute.String(attrState, "error"), attribute.String(attrErrorType, status.Of(err).String()))
 	r.span.SetStatus(codes.Error, err.Error())
 	if _, ok := errors.AsType[failure](err); !ok {
 		r.span.SetAttributes(attribute.Bool(attrIsFailureSource, true))

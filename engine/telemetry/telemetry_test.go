@@ -36,13 +36,13 @@ func TestSpansCarryGenkitsAttributes(t *testing.T) {
 	delete(spans[0], "parent")
 	assert.Equal(t, map[string]string{
 		"name": "step", "status": "Unset", "genkit:name": "step", "genkit:type": "flowStep", "genkit:state": "success",
-		"genkit:path": "/{menu,t:action}/{step,t:flowStep}", "genkit:input": `"in"`, "genkit:output": `"out"`,
+		"genkit:path": "/{menu,t:flow}/{step,t:flowStep}", "genkit:input": `"in"`, "genkit:output": `"out"`,
 		"genkit:metadata:inputBytes": "4", "genkit:metadata:outputBytes": "5", "genkit:metadata:k": "v",
 	}, spans[0])
 	assert.Equal(t, map[string]string{
 		"name": "menu", "status": "Unset", "genkit:name": "menu", "genkit:type": "action", "genkit:metadata:subtype": "flow",
 		"genkit:key": "/flow/menu", "genkit:state": "success", "genkit:isRoot": "true",
-		"genkit:path": "/{menu,t:action,s:flow}", "genkit:metadata:inputBytes": "3",
+		"genkit:path": "/{menu,t:flow}", "genkit:metadata:inputBytes": "3",
 	}, spans[1], "no body without WithBodies")
 }
 

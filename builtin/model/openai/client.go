@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
 func newTransport() *http.Transport {
@@ -49,6 +50,7 @@ func (p *Provider) do(ctx context.Context, method, path, key, accept string, bod
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "genkit-wasm")
+	telemetry.Inject(ctx, req.Header) // a gateway between continues the trace
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/binary"
 	"maps"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -48,7 +49,7 @@ type tracer struct {
 	spans *Spans
 }
 
-func (t tracer) Start(ctx context.Context, name string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (t tracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	t.spans.mu.Lock()
 	defer t.spans.mu.Unlock()
 	t.spans.nextID++
@@ -60,6 +61,10 @@ func (t tracer) Start(ctx context.Context, name string, _ ...trace.SpanStartOpti
 		facts["parent"] = parent.SpanID().String()
 	} else {
 		binary.BigEndian.PutUint64(config.TraceID[:], t.spans.nextID)
+	}
+	started := trace.NewSpanStartConfig(options...)
+	for _, kv := range started.Attributes() {
+		facts[string(kv.Key)] = kv.Value.String()
 	}
 	s := &span{spans: t.spans, context: trace.NewSpanContext(config), facts: facts}
 	return trace.ContextWithSpan(ctx, s), s
@@ -81,6 +86,18 @@ func (s *span) SetAttributes(attrs ...attribute.KeyValue) {
 	for _, kv := range attrs {
 		s.set(string(kv.Key), kv.Value.String())
 	}
+}
+
+// AddEvent keeps an event under "event:" and its name, a line for each time.
+func (s *span) AddEvent(name string, options ...trace.EventOption) {
+	config := trace.NewEventConfig(options...)
+	var line strings.Builder
+	for _, kv := range config.Attributes() {
+		line.WriteString(string(kv.Key) + "=" + kv.Value.String() + " ")
+	}
+	s.spans.mu.Lock()
+	defer s.spans.mu.Unlock()
+	s.facts["event:"+name] += strings.TrimSpace(line.String()) + "\n"
 }
 
 func (s *span) set(key, value string) {

@@ -1,0 +1,157 @@
+package reflection
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// failure is Genkit's Status: what the tools show of an error, in full.
+type failure struct {
+	Code    int            `json:"code"`
+	Message string         `json:"message"`
+	Details failureDetails `json:"details"`
+}
+
+type failureDetails struct {
+	Stack   string          `json:"stack"`
+	TraceID string          `json:"traceId,omitempty"`
+	Data    json.RawMessage `json:"genkitErrorDetails,omitempty"`
+}
+
+func failureOf(err error, traceID string) failure {
+	e := status.Convert(err)
+	text := e.Error()
+	if e.Code == status.Cancelled {
+		text = cancelledText
+	}
+	return failure{Code: int(e.Code), Message: text, Details: failureDetails{Stack: err.Error(), TraceID: traceID, Data: e.Details}}
+}
+
+type telemetryIDs struct {
+	TraceID string `json:"traceId,omitempty"`
+}
+
+// answer is what a run comes to: {result, telemetry} or {error}.
+type answer struct {
+	Result    json.RawMessage `json:"result,omitempty"`
+	Error     *failure        `json:"error,omitempty"`
+	Telemetry *telemetryIDs   `json:"telemetry,omitempty"`
+}
+
+func answerOf(o outcome) answer {
+	if o.err != nil {
+		f := failureOf(o.err, o.traceID)
+		return answer{Error: &f}
+	}
+	return answer{Result: o.result, Telemetry: &telemetryIDs{o.traceID}}
+}
+
+// described is an action as the tools list it.
+type described struct {
+	Key          string                     `json:"key"`
+	Type         action.Kind                `json:"type"`
+	Name         string                     `json:"name"`
+	Description  string                     `json:"description,omitempty"`
+	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
+	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
+}
+
+// describe lists every action that can be run, those of providers too, by key. A schema
+// that only names another is replaced by it.
+func describe(ctx context.Context, reg *registry.Registry, log *slog.Logger) (_ map[string]described, err error) {
+	defer recovered(&err) // providers are not ours
+	descs, err := reg.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]described, len(descs))
+	for _, d := range descs {
+		key := d.Key().String()
+		all[key] = described{
+			Key: key, Type: d.Kind, Name: d.Name, Description: d.Description, Metadata: d.Metadata,
+			InputSchema:  resolved(ctx, reg, d.InputSchema, key, log),
+			OutputSchema: resolved(ctx, reg, d.OutputSchema, key, log),
+		}
+	}
+	return all, nil
+}
+
+func resolved(ctx context.Context, reg *registry.Registry, raw json.RawMessage, key string, log *slog.Logger) json.RawMessage {
+	if len(raw) == 0 {
+		return nil
+	}
+	named, err := generate.ResolveSchema(reg, raw)
+	if err != nil {
+		log.WarnContext(ctx, "an action names a schema that does not exist", slog.String("action", key), slog.Any("error", err))
+		return raw
+	}
+	return named
+}
+
+const (
+	valuesMiddleware   = "middleware"
+	valuesDefaultModel = "defaultModel"
+)
+
+// values returns the registry's values of a type, as the tools see them.
+func values(reg *registry.Registry, kind string) (map[string]json.RawMessage, error) {
+	switch kind {
+	case valuesMiddleware:
+		return middleware.Descriptors(reg)
+	case valuesDefaultModel:
+		all := map[string]json.RawMessage{}
+		for name, v := range reg.Values(generate.DefaultModelKind) {
+			if text, ok := v.(string); ok { // Genkit's value is a reference to a model
+				v = map[string]string{"name": text}
+			}
+			raw, err := rawjson.Encode(v)
+			if err != nil {
+				return nil, status.Errorf(status.Internal, "encode value %q: %w", name, err)
+			}
+			all[name] = raw
+		}
+		return all, nil
+	}
+	return nil, invalid("'type' %s is not supported. Only 'defaultModel' and 'middleware' are supported", kind)
+}
+
+// encode writes v as JSON without a newline.
+func encode(v any) []byte {
+	raw, err := rawjson.Encode(v)
+	if err != nil { // a result that is no JSON
+		raw, _ = rawjson.Encode(answerOf(outcome{err: status.Errorf(status.Internal, "encode the answer: %w", err)})) // texts always encode
+	}
+	return raw
+}
+
+// compact puts a chunk on one line.
+func compact(chunk json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, chunk) != nil {
+		return []byte("null")
+	}
+	return b.Bytes()
+}
+
+// unreadable says what is wrong with JSON, without the names of Go types.
+func unreadable(err error) string {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Field == "":
+		return "want an object, got " + e.Value
+	}
+	return "field " + e.Field + " can't be of type " + e.Value
+}
