@@ -53,6 +53,10 @@ var rooms = []room{
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "engine/internal/rawjson"), "the loop"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
+	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "engine/internal/rawjson", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
+	{"engine/flowserver/durable", []string{"engine/status"}, "streams that are kept; knows no HTTP"},
+	{"engine/flowserver/durable/durabletest", []string{"engine/status", "engine/flowserver/durable"}, "the stream managers' kit"},
+	{"engine/flowserver/contextprovider", []string{"engine/status", "engine/schema"}, "who calls; knows no HTTP server"},
 	{"engine/enginetest", nil, "kits for tests; never imported by code that ships"},
 	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
 
@@ -93,7 +97,7 @@ var owners = []struct {
 	{"golang.org/x/time", []string{"wasmhost"}, "calls per minute"},
 	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
-	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest"}, "tests and kits"},
+	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "engine/flowserver/durable/durabletest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
 	{"go.yaml.in/yaml", nil, "spec files, in tests"},
 }
@@ -204,7 +208,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest"}
+var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "engine/flowserver/durable/durabletest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {
