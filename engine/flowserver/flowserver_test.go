@@ -124,19 +124,24 @@ func (w *world) registry() *registry.Registry {
 				}
 			}
 		},
-		"steps": func(_ context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-			for chunk := range w.step {
-				if chunk == "fail" {
-					return nil, status.Publicf(status.Aborted, "as asked")
+		"steps": func(ctx context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+			for {
+				var chunk string
+				select {
+				case chunk = <-w.step:
+				case <-ctx.Done():
+					return nil, ctx.Err()
 				}
-				if chunk == "end" {
-					break
+				switch chunk {
+				case "fail":
+					return nil, status.Publicf(status.Aborted, "as asked")
+				case "end":
+					return json.RawMessage(`"over"`), nil
 				}
 				if err := emit(json.RawMessage(chunk)); err != nil {
 					return nil, err
 				}
 			}
-			return json.RawMessage(`"over"`), nil
 		},
 	} {
 		add[action.Action](t, r)(action.New(action.Desc{Kind: action.Flow, Name: name}, fn))
