@@ -57,6 +57,7 @@ var rooms = []room{
 	{"engine/flowserver/durable", []string{"engine/status"}, "streams that are kept; knows no HTTP"},
 	{"engine/flowserver/durable/durabletest", []string{"engine/status", "engine/flowserver/durable"}, "the stream managers' kit"},
 	{"engine/flowserver/contextprovider", []string{"engine/status", "engine/schema"}, "who calls; knows no HTTP server"},
+	{"engine/client", []string{"engine/status", "engine/action", "engine/internal/rawjson"}, "the flow protocol's other end"},
 	{"engine/enginetest", nil, "kits for tests; never imported by code that ships"},
 	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson"), "the façade: no logic"},
 
