@@ -255,6 +255,8 @@ func TestAFlowStreams(t *testing.T) {
 	}
 	assert.Equal(t, "data: {\"message\":{\"a\":\"<1>\"}}\n\ndata: {\"result\":[1.0,2e400]}\n\n", w.post("/pretty", ``, sse).body, "line breaks do not break frames")
 	assert.Equal(t, "data: {\"result\":null}\n\n", w.post("/echo", ``, sse).body)
+	assert.Equal(t, "data: {\"result\":{\"\\u00e9\":\"a\\u20ac\\ud83d\\ude00\\\\\"}}\n\n", w.post("/echo", `{"data":{"é":"a€😀\\"}}`, sse).body,
+		"nothing but ASCII, whatever the reader cuts")
 	assert.Equal(t, http.StatusBadRequest, w.post("/echo?stream=perhaps", ``).status)
 }
 

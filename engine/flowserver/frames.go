@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -42,16 +44,10 @@ const (
 	memberError   = "error"
 )
 
-func appendMember(dst []byte, member string, raw []byte) []byte {
-	dst = append(dst, '{', '"')
-	dst = append(dst, member...)
-	dst = append(dst, '"', ':')
-	dst = append(dst, raw...)
-	return append(dst, '}')
-}
-
 // appendFrame appends `data: {member: raw}` and an empty line. There is exactly one
-// space, for Genkit's JS client cuts six characters off.
+// space, for Genkit's JS client cuts six characters off; and there is nothing but ASCII,
+// for it decodes each piece that it reads by itself and breaks characters that lie
+// across two.
 func appendFrame(dst []byte, member string, raw []byte) ([]byte, error) {
 	dst = append(dst, "data: "...)
 	if bytes.ContainsAny(raw, "\r\n") { // an event's line must not be broken
@@ -61,8 +57,39 @@ func appendFrame(dst []byte, member string, raw []byte) ([]byte, error) {
 		}
 		raw = line.Bytes()
 	}
-	dst = appendMember(dst, member, raw)
-	return append(dst, '\n', '\n'), nil
+	dst = append(dst, '{', '"')
+	dst = append(dst, member...)
+	dst = append(dst, '"', ':')
+	dst = appendASCII(dst, raw)
+	return append(dst, "}\n\n"...), nil
+}
+
+// appendASCII appends JSON with all characters beyond ASCII escaped. They occur in
+// strings alone.
+func appendASCII(dst, raw []byte) []byte {
+	const digits = "0123456789abcdef"
+	for len(raw) > 0 {
+		n := 0
+		for n < len(raw) && raw[n] < utf8.RuneSelf {
+			n++
+		}
+		dst, raw = append(dst, raw[:n]...), raw[n:]
+		if len(raw) == 0 {
+			break
+		}
+		r, size := utf8.DecodeRune(raw)
+		raw = raw[size:]
+		units := [2]rune{r}
+		used := units[:1]
+		if r > 0xFFFF {
+			units[0], units[1] = utf16.EncodeRune(r)
+			used = units[:2]
+		}
+		for _, u := range used {
+			dst = append(dst, '\\', 'u', digits[u>>12&15], digits[u>>8&15], digits[u>>4&15], digits[u&15])
+		}
+	}
+	return dst
 }
 
 // deadline gives each write of a response its time.
