@@ -69,7 +69,7 @@ var rooms = []room{
 	{"wasmhost/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/inspect", "wasmhost/meter"}, "the only room that runs guests"},
 	{"wasmhost/module", []string{"engine/status", "wasmhost/abi"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
-	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/server", append(slices.Clone(leaves), "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost"), "the kit for modules"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox"), "adapters from actions to guests"},
 
@@ -79,6 +79,7 @@ var rooms = []room{
 	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/"}, "measures everything"},
+	{"test/faces/client", []string{"engine/", "wasmhost/"}, "Genkit's JS client against the flow server"},
 }
 
 // owners are the rooms that may import a third-party module in code that ships.

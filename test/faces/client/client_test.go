@@ -27,6 +27,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -184,4 +186,28 @@ func TestTheJSClientOnHTTP(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	drive(t, w, srv.URL+"/plain", srv.URL+"/kept")
+}
+
+func TestTheJSClientOnTheServer(t *testing.T) {
+	packages(t)
+	w, m := newWorld(t), durable.NewMemory(durable.MemoryConfig{})
+	t.Cleanup(m.Close)
+	host, err := wasmhost.New(t.Context(), wasmhost.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, host.Close(context.Background())) })
+	var bases []string
+	for _, streams := range []durable.Manager{nil, m} {
+		api, err := server.New(server.Config{
+			Host: host, Registry: func(string) (*registry.Registry, error) { return w.Registry, nil },
+			FlowStreams: streams, FlowContext: []contextprovider.Provider{contextprovider.APIKey("s3cret")},
+		})
+		require.NoError(t, err)
+		srv := httptest.NewServer(api.Handler())
+		t.Cleanup(func() {
+			srv.Close()
+			assert.NoError(t, api.Close(context.Background()))
+		})
+		bases = append(bases, srv.URL+"/v1/tenants/default/flows")
+	}
+	drive(t, w, bases[0], bases[1])
 }
