@@ -83,14 +83,17 @@ func (s *Server) runKept(w http.ResponseWriter, rc *http.ResponseController, q *
 		s.running.Done()
 		return err
 	}
+	// The reader comes before the flow: a stream that has ended may have to make
+	// room for others at once.
+	reader, err := s.config.Streams.Subscribe(q.ctx, key)
+	if err != nil {
+		s.running.Done()
+		return errors.Join(err, writer.End(q.ctx, durable.Event{Kind: durable.Failed, Value: s.failure(err)}))
+	}
 	go func() {
 		defer s.running.Done()
 		s.keep(q, writer)
 	}()
-	reader, err := s.config.Streams.Subscribe(q.ctx, key)
-	if err != nil {
-		return err
-	}
 	defer reader.Close()
 	*begun = true
 	w.Header().Set(streamIDHeader, id)

@@ -208,3 +208,41 @@ func TestASlowReaderOfAKeptStreamHoldsUpNobody(t *testing.T) {
 	assert.Contains(t, r.body, fmt.Sprintf("data: {\"message\":{\"count\":%d}}\n\n", 99_999))
 	_ = slow.Body.Close()
 }
+
+// late is a manager in which a stream that has ended makes room for others before
+// anybody can subscribe to it.
+type late struct {
+	durable.Manager
+	ended chan struct{}
+}
+
+func (l late) Open(ctx context.Context, key string) (durable.Writer, error) {
+	w, err := l.Manager.Open(ctx, key)
+	return lateWriter{w, l.ended}, err
+}
+
+func (l late) Subscribe(ctx context.Context, key string) (durable.Reader, error) {
+	select {
+	case <-l.ended:
+		return nil, status.ErrNotFound
+	case <-time.After(20 * time.Millisecond):
+		return l.Manager.Subscribe(ctx, key)
+	}
+}
+
+type lateWriter struct {
+	durable.Writer
+	ended chan struct{}
+}
+
+func (w lateWriter) End(ctx context.Context, last durable.Event) error {
+	err := w.Writer.End(ctx, last)
+	close(w.ended)
+	return err
+}
+
+func TestAFlowBeginsWhenItsReaderIsThere(t *testing.T) {
+	w := newWorld(t, flowserver.Config{Streams: late{memory(t), make(chan struct{})}})
+	r := w.post("/greet", `{"data":"Ada"}`, sse)
+	assert.Equal(t, "data: {\"result\":\"Hello, Ada\"}\n\n", r.body)
+}
