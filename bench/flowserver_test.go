@@ -88,7 +88,7 @@ func flowClient(client *http.Client, url, accept, want string, work <-chan struc
 			continue // the work is taken all the same, so that its giver does not wait
 		}
 		err = func() error {
-			req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"data":"hello, flow"}`)) //nolint:noctx // the server ends with the benchmark
+			req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"data":"hello, flow"}`))
 			if err != nil {
 				return err
 			}

@@ -173,7 +173,7 @@ func (k *keeper) failed() error {
 // names a stream never starts a flow.
 func (s *Server) resume(w http.ResponseWriter, rc *http.ResponseController, q *request, begun *bool) error {
 	var reader durable.Reader
-	err := error(status.ErrNotFound)
+	err := status.ErrNotFound
 	if s.config.Streams != nil && len(q.id) <= maxStreamID {
 		reader, err = s.config.Streams.Subscribe(q.ctx, s.streamKey(q, q.id))
 	}

@@ -54,7 +54,7 @@ func TestRunEndsInPeace(t *testing.T) {
 	w.step <- "end"
 	assert.Equal(t, wholeStream, receive(t, all))
 	require.NoError(t, receive(t, ended))
-	_, err := w.Client().Get(w.URL) //nolint:noctx // nobody answers
+	_, err := w.Client().Get(w.URL)
 	require.Error(t, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -128,9 +129,7 @@ func (s *Server) context(r *http.Request, f Flow, in json.RawMessage) (context.C
 			if err != nil {
 				return nil, err
 			}
-			for name, value := range values {
-				all[name] = value
-			}
+			maps.Copy(all, values)
 		}
 	}
 	raw, err := rawjson.Encode(all)

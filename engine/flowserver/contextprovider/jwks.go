@@ -90,11 +90,16 @@ func (w webKey) key() (publicKey, error) {
 		k.public = &rsa.PublicKey{N: n, E: int(e.Int64())}
 	case "EC":
 		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[w.CRV]
-		x, y := number(w.X), number(w.Y)
-		if curve == nil || x == nil || y == nil {
+		x, errX := base64.RawURLEncoding.DecodeString(w.X)
+		y, errY := base64.RawURLEncoding.DecodeString(w.Y)
+		if curve == nil || errX != nil || errY != nil || len(x) != len(y) {
 			return k, errOtherUse
 		}
-		k.public = &ecdsa.PublicKey{Curve: curve, X: x, Y: y}
+		public, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y)) // which looks whether it is on the curve
+		if err != nil {
+			return k, err
+		}
+		k.public = public
 	case "OKP":
 		raw, err := base64.RawURLEncoding.DecodeString(w.X)
 		if w.CRV != "Ed25519" || err != nil {

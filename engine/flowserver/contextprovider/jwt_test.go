@@ -61,9 +61,10 @@ func webKey(id string, key crypto.Signer, more ...string) map[string]any {
 	case *rsa.PublicKey:
 		w["kty"], w["n"], w["e"] = "RSA", b64(public.N.Bytes()), "AQAB"
 	case *ecdsa.PublicKey:
-		size := (public.Curve.Params().BitSize + 7) / 8
+		point, _ := public.Bytes() // 4, x, y
+		size := len(point) / 2
 		w["kty"], w["crv"] = "EC", public.Curve.Params().Name
-		w["x"], w["y"] = b64(public.X.FillBytes(make([]byte, size))), b64(public.Y.FillBytes(make([]byte, size)))
+		w["x"], w["y"] = b64(point[1:1+size]), b64(point[1+size:])
 	case ed25519.PublicKey:
 		w["kty"], w["crv"], w["x"] = "OKP", "Ed25519", b64(public)
 	}

@@ -69,7 +69,7 @@ func TestFlowsOnEcho(t *testing.T) {
 	ts := httptest.NewServer(newEcho(t, echoflow.Secure()))
 	defer ts.Close()
 	for _, path := range []string{"/flows/menu/count", "/api/count"} {
-		resp, err := ts.Client().Post(ts.URL+path+"?stream=true", "application/json", strings.NewReader(`{"data":2}`)) //nolint:noctx // the server ends with the test
+		resp, err := ts.Client().Post(ts.URL+path+"?stream=true", "application/json", strings.NewReader(`{"data":2}`))
 		require.NoError(t, err)
 		raw, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)

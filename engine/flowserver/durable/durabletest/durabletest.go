@@ -119,11 +119,13 @@ func live(t *testing.T, m durable.Manager) {
 	write(t, w, `1`)
 	r := subscribe(t, m, "k")
 	assert.Equal(t, []string{"chunk 1"}, take(t, r, 1))
-	got := make(chan []string, 1)
-	go func() { got <- take(t, r, -1) }()
-	write(t, w, `2`)
-	end(t, w, durable.Done, `3`)
-	assert.Equal(t, []string{"chunk 2", "done 3"}, <-got)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		assert.NoError(t, w.Write(context.Background(), json.RawMessage(`2`)))
+		assert.NoError(t, w.End(context.Background(), durable.Event{Kind: durable.Done, Value: json.RawMessage(`3`)}))
+	})
+	assert.Equal(t, []string{"chunk 2", "done 3"}, take(t, r, -1))
+	wg.Wait()
 }
 
 func failure(t *testing.T, m durable.Manager) {
