@@ -64,6 +64,12 @@ var rooms = []room{
 	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
 	{"engine/session", append(slices.Clone(leaves), "engine/generate", "engine/internal/rawjson"), "state, threads, stores, and chats over the loop"},
 	{"engine/reflection", []string{"engine/status", "engine/telemetry", "engine/telemetry/devexport", "engine/action", "engine/registry", "engine/middleware", "engine/generate", "engine/internal/rawjson"}, "the Dev UI's API; sees an app through its registry"},
+	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "engine/internal/rawjson", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
+	{"engine/flowserver/durable", []string{"engine/status"}, "streams that are kept; knows no HTTP"},
+	{"engine/flowserver/durable/durabletest", []string{"engine/status", "engine/flowserver/durable"}, "the stream managers' kit"},
+	{"engine/flowserver/echoflow", []string{"engine/status", "engine/flowserver"}, "flows on Echo; thin"},
+	{"engine/flowserver/contextprovider", []string{"engine/status", "engine/schema"}, "who calls; knows no HTTP server"},
+	{"engine/client", []string{"engine/status", "engine/action", "engine/internal/rawjson"}, "the flow protocol's other end"},
 
 	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
 	{"wasmhost/inspect", nil, "parses foreign bytes: no dependency that could surprise"},
@@ -79,7 +85,7 @@ var rooms = []room{
 	{"wasmhost/tenant", []string{"engine/status"}, "shares a host among tenants; runs nothing"},
 	{"wasmhost/module", []string{"engine/status", "wasmhost/abi"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
-	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret"), "the kit for modules"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox", "wasmhost/tenant"), "adapters from actions to guests"},
 
@@ -92,6 +98,7 @@ var rooms = []room{
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/"}, "measures everything"},
+	{"test/faces/client", []string{"engine/", "wasmhost/"}, "Genkit's JS client against the flow server"},
 }
 
 // owners are the rooms that may import a third-party module in code that ships.
@@ -109,14 +116,15 @@ var owners = []struct {
 	{"github.com/blues/jsonata-go", []string{"builtin/evaluator/genkiteval"}, "one evaluator's expressions"},
 	{"github.com/coder/websocket", []string{"engine/reflection"}, "version 2 of the Dev UI's API"},
 	{"go.opentelemetry.io/contrib/bridges/otelslog", []string{"engine/telemetry/otlp"}, "log lines by OTLP"},
-	{"github.com/labstack/echo", []string{"wasmhost/server"}, "HTTP stays at the edge"},
+	{"github.com/labstack/echo", []string{"wasmhost/server", "engine/flowserver/echoflow"}, "HTTP stays at the edge"},
+	{"github.com/golang-jwt/jwt", []string{"engine/flowserver/contextprovider"}, "who calls is decided in one place"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
 	{"go.etcd.io/bbolt", []string{"wasmhost/capability/kv"}, "a file of keys and values"},
 	{"golang.org/x/time", []string{"wasmhost", "wasmhost/tenant"}, "calls per minute"},
 	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
-	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest"}, "tests and kits"},
+	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest"}, "tests and kits"},
 	{"go.uber.org/goleak", nil, "tests"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
@@ -229,6 +237,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 
 // kits are packages for tests; code that ships never imports them.
 var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "wasmhost/capability/kv/kvtest"}
+var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "engine/flowserver/durable/durabletest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
@@ -26,7 +27,7 @@ type serveFlags struct {
 	allowedHosts, origins    []string
 	drainTimeout             time.Duration
 	logFormat, logLevel      string
-	dev                      bool
+	dev, keepStreams         bool
 	devMode                  *devMode // of the command dev
 	resourceFlags
 }
@@ -63,6 +64,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
 	f.resourceFlags.add(flags)
+	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }
 
 func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
@@ -160,8 +162,14 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
+	var api *server.Server
 	stop := func(b *backend) error {
+		patience, done := context.WithTimeout(context.WithoutCancel(ctx), f.drainTimeout)
+		defer done()
 		err := drain(context.WithoutCancel(ctx), srv, cancel, f.drainTimeout, log)
+		if api != nil && api.Close(patience) != nil { // flows that run on without a reader
+			log.Warn("flows did not end in time and were cancelled")
+		}
 		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
 		}
@@ -176,11 +184,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return errors.Join(local(err, false), stop(nil))
 	}
 	var draining atomic.Bool
-	handler, err := a.handler(ctx, f, b, log, &draining)
-	if err != nil {
+	if api, err = a.api(ctx, f, b, log, &draining); err != nil {
 		return errors.Join(err, stop(b))
 	}
-	front.show(watched.handler(handler))
+	front.show(watched.handler(api.Handler()))
 	if err := watched.show(ctx, a, b); err != nil {
 		return errors.Join(local(err, false), stop(b))
 	}
@@ -198,15 +205,19 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	return stop(b)
 }
 
-// handler loads what --load names and makes the API.
-func (a *app) handler(ctx context.Context, f *serveFlags, b *backend, log *slog.Logger, draining *atomic.Bool) (http.Handler, error) {
+// api loads what --load names and makes the API.
+func (a *app) api(ctx context.Context, f *serveFlags, b *backend, log *slog.Logger, draining *atomic.Bool) (*server.Server, error) {
 	if err := b.load(ctx, f.load); err != nil {
 		return nil, err
+	}
+	var streams durable.Manager
+	if f.keepStreams {
+		streams = durable.NewMemory(durable.MemoryConfig{})
 	}
 	srv, err := server.New(server.Config{
 		Host: b.host, Registry: b.registry, Logger: log, Dev: f.dev,
 		AllowedHosts:   append([]string{"localhost", "127.0.0.1", "::1"}, append(f.allowedHosts, hostOf(f.addr))...),
-		TrustedOrigins: f.origins,
+		TrustedOrigins: f.origins, FlowStreams: streams,
 		Ready: func() error {
 			if draining.Load() {
 				return status.Publicf(status.Unavailable, "the server is draining")
@@ -217,7 +228,7 @@ func (a *app) handler(ctx context.Context, f *serveFlags, b *backend, log *slog.
 	if err != nil {
 		return nil, usage(err)
 	}
-	return srv.Handler(), nil
+	return srv, nil
 }
 
 func hostOf(addr string) string {

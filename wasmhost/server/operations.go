@@ -72,12 +72,16 @@ var (
 	}
 	docRunFlow = operation{
 		id: "runFlow", tag: "actions", summary: "Run a flow",
-		text:      "Genkit's flow protocol, as its clients speak it.",
-		params:    []string{"stream"},
-		request:   jsonOf("FlowCall"),
-		optional:  true,
-		responses: map[int]answerDoc{http.StatusOK: {text: "What the flow returned.", content: streamed("FlowAnswer")}},
-		failures:  runFailures, plain: true,
+		text: "Genkit's flow protocol, as its clients speak it. A stream has begun once the request is accepted: what goes wrong in the flow comes as its last frame. " +
+			"Where the server keeps streams, a flow runs on when its reader leaves.",
+		params:   []string{"stream", "streamID"},
+		request:  jsonOf("FlowCall"),
+		optional: true,
+		responses: map[int]answerDoc{
+			http.StatusOK:        {text: "What the flow returned.", content: streamed("FlowAnswer"), headers: []string{"X-Genkit-Stream-Id"}},
+			http.StatusNoContent: {text: "There is no such stream: it never was, is kept no longer, or is another caller's."},
+		},
+		failures: runFailures, plain: true,
 	}
 	docOpenAPI = operation{
 		id: "getOpenAPI", tag: "server", summary: "Get this document",

@@ -102,32 +102,6 @@ func (s *Server) generate(c echo.Context) error {
 	return s.answer(ctx, c, a, body, "")
 }
 
-// runFlow speaks Genkit's flow protocol (genkit/js/plugins/express and
-// genkit/go/genkit/servers.go): {"data"?} in, {"result"} out. A body that is absent
-// or has no data is no input, as in Go; members that are not known are passed over.
-func (s *Server) runFlow(c echo.Context) error {
-	ctx := c.Request().Context()
-	reg, err := s.config.Registry(param(c, "tenant"))
-	if err != nil {
-		return err
-	}
-	a, err := reg.Lookup(ctx, action.Key{Kind: action.Flow, Name: param(c, "*")})
-	if err != nil {
-		return err
-	}
-	body, err := s.readJSON(c)
-	if err != nil {
-		return err
-	}
-	m, err := members(body)
-	if err != nil {
-		return err
-	}
-	return s.answer(ctx, c, a, m["data"], "result")
-}
-
-func isFlow(c echo.Context) bool { return c.Path() == tenantPath+"/flows/*" }
-
 // answer runs the action and writes what it returns, in the member that envelope
 // names or, when that is empty, as it is; as a stream where the caller asked for
 // one.

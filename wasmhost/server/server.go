@@ -25,7 +25,8 @@
 //
 // The last three POSTs stream when the request's Accept header contains
 // text/event-stream or its query says stream=true. Failures are RFC 9457 problems
-// (see [Problem]); those of the flow route have Genkit's own shape.
+// (see [Problem]). The flow route is the flow server's (engine/flowserver), with its
+// shapes.
 package server
 
 import (
@@ -36,6 +37,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
+	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/contextprovider"
+	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -80,6 +84,12 @@ type Config struct {
 	TrustedOrigins []string
 	// Dev shows the text of every failure, also of those that are private.
 	Dev bool
+	// FlowContext says who calls a flow; see the package contextprovider.
+	FlowContext []contextprovider.Provider
+	// FlowStreams keeps the streams of flows, which then can be resumed and run
+	// on without a reader; nil ends a flow with its reader. Keys differ by
+	// tenant.
+	FlowStreams durable.Manager
 }
 
 const (
@@ -90,8 +100,8 @@ const (
 	defaultWriteTimeout = 30 * time.Second
 )
 
-// Server answers requests. It is safe for concurrent use and has no state of its
-// own to close.
+// Server answers requests. It is safe for concurrent use. Close it where flows have
+// streams that are kept; otherwise it has nothing to close.
 type Server struct {
 	config  Config
 	log     *slog.Logger
@@ -102,6 +112,7 @@ type Server struct {
 
 	arriving spools
 	openAPI  []byte
+	flows    *flowserver.Server
 }
 
 // New makes a server. It fails with INVALID_ARGUMENT when Host or Registry is
@@ -132,6 +143,10 @@ func New(config Config) (*Server, error) {
 		for _, host := range config.AllowedHosts {
 			s.hosts[hostName(host)] = true
 		}
+	}
+	var err error
+	if s.flows, err = newFlows(config); err != nil {
+		return nil, err
 	}
 	if err := s.routes(); err != nil {
 		return nil, err

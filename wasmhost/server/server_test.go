@@ -33,6 +33,9 @@ type world struct {
 	*httptest.Server
 	t    *testing.T
 	host *wasmhost.Host
+	api  *server.Server
+	// waiting is closed when the flow waits has begun.
+	waiting chan struct{}
 	// left is closed when the tool native/slow sees its caller leave.
 	left chan struct{}
 }
@@ -42,7 +45,7 @@ func newWorld(t *testing.T, change func(*server.Config)) *world {
 	host, err := wasmhost.New(t.Context(), wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {}}})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, host.Close(context.Background())) })
-	w := &world{t: t, host: host, left: make(chan struct{})}
+	w := &world{t: t, host: host, left: make(chan struct{}), waiting: make(chan struct{})}
 	registries := map[string]*registry.Registry{}
 	for _, tenant := range host.Tenants() {
 		r := registry.New(w.native())
@@ -60,6 +63,7 @@ func newWorld(t *testing.T, change func(*server.Config)) *world {
 	}
 	srv, err := server.New(config)
 	require.NoError(t, err)
+	w.api = srv
 	w.Server = httptest.NewServer(srv.Handler())
 	t.Cleanup(w.Close)
 	return w
@@ -118,6 +122,11 @@ func (w *world) native() *registry.Registry {
 				in = json.RawMessage(`"nothing"`)
 			}
 			return in, nil
+		},
+		{Kind: action.Flow, Name: "waits"}: func(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+			close(w.waiting)
+			<-ctx.Done()
+			return nil, ctx.Err()
 		},
 		{Kind: action.Flow, Name: "breaks"}: func(_ context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 			if emit != nil {

@@ -1,0 +1,210 @@
+package flowserver
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+const (
+	jsonType    = "application/json"
+	eventStream = "text/event-stream"
+)
+
+// firstRead is the most that is allocated on the word of a Content-Length alone.
+const firstRead = 64 << 10
+
+// errBroken marks a body that ended, or came to a halt, before it was complete.
+var errBroken = errors.New("broken body")
+
+// input reads the body and returns the flow's input, nil when there is none.
+func (s *Server) input(rc *http.ResponseController, r *http.Request) (json.RawMessage, error) {
+	if r.Body == nil || r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > 0 && !isJSON(r.Header.Get("Content-Type")) {
+		return nil, notJSON()
+	}
+	if r.ContentLength > s.config.MaxBodyBytes {
+		return nil, tooLarge(s.config.MaxBodyBytes)
+	}
+	// A response that is not a connection's, such as a recorder's, has no
+	// deadlines and needs none.
+	_ = rc.SetReadDeadline(time.Now().Add(s.config.ReadTimeout))
+	body, err := readAll(r.Body, r.ContentLength, s.config.MaxBodyBytes)
+	if err != nil {
+		return nil, err // the deadline stays, as what is left may never come
+	}
+	// While the flow runs, the connection is watched for its end, which a
+	// deadline must not be taken for.
+	_ = rc.SetReadDeadline(time.Time{})
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if !isJSON(r.Header.Get("Content-Type")) { // of a body whose length was not said
+		return nil, notJSON()
+	}
+	if err := schema.Check(body); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
+	}
+	return envelope(body)
+}
+
+func readAll(body io.Reader, length, limit int64) ([]byte, error) {
+	size := int64(512)
+	if length > 0 {
+		size = min(length+1, firstRead) // one more to see the end in
+	}
+	buf := make([]byte, 0, size)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case int64(len(buf)) > limit:
+			return nil, tooLarge(limit)
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return nil, readError(err)
+		}
+	}
+}
+
+func tooLarge(limit int64) error {
+	return withHTTP(http.StatusRequestEntityTooLarge, status.Publicf(status.InvalidArgument, "the body exceeds the limit of %d bytes", limit))
+}
+
+func notJSON() error {
+	return withHTTP(http.StatusUnsupportedMediaType, status.Publicf(status.InvalidArgument, "the body's Content-Type is not %s", jsonType))
+}
+
+func readError(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return withHTTP(http.StatusRequestTimeout, status.Publicf(status.DeadlineExceeded, "the body took too long to arrive").WithCause(errors.Join(errBroken, err)))
+	}
+	return status.Publicf(status.InvalidArgument, "the body ended before it was complete").WithCause(errors.Join(errBroken, err))
+}
+
+func isJSON(contentType string) bool {
+	if contentType == jsonType {
+		return true
+	}
+	mt, params, err := mime.ParseMediaType(contentType)
+	if err != nil || mt != jsonType {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
+
+// envelope returns the member "data" of a body, which has been checked to be JSON: nil
+// when it is absent. Of a name that comes twice the last counts, as in JS. Other
+// members are passed over, but "init", which is for bidirectional actions (Genkit Go
+// refuses it for others, too).
+func envelope(body []byte) (data json.RawMessage, err error) {
+	i := space(body, 0)
+	if body[i] != '{' {
+		return nil, status.Publicf(status.InvalidArgument, "body: want a JSON object")
+	}
+	for i = space(body, i+1); body[i] != '}'; i = space(body, i) {
+		if body[i] == ',' {
+			i = space(body, i+1)
+		}
+		end := valueEnd(body, i)
+		name := memberName(body[i:end])
+		start := space(body, space(body, end)+1) // past the colon
+		i = valueEnd(body, start)
+		switch name {
+		case "data":
+			data = body[start:i:i]
+		case "init":
+			return nil, status.Publicf(status.InvalidArgument, "body: \"init\" is for bidirectional actions, and this is none")
+		}
+	}
+	return data, nil
+}
+
+func memberName(quoted []byte) string {
+	switch string(quoted) { // without decoding, as it nearly always is
+	case `"data"`:
+		return "data"
+	case `"init"`:
+		return "init"
+	}
+	var name string
+	_ = json.Unmarshal(quoted, &name) // it has been checked
+	return name
+}
+
+func space(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// valueEnd returns where the JSON value that begins at i ends.
+func valueEnd(b []byte, i int) int {
+	depth := 0
+	for ; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 { // the end of a number or word before it
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return i
+}
+
+// wantsStream reads Genkit's two ways of asking: an Accept header that contains
+// text/event-stream, or the query stream=true.
+func wantsStream(r *http.Request) (bool, error) {
+	if r.URL.RawQuery != "" {
+		if q := r.URL.Query(); q.Has("stream") {
+			on, err := strconv.ParseBool(q.Get("stream"))
+			if err != nil {
+				return false, status.Publicf(status.InvalidArgument, "query: \"stream\" wants true or false")
+			}
+			if on {
+				return true, nil
+			}
+		}
+	}
+	for _, accept := range r.Header["Accept"] {
+		if accept == eventStream || strings.Contains(strings.ToLower(accept), eventStream) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
