@@ -57,5 +57,14 @@ func memoryCases() []Case {
 		calls("C09", "blocks freed twice, blocks that never were", func() *guest {
 			return extism().tool("I", i64(8), call(extismAlloc), localSet(0), localGet(0), call(extismFree), localGet(0), call(extismFree), i64(-1), call(extismFree), i64(12345), call(extismFree), i32(0))
 		}, "", status.OK),
+		scene("C10", "all memory that may be had, filled, in each of a hundred calls", "each call's memory is given back", func(t *testing.T, s *stage) {
+			t.Helper()
+			g := bare()
+			g.pages = 8
+			require.NoError(t, s.load(t.Context(), g.tool("", i32(56), memoryGrow, drop, i32(0), i32(7), i32(4<<20), memoryFill, i32(0)).upload("hostile")))
+			for range 100 {
+				require.NoError(t, s.call(t.Context(), "hostile/f", "", nil).err)
+			}
+		}),
 	}
 }
