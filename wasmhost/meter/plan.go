@@ -56,6 +56,7 @@ const (
 	editCharge editKind = iota
 	editFunc
 	editLength
+	editHelp   // a helper is called instead
 	editLabel  // a label may have to count wrappers
 	editTable  // so may those of a br_table
 	editWrap   // the beginning of the wrapper of a counted loop
@@ -77,6 +78,7 @@ type plan struct {
 	inner   int32        // innermost open loop, or -1
 	lengths bool         // a length is charged, which needs a local
 	counts  bool         // a loop is counted, which needs a local
+	helps   bool         // a helper is called
 	each    bool         // every instruction is charged where it stands; tests compare with that
 }
 
@@ -151,7 +153,11 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 	case inspect.OpCallIndirect:
 		p.call(true)
 	default:
-		if shift, priced := lengthPrice(in.Op); priced && p.live {
+		if h, ok := helperOf(in.Op); ok && p.live {
+			p.call(true)
+			p.helps = true
+			p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editHelp, index: uint32(h)})
+		} else if shift, priced := lengthPrice(in.Op); priced && p.live {
 			p.call(true)
 			p.lengths = true
 			p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editLength, shift: shift})
