@@ -63,8 +63,11 @@ func (m *Module) newInstance(st *state) (*instance, error) {
 		return nil, err
 	}
 	for _, init := range m.initialisers {
-		in.refill()
-		if err := in.run(init.name, init.args); err != nil {
+		err := in.refill()
+		if err == nil {
+			err = in.run(init.name, init.args)
+		}
+		if err != nil {
 			in.close()
 			return nil, initialiseError(err, init.name)
 		}
@@ -104,11 +107,15 @@ func (in *instance) bind() error {
 	return nil
 }
 
-// refill hands out the first slice of a call's fuel.
-func (in *instance) refill() {
-	first := min(int64(slice), in.state.limits.Fuel)
+// refill hands out the first slice of a call's fuel, when it is the call's turn.
+func (in *instance) refill() error {
+	if err := in.state.lane.enter(in.state); err != nil {
+		return err
+	}
+	first := min(in.state.lane.slice, in.state.limits.Fuel)
 	in.state.granted = first
 	in.fuel.Set(uint64(first))
+	return nil
 }
 
 // used returns the fuel that the call has used so far.
@@ -122,9 +129,8 @@ func (in *instance) yield() {
 	if left <= 0 {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
-	st.check()
-	st.lane.next(st)
-	more := min(int64(slice), left)
+	st.lane.next(st, st.check())
+	more := min(st.lane.slice, left)
 	st.granted = used + more // what was overdrawn is part of what was used
 	in.fuel.Set(uint64(more))
 }

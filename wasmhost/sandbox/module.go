@@ -30,6 +30,7 @@ type Module struct {
 	// singleUse modules change what an image can't put back.
 	singleUse bool
 	slots     chan struct{}
+	traffic   traffic
 	// drained is closed when the module is closed and its last call has ended.
 	drained chan struct{}
 
@@ -114,7 +115,9 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 		return nil, err
 	}
 	defer m.release(in)
-	in.refill()
+	if err = in.refill(); err != nil {
+		return nil, err
+	}
 	err = in.run(call.Export, nil)
 	return in.result(call.Export, err)
 }
@@ -122,7 +125,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 func (m *Module) newState(ctx context.Context, call *Call) *state {
 	st := &state{
 		ctx: ctx, limits: &m.limits, call: call, deadline: time.Now().Add(m.limits.Timeout),
-		closing: &m.sandbox.closing, lane: lane{tokens: m.sandbox.long}, maxOutput: call.MaxOutput,
+		closing: &m.sandbox.closing, lane: newLane(m.sandbox.long, &m.traffic), maxOutput: call.MaxOutput,
 	}
 	if st.maxOutput == 0 {
 		st.maxOutput = m.limits.OutputBytes
@@ -185,7 +188,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	initial := m.newState(st.ctx, &Call{Log: st.call.Log})
 	initial.deadline = st.deadline
 	in, err := m.newInstance(initial)
-	initial.lane.leave()
+	initial.lane.end()
 	if err != nil {
 		m.leave(nil)
 		return nil, err
@@ -245,7 +248,7 @@ func (m *Module) adopt(in *instance) {
 
 // release puts an instance back, its state wiped, or closes it.
 func (m *Module) release(in *instance) {
-	in.state.lane.leave()
+	in.state.lane.end()
 	in.state = nil
 	keep := false
 	switch {
