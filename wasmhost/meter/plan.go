@@ -62,6 +62,7 @@ const (
 	editWrap   // the beginning of the wrapper of a counted loop
 	editUnwrap // its end
 	editFlush  // where a counted loop has been left
+	editUnroll // a plain loop is written out
 )
 
 // plan decides, for one body, which regions there are and where they are charged.
@@ -79,13 +80,19 @@ type plan struct {
 	lengths bool         // a length is charged, which needs a local
 	counts  bool         // a loop is counted, which needs a local
 	helps   bool         // a helper is called
-	each    bool         // every instruction is charged where it stands; tests compare with that
+	plains  []plainLoop  // loops that are written out
+	locals  uint32       // of the function, parameters included
+	prev    struct {     // the instruction before the present one
+		op inspect.Op
+		at int
+	}
+	each bool // every instruction is charged where it stands; tests compare with that
 }
 
 func (p *plan) reset() {
 	*p = plan{
 		regions: p.regions[:0], blocks: p.blocks[:0], edits: p.edits[:0],
-		loops: p.loops[:0], jumps: p.jumps[:0], flushes: p.flushes[:0], labels: p.labels[:0],
+		loops: p.loops[:0], jumps: p.jumps[:0], flushes: p.flushes[:0], labels: p.labels[:0], plains: p.plains[:0],
 		live: true, inner: -1, each: p.each,
 	}
 }
@@ -101,11 +108,13 @@ func (p *plan) start(at int, parent int32, check bool) int32 {
 // body plans the body b. first is the function index from which on indices move up.
 func (p *plan) body(m *inspect.Module, b inspect.Body, first uint32) {
 	p.reset()
+	p.locals = b.Locals
 	p.cur = p.start(b.Code, -1, true)
 	p.blocks = append(p.blocks, block{op: inspect.OpBlock, live: true, out: math.MaxInt, loop: -1, around: -1, landing: -1})
 	walk := m.Instructions(b)
 	for in := walk.Next(); in != nil; in = walk.Next() {
 		p.instruction(in, first)
+		p.prev.op, p.prev.at = in.Op, in.Offset
 	}
 	if !p.each {
 		p.fold()
@@ -114,6 +123,7 @@ func (p *plan) body(m *inspect.Module, b inspect.Body, first uint32) {
 }
 
 func (p *plan) instruction(in *inspect.Instruction, first uint32) {
+	p.watch(in)
 	if p.each && p.live && Weight(in.Op) > 0 && in.Op != inspect.OpLoop {
 		p.cur = p.start(in.Offset, p.cur, false)
 	}

@@ -234,6 +234,10 @@ func (w *rewriter) edit(e *edit) {
 			}
 			w.code = appendU32(w.code, label)
 		}
+	case editUnroll:
+		l := &p.plains[e.index]
+		l.cost = p.regions[e.region].cost
+		w.writeOut(l)
 	case editWrap:
 		if p.loops[e.loop].counted {
 			w.wrap(w.wasm[e.at:e.head])
@@ -268,9 +272,7 @@ func (w *rewriter) charge(r *region) {
 			w.code = appendU32(append(w.overQuantum(), byte(inspect.OpBrIf)), 1)
 		}
 		if r.cost > 0 {
-			c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
-			c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
-			w.code = appendU32(append(c, opI64Add, byte(inspect.OpLocalSet)), w.counter)
+			w.count(r.cost)
 		}
 		return
 	}
