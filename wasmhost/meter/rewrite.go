@@ -250,6 +250,12 @@ func (w *rewriter) edit(e *edit) {
 		if p.flushes[e.landing] {
 			w.flush()
 		}
+	case editCheck:
+		w.check()
+	case editRise:
+		if p.rises {
+			w.check()
+		}
 	}
 }
 

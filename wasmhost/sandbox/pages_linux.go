@@ -15,7 +15,7 @@ import (
 // do that, or for a small memory, all of it is copied.
 
 // sharedFrom is the size from which sharing is cheaper than copying.
-const sharedFrom = 256 << 10
+const sharedFrom = 64 << 10
 
 // dropFrom is the length from which a range of copies is given back to the system instead
 // of being overwritten: it takes a quarter of the time, the memory serves others, and a
