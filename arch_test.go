@@ -86,7 +86,7 @@ var rooms = []room{
 	{"wasmhost/module", []string{"engine/status", "wasmhost/abi"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable"), "HTTP; needs no more of the engine than a registry"},
-	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret"), "the kit for modules"},
+	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret", "wasmhost/policy", "wasmhost/inspect/wasmtest"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox", "wasmhost/tenant"), "adapters from actions to guests"},
 
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
@@ -125,7 +125,7 @@ var owners = []struct {
 	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest"}, "tests and kits"},
-	{"go.uber.org/goleak", nil, "tests"},
+	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
 }

@@ -34,20 +34,26 @@ static inline int json_hex(char c) {
   return -1;
 }
 
+/* json_skip_string keeps its place in a local, which a compiler can hold in a register:
+ * through r it would be written and read again for every byte. */
 static int json_skip_string(json_reader *r) {
   if (!json_take(r, '"')) return 0;
-  while (r->at < r->end) {
-    unsigned char c = (unsigned char)*r->at++;
-    if (c == '"') return 1;
+  const char *at = r->at, *end = r->end;
+  while (at < end) {
+    unsigned char c = (unsigned char)*at++;
+    if (c == '"') {
+      r->at = at;
+      return 1;
+    }
     if (c < 0x20) return 0;
     if (c != '\\') continue;
-    if (r->at >= r->end) return 0;
-    switch (*r->at++) {
+    if (at >= end) return 0;
+    switch (*at++) {
       case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
         break;
       case 'u':
-        for (int i = 0; i < 4; i++, r->at++)
-          if (r->at >= r->end || json_hex(*r->at) < 0) return 0;
+        for (int i = 0; i < 4; i++, at++)
+          if (at >= end || json_hex(*at) < 0) return 0;
         break;
       default:
         return 0;

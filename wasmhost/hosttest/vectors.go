@@ -1,10 +1,14 @@
-// Package hosttest is the kit that holds a module against the contract: it loads
-// any .wasm in a host of its own and runs the vectors of pdk/vectors through it.
+// Package hosttest has two kits for tests. One holds a module against the contract: it
+// loads any .wasm in a host of its own and runs the vectors of pdk/vectors through it. The
+// other holds a host against people who mean harm: it runs a corpus of hostile uploads,
+// guests and callers, and looks at what each leaves behind.
 //
-// It owns the reading of vectors and the comparison of what came out. It is for
-// tests, of this repository and of those who write modules:
+// It owns the reading of vectors and the comparison of what came out, the corpus, and the
+// three oracles. It is for tests, of this repository, of those who write modules, and of
+// those who embed the host with a configuration of their own:
 //
 //	hosttest.RunVectors(t, wasm, "pdk/vectors")
+//	hosttest.RunHostile(t, openHost)
 package hosttest
 
 import (

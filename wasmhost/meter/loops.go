@@ -30,6 +30,9 @@ type loop struct {
 	counted bool   // it charges a local
 	depth   uint32 // counted loops around it, itself included
 	cost    int64  // of all regions that stand in it, which a trap may leave unpaid
+	plain   bool   // so far nothing but straight code, or that and a jump to the loop at its end
+	edits   int    // how many edits there were before it
+	form    plainLoop
 }
 
 // jump is a branch out of at least one loop.
@@ -41,7 +44,7 @@ type jump struct {
 
 func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 	n := int32(len(p.loops))
-	p.loops = append(p.loops, loop{parent: p.inner})
+	p.loops = append(p.loops, loop{parent: p.inner, plain: in.Block == emptyBlock, edits: len(p.edits), form: plainLoop{start: in.Offset, body: in.End}})
 	p.inner = n
 	p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editWrap, loop: n, head: in.End})
 	p.cur = p.start(in.End, p.cur, true)
@@ -58,7 +61,12 @@ func (p *plan) closeLoop(in *inspect.Instruction, b *block) {
 	if !b.joined {
 		p.regions[b.own].check = false
 	}
-	p.edits = append(p.edits, edit{at: in.End, end: in.End, kind: editUnwrap, loop: b.loop})
+	if p.writesOut(in, l) {
+		p.edits = append(p.edits[:l.edits], edit{at: l.form.start, end: in.End, kind: editUnroll, region: b.own, index: uint32(len(p.plains))})
+		p.plains = append(p.plains, l.form)
+	} else {
+		p.edits = append(p.edits, edit{at: in.End, end: in.End, kind: editUnwrap, loop: b.loop})
+	}
 	after := p.newLanding()
 	p.jumps = append(p.jumps, jump{loop: b.loop, around: l.parent, landing: after})
 	p.flush(in.End, after)

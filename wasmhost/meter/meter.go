@@ -25,7 +25,8 @@
 // the same input costs the same on every machine and on both engines of wazero.
 //
 // Operations whose time depends on a length charge for it before they run: [BytesPerUnit], [UnitsPerPage] and
-// [EntriesPerUnit]. Loops that make no calls count in a local and pay every [LoopQuantum] units and where they are
+// [EntriesPerUnit]. A memory.fill or memory.copy of more than [PieceBytes] is done in pieces, and charged piece by
+// piece. Loops that make no calls count in a local and pay every [LoopQuantum] units and where they are
 // left, so a call that traps inside one may pay that much too little; nothing else escapes.
 //
 // # When the host is called
@@ -40,7 +41,8 @@
 //
 // # What else changes
 //
-// Function indices from the first defined function on move up by one. Every mutable global gets an export, so that
+// Function indices from the first defined function on move up by one, and two functions that do long operations in
+// pieces may follow the last one. Every mutable global gets an export, so that
 // the host can put its value back, and every table gets a maximum. Custom sections that describe the code by index or
 // offset are dropped: name, linking, reloc.* and .debug_*.
 package meter

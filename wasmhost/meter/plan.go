@@ -12,7 +12,9 @@ type region struct {
 	parent  int32 // the region it branches off from, which executes at least as often; -1 for the function
 	loop    int32 // the loop it stands in, or -1
 	landing int32 // of a loop head: the place where jumps from counted loops arrive, or -1
-	check   bool  // the host is called when fuel has run out: function entry and loop heads
+	calls   int   // calls and priced lengths in it
+	check   bool  // the host is called when fuel has run out
+	returns bool  // a call may have come back before it
 }
 
 // block is an open block of the function being planned.
@@ -56,11 +58,15 @@ const (
 	editCharge editKind = iota
 	editFunc
 	editLength
+	editRise   // the function may end after a call
+	editCheck  // the host is called when fuel has run out
+	editHelp   // a helper is called instead
 	editLabel  // a label may have to count wrappers
 	editTable  // so may those of a br_table
 	editWrap   // the beginning of the wrapper of a counted loop
 	editUnwrap // its end
 	editFlush  // where a counted loop has been left
+	editUnroll // a plain loop is written out
 )
 
 // plan decides, for one body, which regions there are and where they are charged.
@@ -77,13 +83,22 @@ type plan struct {
 	inner   int32        // innermost open loop, or -1
 	lengths bool         // a length is charged, which needs a local
 	counts  bool         // a loop is counted, which needs a local
-	each    bool         // every instruction is charged where it stands; tests compare with that
+	helps   bool         // a helper is called
+	calls   int          // calls and priced lengths so far
+	rises   bool         // the host is called where the function ends after a call
+	plains  []plainLoop  // loops that are written out
+	locals  uint32       // of the function, parameters included
+	prev    struct {     // the instruction before the present one
+		op inspect.Op
+		at int
+	}
+	each bool // every instruction is charged where it stands; tests compare with that
 }
 
 func (p *plan) reset() {
 	*p = plan{
 		regions: p.regions[:0], blocks: p.blocks[:0], edits: p.edits[:0],
-		loops: p.loops[:0], jumps: p.jumps[:0], flushes: p.flushes[:0], labels: p.labels[:0],
+		loops: p.loops[:0], jumps: p.jumps[:0], flushes: p.flushes[:0], labels: p.labels[:0], plains: p.plains[:0],
 		live: true, inner: -1, each: p.each,
 	}
 }
@@ -91,7 +106,7 @@ func (p *plan) reset() {
 // start begins a region that is charged at the given offset.
 func (p *plan) start(at int, parent int32, check bool) int32 {
 	n := int32(len(p.regions))
-	p.regions = append(p.regions, region{parent: parent, loop: p.inner, landing: -1, check: check})
+	p.regions = append(p.regions, region{parent: parent, loop: p.inner, landing: -1, check: check, returns: p.calls > 0})
 	p.edits = append(p.edits, edit{at: at, end: at, kind: editCharge, region: n})
 	return n
 }
@@ -99,19 +114,23 @@ func (p *plan) start(at int, parent int32, check bool) int32 {
 // body plans the body b. first is the function index from which on indices move up.
 func (p *plan) body(m *inspect.Module, b inspect.Body, first uint32) {
 	p.reset()
+	p.locals = b.Locals
 	p.cur = p.start(b.Code, -1, true)
 	p.blocks = append(p.blocks, block{op: inspect.OpBlock, live: true, out: math.MaxInt, loop: -1, around: -1, landing: -1})
 	walk := m.Instructions(b)
 	for in := walk.Next(); in != nil; in = walk.Next() {
 		p.instruction(in, first)
+		p.prev.op, p.prev.at = in.Op, in.Offset
 	}
 	if !p.each {
 		p.fold()
 	}
 	p.countLoops()
+	p.placeChecks()
 }
 
 func (p *plan) instruction(in *inspect.Instruction, first uint32) {
+	p.watch(in)
 	if p.each && p.live && Weight(in.Op) > 0 && in.Op != inspect.OpLoop {
 		p.cur = p.start(in.Offset, p.cur, false)
 	}
@@ -138,21 +157,26 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 		p.live = false
 	case inspect.OpReturn:
 		p.leaveFunction(in)
+		p.ends(in)
 		p.reach(0)
 		p.live = false
 	case inspect.OpUnreachable:
 		p.leaveFunction(in)
 		p.live = false
 	case inspect.OpCall, inspect.OpRefFunc:
-		p.call(in.Op == inspect.OpCall)
+		p.call(in, in.Op == inspect.OpCall)
 		if in.Index >= first {
 			p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + 1})
 		}
 	case inspect.OpCallIndirect:
-		p.call(true)
+		p.call(in, true)
 	default:
-		if shift, priced := lengthPrice(in.Op); priced && p.live {
-			p.call(true)
+		if h, ok := helperOf(in.Op); ok && p.live {
+			p.call(in, true)
+			p.helps = true
+			p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editHelp, index: uint32(h)})
+		} else if shift, priced := lengthPrice(in.Op); priced && p.live {
+			p.call(in, true)
 			p.lengths = true
 			p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editLength, shift: shift})
 		}
@@ -160,9 +184,14 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 }
 
 // call notes that fuel must be up to date here.
-func (p *plan) call(is bool) {
-	if is && p.live {
-		p.blocks[len(p.blocks)-1].calls = true
+func (p *plan) call(in *inspect.Instruction, is bool) {
+	if !is || !p.live {
+		return
+	}
+	p.blocks[len(p.blocks)-1].calls = true
+	p.regions[p.cur].calls++
+	if p.calls++; p.calls%manyCalls == 0 {
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editCheck})
 	}
 }
 
@@ -190,8 +219,14 @@ func (p *plan) otherwise(in *inspect.Instruction) {
 func (p *plan) branch(in *inspect.Instruction) {
 	target := p.target(in.Index)
 	p.reach(target)
-	if around := p.blocks[target].around; around != p.inner {
+	around := p.blocks[target].around
+	if around != p.inner {
 		p.land(in, target)
+	}
+	if target == 0 {
+		p.ends(in)
+	}
+	if around != p.inner {
 		p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editLabel, index: in.Index, loop: p.inner, around: around})
 	}
 }
@@ -199,11 +234,12 @@ func (p *plan) branch(in *inspect.Instruction) {
 func (p *plan) brTable(in *inspect.Instruction) {
 	first := len(p.labels)
 	p.labels = append(p.labels, tableLabel{index: uint32(len(in.Targets))})
-	crosses, leaves := false, false
+	crosses, leaves, ends := false, false, false
 	for i, label := range in.Targets {
 		target := p.target(label)
 		around := p.blocks[target].around
 		p.labels = append(p.labels, tableLabel{label, around})
+		ends = ends || target == 0
 		if i > 0 && label == in.Targets[i-1] {
 			continue
 		}
@@ -216,6 +252,9 @@ func (p *plan) brTable(in *inspect.Instruction) {
 			p.land(in, target)
 			leaves = leaves || target == 0
 		}
+	}
+	if ends {
+		p.ends(in)
 	}
 	if !crosses {
 		p.labels = p.labels[:first]
@@ -245,6 +284,7 @@ func (p *plan) close(in *inspect.Instruction) {
 	b := p.blocks[last]
 	p.blocks = p.blocks[:last]
 	if last == 0 {
+		p.ends(in)
 		return
 	}
 	outer := &p.blocks[last-1]

@@ -19,6 +19,8 @@ type rewriter struct {
 	plan   plan
 	result Result
 
+	helps   bool   // the module gets its helpers
+	helper  uint32 // index of the first one
 	code    []byte // the body being written
 	length  uint32 // its local for a length
 	counter uint32 // its local for what counted loops owe
@@ -36,11 +38,12 @@ func rank(id byte) int {
 }
 
 func (w *rewriter) module() {
+	code := w.bodies() // tells which helpers there are
 	w.out = append(w.out, w.wasm[:8]...)
 	next := 0 // of added
 	until := func(limit int) {
 		for ; next < len(added) && rank(added[next]) < limit; next++ {
-			w.section(inspect.Section{ID: added[next]})
+			w.section(inspect.Section{ID: added[next]}, code)
 		}
 	}
 	for _, s := range w.mod.Sections {
@@ -51,26 +54,32 @@ func (w *rewriter) module() {
 		if next < len(added) && added[next] == s.ID {
 			next++
 		}
-		w.section(s)
+		w.section(s, code)
 	}
 	until(1 << 10)
 	w.customSections()
 }
 
-// section writes one section, of which s may be empty when the original has none.
-func (w *rewriter) section(s inspect.Section) {
+// section writes one section, of which s may be empty when the original has none. code is the new code section.
+func (w *rewriter) section(s inspect.Section, code []byte) {
 	content := w.wasm[s.Start:s.End]
 	count, rest := splitCount(content)
 	restAt := s.End - len(rest)
 	var body []byte
 	switch s.ID {
 	case inspect.SectionType:
-		body = append(appendU32(nil, count+1), rest...)
-		body = append(body, 0x60, 0, 0)
+		body = append(appendU32(nil, count+2), rest...)
+		body = append(body, 0x60, 0, 0) // of yield
+		body = append(body, 0x60, 3, byte(inspect.I32), byte(inspect.I32), byte(inspect.I32), 0)
 	case inspect.SectionImport:
 		body = append(appendU32(nil, count+1), rest...)
 		body = appendName(appendName(body, YieldModule), YieldFunc)
 		body = appendU32(append(body, byte(inspect.ExternFunc)), uint32(len(w.mod.Types)))
+	case inspect.SectionFunction:
+		body = append(appendU32(nil, w.functions()), rest...)
+		for range w.functions() - count {
+			body = appendU32(body, uint32(len(w.mod.Types))+1)
+		}
 	case inspect.SectionTable:
 		body = w.tables()
 	case inspect.SectionGlobal:
@@ -85,7 +94,7 @@ func (w *rewriter) section(s inspect.Section) {
 	case inspect.SectionElement:
 		body = w.appendUses(nil, s.Start, s.End)
 	case inspect.SectionCode:
-		body = w.bodies()
+		body = code
 	default:
 		body = content
 	}
@@ -146,17 +155,33 @@ func (w *rewriter) customSections() {
 	}
 }
 
+// functions is how many functions the module defines.
+func (w *rewriter) functions() uint32 {
+	n := uint32(len(w.mod.Bodies))
+	if w.helps {
+		n += uint32(helpers)
+	}
+	return n
+}
+
 func (w *rewriter) bodies() []byte {
-	code := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
-	code = appendU32(code, uint32(len(w.mod.Bodies)))
+	w.helper = w.yield + 1 + uint32(len(w.mod.Bodies))
+	bodies := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
+	add := func(body []byte) { bodies = append(appendU32(bodies, uint32(len(body))), body...) }
 	for i, b := range w.mod.Bodies {
 		w.plan.body(w.mod, b, w.yield)
 		w.result.MaxDebt = max(w.result.MaxDebt, w.plan.debt())
 		params := len(w.mod.Types[w.mod.Functions[i]].Params)
 		w.body(b, uint32(params)+b.Locals)
-		code = append(appendU32(code, uint32(len(w.code))), w.code...)
+		add(w.code)
+		w.helps = w.helps || w.plan.helps
 	}
-	return code
+	if w.helps {
+		for h := range helpers {
+			add(w.helperBody(h))
+		}
+	}
+	return append(appendU32(nil, w.functions()), bodies...)
 }
 
 // body writes one body. locals is the index of the first of the locals that it may get: one for the lengths it charges
@@ -191,6 +216,8 @@ func (w *rewriter) edit(e *edit) {
 	switch e.kind {
 	case editFunc:
 		w.code = appendU32(w.code, e.index)
+	case editHelp:
+		w.code = appendU32(append(w.code, byte(inspect.OpCall)), w.helper+e.index)
 	case editLength:
 		w.chargeLength(e.shift)
 	case editCharge:
@@ -207,6 +234,10 @@ func (w *rewriter) edit(e *edit) {
 			}
 			w.code = appendU32(w.code, label)
 		}
+	case editUnroll:
+		l := &p.plains[e.index]
+		l.cost = p.regions[e.region].cost
+		w.writeOut(l)
 	case editWrap:
 		if p.loops[e.loop].counted {
 			w.wrap(w.wasm[e.at:e.head])
@@ -218,6 +249,12 @@ func (w *rewriter) edit(e *edit) {
 	case editFlush:
 		if p.flushes[e.landing] {
 			w.flush()
+		}
+	case editCheck:
+		w.check()
+	case editRise:
+		if p.rises {
+			w.check()
 		}
 	}
 }
@@ -241,9 +278,7 @@ func (w *rewriter) charge(r *region) {
 			w.code = appendU32(append(w.overQuantum(), byte(inspect.OpBrIf)), 1)
 		}
 		if r.cost > 0 {
-			c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
-			c = appendS64(append(c, byte(inspect.OpI64Const)), r.cost)
-			w.code = appendU32(append(c, opI64Add, byte(inspect.OpLocalSet)), w.counter)
+			w.count(r.cost)
 		}
 		return
 	}

@@ -82,7 +82,6 @@ type state struct {
 	lane      lane
 	granted   int64 // fuel handed out so far
 	charged   int64 // fuel that the tenant has been charged
-	slices    int
 
 	output      []byte
 	hasOutput   bool
@@ -112,17 +111,27 @@ func halt(code status.Code, format string, args ...any) {
 	panic(&stop{status.Publicf(code, format, args...)})
 }
 
-// check ends the guest when its time is over or its caller has left.
-func (st *state) check() {
+// check ends the guest when its time is over or its caller has left. It returns the time.
+func (st *state) check() time.Time {
+	now := time.Now()
+	if err := st.over(now); err != nil {
+		panic(&stop{err})
+	}
+	return now
+}
+
+// over says why the call may not go on, nil when it may.
+func (st *state) over(now time.Time) error {
 	if err := st.ctx.Err(); err != nil {
-		panic(&stop{contextError(err)})
+		return contextError(err)
 	}
 	if st.closing.Load() {
-		panic(&stop{errClosing()})
+		return errClosing()
 	}
-	if time.Now().After(st.deadline) {
-		panic(&stop{errDeadline(st.limits.Timeout)})
+	if now.After(st.deadline) {
+		return errDeadline(st.limits.Timeout)
 	}
+	return nil
 }
 
 // A host function costs the guest little fuel and may move many bytes, so the host

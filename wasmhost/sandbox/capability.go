@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -43,9 +44,11 @@ func (st *state) emit(request []byte) []byte {
 	}
 	if st.call.Emit != nil {
 		st.lane.leave() // whoever reads may be slow
+		began := time.Now()
 		if err := st.call.Emit(bytes.Clone(request)); err != nil {
 			panic(&stop{err})
 		}
+		st.lane.back(began)
 		st.check()
 	}
 	return abi.OKReply(nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -58,7 +59,9 @@ func (in *instance) outside(request int, work func(ctx context.Context)) {
 	ctx, cancel := context.WithDeadline(st.ctx, st.deadline)
 	defer cancel()
 	defer context.AfterFunc(in.module.sandbox.life, cancel)()
+	began := time.Now()
 	work(ctx)
+	st.lane.back(began)
 	st.check() // what took too long is no answer
 }
 

@@ -79,8 +79,11 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 		return nil, err
 	}
 	for _, init := range m.initialisers {
-		in.refill()
-		if err := in.run(init.name, init.args); err != nil {
+		err := in.refill()
+		if err == nil {
+			err = in.run(init.name, init.args)
+		}
+		if err != nil {
 			return nil, initialiseError(err, init.name)
 		}
 	}
@@ -127,11 +130,15 @@ func (in *instance) bind() error {
 	return nil
 }
 
-// refill hands out the first slice of a call's fuel.
-func (in *instance) refill() {
-	first := min(int64(slice), in.state.limits.Fuel)
+// refill hands out the first slice of a call's fuel, when it is the call's turn.
+func (in *instance) refill() error {
+	if err := in.state.lane.enter(in.state); err != nil {
+		return err
+	}
+	first := min(in.state.lane.slice, in.state.limits.Fuel)
 	in.state.granted = first
 	in.fuel.Set(uint64(first))
+	return nil
 }
 
 // used returns the fuel that the call has used so far.
@@ -145,10 +152,10 @@ func (in *instance) yield() {
 	if left <= 0 {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
-	st.check()
+	now := st.check()
 	defer in.between(used)()
-	st.lane.next(st)
-	more := min(int64(slice), left)
+	st.lane.next(st, now)
+	more := min(st.lane.slice, left)
 	st.granted = used + more // what was overdrawn is part of what was used
 	in.fuel.Set(uint64(more))
 }
@@ -222,6 +229,7 @@ func (in *instance) sleep(ns int64) {
 	}
 	st.check()
 	st.lane.leave()
+	defer st.lane.back(time.Now())
 	timer := time.NewTimer(min(time.Duration(ns), time.Until(st.deadline)+time.Millisecond))
 	defer timer.Stop()
 	select {

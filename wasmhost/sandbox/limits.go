@@ -28,7 +28,3 @@ const (
 	// maxVarBytes bounds Extism's variables of a call.
 	maxVarBytes = 1 << 20
 )
-
-// slice is the fuel after which a guest comes back to the host: well under a
-// millisecond of work.
-const slice = 200_000

@@ -30,6 +30,7 @@ type Module struct {
 	fixedBytes int64 // what an instance holds beside its memory
 	slots      chan struct{}
 	used       atomic.Int64 // when a call last began, in nanoseconds since 1970
+	traffic    traffic
 	// drained is closed when the module is closed and its last call has ended.
 	drained chan struct{}
 
@@ -128,7 +129,9 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 		return nil, err
 	}
 	defer m.release(in)
-	in.refill()
+	if err = in.refill(); err != nil {
+		return nil, err
+	}
 	err = in.run(call.Export, nil)
 	in.settle(call.Usage)
 	return in.result(call.Export, err)
@@ -137,7 +140,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 func (m *Module) newState(ctx context.Context, call *Call) *state {
 	st := &state{
 		ctx: ctx, limits: &m.limits, call: call, deadline: time.Now().Add(m.limits.Timeout),
-		closing: &m.sandbox.closing, lane: lane{tokens: m.sandbox.long}, maxOutput: call.MaxOutput,
+		closing: &m.sandbox.closing, lane: newLane(m.sandbox.long, &m.traffic), maxOutput: call.MaxOutput,
 	}
 	if st.maxOutput == 0 {
 		st.maxOutput = m.limits.OutputBytes
@@ -201,7 +204,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	initial := m.newState(st.ctx, &Call{Log: st.call.Log})
 	initial.deadline = st.deadline
 	in, err := m.newInstance(initial)
-	initial.lane.leave()
+	initial.lane.end()
 	if err != nil {
 		m.leave(nil)
 		return nil, err
@@ -279,7 +282,7 @@ func (m *Module) adopt(in *instance) {
 
 // release puts an instance back, its state wiped, or closes it.
 func (m *Module) release(in *instance) {
-	in.state.lane.leave()
+	in.state.lane.end()
 	in.state = nil
 	keep := false
 	switch {

@@ -41,6 +41,7 @@ func (in *instance) next(request []byte) []byte {
 	stop()
 	cancel()
 	st.deadline = st.deadline.Add(time.Since(began))
+	st.lane.back(began)
 	st.check()
 	if err != nil {
 		return abi.ErrorReply(err)

@@ -15,7 +15,12 @@ import (
 // do that, or for a small memory, all of it is copied.
 
 // sharedFrom is the size from which sharing is cheaper than copying.
-const sharedFrom = 256 << 10
+const sharedFrom = 64 << 10
+
+// dropFrom is the length from which a range of copies is given back to the system instead
+// of being overwritten: it takes a quarter of the time, the memory serves others, and a
+// guest that writes to all it has does not hold up the end of its call.
+const dropFrom = 256 << 10
 
 // pages is a reserved range of addresses that backs one memory.
 type pages struct {
@@ -78,6 +83,9 @@ func (p *pages) restore(buf []byte, img *image) bool {
 		}
 		for _, r := range regions {
 			from, to := uintptr(r.start)-start, uintptr(r.end)-start
+			if to-from >= dropFrom && unix.Madvise(buf[from:to], unix.MADV_DONTNEED) == nil {
+				continue // the mapping shows the file again
+			}
 			copy(buf[from:to], img.memory[from:to])
 		}
 		at = next

@@ -1,0 +1,155 @@
+package meter
+
+import "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+
+// PieceBytes is how much one memory.fill or memory.copy moves before the host may be called. Compiled code can't be
+// interrupted within one, and 32 MiB take milliseconds, during which the garbage collector and everybody else on the
+// processor would wait.
+const PieceBytes = 64 << 10
+
+// helper is a function that a metered module gets at its end: it does in pieces what one instruction of the original
+// does at once. Where that instruction would trap, it is executed as it stands, so that nothing has been written.
+type helper uint8
+
+const (
+	helpFill helper = iota
+	helpCopy
+	helpers // how many there are
+)
+
+// helperOf returns the helper that stands for an instruction.
+func helperOf(op inspect.Op) (helper, bool) {
+	switch op {
+	case inspect.OpMemoryFill:
+		return helpFill, true
+	case inspect.OpMemoryCopy:
+		return helpCopy, true
+	}
+	return 0, false
+}
+
+const (
+	opI32LtU       = 0x49
+	opI32LeU       = 0x4d
+	opI64GtU       = 0x56
+	opI32Add       = 0x6a
+	opI32Sub       = 0x6b
+	opDrop         = 0x1a
+	opSelect       = 0x1b
+	opReturn       = 0x0f
+	opMemorySize   = 0x3f
+	opI32Const     = 0x41
+	opLocalGet     = byte(inspect.OpLocalGet)
+	opLocalSet     = byte(inspect.OpLocalSet)
+	opEnd          = byte(inspect.OpEnd)
+	bulkTo, bulkBy = 0, 2 // the helpers' parameters: destination, source or value, length
+	bulkFrom       = 1
+	bulkPiece      = 3 // a local
+)
+
+// helperBody writes a helper. Its length is charged piece by piece, which comes to the same sum: a piece is a multiple
+// of BytesPerUnit.
+func (w *rewriter) helperBody(h helper) []byte {
+	op := []byte{0xfc, 11, 0}
+	if h == helpCopy {
+		op = []byte{0xfc, 10, 0, 0}
+	}
+	w.code, w.length = append(w.code[:0], 1, 1, byte(inspect.I32)), bulkPiece
+	whole := func() { // the original, charged
+		w.get(bulkTo, bulkFrom, bulkBy)
+		w.chargeLength(bytesShift)
+		w.code = append(append(w.code, op...), opReturn)
+	}
+	// What is short, and most is, takes the short way.
+	w.get(bulkBy)
+	w.emit(appendS64([]byte{opI32Const}, PieceBytes), []byte{opI32LeU, byte(inspect.OpIf), typeEmpty})
+	whole()
+	w.emit([]byte{opEnd})
+	w.outside(bulkTo)
+	if h == helpCopy {
+		w.outside(bulkFrom)
+		w.emit([]byte{0x72}) // i32.or
+	}
+	w.emit([]byte{byte(inspect.OpIf), typeEmpty})
+	whole()
+	w.emit([]byte{opEnd})
+	if h == helpFill {
+		w.forward(op)
+	} else {
+		w.get(bulkTo, bulkFrom)
+		w.emit([]byte{opI32LeU, byte(inspect.OpIf), typeEmpty})
+		w.forward(op)
+		w.emit([]byte{byte(inspect.OpElse)})
+		w.backward(op)
+		w.emit([]byte{opEnd})
+	}
+	w.emit([]byte{opEnd})
+	return w.code
+}
+
+// outside pushes whether the range at a pointer ends beyond memory.
+func (w *rewriter) outside(pointer uint32) {
+	w.get(pointer)
+	w.emit([]byte{opI64ExtendU32})
+	w.get(bulkBy)
+	w.emit([]byte{opI64ExtendU32, opI64Add, opMemorySize, 0, opI64ExtendU32}, []byte{byte(inspect.OpI64Const), 16, opI64Shl, opI64GtU})
+}
+
+// piece sets the local to the length of the next piece and pays for it.
+func (w *rewriter) piece() {
+	limit := appendS64([]byte{opI32Const}, PieceBytes)
+	w.get(bulkBy)
+	w.emit(limit)
+	w.get(bulkBy)
+	w.emit(limit, []byte{opI32LtU, opSelect})
+	w.chargeLength(bytesShift) // sets the local
+	w.emit([]byte{opDrop})
+}
+
+// forward moves from the beginning, which is right when the destination does not lie behind the source.
+func (w *rewriter) forward(op []byte) {
+	w.emit([]byte{byte(inspect.OpLoop), typeEmpty})
+	w.piece()
+	w.get(bulkTo, bulkFrom, bulkPiece)
+	w.emit(op)
+	w.advance(bulkTo, opI32Add)
+	if op[1] == 10 {
+		w.advance(bulkFrom, opI32Add)
+	}
+	w.advance(bulkBy, opI32Sub)
+	w.get(bulkBy)
+	w.emit([]byte{byte(inspect.OpBrIf), 0, opEnd})
+}
+
+// backward moves from the end.
+func (w *rewriter) backward(op []byte) {
+	w.emit([]byte{byte(inspect.OpLoop), typeEmpty})
+	w.piece()
+	w.advance(bulkBy, opI32Sub)
+	for _, pointer := range []uint32{bulkTo, bulkFrom} {
+		w.get(pointer, bulkBy)
+		w.emit([]byte{opI32Add})
+	}
+	w.get(bulkPiece)
+	w.emit(op)
+	w.get(bulkBy)
+	w.emit([]byte{byte(inspect.OpBrIf), 0, opEnd})
+}
+
+// advance changes a parameter by the length of the piece.
+func (w *rewriter) advance(param uint32, by byte) {
+	w.get(param, bulkPiece)
+	w.emit(appendU32([]byte{by, opLocalSet}, param))
+}
+
+func (w *rewriter) get(locals ...uint32) {
+	for _, l := range locals {
+		w.code = appendU32(append(w.code, opLocalGet), l)
+	}
+}
+
+func (w *rewriter) emit(parts ...[]byte) {
+	for _, p := range parts {
+		w.code = append(w.code, p...)
+	}
+}
