@@ -282,7 +282,7 @@ func TestPromptsAreActionsAndTools(t *testing.T) {
 		"tools":[{"name":"add","description":"Adds.","key":"/tool/math/add","metadata":{"originalName":"math/add"},
 		"inputSchema":{"type":"object","properties":{"A":{"type":"integer"}},"required":["A"],"additionalProperties":false},"outputSchema":{"type":"integer"}}]}`,
 		run(action.Prompt, `{"x":"y"}`))
-	assert.JSONEq(t, `{"messages":[{"role":"system","content":[{"text":"you are y"}]}],"config":{"a":1},"output":{"jsonSchema":`+schema+`},"tools":["/tool/math/add"]}`,
+	assert.JSONEq(t, `{"messages":[{"role":"system","content":[{"text":"you are y"}]}],"config":{"a":1},"output":{"format":"json","jsonSchema":`+schema+`},"tools":["/tool/math/add"]}`,
 		run(action.ExecutablePrompt, `{"x":"y"}`))
 
 	a, err := reg.Lookup(t.Context(), action.Key{Kind: action.Prompt, Name: "agents/helper"})
