@@ -1,6 +1,6 @@
 // Loads prompt files (cases as JSON on stdin, see prompts/cases.go) into Genkit JS, and
 // writes what came of each to stdout, in the same order.
-import { genkit, GenkitError, z } from 'genkit/beta';
+import { genkit } from 'genkit/beta';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
