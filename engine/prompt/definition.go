@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -33,7 +32,6 @@ type definition struct {
 	prompt   *compiled
 	defaults *value.Object
 
-	mu   sync.Mutex // one resolves at a time
 	done atomic.Pointer[resolved]
 }
 
@@ -156,19 +154,14 @@ func (d *definition) head() *value.Object {
 }
 
 // resolve finds the schemas that the prompt names, compiles them and describes the
-// actions. What it finds is kept; what fails is tried again, since a schema may be
-// registered later.
+// actions. What it finds is kept (two who come first may both do it); what fails is
+// tried again, since a schema may be registered later.
 func (d *definition) resolve(reg *registry.Registry) (*resolved, error) {
 	if r := d.done.Load(); r != nil {
 		return r, nil
 	}
 	if d.broken != nil {
 		return nil, d.broken
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r := d.done.Load(); r != nil {
-		return r, nil
 	}
 	in, output, err := d.schemas(reg)
 	if err != nil {

@@ -348,6 +348,9 @@ func (r *renderer) helper(h Helper, c *call, s *scope, block *blockNode) (any, e
 }
 
 func (r *renderer) hash(pairs []pair, s *scope) (*value.Object, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
 	h := value.NewObject(len(pairs))
 	for i := range pairs {
 		v, err := r.operand(&pairs[i].value, s)
