@@ -51,8 +51,8 @@ type resolved struct {
 // newDefinition parses the templates of c; file is where it was read from, or nil.
 func newDefinition(c Config, file *File) (*definition, error) {
 	d := &definition{cfg: c, file: file}
-	if c.Name == "" || strings.HasPrefix(c.Name, "/") {
-		return nil, status.Publicf(status.InvalidArgument, "a prompt's name is missing or begins with a slash: %q", c.Name)
+	if slices.Contains(strings.Split(c.Name, "/"), "") || strings.Contains(c.Variant, "/") {
+		return nil, status.Publicf(status.InvalidArgument, "a prompt's name wants text around its slashes, its variant no slash: %q, %q", c.Name, c.Variant)
 	}
 	var err error
 	if d.system, err = d.compile("system", c.System); err != nil {

@@ -408,6 +408,9 @@ func TestBrokenConfigsAreRefused(t *testing.T) {
 	for name, c := range map[string]prompt.Config{
 		"no name":        {},
 		"a slash":        {Name: "/p"},
+		"a slash behind": {Name: "p/"},
+		"two slashes":    {Name: "a//p"},
+		"a variant":      {Name: "p", Variant: "a/b"},
 		"a control":      {Name: "a\nb"},
 		"a template":     {Name: "p", Prompt: prompt.Template("{{#if x}}")},
 		"a default":      {Name: "p", InputDefault: json.RawMessage(`[1]`)},
