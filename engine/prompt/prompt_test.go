@@ -343,6 +343,18 @@ func TestNamedSchemasAreFoundWhenThePromptIsUsed(t *testing.T) {
 	require.ErrorIs(t, err, action.ErrInvalidInput)
 }
 
+func TestALongSchemaIsNotNamedWithoutEnd(t *testing.T) {
+	reg, _ := newRegistry(t)
+	require.NoError(t, generate.RegisterSchema(reg, "Long", json.RawMessage(`{"description":"`+strings.Repeat("x", 100<<10)+`"}`)))
+	source := "---\noutput:\n  schema:\n"
+	for i := range 1000 {
+		source += fmt.Sprintf("    f%d: Long\n", i)
+	}
+	_, err := prompt.Load(reg, "p", source+"---\n")
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	assert.ErrorContains(t, err, "come to more than")
+}
+
 func TestHelpersAndPartialsOfAChildAreItsOwn(t *testing.T) {
 	parent, _ := newRegistry(t)
 	child := registry.New(parent)
