@@ -20,6 +20,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
@@ -482,4 +484,24 @@ func TestManyCallersShareOnePrompt(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestTheSpansAreGenkits(t *testing.T) {
+	reg, _ := newRegistry(t)
+	p := load(t, reg, "p.v", "hi {{name}}")
+	spans := &telemetrytest.Spans{}
+	ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
+	_, err := p.Execute(ctx, reg, json.RawMessage(`{"name":"Ann"}`), nil, nil)
+	require.NoError(t, err)
+	byName := map[string]map[string]string{}
+	for _, s := range spans.Ended() {
+		byName[s["name"]] = s
+	}
+	assert.Equal(t, "promptTemplate", byName["render"]["genkit:type"])
+	assert.Equal(t, "p.v", byName["render"]["genkit:metadata:promptName"])
+	assert.Equal(t, "/{p.v,t:dotprompt}/{render,t:promptTemplate}", byName["render"]["genkit:path"])
+	assert.Contains(t, byName["render"]["genkit:output"], "hi Ann")
+	assert.Equal(t, "dotprompt", byName["p.v"]["genkit:type"])
+	assert.JSONEq(t, `{"name":"Ann"}`, byName["p.v"]["genkit:input"])
+	assert.Equal(t, "/{p.v,t:dotprompt}/{generate,t:util}", byName["generate"]["genkit:path"])
 }
