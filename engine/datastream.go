@@ -64,9 +64,13 @@ func (e *Engine) outputStream(options []GenerateOption) (*format.Stream, error) 
 	if err != nil {
 		return nil, err
 	}
-	name := "json"
+	return e.streamOf(r.opts.Output, "json")
+}
+
+// streamOf reads chunks in the format of out, or in the one that name stands for.
+func (e *Engine) streamOf(out *model.OutputOptions, name string) (*format.Stream, error) {
 	var schema json.RawMessage
-	if out := r.opts.Output; out != nil {
+	if out != nil {
 		schema = out.JSONSchema
 		if out.Format != "" {
 			name = out.Format

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -223,9 +224,54 @@ func promptData[Out any](resp *Response) (Out, error) {
 	return dataOf[Out](resp)
 }
 
-// Stream is [Prompt.Stream].
-func (p *DataPrompt[In, Out]) Stream(ctx context.Context, input In, options ...GenerateOption) iter.Seq2[StreamEvent, error] {
-	return p.Prompt.Stream(ctx, input, options...)
+// Stream is [DataPrompt.Execute] as an iterator: it yields what is known of the output
+// while the model writes it, and then, with Done set, the output; see
+// [GenerateDataStream].
+func (p *DataPrompt[In, Out]) Stream(ctx context.Context, input In, options ...GenerateOption) iter.Seq2[DataEvent[Out], error] {
+	return action.Iterate(ctx, func(ctx context.Context, send func(DataEvent[Out]) error) error {
+		stream, err := p.outputStream(input, options)
+		if err != nil {
+			return err
+		}
+		resp, err := p.execute(ctx, input, options, func(c *model.Chunk) error {
+			raw, err := stream.Next(ctx, c)
+			if err != nil || raw == nil {
+				return err
+			}
+			var known Out
+			if decodeData(raw, &known) != nil {
+				return nil
+			}
+			return send(DataEvent[Out]{Value: known})
+		})
+		if err != nil {
+			return err
+		}
+		out, err := promptData[Out](resp)
+		if err != nil {
+			return err
+		}
+		return send(DataEvent[Out]{Value: out, Done: true, Response: resp})
+	})
+}
+
+// outputStream reads chunks in the format that the call or the prompt asks for.
+func (p *DataPrompt[In, Out]) outputStream(input In, options []GenerateOption) (*format.Stream, error) {
+	_, r, err := overlay(input, options)
+	if err != nil {
+		return nil, err
+	}
+	out := r.opts.Output
+	if out == nil {
+		if out, err = p.p.Output(); err != nil {
+			return nil, err
+		}
+	}
+	name := "json"
+	if isText[Out]() {
+		name = "text"
+	}
+	return p.e.streamOf(out, name)
 }
 
 // promptFiles is the directory of prompts that an engine was configured with.

@@ -74,22 +74,35 @@ func TestAPromptHasGoTypesAtItsEdge(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, opts.Messages, 3)
 
-	var chunks, done int
+	var known []order
 	for e, err := range p.Stream(t.Context(), ask{Dish: "x"}) {
 		require.NoError(t, err)
+		known = append(known, e.Value)
+		assert.Equal(t, e.Done, e.Response != nil)
+	}
+	assert.Equal(t, []order{{12.5}, {12.5}}, known)
+	var chunks []string
+	for e, err := range p.Prompt.Stream(t.Context(), ask{Dish: "x"}) {
+		require.NoError(t, err)
 		if e.Done {
-			done++
 			assert.JSONEq(t, `{"price":12.50}`, string(e.Output.Output))
 		} else {
-			chunks++
+			chunks = append(chunks, e.Chunk.Text())
 		}
 	}
-	assert.Equal(t, []int{1, 1}, []int{chunks, done})
+	assert.Equal(t, []string{`{"price": 12.50}`}, chunks)
 
 	text := engine.DefineDataPrompt[map[string]any, string](eng, prompt.Config{Name: "text", Prompt: prompt.Template("{{a}}")})
 	said, _, err := text.Execute(t.Context(), map[string]any{"a": 1})
 	require.NoError(t, err)
 	assert.Equal(t, `{"price": 12.50}`, said)
+
+	var pieces []string
+	for e, err := range text.Stream(t.Context(), map[string]any{"a": 1}) {
+		require.NoError(t, err)
+		pieces = append(pieces, e.Value)
+	}
+	assert.Equal(t, []string{`{"price": 12.50}`, `{"price": 12.50}`}, pieces)
 
 	found, err := engine.LookupDataPrompt[ask, order](t.Context(), eng, "price", "")
 	require.NoError(t, err)
@@ -116,6 +129,11 @@ func TestACallMayNotBringASystemMessageOfItsOwn(t *testing.T) {
 	assert.False(t, opts.ReturnToolRequests)
 	assert.Equal(t, "hi ANN bye", opts.Messages[0].Text())
 
+	resp, err := engine.Generate(t.Context(), eng, engine.WithPrompt("x"), engine.WithTools(p.Action()))
+	require.NoError(t, err)
+	assert.Equal(t, "/prompt/p.v", resp.Request.Tools[0].Key, "a prompt is offered as a tool")
+	*asked = nil
+
 	child := eng.Child() // sees the prompt, and runs it with what it has itself
 	engine.DefineModel(child, "test/own", model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
 		m := content.ModelText("own")
@@ -124,7 +142,7 @@ func TestACallMayNotBringASystemMessageOfItsOwn(t *testing.T) {
 	mine, err := engine.LookupPrompt(t.Context(), child, "p", "v")
 	require.NoError(t, err)
 	assert.Equal(t, "p.v", mine.Name())
-	resp, err := mine.Execute(t.Context(), nil, engine.WithModel("test/own"))
+	resp, err = mine.Execute(t.Context(), nil, engine.WithModel("test/own"))
 	require.NoError(t, err)
 	assert.Equal(t, "own", resp.Text())
 	assert.Empty(t, *asked)

@@ -61,7 +61,7 @@ type settings struct {
 	parallel   int
 }
 
-// WithTools offers tools that need not be registered, after those that the
+// WithTools offers tools, or prompts, that need not be registered, after those that the
 // options name. A registered action of the same key is shadowed.
 func WithTools(tools ...action.Action) Option {
 	return func(s *settings) { s.tools = append(s.tools, tools...) }
@@ -163,7 +163,7 @@ func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*r
 			return nil, nil, status.Publicf(status.InvalidArgument, "a tool given to the call is nil")
 		}
 		key := t.Desc().Key()
-		if !isTool(key.Kind) {
+		if !isTool(key.Kind) && key.Kind != action.Prompt {
 			return nil, nil, status.Publicf(status.InvalidArgument, "action %q is not a tool", key)
 		}
 		if err := child.Register(t); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -51,19 +52,30 @@ func (a *promptAction) RunJSON(ctx context.Context, in json.RawMessage, _ action
 	return inner.RunJSON(a.p.Context(ctx), in, nil)
 }
 
+// options names what the call would resolve: tools by their keys, and the format that a
+// schema implies.
+func (a *promptAction) options(ctx context.Context, opts *model.GenerateOptions) (_ *model.GenerateOptions, err error) {
+	if opts.Output != nil && len(opts.Output.JSONSchema) > 0 && opts.Output.Format == "" {
+		opts.Output.Format = "json"
+	}
+	opts.Tools, err = generate.ToolKeys(ctx, a.p.reg, opts.Tools)
+	return opts, err
+}
+
 func (a *promptAction) run(ctx context.Context, in json.RawMessage) (json.RawMessage, error) {
 	opts, err := a.p.Render(ctx, in, nil)
 	if err != nil {
 		return nil, err
 	}
-	var out any = opts
-	if a.kind == action.Prompt {
-		out, err = generate.Request(ctx, a.p.reg, opts)
-	} else {
-		opts.Tools, err = generate.ToolKeys(ctx, a.p.reg, opts.Tools)
-	}
+	request, err := generate.Request(ctx, a.p.reg, opts)
 	if err != nil {
 		return nil, err
+	}
+	var out any = request
+	if a.kind == action.ExecutablePrompt {
+		if out, err = a.options(ctx, opts); err != nil {
+			return nil, err
+		}
 	}
 	raw, err := rawjson.Encode(out)
 	if err != nil {

@@ -68,8 +68,6 @@ func MessagesFunc(fn func(ctx context.Context, in Input) ([]content.Message, err
 	return Messages{fn: fn}
 }
 
-func (m Messages) none() bool { return m.template == nil && m.list == nil && m.fn == nil }
-
 // Docs is the documents of a prompt: a list, or what a function returns.
 type Docs struct {
 	list []content.Document

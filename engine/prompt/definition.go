@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -33,7 +32,6 @@ type definition struct {
 	prompt   *compiled
 	defaults *value.Object
 
-	mu   sync.Mutex // one resolves at a time
 	done atomic.Pointer[resolved]
 }
 
@@ -53,8 +51,8 @@ type resolved struct {
 // newDefinition parses the templates of c; file is where it was read from, or nil.
 func newDefinition(c Config, file *File) (*definition, error) {
 	d := &definition{cfg: c, file: file}
-	if c.Name == "" || strings.HasPrefix(c.Name, "/") {
-		return nil, status.Publicf(status.InvalidArgument, "a prompt's name is missing or begins with a slash: %q", c.Name)
+	if slices.Contains(strings.Split(c.Name, "/"), "") || strings.Contains(c.Variant, "/") {
+		return nil, status.Publicf(status.InvalidArgument, "a prompt's name wants text around its slashes, its variant no slash: %q, %q", c.Name, c.Variant)
 	}
 	var err error
 	if d.system, err = d.compile("system", c.System); err != nil {
@@ -156,19 +154,14 @@ func (d *definition) head() *value.Object {
 }
 
 // resolve finds the schemas that the prompt names, compiles them and describes the
-// actions. What it finds is kept; what fails is tried again, since a schema may be
-// registered later.
+// actions. What it finds is kept (two who come first may both do it); what fails is
+// tried again, since a schema may be registered later.
 func (d *definition) resolve(reg *registry.Registry) (*resolved, error) {
 	if r := d.done.Load(); r != nil {
 		return r, nil
 	}
 	if d.broken != nil {
 		return nil, d.broken
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r := d.done.Load(); r != nil {
-		return r, nil
 	}
 	in, output, err := d.schemas(reg)
 	if err != nil {

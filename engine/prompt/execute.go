@@ -68,6 +68,17 @@ func (p *Prompt) Render(ctx context.Context, input json.RawMessage, over *model.
 	return opts, err
 }
 
+// Output returns what the prompt itself asks of the output, nil for nothing. It fails
+// like [Prompt.Render] for schemas.
+func (p *Prompt) Output() (*model.OutputOptions, error) {
+	d := p.definition.Load()
+	r, err := d.resolve(p.reg)
+	if err != nil {
+		return nil, err
+	}
+	return d.options(r).Output, nil
+}
+
 // input reads the input, fills in the defaults and checks the result.
 func (d *definition) input(r *resolved, raw json.RawMessage) (any, error) {
 	var v any

@@ -14,6 +14,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/picoschema"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -269,8 +270,8 @@ func (f *File) schemas(reg *registry.Registry, output *model.OutputOptions) (jso
 }
 
 func (f *File) schema(reg *registry.Registry, key string) (json.RawMessage, error) {
-	r := reader{f: f}
-	v, err := picoschema.Convert(r.get(key, "schema"), func(name string) (*value.Object, error) { return namedSchema(reg, name) })
+	r, named := reader{f: f}, &namedSchemas{reg: reg}
+	v, err := picoschema.Convert(r.get(key, "schema"), named.find)
 	if err != nil {
 		line := f.head.Line(key, "schema")
 		if e, ok := errors.AsType[*picoschema.Error](err); ok {
@@ -288,20 +289,44 @@ func (f *File) schema(reg *registry.Registry, key string) (json.RawMessage, erro
 	return value.Encode(v), nil
 }
 
-// namedSchema returns a registered schema.
-func namedSchema(reg *registry.Registry, name string) (*value.Object, error) {
-	found, _ := reg.Value(generate.SchemaKind, name)
+// namedSchemas finds registered schemas for one schema of a file.
+type namedSchemas struct {
+	reg   *registry.Registry
+	found map[string]*value.Object
+	bytes int // of all that were put in, each time
+}
+
+// find returns a registered schema. Together they are bounded, before anything is
+// written out: a short file may name a long schema often.
+func (n *namedSchemas) find(name string) (*value.Object, error) {
+	found, _ := n.reg.Value(generate.SchemaKind, name)
 	raw, ok := found.(json.RawMessage)
 	if !ok {
-		return nil, status.Publicf(status.NotFound, "there is no type and no schema %q", name)
+		return nil, bare{status.Publicf(status.NotFound, "there is no type and no schema %q", name)}
+	}
+	if n.bytes += len(raw); n.bytes > schema.MaxSchemaBytes {
+		return nil, bare{status.Publicf(status.InvalidArgument, "the schemas that are named come to more than %d bytes", schema.MaxSchemaBytes)}
+	}
+	if o := n.found[name]; o != nil {
+		return o, nil
 	}
 	v, err := value.Decode(raw)
 	if err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "schema %q: %w", name, err)
+		return nil, bare{status.Publicf(status.InvalidArgument, "schema %q: %w", name, err)}
 	}
 	o, ok := v.(*value.Object)
 	if !ok {
 		o = &value.Object{} // true: anything
 	}
+	if n.found == nil {
+		n.found = map[string]*value.Object{}
+	}
+	n.found[name] = o
 	return o, nil
 }
+
+// bare is an error inside another one's text, where its code would be in the way.
+type bare struct{ err *status.Error }
+
+func (b bare) Error() string { return b.err.Message }
+func (b bare) Unwrap() error { return b.err }

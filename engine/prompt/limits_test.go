@@ -24,11 +24,23 @@ func TestAHostileTemplateIsHeld(t *testing.T) {
 	for i := range 12 {
 		doubling += fmt.Sprintf(`{{#*inline "%c"}}`, 'b'+i) + strings.Repeat(fmt.Sprintf("{{> %c}}", 'a'+i), 10) + `{{/inline}}`
 	}
+	inlines := strings.Repeat(`{{#*inline "i"}}{{/inline}}`, 5000)
+	var params, options strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&params, " p%d", i)
+		fmt.Fprintf(&options, " p%d=1", i)
+	}
 	for name, c := range map[string]struct {
 		source, want string
 		partials     map[string]string
 	}{
-		"a partial that includes itself":       {"{{> self}}", "include itself", map[string]string{"self": "x{{> self}}"}},
+		"texts that are compared":              {"{{#each list}}{{#each @root.list}}{{#ifEquals @root.long @root.long2}}{{/ifEquals}}{{/each}}{{/each}}", "too much work", nil},
+		"texts as contexts":                    {"{{#each list}}{{#each @root.list}}{{#with @root.long}}{{#with @root.long2}}{{/with}}{{/with}}{{/each}}{{/each}}", "too much work", nil},
+		"many inline partials":                 {inlines + "{{#each list}}{{#each @root.list}}{{#> none}}{{/none}}{{/each}}{{/each}}", "too much work", nil},
+		"many names of parameters":             {"{{#each list as |" + params.String() + "|}}{{#each @root.list}}{{x}}{{/each}}{{/each}}", "too much work", nil},
+		"many steps up":                        {"{{#each list}}{{#each @root.list}}{{" + strings.Repeat("../", 10000) + "x}}{{/each}}{{/each}}", "too much work", nil},
+		"many options of a partial":            {"{{#each list}}{{#each @root.list}}{{> some" + options.String() + "}}{{/each}}{{/each}}", "too much work", map[string]string{"some": ""}},
+		"a partial that includes itself":       {"{{> self}}", "include itself?): the limit is 64", map[string]string{"self": "x{{> self}}"}},
 		"partials that include each other":     {"{{> a}}", "include itself", map[string]string{"a": "{{> b}}", "b": "{{> a}}"}},
 		"a partial that includes itself twice": {"{{> self}}", "include itself", map[string]string{"self": "{{> self}}{{> self}}"}},
 		"a dynamic partial":                    {`{{> (lookup names 0)}}`, "include itself", map[string]string{"self": `{{> (lookup @root.names 0)}}`}},
@@ -48,7 +60,7 @@ func TestAHostileTemplateIsHeld(t *testing.T) {
 				require.NoError(t, prompt.DefinePartial(reg, name, source))
 			}
 			p := load(t, reg, "p", c.source)
-			input, err := json.Marshal(map[string]any{"list": make([]int, 1000), "names": []string{"self"}, "long": strings.Repeat("x", 1<<16)})
+			input, err := json.Marshal(map[string]any{"list": make([]int, 1000), "names": []string{"self"}, "long": strings.Repeat("x", 1<<16), "long2": strings.Repeat("x", 1<<16)})
 			require.NoError(t, err)
 			_, err = p.Render(t.Context(), input, nil)
 			require.ErrorIs(t, err, status.ErrResourceExhausted)
@@ -97,7 +109,7 @@ func TestAHostileFrontMatterIsHeld(t *testing.T) {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 10), ","))
 	}
 	for name, c := range map[string]struct{ head, want string }{
-		"aliases that multiply":      {bomb, "too many values"},
+		"aliases that multiply":      {bomb, "too many values, the limit is 10000"},
 		"an alias of itself":         {"a: &a [*a]", ""},
 		"nesting":                    {"a: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "nested"},
 		"length":                     {"a: " + strings.Repeat("x", 100<<10), "bytes"},

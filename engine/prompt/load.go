@@ -195,14 +195,31 @@ func (s *Set) Reload() (changed bool, err error) {
 	if err := w.dir(".", 0); err != nil {
 		return w.changed, err
 	}
+	freed := false
 	for name, f := range s.files {
 		if !f.seen {
 			s.drop(f)
 			delete(s.files, name)
-			w.changed = true
+			w.changed, freed = true, true
 		}
 	}
+	if freed {
+		return w.changed, w.again()
+	}
 	return w.changed, nil
+}
+
+// again loads the files that something is wrong with: a partial's name may be free now.
+func (w *walker) again() error {
+	for _, name := range slices.Sorted(maps.Keys(w.s.files)) {
+		if f := w.s.files[name]; f.problem != nil {
+			f.size, f.sum = -1, [sha256.Size]byte{}
+			if err := w.file(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // drop takes what a file brought out of the registry. A partial has no place to be

@@ -199,6 +199,12 @@ func TestChangesAreLoaded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, messages(t, p, `{}`), `"back"`)
 
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a-first"), 0o755))
+	require.NoError(t, os.Rename(filepath.Join(dir, "_p.prompt"), filepath.Join(dir, "a-first", "_p.prompt")))
+	reload(true)
+	require.NoError(t, set.Problem(), "a partial may move")
+	assert.Contains(t, messages(t, p, `{}`), `"back"`)
+
 	require.NoError(t, os.RemoveAll(dir))
 	_, err = set.Reload()
 	require.Error(t, err)

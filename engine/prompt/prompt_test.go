@@ -20,6 +20,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
@@ -282,7 +284,7 @@ func TestPromptsAreActionsAndTools(t *testing.T) {
 		"tools":[{"name":"add","description":"Adds.","key":"/tool/math/add","metadata":{"originalName":"math/add"},
 		"inputSchema":{"type":"object","properties":{"A":{"type":"integer"}},"required":["A"],"additionalProperties":false},"outputSchema":{"type":"integer"}}]}`,
 		run(action.Prompt, `{"x":"y"}`))
-	assert.JSONEq(t, `{"messages":[{"role":"system","content":[{"text":"you are y"}]}],"config":{"a":1},"output":{"jsonSchema":`+schema+`},"tools":["/tool/math/add"]}`,
+	assert.JSONEq(t, `{"messages":[{"role":"system","content":[{"text":"you are y"}]}],"config":{"a":1},"output":{"format":"json","jsonSchema":`+schema+`},"tools":["/tool/math/add"]}`,
 		run(action.ExecutablePrompt, `{"x":"y"}`))
 
 	a, err := reg.Lookup(t.Context(), action.Key{Kind: action.Prompt, Name: "agents/helper"})
@@ -341,6 +343,18 @@ func TestNamedSchemasAreFoundWhenThePromptIsUsed(t *testing.T) {
 	assert.JSONEq(t, `{"type":"object","properties":{"name":{"type":"string"}},"description":"a town"}`, string(p.Action().Desc().InputSchema))
 	_, err = p.Render(t.Context(), json.RawMessage(`{"name":1}`), nil)
 	require.ErrorIs(t, err, action.ErrInvalidInput)
+}
+
+func TestALongSchemaIsNotNamedWithoutEnd(t *testing.T) {
+	reg, _ := newRegistry(t)
+	require.NoError(t, generate.RegisterSchema(reg, "Long", json.RawMessage(`{"description":"`+strings.Repeat("x", 100<<10)+`"}`)))
+	source := "---\noutput:\n  schema:\n"
+	for i := range 1000 {
+		source += fmt.Sprintf("    f%d: Long\n", i)
+	}
+	_, err := prompt.Load(reg, "p", source+"---\n")
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	assert.ErrorContains(t, err, "come to more than")
 }
 
 func TestHelpersAndPartialsOfAChildAreItsOwn(t *testing.T) {
@@ -408,6 +422,9 @@ func TestBrokenConfigsAreRefused(t *testing.T) {
 	for name, c := range map[string]prompt.Config{
 		"no name":        {},
 		"a slash":        {Name: "/p"},
+		"a slash behind": {Name: "p/"},
+		"two slashes":    {Name: "a//p"},
+		"a variant":      {Name: "p", Variant: "a/b"},
 		"a control":      {Name: "a\nb"},
 		"a template":     {Name: "p", Prompt: prompt.Template("{{#if x}}")},
 		"a default":      {Name: "p", InputDefault: json.RawMessage(`[1]`)},
@@ -467,4 +484,24 @@ func TestManyCallersShareOnePrompt(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestTheSpansAreGenkits(t *testing.T) {
+	reg, _ := newRegistry(t)
+	p := load(t, reg, "p.v", "hi {{name}}")
+	spans := &telemetrytest.Spans{}
+	ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
+	_, err := p.Execute(ctx, reg, json.RawMessage(`{"name":"Ann"}`), nil, nil)
+	require.NoError(t, err)
+	byName := map[string]map[string]string{}
+	for _, s := range spans.Ended() {
+		byName[s["name"]] = s
+	}
+	assert.Equal(t, "promptTemplate", byName["render"]["genkit:type"])
+	assert.Equal(t, "p.v", byName["render"]["genkit:metadata:promptName"])
+	assert.Equal(t, "/{p.v,t:dotprompt}/{render,t:promptTemplate}", byName["render"]["genkit:path"])
+	assert.Contains(t, byName["render"]["genkit:output"], "hi Ann")
+	assert.Equal(t, "dotprompt", byName["p.v"]["genkit:type"])
+	assert.JSONEq(t, `{"name":"Ann"}`, byName["p.v"]["genkit:input"])
+	assert.Equal(t, "/{p.v,t:dotprompt}/{generate,t:util}", byName["generate"]["genkit:path"])
 }

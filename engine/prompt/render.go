@@ -110,8 +110,7 @@ func (s *scene) render(ctx context.Context, what string, t *handlebars.Template)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil, status.Convert(err)
 	}
-	var own *status.Error
-	if errors.As(err, &own) { // a helper's: its code and whether it is public are its choice
+	if _, own := errors.AsType[*status.Error](err); own { // a helper's: its code and whether it is public are its choice
 		return nil, err
 	}
 	code := status.FailedPrecondition

@@ -30,7 +30,7 @@ func (r *renderer) builtinBlock(o *output, b *blockNode, s *scope) error {
 		if err != nil {
 			return err
 		}
-		return r.either(o, b, s, value.Same(left, right) == (c.known == helperIfEquals))
+		return r.either(o, b, s, r.same(left, right) == (c.known == helperIfEquals))
 	case helperWith:
 		v, err := r.operand(&c.params[0], s)
 		if err != nil {

@@ -608,10 +608,10 @@ func (p *parser) blockParams(start int) ([]string, error) {
 // name reads a literal or a path.
 func (p *parser) name(start int) (operand, error) {
 	p.space()
-	switch c := p.peek(); {
-	case c == '"' || c == '\'':
+	switch c := p.peek(); c {
+	case '"', '\'':
 		return p.quoted(start, c)
-	case c == '@':
+	case '@':
 		p.at++
 		return p.path(start, true)
 	}

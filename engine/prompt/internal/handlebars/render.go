@@ -76,6 +76,7 @@ type renderer struct {
 	env      Env
 	root     any
 	spent    spent
+	owed     int // bytes that were gone through and not counted yet
 	check    int // at how many steps the caller's context is looked at next
 	partials int
 	name     string // of the partial that is rendered, "" outside
@@ -144,6 +145,9 @@ func (r *renderer) program(o *output, p *program, s *scope) error {
 		return nil
 	}
 	for _, in := range p.inlines {
+		if err := r.step(); err != nil {
+			return r.at(in.line, err)
+		}
 		name, err := r.operand(&in.call.params[0], s)
 		if err != nil {
 			return r.at(in.line, err)
@@ -214,7 +218,7 @@ func (r *renderer) inside(o *output, p *program, s *scope, this any, values []an
 }
 
 func (r *renderer) enter(p *program, s *scope, this any, f *frame, values []any) *scope {
-	same := value.Same(this, s.this)
+	same := r.same(this, s.this)
 	named := len(p.params) > 0 && len(values) > 0
 	if same && f == s.frame && !named {
 		return s
@@ -232,11 +236,11 @@ func (r *renderer) enter(p *program, s *scope, this any, f *frame, values []any)
 
 // operand evaluates a parameter.
 func (r *renderer) operand(o *operand, s *scope) (any, error) {
+	if err := r.step(); err != nil {
+		return nil, err
+	}
 	switch {
 	case o.sub != nil:
-		if err := r.step(); err != nil {
-			return nil, err
-		}
 		return r.call(o.sub, s, nil)
 	case o.path != nil:
 		return r.path(o.path, s), nil
@@ -251,14 +255,16 @@ func (r *renderer) path(p *path, s *scope) any {
 	}
 	if p.depth == 0 && !p.scoped && len(p.parts) > 0 {
 		for b := s.params; b != nil; b = b.up {
-			for i, name := range b.names {
-				if name == p.parts[0] && i < len(b.values) {
+			r.charge(bytesPerLink)
+			for i := range min(len(b.names), len(b.values)) {
+				if b.names[i] == p.parts[0] {
 					return r.follow(b.values[i], p.parts[1:])
 				}
 			}
 		}
 	}
 	for range p.depth {
+		r.charge(bytesPerLink)
 		if s = s.up; s == nil {
 			return value.Undefined{}
 		}
@@ -283,6 +289,7 @@ func (r *renderer) follow(v any, parts []string) any {
 func (r *renderer) data(s *scope, depth int, parts []string) any {
 	f := s.frame
 	for range depth {
+		r.charge(bytesPerLink)
 		if f == nil {
 			return value.Undefined{}
 		}
@@ -348,6 +355,9 @@ func (r *renderer) helper(h Helper, c *call, s *scope, block *blockNode) (any, e
 }
 
 func (r *renderer) hash(pairs []pair, s *scope) (*value.Object, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
 	h := value.NewObject(len(pairs))
 	for i := range pairs {
 		v, err := r.operand(&pairs[i].value, s)
@@ -461,7 +471,7 @@ func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 	inner := &scope{this: this, frame: s.frame, inlines: s.inlines}
 	if outer != nil { // an inline partial sees what stood around it
 		inner.params, inner.up = outer.params, outer
-		if value.Same(this, outer.this) {
+		if r.same(this, outer.this) {
 			inner.up = outer.up
 		}
 		if name == partialBlockName { // and in a block, the block means the one outside
@@ -500,10 +510,27 @@ func (r *renderer) partialName(n *partialNode, s *scope) (string, error) {
 }
 
 // charge counts work that no node stands for; the next step sees it.
-func (r *renderer) charge(bytes int) { r.spent.steps += bytes / bytesPerStep }
+func (r *renderer) charge(bytes int) {
+	r.owed += bytes
+	r.spent.steps += r.owed / bytesPerStep
+	r.owed %= bytesPerStep
+}
 
-// bytesPerStep is how much text is worth a step.
-const bytesPerStep = 64
+// What work is worth, in bytes of text that are gone through.
+const (
+	bytesPerStep = 64
+	bytesPerLink = 8 // of a list that leads from one place of the template to those around it
+)
+
+// same is value.Same, paid for.
+func (r *renderer) same(a, b any) bool {
+	if x, ok := a.(string); ok {
+		if y, ok := b.(string); ok && len(x) == len(y) {
+			r.charge(len(x))
+		}
+	}
+	return value.Same(a, b)
+}
 
 // text is value.Text, paid for.
 func (r *renderer) text(v any) string {
@@ -516,6 +543,7 @@ func (r *renderer) text(v any) string {
 // tells the latter.
 func (r *renderer) findPartial(name string, s *scope) (body *program, outer *scope, own bool) {
 	for in := s.inlines; in != nil; in = in.up {
+		r.charge(bytesPerLink)
 		if in.name == name {
 			return in.body, in.scope, false
 		}

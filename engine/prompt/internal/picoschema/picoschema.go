@@ -108,7 +108,7 @@ func (c converter) scalar(text string, path []string) (*value.Object, error) {
 	}
 	found, err := c.lookup(name)
 	if err != nil {
-		return nil, &Error{Path: slices.Clone(path), Text: fmt.Sprintf("there is no type and no schema %q", clip(name)), Err: err}
+		return nil, &Error{Path: slices.Clone(path), Text: err.Error(), Err: err}
 	}
 	if found == nil {
 		return nil, fail(path, "there is no type and no schema %q", clip(name))

@@ -57,7 +57,7 @@ func TestShortFormsBecomeJSONSchema(t *testing.T) {
 func TestWhatIsNoSchemaIsRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		`"nothing"`: `schema: there is no type and no schema "nothing"`, `{"a":{"b":"nothing"}}`: `schema: field a.b: there is no type and no schema "nothing"`,
-		`"Down"`: "schema: there is no type", `{"a":1}`: "field a: want a type or fields, got 1", `[1]`: "want a type", `{"a(tuple)":1}`: "(tuple)",
+		`"Down"`: `schema: the registry is down`, `{"a":1}`: "field a: want a type or fields, got 1", `[1]`: "want a type", `{"a(tuple)":1}`: "(tuple)",
 		`{"a":"string","a?":"string"}`: "described twice", `{"?":"string"}`: "has no name", `{"a(enum)":[]}`: "an enum wants", `{"a":null}`: "has no type",
 	} {
 		v, err := value.Decode(json.RawMessage(in))

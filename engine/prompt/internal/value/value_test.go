@@ -91,8 +91,18 @@ func TestValuesAreJavaScripts(t *testing.T) {
 		assert.True(t, value.Same(v, v), raw)
 	}
 	for _, c := range []struct{ v, key, want string }{
-		{`[1,2]`, "1", "2"}, {`[1,2]`, "2", ""}, {`[1,2]`, "01", ""}, {`[1,2]`, "length", "2"}, {`"a😀b"`, "length", "4"}, {`"a😀b"`, "3", "b"}, {`"a😀b"`, "2", ""},
-		{`{"length":9}`, "length", "9"}, {`null`, "x", ""}, {`1`, "x", ""}, {`{}`, "constructor", ""}, {`[]`, "push", ""},
+		{`[1,2]`, "1", "2"},
+		{`[1,2]`, "2", ""},
+		{`[1,2]`, "01", ""},
+		{`[1,2]`, "length", "2"},
+		{`"a😀b"`, "length", "4"},
+		{`"a😀b"`, "3", "b"},
+		{`"a😀b"`, "2", ""},
+		{`{"length":9}`, "length", "9"},
+		{`null`, "x", ""},
+		{`1`, "x", ""},
+		{`{}`, "constructor", ""},
+		{`[]`, "push", ""},
 	} {
 		assert.Equal(t, c.want, value.Text(value.Lookup(decode(t, c.v), c.key)), "%s.%s", c.v, c.key)
 	}
