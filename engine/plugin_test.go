@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -144,6 +145,13 @@ func TestADynamicProvidersToolsAndResourcesServeACall(t *testing.T) {
 	assert.Equal(t, "7", string(out))
 	assert.Panics(t, func() {
 		engine.DefineDynamicActionProvider(e, registry.DynamicConfig{Name: "shop"}, func(context.Context) ([]action.Action, error) { return nil, nil })
+	})
+}
+
+func TestAPluginThatIsAListKeepsTheContract(t *testing.T) {
+	enginetest.Plugin(t, func(t *testing.T) registry.Plugin {
+		starts := 0
+		return acme(t, &starts)
 	})
 }
 

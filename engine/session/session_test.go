@@ -421,10 +421,14 @@ func TestTwoProcessesOnOneThreadLoseNoMessage(t *testing.T) {
 				return answer("z")(ctx, user("a summary"))
 			}
 		}, status.ErrAborted},
-		"the session is gone": {user("x"), func(s *session.Session) error { return s.Delete(t.Context()) },
-			func(f func()) session.Runner { return during("z", f) }, status.ErrNotFound},
-		"the other has changed something else": {user("x"), func(s *session.Session) error { return s.SetState(t.Context(), 7) },
-			func(f func()) session.Runner { return during("z", f) }, nil},
+		"the session is gone": {
+			user("x"), func(s *session.Session) error { return s.Delete(t.Context()) },
+			func(f func()) session.Runner { return during("z", f) }, status.ErrNotFound,
+		},
+		"the other has changed something else": {
+			user("x"), func(s *session.Session) error { return s.SetState(t.Context(), 7) },
+			func(f func()) session.Runner { return during("z", f) }, nil,
+		},
 	} {
 		require.NoError(t, store.Delete(t.Context(), "b"))
 		s := newSession(t, session.Config{Store: store, ID: "b"})
