@@ -99,6 +99,13 @@ func TestAPluginBringsAllKinds(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, e.AddPlugin(t.Context(), p), name)
 	}
+	fresh := retryNamed(t, "acme/fresh")
+	for _, schema := range []string{`{"type":"x"}`, `{}`} { // all or nothing, so that it can be mended
+		p, err := engine.NewPlugin(engine.PluginConfig{Name: "mended", Middleware: []middleware.Factory{fresh}, Schemas: map[string]json.RawMessage{"s": json.RawMessage(schema)}})
+		require.NoError(t, err)
+		err = e.AddPlugin(t.Context(), p)
+		assert.Equal(t, schema == `{}`, err == nil, "%v", err)
+	}
 	_, err = engine.New(t.Context(), engine.Config{ClientHeader: "a\nb"})
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	later, err := engine.NewPlugin(engine.PluginConfig{Name: "late", Init: func(context.Context) ([]action.Action, error) { return nil, nil }})

@@ -112,6 +112,12 @@ func TestRequestsAreChecked(t *testing.T) {
 		require.NoError(t, err, fine)
 		assert.Equal(t, `[]`, out)
 	}
+	referring, err := evaluate.New("x", evaluate.Info{ConfigSchema: json.RawMessage(`{"$defs":{"n":{"type":"number"}},"properties":{"n":{"$ref":"#/$defs/n"}}}`)}, sized)
+	require.NoError(t, err, "a schema may refer to itself")
+	_, err = ask(t, referring, `{"evalRunId":"r","dataset":[],"options":{"n":"x"}}`)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = evaluate.Run(t.Context(), newSized(t), nil, evaluate.Parallel(1<<30))
+	require.NoError(t, err)
 	out, err := ask(t, newSized(t), `{"evalRunId":"r","dataset":[{"output":"ok"}]}`)
 	require.NoError(t, err)
 	assert.Regexp(t, `"testCaseId":"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"`, out)
