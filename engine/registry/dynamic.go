@@ -305,19 +305,32 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 		}
 		desc := a.Desc()
 		key := desc.Key()
+		if size += bytesOf(desc); size > maxDescBytes {
+			return nil, status.Publicf(status.ResourceExhausted, "what dynamic action provider %q says of its actions exceeds %d bytes", d.name, maxDescBytes)
+		}
 		if key.Kind == "" || key.Kind == action.DynamicActionProvider || key.Name == "" || len(key.Name) > action.MaxNameBytes || !utf8.ValidString(key.Name) {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings an action without a usable kind and name", d.name)
 		}
+		if !readable(desc) {
+			return nil, status.Publicf(status.Internal, "what dynamic action provider %q says of %q is no JSON", d.name, key)
+		}
 		if o.actions[key] != nil {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings %q twice", d.name, key)
-		}
-		if size += bytesOf(desc); size > maxDescBytes {
-			return nil, status.Publicf(status.ResourceExhausted, "what dynamic action provider %q says of its actions exceeds %d bytes", d.name, maxDescBytes)
 		}
 		o.actions[key] = a
 		o.descs = append(o.descs, desc)
 	}
 	return o, nil
+}
+
+// readable reports whether what a descriptor holds can be shown.
+func readable(d action.Desc) bool {
+	for _, raw := range d.Metadata {
+		if !json.Valid(raw) {
+			return false
+		}
+	}
+	return (d.InputSchema == nil || json.Valid(d.InputSchema)) && (d.OutputSchema == nil || json.Valid(d.OutputSchema))
 }
 
 func bytesOf(d action.Desc) int {

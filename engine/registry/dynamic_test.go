@@ -227,16 +227,18 @@ func TestHostileOffersAreRefused(t *testing.T) {
 		fetch func(context.Context) ([]action.Action, error)
 		want  error
 	}{
-		"too many":             {offers(many...), status.ErrResourceExhausted},
-		"too much to say":      {offers(huge), status.ErrResourceExhausted},
-		"nil":                  {offers(x, nil), status.ErrInternal},
-		"twice":                {offers(x, x), status.ErrInternal},
-		"a provider":           {offers(newAction(t, action.DynamicActionProvider, "p", `1`)), status.ErrInternal},
-		"no name":              {offers(named{x, ""}), status.ErrInternal},
-		"a long name":          {offers(named{x, strings.Repeat("x", 300)}), status.ErrInternal},
-		"a name that is bytes": {offers(named{x, "\xff"}), status.ErrInternal},
-		"a panic":              {func(context.Context) ([]action.Action, error) { panic("ouch") }, status.ErrInternal},
-		"its own error":        {func(context.Context) ([]action.Action, error) { return nil, status.ErrPermissionDenied }, status.ErrPermissionDenied},
+		"too many":              {offers(many...), status.ErrResourceExhausted},
+		"too much to say":       {offers(huge), status.ErrResourceExhausted},
+		"nil":                   {offers(x, nil), status.ErrInternal},
+		"twice":                 {offers(x, x), status.ErrInternal},
+		"a provider":            {offers(newAction(t, action.DynamicActionProvider, "p", `1`)), status.ErrInternal},
+		"no name":               {offers(named{x, ""}), status.ErrInternal},
+		"a long name":           {offers(named{x, strings.Repeat("x", 300)}), status.ErrInternal},
+		"a name that is bytes":  {offers(named{x, "\xff"}), status.ErrInternal},
+		"a schema that is none": {offers(described{x, action.Desc{Kind: action.Tool, Name: "x", InputSchema: json.RawMessage("{")}}), status.ErrInternal},
+		"metadata that is none": {offers(described{x, action.Desc{Kind: action.Tool, Name: "x", Metadata: map[string]json.RawMessage{"a": nil}}}), status.ErrInternal},
+		"a panic":               {func(context.Context) ([]action.Action, error) { panic("ouch") }, status.ErrInternal},
+		"its own error":         {func(context.Context) ([]action.Action, error) { return nil, status.ErrPermissionDenied }, status.ErrPermissionDenied},
 	} {
 		reg := registry.New(nil)
 		require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{MaxActions: 10}, &shelf{fetch: c.fetch})))
@@ -275,6 +277,14 @@ func (n named) Desc() action.Desc {
 	d.Name = n.name
 	return d
 }
+
+// described says of itself what it likes.
+type described struct {
+	action.Action
+	desc action.Desc
+}
+
+func (d described) Desc() action.Desc { return d.desc }
 
 func keysOf(entries []registry.Entry) []string {
 	keys := make([]string, len(entries))
