@@ -162,6 +162,39 @@ func TestAPluginThatIsAListKeepsTheContract(t *testing.T) {
 	})
 }
 
+func TestResourcesAreFoundByURI(t *testing.T) {
+	e := start(t, engine.Config{})
+	for _, c := range []resource.Config{{URI: "menu://today"}, {Name: "b", Template: "note://{id}"}, {Name: "a", Template: "{+all}"}} {
+		engine.DefineResource(e, c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
+			return []content.Part{content.Text(c.Name + " " + in.Variables["id"])}, nil
+		})
+	}
+	for uri, want := range map[string]string{"note://7": "a ", "menu://today": "a "} {
+		parts, err := engine.ReadResource(t.Context(), e.Child(), uri)
+		require.NoError(t, err, uri)
+		assert.Equal(t, want, content.TextOf(parts), "the first one by key")
+	}
+	require.True(t, e.Registry().Unregister(action.Key{Kind: action.Resource, Name: "a"}))
+	parts, err := engine.ReadResource(t.Context(), e, "note://7")
+	require.NoError(t, err)
+	assert.Equal(t, "b 7", content.TextOf(parts))
+	a, err := engine.FindResource(t.Context(), e, "menu://today")
+	require.NoError(t, err)
+	assert.Equal(t, "menu://today", a.Desc().Name)
+	_, err = engine.FindResource(t.Context(), e, "other://x")
+	require.ErrorIs(t, err, status.ErrNotFound)
+	p, err := engine.NewPlugin(engine.PluginConfig{Name: "sick", Init: func(context.Context) ([]action.Action, error) { return nil, status.ErrUnavailable }})
+	require.NoError(t, err)
+	require.NoError(t, e.AddPlugin(t.Context(), p))
+	_, err = engine.ReadResource(t.Context(), e, "other://x")
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	_, err = engine.FindResource(t.Context(), e, "note://7")
+	require.ErrorIs(t, err, status.ErrUnavailable, "which one answers is not decided by an outage")
+	require.NoError(t, e.Close(t.Context()))
+	_, err = engine.ReadResource(t.Context(), e, "note://7")
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+}
+
 func ExampleNewPlugin() {
 	ctx := context.Background()
 	greeter, err := engine.NewPlugin(engine.PluginConfig{

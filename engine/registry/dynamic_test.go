@@ -215,6 +215,38 @@ func TestInvalidatingReachesAFetchUnderWay(t *testing.T) {
 	})
 }
 
+func TestAFetchThatAsksForItselfIsToldSo(t *testing.T) {
+	reg := registry.New(nil)
+	s := &shelf{fetch: func(ctx context.Context) ([]action.Action, error) {
+		_, err := reg.Lookup(ctx, key("mcp:tool/x"))
+		return nil, err
+	}}
+	require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{}, s)))
+	_, err := reg.Lookup(t.Context(), key("mcp:tool/x"))
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+	_, err = reg.Catalog(t.Context())
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+}
+
+func TestARunOfTheProviderDoesNotBringBackWhatWasInvalidated(t *testing.T) {
+	var d *registry.Dynamic
+	s := &shelf{fetch: func(context.Context) ([]action.Action, error) {
+		d.Invalidate()
+		return []action.Action{newAction(t, action.Tool, "x", `1`)}, nil
+	}}
+	d = newDynamic(t, registry.DynamicConfig{}, s)
+	_, err := d.Action().RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	_, kept := d.Cached()
+	assert.False(t, kept)
+	s.fetch = offers(newAction(t, action.Tool, "y", `1`))
+	_, err = d.Action().RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	descs, kept := d.Cached()
+	assert.True(t, kept, "a run fetches for everybody")
+	assert.Equal(t, "y", descs[0].Name)
+}
+
 func TestHostileOffersAreRefused(t *testing.T) {
 	x := newAction(t, action.Tool, "x", `1`)
 	huge, err := action.New(action.Desc{Kind: action.Tool, Name: "huge", Description: strings.Repeat("x", 9<<20)}, nil)
