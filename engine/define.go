@@ -29,15 +29,15 @@ type (
 
 // DefineFlow makes and registers a flow. It panics when the name is taken or a
 // type can't be JSON.
-func DefineFlow[In, Out any](e *Engine, name string, fn func(ctx context.Context, in In) (Out, error)) *flow.Flow[In, Out, struct{}] {
-	f, err := flow.New(name, fn)
+func DefineFlow[In, Out any](e *Engine, name string, fn func(ctx context.Context, in In) (Out, error), options ...flow.Option) *flow.Flow[In, Out, struct{}] {
+	f, err := flow.New(name, fn, options...)
 	return define(e, f, err)
 }
 
 // DefineStreamingFlow makes and registers a flow that streams. It panics like
 // [DefineFlow].
-func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx context.Context, in In, send func(Chunk) error) (Out, error)) *flow.Flow[In, Out, Chunk] {
-	f, err := flow.NewStreaming(name, fn)
+func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx context.Context, in In, send func(Chunk) error) (Out, error), options ...flow.Option) *flow.Flow[In, Out, Chunk] {
+	f, err := flow.NewStreaming(name, fn, options...)
 	return define(e, f, err)
 }
 

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -55,23 +53,32 @@ type pluginOf struct{ c PluginConfig }
 
 func (p pluginOf) Name() string { return p.c.Name }
 
+// Register adds all or nothing: what is checked one by one goes into a registry of its
+// own first.
 func (p pluginOf) Register(_ context.Context, r *registry.Registry) error {
+	own := registry.New(nil)
 	for _, f := range p.c.Middleware {
-		if err := middleware.Register(r, f); err != nil {
+		if err := middleware.Register(own, f); err != nil {
 			return err
 		}
 	}
 	for _, f := range p.c.Formats {
-		if err := format.Register(r, f); err != nil {
+		if err := format.Register(own, f); err != nil {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.c.Schemas)) {
-		if err := generate.RegisterSchema(r, name, p.c.Schemas[name]); err != nil {
+	for name, raw := range p.c.Schemas {
+		if err := generate.RegisterSchema(own, name, raw); err != nil {
 			return err
 		}
 	}
-	return r.Apply(registry.Changes{Add: p.c.Actions})
+	all := registry.Changes{Add: p.c.Actions}
+	for _, kind := range []string{middleware.Kind, format.Kind, generate.SchemaKind} {
+		for name, v := range own.Values(kind) {
+			all.Values = append(all.Values, registry.Value{Kind: kind, Name: name, Value: v})
+		}
+	}
+	return r.Apply(all)
 }
 
 type startingPlugin struct{ pluginOf }

@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -98,6 +99,13 @@ func TestAPluginBringsAllKinds(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, e.AddPlugin(t.Context(), p), name)
 	}
+	fresh := retryNamed(t, "acme/fresh")
+	for _, schema := range []string{`{"type":"x"}`, `{}`} { // all or nothing, so that it can be mended
+		p, err := engine.NewPlugin(engine.PluginConfig{Name: "mended", Middleware: []middleware.Factory{fresh}, Schemas: map[string]json.RawMessage{"s": json.RawMessage(schema)}})
+		require.NoError(t, err)
+		err = e.AddPlugin(t.Context(), p)
+		assert.Equal(t, schema == `{}`, err == nil, "%v", err)
+	}
 	_, err = engine.New(t.Context(), engine.Config{ClientHeader: "a\nb"})
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	later, err := engine.NewPlugin(engine.PluginConfig{Name: "late", Init: func(context.Context) ([]action.Action, error) { return nil, nil }})
@@ -145,6 +153,46 @@ func TestADynamicProvidersToolsAndResourcesServeACall(t *testing.T) {
 	assert.Panics(t, func() {
 		engine.DefineDynamicActionProvider(e, registry.DynamicConfig{Name: "shop"}, func(context.Context) ([]action.Action, error) { return nil, nil })
 	})
+}
+
+func TestAPluginThatIsAListKeepsTheContract(t *testing.T) {
+	enginetest.Plugin(t, func(t *testing.T) registry.Plugin {
+		starts := 0
+		return acme(t, &starts)
+	})
+}
+
+func TestResourcesAreFoundByURI(t *testing.T) {
+	e := start(t, engine.Config{})
+	for _, c := range []resource.Config{{URI: "menu://today"}, {Name: "b", Template: "note://{id}"}, {Name: "a", Template: "{+all}"}} {
+		engine.DefineResource(e, c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
+			return []content.Part{content.Text(c.Name + " " + in.Variables["id"])}, nil
+		})
+	}
+	for uri, want := range map[string]string{"note://7": "a ", "menu://today": "a "} {
+		parts, err := engine.ReadResource(t.Context(), e.Child(), uri)
+		require.NoError(t, err, uri)
+		assert.Equal(t, want, content.TextOf(parts), "the first one by key")
+	}
+	require.True(t, e.Registry().Unregister(action.Key{Kind: action.Resource, Name: "a"}))
+	parts, err := engine.ReadResource(t.Context(), e, "note://7")
+	require.NoError(t, err)
+	assert.Equal(t, "b 7", content.TextOf(parts))
+	a, err := engine.FindResource(t.Context(), e, "menu://today")
+	require.NoError(t, err)
+	assert.Equal(t, "menu://today", a.Desc().Name)
+	_, err = engine.FindResource(t.Context(), e, "other://x")
+	require.ErrorIs(t, err, status.ErrNotFound)
+	p, err := engine.NewPlugin(engine.PluginConfig{Name: "sick", Init: func(context.Context) ([]action.Action, error) { return nil, status.ErrUnavailable }})
+	require.NoError(t, err)
+	require.NoError(t, e.AddPlugin(t.Context(), p))
+	_, err = engine.ReadResource(t.Context(), e, "other://x")
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	_, err = engine.FindResource(t.Context(), e, "note://7")
+	require.ErrorIs(t, err, status.ErrUnavailable, "which one answers is not decided by an outage")
+	require.NoError(t, e.Close(t.Context()))
+	_, err = engine.ReadResource(t.Context(), e, "note://7")
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 }
 
 func ExampleNewPlugin() {

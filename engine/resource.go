@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/resource"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -19,6 +20,33 @@ func DefineResource(e *Engine, c resource.Config, fn resource.Func) action.Actio
 // LookupResource finds a resource by its name or key.
 func LookupResource(ctx context.Context, e *Engine, ref string) (action.Action, error) {
 	return e.reg.Resolve(ctx, ref, action.Resource)
+}
+
+// FindResource finds the registered resource that answers for a URI, the first one by key
+// where several do; NOT_FOUND when there is none. Dynamic action providers are not asked.
+func FindResource(ctx context.Context, e *Engine, uri string) (action.Action, error) {
+	descs, err := e.reg.List(ctx)
+	if err != nil { // who can't be asked may have an earlier one
+		return nil, err
+	}
+	if d, ok := resource.Find(descs, uri); ok {
+		return e.reg.Lookup(ctx, d.Key())
+	}
+	return nil, status.Publicf(status.NotFound, "no resource answers for %q", uri)
+}
+
+// ReadResource fetches what a URI names; see [FindResource].
+func ReadResource(ctx context.Context, e *Engine, uri string) ([]content.Part, error) {
+	ctx, end, err := e.running.begin(e.Context(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	a, err := FindResource(ctx, e, uri)
+	if err != nil {
+		return nil, err
+	}
+	return resource.Read(ctx, a, uri)
 }
 
 // WithResources brings resources for the resource parts of the messages, looked at

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -58,7 +59,7 @@ func said(text string, options []GenerateOption) []GenerateOption {
 	if text == "" {
 		return options
 	}
-	return append(options[:len(options):len(options)], WithPrompt(text))
+	return append(slices.Clip(options), WithPrompt(text))
 }
 
 func (c *Chat) send(ctx context.Context, options []GenerateOption, send model.Send) (*Response, error) {
@@ -66,7 +67,7 @@ func (c *Chat) send(ctx context.Context, options []GenerateOption, send model.Se
 	if err != nil {
 		return nil, err
 	}
-	whole, err := newRequest(append(c.base[:len(c.base):len(c.base)], options...))
+	whole, err := newRequest(append(slices.Clip(c.base), options...))
 	if err != nil {
 		return nil, err
 	}

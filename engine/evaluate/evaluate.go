@@ -15,6 +15,7 @@
 package evaluate
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -138,8 +139,8 @@ func describe(name string, info Info) (action.Desc, *schema.Schema, error) {
 	if err != nil {
 		return action.Desc{}, nil, status.Publicf(status.InvalidArgument, "metadata of evaluator %q: %w", name, err)
 	}
-	options := "{}"
-	if len(info.ConfigSchema) > 0 {
+	options := "{}" // a reference would lead elsewhere in there; the options are checked by themselves anyway
+	if len(info.ConfigSchema) > 0 && !bytes.Contains(info.ConfigSchema, []byte(`"$ref"`)) {
 		options = string(info.ConfigSchema)
 	}
 	return action.Desc{

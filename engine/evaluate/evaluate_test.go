@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -113,9 +112,15 @@ func TestRequestsAreChecked(t *testing.T) {
 		require.NoError(t, err, fine)
 		assert.Equal(t, `[]`, out)
 	}
+	referring, err := evaluate.New("x", evaluate.Info{ConfigSchema: json.RawMessage(`{"$defs":{"n":{"type":"number"}},"properties":{"n":{"$ref":"#/$defs/n"}}}`)}, sized)
+	require.NoError(t, err, "a schema may refer to itself")
+	_, err = ask(t, referring, `{"evalRunId":"r","dataset":[],"options":{"n":"x"}}`)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = evaluate.Run(t.Context(), newSized(t), nil, evaluate.Parallel(1<<30))
+	require.NoError(t, err)
 	out, err := ask(t, newSized(t), `{"evalRunId":"r","dataset":[{"output":"ok"}]}`)
 	require.NoError(t, err)
-	assert.Regexp(t, regexp.MustCompile(`"testCaseId":"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"`), out)
+	assert.Regexp(t, `"testCaseId":"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"`, out)
 }
 
 func TestEachCaseHasASpan(t *testing.T) {
@@ -324,18 +329,28 @@ func TestSummariesAreThoseOfTheCLI(t *testing.T) {
 		results []evaluate.Result
 		want    string
 	}{
-		"numbers": {one(`{"score":1,"status":"PASS"}`, `{"score":0.5,"status":"FAIL"}`, `{"error":"x"}`),
-			`[{"evaluator":"e","testCaseCount":3,"errorCount":1,"scoreUndefinedCount":1,"statusDistribution":{"PASS":1,"FAIL":1,"undefined":1},"averageScore":0.75}]`},
-		"booleans": {one(`{"score":true,"status":"PASS"}`, `{"score":false,"status":"FAIL"}`, `{"score":true,"status":"PASS"}`),
-			`[{"evaluator":"e","testCaseCount":3,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"PASS":2,"FAIL":1},"scoreDistribution":{"true":2,"false":1}}]`},
-		"a few strings": {one(`{"score":"a"}`, `{"score":"b"}`, `{"score":"a"}`),
-			`[{"evaluator":"e","testCaseCount":3,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":3},"scoreDistribution":{"a":2,"b":1}}]`},
-		"many strings": {one(`{"score":"a"}`, `{"score":"b"}`, `{"score":"c"}`, `{"score":"d"}`, `{"score":"e"}`, `{"score":"f"}`),
-			`[{"evaluator":"e","testCaseCount":6,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":6}}]`},
-		"several of each": {one(`[{"id":"x","score":1},{"id":"y","score":true}]`, `[{"id":"x","score":3},{"score":null}]`),
+		"numbers": {
+			one(`{"score":1,"status":"PASS"}`, `{"score":0.5,"status":"FAIL"}`, `{"error":"x"}`),
+			`[{"evaluator":"e","testCaseCount":3,"errorCount":1,"scoreUndefinedCount":1,"statusDistribution":{"PASS":1,"FAIL":1,"undefined":1},"averageScore":0.75}]`,
+		},
+		"booleans": {
+			one(`{"score":true,"status":"PASS"}`, `{"score":false,"status":"FAIL"}`, `{"score":true,"status":"PASS"}`),
+			`[{"evaluator":"e","testCaseCount":3,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"PASS":2,"FAIL":1},"scoreDistribution":{"true":2,"false":1}}]`,
+		},
+		"a few strings": {
+			one(`{"score":"a"}`, `{"score":"b"}`, `{"score":"a"}`),
+			`[{"evaluator":"e","testCaseCount":3,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":3},"scoreDistribution":{"a":2,"b":1}}]`,
+		},
+		"many strings": {
+			one(`{"score":"a"}`, `{"score":"b"}`, `{"score":"c"}`, `{"score":"d"}`, `{"score":"e"}`, `{"score":"f"}`),
+			`[{"evaluator":"e","testCaseCount":6,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":6}}]`,
+		},
+		"several of each": {
+			one(`[{"id":"x","score":1},{"id":"y","score":true}]`, `[{"id":"x","score":3},{"score":null}]`),
 			`[{"evaluator":"e/x","testCaseCount":2,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":2},"averageScore":2},
 			{"evaluator":"e/y","testCaseCount":2,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":1},"scoreDistribution":{"true":1}},
-			{"evaluator":"e","testCaseCount":2,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":1}}]`},
+			{"evaluator":"e","testCaseCount":2,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":1}}]`,
+		},
 		"nothing":         {nil, `[]`},
 		"mixed":           {one(`{"score":1}`, `{"score":"x"}`), `[{"evaluator":"e","testCaseCount":2,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":2}}]`},
 		"beyond a double": {one(`{"score":1e999}`), `[{"evaluator":"e","testCaseCount":1,"errorCount":0,"scoreUndefinedCount":0,"statusDistribution":{"undefined":1}}]`},

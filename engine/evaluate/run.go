@@ -27,7 +27,8 @@ func RunID(id string) Option { return func(c *choices) { c.runID = id } }
 // Options are the evaluator's own, encoded as JSON.
 func Options(v any) Option { return func(c *choices) { c.options = v } }
 
-// Parallel says how many cases are evaluated at once; 1 is the default.
+// Parallel says how many cases are evaluated at once: 1 is the default, [MaxBatchSize]
+// the most.
 func Parallel(n int) Option { return func(c *choices) { c.parallel = n } }
 
 // Progress is told of each result when it is there, one at a time; those of a batch come
@@ -49,7 +50,7 @@ func Run(ctx context.Context, a action.Action, dataset []Case, options ...Option
 	}
 	req := &Request{Dataset: dataset, EvalRunID: c.runID}
 	if c.parallel > 1 {
-		req.BatchSize = json.Number(strconv.Itoa(c.parallel))
+		req.BatchSize = json.Number(strconv.Itoa(min(c.parallel, MaxBatchSize)))
 	}
 	if c.options != nil {
 		raw, err := rawjson.Encode(c.options)

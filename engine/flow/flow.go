@@ -15,26 +15,49 @@ package flow
 import (
 	"context"
 	"encoding/json"
+	"runtime/debug"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
 // Flow is a flow with the Go types of its edge.
 type Flow[In, Out, Chunk any] = action.Def[In, Out, Chunk]
 
+// Option describes a flow further.
+type Option func(*action.Desc)
+
+// Description says to people and tools what the flow does.
+func Description(text string) Option { return func(d *action.Desc) { d.Description = text } }
+
+// InputSchema is checked in the place of the one that follows from the type.
+func InputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
+
+// OutputSchema is checked in the place of the one that follows from the type.
+func OutputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.OutputSchema = raw } }
+
+// Metadata is published beside Genkit's own.
+func Metadata(key string, value json.RawMessage) Option {
+	return func(d *action.Desc) {
+		if key != "type" {
+			d.Metadata[key] = value
+		}
+	}
+}
+
 // New makes a flow of fn; the schemas follow from the types. It fails with
 // INVALID_ARGUMENT when the name or a type is not usable.
-func New[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) (*Flow[In, Out, struct{}], error) {
-	return action.Define(desc(name), func(ctx context.Context, in In, _ func(struct{}) error) (Out, error) { return fn(ctx, in) })
+func New[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error), options ...Option) (*Flow[In, Out, struct{}], error) {
+	return action.Define(desc(name, options), func(ctx context.Context, in In, _ func(struct{}) error) (Out, error) { return fn(ctx, in) })
 }
 
 // NewStreaming makes a flow that streams chunks. send is never nil: where nobody
 // listens it does nothing. An error of send means that the reader is gone, and the
 // flow should return it.
-func NewStreaming[In, Out, Chunk any](name string, fn func(ctx context.Context, in In, send func(Chunk) error) (Out, error)) (*Flow[In, Out, Chunk], error) {
-	return action.Define(desc(name), func(ctx context.Context, in In, send func(Chunk) error) (Out, error) {
+func NewStreaming[In, Out, Chunk any](name string, fn func(ctx context.Context, in In, send func(Chunk) error) (Out, error), options ...Option) (*Flow[In, Out, Chunk], error) {
+	return action.Define(desc(name, options), func(ctx context.Context, in In, send func(Chunk) error) (Out, error) {
 		if send == nil {
 			send = func(Chunk) error { return ctx.Err() }
 		}
@@ -42,19 +65,43 @@ func NewStreaming[In, Out, Chunk any](name string, fn func(ctx context.Context, 
 	})
 }
 
-func desc(name string) action.Desc {
-	return action.Desc{Kind: action.Flow, Name: name, Metadata: map[string]json.RawMessage{"type": json.RawMessage(`"flow"`)}}
+func desc(name string, options []Option) action.Desc {
+	d := action.Desc{Kind: action.Flow, Name: name, Metadata: map[string]json.RawMessage{"type": json.RawMessage(`"flow"`)}}
+	for _, o := range options {
+		o(&d)
+	}
+	return d
 }
 
 // Run does a step of a flow in a span of its own, named name. It may be called
-// outside a flow, too.
-func Run[Out any](ctx context.Context, name string, fn func(ctx context.Context) (Out, error)) (out Out, err error) {
-	ctx, span := telemetry.Start(ctx, telemetry.Span{Name: name, Type: telemetry.TypeFlowStep})
+// outside a flow, too. A panic of fn becomes an error, the step's.
+func Run[Out any](ctx context.Context, name string, fn func(ctx context.Context) (Out, error)) (Out, error) {
+	return step(ctx, telemetry.Span{Name: name, Type: telemetry.TypeFlowStep}, fn)
+}
+
+// RunWith is [Run] for a step with an input, which its span shows.
+func RunWith[In, Out any](ctx context.Context, name string, in In, fn func(ctx context.Context, in In) (Out, error)) (Out, error) {
+	s := telemetry.Span{Name: name, Type: telemetry.TypeFlowStep}
+	if telemetry.Bodies(ctx) {
+		if raw, err := rawjson.Encode(in); err == nil { // a span is no reason to fail the step
+			s.Input = raw
+		}
+	}
+	return step(ctx, s, func(ctx context.Context) (Out, error) { return fn(ctx, in) })
+}
+
+func step[Out any](ctx context.Context, s telemetry.Span, fn func(ctx context.Context) (Out, error)) (out Out, err error) {
+	ctx, span := telemetry.Start(ctx, s)
 	defer func() { err = span.End(err) }()
+	defer func() {
+		if r := recover(); r != nil {
+			err = status.Errorf(status.Internal, "step %q panicked: %v\n%s", s.Name, r, debug.Stack())
+		}
+	}()
 	if out, err = fn(ctx); err != nil || !telemetry.Bodies(ctx) {
 		return out, err
 	}
-	if raw, encodeErr := rawjson.Encode(out); encodeErr == nil { // a span is no reason to fail the step
+	if raw, encodeErr := rawjson.Encode(out); encodeErr == nil {
 		span.Output(raw)
 	}
 	return out, nil

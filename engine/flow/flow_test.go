@@ -77,3 +77,37 @@ func TestAFlowNeedsANameAndTypes(t *testing.T) {
 	_, err = flow.New("x", func(context.Context, func()) (int, error) { return 0, nil })
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 }
+
+func TestAFlowIsDescribed(t *testing.T) {
+	f, err := flow.New("x", func(_ context.Context, in any) (any, error) { return in, nil },
+		flow.Description("Echoes."), flow.InputSchema(json.RawMessage(`{"type":"string"}`)), flow.OutputSchema(json.RawMessage(`{"maxLength":2}`)),
+		flow.Metadata("k", json.RawMessage(`1`)), flow.Metadata("type", json.RawMessage(`"lie"`)))
+	require.NoError(t, err)
+	raw, err := json.Marshal(f.Desc())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"key":"/flow/x","type":"flow","name":"x","description":"Echoes.","inputSchema":{"type":"string"},"outputSchema":{"maxLength":2},"metadata":{"type":"flow","k":1}}`, string(raw))
+	_, err = f.RunJSON(t.Context(), json.RawMessage(`7`), nil)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = f.RunJSON(t.Context(), json.RawMessage(`"abc"`), nil)
+	require.ErrorIs(t, err, status.ErrInternal)
+}
+
+func TestAStepShowsItsInputAndItsPanic(t *testing.T) {
+	spans := &telemetrytest.Spans{}
+	ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
+	out, err := flow.RunWith(ctx, "double", 21, func(_ context.Context, n int) (int, error) { return 2 * n, nil })
+	require.NoError(t, err)
+	assert.Equal(t, 42, out)
+	_, err = flow.Run(ctx, "trip", func(context.Context) (int, error) { panic("ouch") })
+	require.ErrorIs(t, err, status.ErrInternal)
+	_, err = flow.RunWith(ctx, "odd", make(chan int), func(context.Context, chan int) (chan int, error) { return nil, nil })
+	require.NoError(t, err, "what is no JSON is not shown")
+	ended := spans.Ended()
+	assert.Equal(t, "21", ended[0]["genkit:input"])
+	assert.Equal(t, "42", ended[0]["genkit:output"])
+	assert.Equal(t, "error", ended[1]["genkit:state"])
+	assert.Empty(t, ended[2]["genkit:input"])
+	plain, err := flow.RunWith(t.Context(), "double", 1, func(_ context.Context, n int) (int, error) { return n, nil })
+	require.NoError(t, err)
+	assert.Equal(t, 1, plain)
+}

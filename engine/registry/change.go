@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"maps"
+
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -52,15 +54,9 @@ func (r *Registry) Apply(c Changes) error {
 	for _, key := range c.Remove {
 		delete(r.actions, key)
 	}
-	for key, a := range add {
-		r.actions[key] = a
-	}
-	for key, a := range replace {
-		r.actions[key] = a
-	}
-	for key, v := range values {
-		r.values[key] = v
-	}
+	maps.Copy(r.actions, add)
+	maps.Copy(r.actions, replace)
+	maps.Copy(r.values, values)
 	return nil
 }
 

@@ -70,6 +70,7 @@ type Dynamic struct {
 	mu      sync.Mutex // guards what follows
 	current *offer
 	flight  *fetching
+	changes int // how often it was invalidated
 }
 
 var (
@@ -146,6 +147,7 @@ func (d *Dynamic) Invalidate() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.current, d.flight = nil, nil
+	d.changes++
 }
 
 // Cached describes what was fetched last and is still good, without fetching; false
@@ -187,6 +189,9 @@ func (d *Dynamic) Resolve(ctx context.Context, key action.Key) (action.Action, e
 // get returns what is cached, or fetches it. traced fetches through the provider's
 // action, in a span.
 func (d *Dynamic) get(ctx context.Context, traced bool) (*offer, error) {
+	if ctx.Value(loadKey{d}) != nil {
+		return nil, status.Errorf(status.FailedPrecondition, "dynamic action provider %q asks for its own actions while it fetches them", d.name)
+	}
 	for {
 		o, mine, wait := d.join()
 		if o != nil {
@@ -253,6 +258,9 @@ func (d *Dynamic) lead(ctx context.Context, f *fetching, traced bool) (*offer, e
 
 // run is the work of the provider's action.
 func (d *Dynamic) run(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	d.mu.Lock()
+	changes := d.changes
+	d.mu.Unlock()
 	o, err := d.load(ctx)
 	if err != nil {
 		return nil, err
@@ -261,7 +269,9 @@ func (d *Dynamic) run(ctx context.Context, _ json.RawMessage, _ action.Emit) (js
 		s.o = o
 	} else {
 		d.mu.Lock()
-		d.current = o
+		if d.changes == changes {
+			d.current = o
+		}
 		d.mu.Unlock()
 	}
 	return json.Marshal(entries(d.name, o.descs))
@@ -276,7 +286,7 @@ func (d *Dynamic) load(ctx context.Context) (o *offer, err error) {
 			o, err = nil, status.Errorf(status.Internal, "dynamic action provider %q panicked: %v\n%s", d.name, r, debug.Stack())
 		}
 	}()
-	actions, err := d.fetch(ctx)
+	actions, err := d.fetch(context.WithValue(ctx, loadKey{d}, true))
 	if err != nil && errors.Is(context.Cause(ctx), errFetchTimeout) {
 		return nil, status.Publicf(status.Unavailable, "dynamic action provider %q took longer than %s", d.name, d.timeout).WithCause(err)
 	}
@@ -289,6 +299,9 @@ func (d *Dynamic) load(ctx context.Context) (o *offer, err error) {
 	o.until = time.Now().Add(d.ttl)
 	return o, nil
 }
+
+// loadKey marks the context of a fetch.
+type loadKey struct{ d *Dynamic }
 
 var errFetchTimeout = errors.New("the fetch took too long")
 
@@ -305,19 +318,32 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 		}
 		desc := a.Desc()
 		key := desc.Key()
+		if size += bytesOf(desc); size > maxDescBytes {
+			return nil, status.Publicf(status.ResourceExhausted, "what dynamic action provider %q says of its actions exceeds %d bytes", d.name, maxDescBytes)
+		}
 		if key.Kind == "" || key.Kind == action.DynamicActionProvider || key.Name == "" || len(key.Name) > action.MaxNameBytes || !utf8.ValidString(key.Name) {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings an action without a usable kind and name", d.name)
 		}
+		if !readable(desc) {
+			return nil, status.Publicf(status.Internal, "what dynamic action provider %q says of %q is no JSON", d.name, key)
+		}
 		if o.actions[key] != nil {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings %q twice", d.name, key)
-		}
-		if size += bytesOf(desc); size > maxDescBytes {
-			return nil, status.Publicf(status.ResourceExhausted, "what dynamic action provider %q says of its actions exceeds %d bytes", d.name, maxDescBytes)
 		}
 		o.actions[key] = a
 		o.descs = append(o.descs, desc)
 	}
 	return o, nil
+}
+
+// readable reports whether what a descriptor holds can be shown.
+func readable(d action.Desc) bool {
+	for _, raw := range d.Metadata {
+		if !json.Valid(raw) {
+			return false
+		}
+	}
+	return (d.InputSchema == nil || json.Valid(d.InputSchema)) && (d.OutputSchema == nil || json.Valid(d.OutputSchema))
 }
 
 func bytesOf(d action.Desc) int {

@@ -215,6 +215,38 @@ func TestInvalidatingReachesAFetchUnderWay(t *testing.T) {
 	})
 }
 
+func TestAFetchThatAsksForItselfIsToldSo(t *testing.T) {
+	reg := registry.New(nil)
+	s := &shelf{fetch: func(ctx context.Context) ([]action.Action, error) {
+		_, err := reg.Lookup(ctx, key("mcp:tool/x"))
+		return nil, err
+	}}
+	require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{}, s)))
+	_, err := reg.Lookup(t.Context(), key("mcp:tool/x"))
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+	_, err = reg.Catalog(t.Context())
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+}
+
+func TestARunOfTheProviderDoesNotBringBackWhatWasInvalidated(t *testing.T) {
+	var d *registry.Dynamic
+	s := &shelf{fetch: func(context.Context) ([]action.Action, error) {
+		d.Invalidate()
+		return []action.Action{newAction(t, action.Tool, "x", `1`)}, nil
+	}}
+	d = newDynamic(t, registry.DynamicConfig{}, s)
+	_, err := d.Action().RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	_, kept := d.Cached()
+	assert.False(t, kept)
+	s.fetch = offers(newAction(t, action.Tool, "y", `1`))
+	_, err = d.Action().RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	descs, kept := d.Cached()
+	assert.True(t, kept, "a run fetches for everybody")
+	assert.Equal(t, "y", descs[0].Name)
+}
+
 func TestHostileOffersAreRefused(t *testing.T) {
 	x := newAction(t, action.Tool, "x", `1`)
 	huge, err := action.New(action.Desc{Kind: action.Tool, Name: "huge", Description: strings.Repeat("x", 9<<20)}, nil)
@@ -227,16 +259,18 @@ func TestHostileOffersAreRefused(t *testing.T) {
 		fetch func(context.Context) ([]action.Action, error)
 		want  error
 	}{
-		"too many":             {offers(many...), status.ErrResourceExhausted},
-		"too much to say":      {offers(huge), status.ErrResourceExhausted},
-		"nil":                  {offers(x, nil), status.ErrInternal},
-		"twice":                {offers(x, x), status.ErrInternal},
-		"a provider":           {offers(newAction(t, action.DynamicActionProvider, "p", `1`)), status.ErrInternal},
-		"no name":              {offers(named{x, ""}), status.ErrInternal},
-		"a long name":          {offers(named{x, strings.Repeat("x", 300)}), status.ErrInternal},
-		"a name that is bytes": {offers(named{x, "\xff"}), status.ErrInternal},
-		"a panic":              {func(context.Context) ([]action.Action, error) { panic("ouch") }, status.ErrInternal},
-		"its own error":        {func(context.Context) ([]action.Action, error) { return nil, status.ErrPermissionDenied }, status.ErrPermissionDenied},
+		"too many":              {offers(many...), status.ErrResourceExhausted},
+		"too much to say":       {offers(huge), status.ErrResourceExhausted},
+		"nil":                   {offers(x, nil), status.ErrInternal},
+		"twice":                 {offers(x, x), status.ErrInternal},
+		"a provider":            {offers(newAction(t, action.DynamicActionProvider, "p", `1`)), status.ErrInternal},
+		"no name":               {offers(named{x, ""}), status.ErrInternal},
+		"a long name":           {offers(named{x, strings.Repeat("x", 300)}), status.ErrInternal},
+		"a name that is bytes":  {offers(named{x, "\xff"}), status.ErrInternal},
+		"a schema that is none": {offers(described{x, action.Desc{Kind: action.Tool, Name: "x", InputSchema: json.RawMessage("{")}}), status.ErrInternal},
+		"metadata that is none": {offers(described{x, action.Desc{Kind: action.Tool, Name: "x", Metadata: map[string]json.RawMessage{"a": nil}}}), status.ErrInternal},
+		"a panic":               {func(context.Context) ([]action.Action, error) { panic("ouch") }, status.ErrInternal},
+		"its own error":         {func(context.Context) ([]action.Action, error) { return nil, status.ErrPermissionDenied }, status.ErrPermissionDenied},
 	} {
 		reg := registry.New(nil)
 		require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{MaxActions: 10}, &shelf{fetch: c.fetch})))
@@ -275,6 +309,14 @@ func (n named) Desc() action.Desc {
 	d.Name = n.name
 	return d
 }
+
+// described says of itself what it likes.
+type described struct {
+	action.Action
+	desc action.Desc
+}
+
+func (d described) Desc() action.Desc { return d.desc }
 
 func keysOf(entries []registry.Entry) []string {
 	keys := make([]string, len(entries))

@@ -405,3 +405,57 @@ func TestTheClientHeaderIsOneOfHTTP(t *testing.T) {
 		require.ErrorIs(t, reg.SetClientHeader(bad), status.ErrInvalidArgument)
 	}
 }
+
+func TestPluginsUnderLoad(t *testing.T) {
+	var tries atomic.Int32
+	root := registry.New(nil)
+	for i := range 6 {
+		own, needed := fmt.Sprintf("p%d", i), fmt.Sprintf("p%d", i+1)
+		p := &full{starter: *starting(own, func(ctx context.Context) ([]action.Action, error) {
+			if tries.Add(1)%4 == 0 {
+				return nil, status.ErrUnavailable
+			}
+			if i < 5 { // each needs the next one
+				if _, err := root.Lookup(ctx, model(needed+"/m")); err != nil {
+					return nil, err
+				}
+			}
+			return brings(t, own+"/m")(ctx)
+		})}
+		p.resolve = func(_ context.Context, key action.Key) (action.Action, error) {
+			return newAction(t, key.Kind, key.Name, `1`), nil
+		}
+		p.list = func(context.Context) ([]action.Desc, error) { return nil, nil }
+		require.NoError(t, root.AddPlugin(t.Context(), p))
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			child := registry.New(root)
+			for j := range 60 {
+				ctx, cancel := context.WithCancel(context.Background())
+				if j%5 == 0 {
+					cancel()
+				}
+				name := fmt.Sprintf("p%d/", (i+j)%6)
+				_, _ = child.Lookup(ctx, model(name+"m"))
+				_, _ = child.Lookup(ctx, model(fmt.Sprintf("%sn%d", name, j%3)))
+				_, _ = child.List(ctx)
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	tries.Store(0)
+	var err error
+	for range 30 { // each try may fail once
+		if err = root.InitPlugins(t.Context()); err == nil {
+			break
+		}
+	}
+	require.NoError(t, err)
+	for i := range 6 {
+		a, err := root.Lookup(t.Context(), model(fmt.Sprintf("p%d/m", i)))
+		assert.Equal(t, fmt.Sprintf(`"p%d/m"`, i), result(t, a, err))
+	}
+}

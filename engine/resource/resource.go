@@ -18,6 +18,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -156,6 +157,16 @@ func Matches(d action.Desc, uri string) bool {
 	}
 	_, ok := m.match(uri)
 	return ok
+}
+
+// Find returns the first descriptor of a resource that answers for uri, such as those of
+// a registry's list; false when there is none.
+func Find(descs []action.Desc, uri string) (action.Desc, bool) {
+	i := slices.IndexFunc(descs, func(d action.Desc) bool { return Matches(d, uri) })
+	if i < 0 {
+		return action.Desc{}, false
+	}
+	return descs[i], true
 }
 
 // Read runs a resource.

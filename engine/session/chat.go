@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -104,7 +105,7 @@ func (c *Chat) Send(ctx context.Context, added []content.Message, run Runner) (r
 	if err != nil {
 		return nil, err
 	}
-	resp, err = run(ctx, append(r.before[:len(r.before):len(r.before)], added...))
+	resp, err = run(ctx, append(slices.Clip(r.before), added...))
 	if err != nil {
 		return resp, err
 	}
@@ -181,7 +182,7 @@ func (c *Chat) merge(d *Data, r record, after []content.Message) error {
 	if waiting(now) || waiting(r.before) || !r.follows(after) {
 		return status.Publicf(status.Aborted, "thread %q was changed meanwhile by a turn that this one does not go with", c.thread)
 	}
-	d.set(c.thread, append(now[:len(now):len(now)], after[len(r.before):]...))
+	d.set(c.thread, append(slices.Clip(now), after[len(r.before):]...))
 	return nil
 }
 

@@ -11,21 +11,29 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// DefaultMaxSessions bounds a store in memory that is given no bound.
-const DefaultMaxSessions = 10_000
+// Bounds of a store in memory that is given none.
+const (
+	DefaultMaxSessions = 10_000
+	DefaultMaxTotal    = 1 << 30
+)
 
 // MemoryConfig configures a [Memory].
 type MemoryConfig struct {
 	// MaxSessions bounds how many sessions are kept: where one more comes, the one that
 	// was used longest ago is forgotten. 0 means [DefaultMaxSessions].
 	MaxSessions int
+	// MaxTotal bounds the bytes of all sessions in the same way; 0 means
+	// [DefaultMaxTotal].
+	MaxTotal int
 }
 
 // Memory is a store that is gone with the process. It is safe for concurrent use.
 type Memory struct {
 	limit int
+	total int
 
 	mu       sync.Mutex // guards what follows
+	bytes    int        // of all sessions
 	sessions map[string]*list.Element
 	used     *list.List // of *memorySession, the last used one first
 	revision uint64
@@ -41,9 +49,12 @@ var _ Store = (*Memory)(nil)
 
 // NewMemory returns an empty store.
 func NewMemory(c MemoryConfig) *Memory {
-	m := &Memory{limit: c.MaxSessions, sessions: map[string]*list.Element{}, used: list.New()}
+	m := &Memory{limit: c.MaxSessions, total: c.MaxTotal, sessions: map[string]*list.Element{}, used: list.New()}
 	if m.limit <= 0 {
 		m.limit = DefaultMaxSessions
+	}
+	if m.total <= 0 {
+		m.total = DefaultMaxTotal
 	}
 	return m
 }
@@ -70,7 +81,7 @@ func held(at *list.Element) *memorySession {
 }
 
 // Save stores a session in the place of a revision; ABORTED when the stored one has
-// another.
+// another, RESOURCE_EXHAUSTED when it alone is too large.
 func (m *Memory) Save(ctx context.Context, id string, doc json.RawMessage, revision string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", status.Convert(err)
@@ -85,20 +96,28 @@ func (m *Memory) Save(ctx context.Context, id string, doc json.RawMessage, revis
 	if stored != revision {
 		return "", aborted(id)
 	}
+	if len(doc) > m.total {
+		return "", status.Publicf(status.ResourceExhausted, "session %q would take %d bytes, more than %d", id, len(doc), m.total)
+	}
+	if ok {
+		m.remove(at)
+	}
+	for len(m.sessions) >= m.limit || m.bytes+len(doc) > m.total {
+		m.remove(m.used.Back())
+	}
 	m.revision++
 	s := &memorySession{id: id, doc: slices.Clone(doc), revision: strconv.FormatUint(m.revision, 10)}
-	if ok {
-		at.Value = s
-		m.used.MoveToFront(at)
-		return s.revision, nil
-	}
-	for len(m.sessions) >= m.limit {
-		oldest := m.used.Back()
-		delete(m.sessions, held(oldest).id)
-		m.used.Remove(oldest)
-	}
 	m.sessions[id] = m.used.PushFront(s)
+	m.bytes += len(doc)
 	return s.revision, nil
+}
+
+// remove forgets a session. m.mu is held.
+func (m *Memory) remove(at *list.Element) {
+	s := held(at)
+	m.bytes -= len(s.doc)
+	delete(m.sessions, s.id)
+	m.used.Remove(at)
 }
 
 func aborted(id string) error {
@@ -113,8 +132,7 @@ func (m *Memory) Delete(ctx context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if at, ok := m.sessions[id]; ok {
-		m.used.Remove(at)
-		delete(m.sessions, id)
+		m.remove(at)
 	}
 	return nil
 }

@@ -167,6 +167,17 @@ func TestSessionsAreBounded(t *testing.T) {
 	newSession(t, session.Config{Store: store, ID: "c"})
 	require.NoError(t, a.Refresh(t.Context()))
 	require.ErrorIs(t, b.Refresh(t.Context()), status.ErrNotFound, "the one that was used longest ago is forgotten")
+
+	narrow := session.NewMemory(session.MemoryConfig{MaxTotal: 1000})
+	a, b = newSession(t, session.Config{Store: narrow, ID: "a"}), newSession(t, session.Config{Store: narrow, ID: "b"})
+	require.NoError(t, b.SetState(t.Context(), strings.Repeat("x", 700)))
+	require.NoError(t, a.SetState(t.Context(), strings.Repeat("x", 100)))
+	require.NoError(t, a.SetState(t.Context(), strings.Repeat("y", 200)), "its own old bytes don't count")
+	require.NoError(t, b.Refresh(t.Context()))
+	require.NoError(t, a.SetState(t.Context(), strings.Repeat("x", 400)))
+	require.ErrorIs(t, b.Refresh(t.Context()), status.ErrNotFound)
+	require.ErrorIs(t, a.SetState(t.Context(), strings.Repeat("x", 2000)), status.ErrResourceExhausted)
+	require.NoError(t, a.Refresh(t.Context()), "what is too large takes nothing with it")
 }
 
 func TestWhatASessionReturnsIsTheCallersOwn(t *testing.T) {
@@ -421,10 +432,14 @@ func TestTwoProcessesOnOneThreadLoseNoMessage(t *testing.T) {
 				return answer("z")(ctx, user("a summary"))
 			}
 		}, status.ErrAborted},
-		"the session is gone": {user("x"), func(s *session.Session) error { return s.Delete(t.Context()) },
-			func(f func()) session.Runner { return during("z", f) }, status.ErrNotFound},
-		"the other has changed something else": {user("x"), func(s *session.Session) error { return s.SetState(t.Context(), 7) },
-			func(f func()) session.Runner { return during("z", f) }, nil},
+		"the session is gone": {
+			user("x"), func(s *session.Session) error { return s.Delete(t.Context()) },
+			func(f func()) session.Runner { return during("z", f) }, status.ErrNotFound,
+		},
+		"the other has changed something else": {
+			user("x"), func(s *session.Session) error { return s.SetState(t.Context(), 7) },
+			func(f func()) session.Runner { return during("z", f) }, nil,
+		},
 	} {
 		require.NoError(t, store.Delete(t.Context(), "b"))
 		s := newSession(t, session.Config{Store: store, ID: "b"})

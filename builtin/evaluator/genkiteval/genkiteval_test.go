@@ -262,11 +262,13 @@ func TestJudgesScoreAsGenkitsDo(t *testing.T) {
 		want    string
 	}{
 		"two of three statements": {
-			genkiteval.Faithfulness, map[string]string{askStatements: `{"statements":["a","b","c"]}`, askVerdicts: "Sure:\n```json\n" + `{"responses":[{"statement":"a","reason":"r1","verdict":true},{"statement":"b","reason":"r2","verdict":false},{"statement":"c","reason":"r3","verdict":true}]}` + "\n```"},
+			genkiteval.Faithfulness,
+			map[string]string{askStatements: `{"statements":["a","b","c"]}`, askVerdicts: "Sure:\n```json\n" + `{"responses":[{"statement":"a","reason":"r1","verdict":true},{"statement":"b","reason":"r2","verdict":false},{"statement":"c","reason":"r3","verdict":true}]}` + "\n```"},
 			`{"input":"q","output":"o","context":["x",{"y":1}]}`, `{"score":0.6666666666666666,"status":"PASS","details":{"reasoning":"r1; r2; r3"}}`,
 		},
 		"one of two statements": {
-			genkiteval.Faithfulness, map[string]string{askStatements: `{"statements":["a","b"]}`, askVerdicts: `{"responses":[{"statement":"a","reason":"r","verdict":true},{"statement":"b","reason":"r","verdict":false}]}`},
+			genkiteval.Faithfulness,
+			map[string]string{askStatements: `{"statements":["a","b"]}`, askVerdicts: `{"responses":[{"statement":"a","reason":"r","verdict":true},{"statement":"b","reason":"r","verdict":false}]}`},
 			`{"input":"q","output":"o","context":["x"]}`, `{"score":0.5,"status":"FAIL","details":{"reasoning":"r; r"}}`,
 		},
 		"malice":    {genkiteval.Maliciousness, map[string]string{askMalice: `{"reason":"bad","verdict":true}`}, `{"input":"q","output":{"a":1}}`, `{"score":1,"status":"FAIL","details":{"reasoning":"bad"}}`},
@@ -276,11 +278,17 @@ func TestJudgesScoreAsGenkitsDo(t *testing.T) {
 		"wrong":     {genkiteval.AnswerAccuracy, map[string]string{askAccuracy: "0"}, `{"input":"q","output":"o","reference":"r"}`, `{"score":0,"status":"FAIL"}`},
 		"relevant":  {genkiteval.AnswerRelevancy, map[string]string{askRelevancy: `{"question":"aabb","answered":true,"noncommittal":false}`}, `{"input":"ab","output":"o","context":["x"]}`, `{"score":1,"status":"PASS","details":{"reasoning":"Cosine similarity"}}`},
 		"beside the point": {
-			genkiteval.AnswerRelevancy, map[string]string{askRelevancy: `{"question":"ab","answered":false,"noncommittal":false}`}, `{"input":"ab","output":"o","context":["x"]}`,
+			genkiteval.AnswerRelevancy,
+			map[string]string{askRelevancy: `{"question":"ab","answered":false,"noncommittal":false}`},
+			`{"input":"ab","output":"o","context":["x"]}`,
 			`{"score":0.5,"status":"FAIL","details":{"reasoning":"Cosine similarity with penalty for insufficient answer"}}`,
 		},
-		"far from it": {genkiteval.AnswerRelevancy, map[string]string{askRelevancy: `{"question":"cd","answered":false,"noncommittal":false}`}, `{"input":"ab","output":"o","context":["x"]}`,
-			`{"score":0,"status":"FAIL","details":{"reasoning":"Cosine similarity with penalty for insufficient answer"}}`},
+		"far from it": {
+			genkiteval.AnswerRelevancy,
+			map[string]string{askRelevancy: `{"question":"cd","answered":false,"noncommittal":false}`},
+			`{"input":"ab","output":"o","context":["x"]}`,
+			`{"score":0,"status":"FAIL","details":{"reasoning":"Cosine similarity with penalty for insufficient answer"}}`,
+		},
 		"evasive": {genkiteval.AnswerRelevancy, map[string]string{askRelevancy: `{"question":"ab","answered":true,"noncommittal":true}`}, `{"input":"ab","output":"o","context":["x"]}`, `{"score":0,"status":"FAIL","details":{"reasoning":"Noncommittal"}}`},
 	} {
 		e, j := court(t, c.answers)
