@@ -196,8 +196,11 @@ func (p *planes) signed(r *row, signs []uint64) float32 {
 	return 2*(p.low*r.ones+p.step*float32(p.inner(signs))) - p.sum
 }
 
-// refine is estimate with the second bits.
-func (p *planes) refine(r *row, f *fine, signs, larges []uint64) (value, spread float32) {
+// refine is estimate with the second bits; value is what estimate returned.
+func (p *planes) refine(value float32, r *row, f *fine, signs, larges []uint64) (finer, spread float32) {
+	if r.factor == 0 {
+		return value, 0
+	}
 	q := p.words
 	var s0, s1, s2, s3, ones int
 	for i, w := range signs {
@@ -213,5 +216,6 @@ func (p *planes) refine(r *row, f *fine, signs, larges []uint64) (value, spread 
 		q = q[planeBits:]
 	}
 	more := p.low*float32(ones) + p.step*float32(s0+2*s1+4*s2+8*s3)
-	return f.factor*(small*p.signed(r, signs)+(large-small)*more) + r.fixed + p.offset, f.spread * p.finer
+	signed := (value - r.fixed - p.offset) / r.factor
+	return f.factor*(small*signed+(large-small)*more) + r.fixed + p.offset, f.spread * p.finer
 }

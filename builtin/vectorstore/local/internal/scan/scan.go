@@ -228,8 +228,9 @@ func (x *Index) byBytes(rotated []float32, norm float32, q Query, s *scratch) []
 			if upper < limit {
 				continue
 			}
-			c := b.code
-			value, spread := s.planes[n].refine(&c.rows[i], &c.fine[i], c.signs[i*words:(i+1)*words], c.larges[i*words:(i+1)*words])
+			c, p := b.code, &s.planes[n]
+			value := upper - sure*c.rows[i].spread*p.distance
+			value, spread := p.refine(value, &c.rows[i], &c.fine[i], c.signs[i*words:(i+1)*words], c.larges[i*words:(i+1)*words])
 			if value+sure*spread >= limit {
 				take(first+i, b, i)
 				limit = bound.least()
