@@ -91,7 +91,7 @@ func against(t *testing.T, peer string, theirs []*retrieval.Observation) {
 		for _, path := range differ(ours[i], theirs[i]) {
 			at := fmt.Sprintf("%s %s: %s", c.Action, c.In, path)
 			n := slices.IndexFunc(differences, func(d difference) bool {
-				return d.peer == peer && regexp.MustCompile("^(?:" + d.where + ")").MatchString(at)
+				return d.peer == peer && regexp.MustCompile("^(?:"+d.where+")").MatchString(at)
 			})
 			if n < 0 {
 				t.Errorf("%s\n  ours   %s\n  theirs %s", at, show(ours[i]), show(theirs[i]))

@@ -75,29 +75,42 @@ func (b *block) encode(d int) *code {
 
 func (c *code) encodeRow(i int, rest []float32, signs, larges []uint64) {
 	var sum, square, fixed float64
-	for j, r := range rest {
-		if r >= 0 {
-			signs[j/wordBits] |= 1 << (j % wordBits)
+	centre := c.centre[:len(rest)]
+	for at := range signs {
+		var bits uint64
+		for j, r := range rest[at*wordBits : (at+1)*wordBits] {
+			if r >= 0 {
+				bits |= 1 << j
+			}
 		}
+		signs[at] = bits
+	}
+	for j, r := range rest {
 		sum += math.Abs(float64(r))
 		square += float64(r) * float64(r)
-		fixed += float64(r) * float64(c.centre[j])
+		fixed += float64(r) * float64(centre[j])
 	}
 	if sum == 0 {
 		return // the row is the centre; all that is left out is zero
 	}
 	d := float64(len(rest))
 	limit := float32(threshold * math.Sqrt(square/d))
-	var fineSum, fineSquare float64 // <x, rest> and <x, x> for the coded x
-	for j, r := range rest {
-		level := small
-		if r >= limit || r <= -limit {
-			level = large
-			larges[j/wordBits] |= 1 << (j % wordBits)
+	var largeSum float64 // of the distances of the large ones
+	count := 0
+	for at := range larges {
+		var bits uint64
+		for j, r := range rest[at*wordBits : (at+1)*wordBits] {
+			if r >= limit || r <= -limit {
+				bits |= 1 << j
+				largeSum += math.Abs(float64(r))
+				count++
+			}
 		}
-		fineSum += level * math.Abs(float64(r))
-		fineSquare += level * level
+		larges[at] = bits
 	}
+	// <x, rest> and <x, x> for the coded x.
+	fineSum := small*sum + (large-small)*largeSum
+	fineSquare := small*small*(d-float64(count)) + large*large*float64(count)
 	ones := 0
 	for _, w := range signs {
 		ones += bits.OnesCount64(w)
@@ -196,8 +209,11 @@ func (p *planes) signed(r *row, signs []uint64) float32 {
 	return 2*(p.low*r.ones+p.step*float32(p.inner(signs))) - p.sum
 }
 
-// refine is estimate with the second bits.
-func (p *planes) refine(r *row, f *fine, signs, larges []uint64) (value, spread float32) {
+// refine is estimate with the second bits; value is what estimate returned.
+func (p *planes) refine(value float32, r *row, f *fine, signs, larges []uint64) (finer, spread float32) {
+	if r.factor == 0 {
+		return value, 0
+	}
 	q := p.words
 	var s0, s1, s2, s3, ones int
 	for i, w := range signs {
@@ -213,5 +229,6 @@ func (p *planes) refine(r *row, f *fine, signs, larges []uint64) (value, spread 
 		q = q[planeBits:]
 	}
 	more := p.low*float32(ones) + p.step*float32(s0+2*s1+4*s2+8*s3)
-	return f.factor*(small*p.signed(r, signs)+(large-small)*more) + r.fixed + p.offset, f.spread * p.finer
+	signed := (value - r.fixed - p.offset) / r.factor
+	return f.factor*(small*signed+(large-small)*more) + r.fixed + p.offset, f.spread * p.finer
 }

@@ -64,27 +64,38 @@ type Code struct {
 // Encode codes a vector of Dims finite coordinates.
 func (x *Index) Encode(v []float32) Code {
 	r := x.rotate.apply(v)
-	c := Code{bytes: make([]int8, x.d)}
-	c.scale = quantise(r, math.MaxInt8, func(i int, n int32) { c.bytes[i] = int8(n) }) //nolint:gosec // at most MaxInt8
+	c := Code{bytes: make([]int8, len(r))}
+	var inverse float32
+	if c.scale, inverse = step(r, math.MaxInt8); c.scale == 0 {
+		return c
+	}
+	for i, f := range r {
+		c.bytes[i] = int8(whole(f*inverse, math.MaxInt8)) //nolint:gosec // within the limit
+	}
 	return c
 }
 
-// quantise gives whole multiples of the scale that it returns, at most limit each.
-func quantise(v []float32, limit float32, put func(i int, n int32)) (scale float32) {
+// step returns what one of so many steps is for the greatest coordinate, and its
+// inverse; 0 for what a float32 can't tell from zero.
+func step(v []float32, steps float32) (scale, inverse float32) {
 	var most float32
 	for _, f := range v {
 		most = max(most, f, -f)
 	}
-	scale = most / limit
-	if scale == 0 || math.IsInf(float64(1/scale), 0) {
-		return 0 // nothing that a float32 could tell from zero
+	scale = most / steps
+	if inverse = 1 / scale; scale == 0 || math.IsInf(float64(inverse), 0) {
+		return 0, 0
 	}
-	inverse := 1 / scale
-	for i, f := range v {
-		n := max(min(f*inverse, limit), -limit)
-		put(i, int32(math.Round(float64(n))))
+	return scale, inverse
+}
+
+// whole rounds to the nearest whole number within the limit.
+func whole(f, limit float32) int32 {
+	f = max(min(f, limit), -limit)
+	if f < 0 {
+		return int32(f - 0.5)
 	}
-	return scale
+	return int32(f + 0.5)
 }
 
 // Append adds a row. When it reports true, the block is full: Seal should be called
@@ -228,8 +239,9 @@ func (x *Index) byBytes(rotated []float32, norm float32, q Query, s *scratch) []
 			if upper < limit {
 				continue
 			}
-			c := b.code
-			value, spread := s.planes[n].refine(&c.rows[i], &c.fine[i], c.signs[i*words:(i+1)*words], c.larges[i*words:(i+1)*words])
+			c, p := b.code, &s.planes[n]
+			value := upper - sure*c.rows[i].spread*p.distance
+			value, spread := p.refine(value, &c.rows[i], &c.fine[i], c.signs[i*words:(i+1)*words], c.larges[i*words:(i+1)*words])
 			if value+sure*spread >= limit {
 				take(first+i, b, i)
 				limit = bound.least()
@@ -308,7 +320,13 @@ const queryLimit = 2047
 
 func newByteQuery(v []float32) *byteQuery {
 	q := &byteQuery{values: make([]int32, len(v))}
-	q.scale = quantise(v, queryLimit, func(i int, n int32) { q.values[i] = n })
+	var inverse float32
+	if q.scale, inverse = step(v, queryLimit); q.scale == 0 {
+		return q
+	}
+	for i, f := range v {
+		q.values[i] = whole(f*inverse, queryLimit)
+	}
 	return q
 }
 
