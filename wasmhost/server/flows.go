@@ -17,7 +17,7 @@ func newFlows(c Config) (*flowserver.Server, error) {
 		cors = &flowserver.CORS{Origins: c.TrustedOrigins}
 	}
 	return flowserver.New(flowserver.Config{
-		CORS: cors,
+		CORS:    cors,
 		Context: c.FlowContext, Streams: c.FlowStreams,
 		MaxBodyBytes: c.MaxBodyBytes, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		Logger: c.Logger, Dev: c.Dev,
