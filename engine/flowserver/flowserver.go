@@ -175,6 +175,13 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
+// CrossOrigin is for servers with routes of their own, before [Server.Serve]: it lets a
+// page of an origin that CORS names read what is answered, and answers a browser that
+// asks first; true when it has.
+func (s *Server) CrossOrigin(w http.ResponseWriter, r *http.Request) (answered bool) {
+	return s.origins.answer(w, r)
+}
+
 // Handler serves one flow at whatever path it is given.
 func (s *Server) Handler(f Flow) http.Handler {
 	return s.fenced(func(*http.Request) (Flow, error) { return f, nil })

@@ -124,6 +124,12 @@ func (w *world) registry() *registry.Registry {
 				}
 			}
 		},
+		"ignores": func(_ context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+			for range 10 {
+				_ = emit(json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`))
+			}
+			return json.RawMessage(`"fine"`), nil
+		},
 		"steps": func(ctx context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 			for {
 				var chunk string

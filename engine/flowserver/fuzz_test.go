@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -51,4 +52,57 @@ func FuzzBody(f *testing.F) {
 			t.Fatalf("%q: the flow got %q, want %q", body, got, want["data"])
 		}
 	})
+}
+
+// FuzzFrame streams foreign JSON back. The frame is one line of ASCII that holds the
+// same value, whatever lines and characters it is made of.
+func FuzzFrame(f *testing.F) {
+	for _, seed := range []string{`"é😀\u00e9\\"`, "{\n\"\u2028\": [1.10,\r\n1e400]}", `null`, `"data: {\"result\":1}\n\n"`, "\"\uFFFD\u007f\""} {
+		f.Add(seed)
+	}
+	srv, err := flowserver.New(flowserver.Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	echo, err := action.New(action.Desc{Kind: action.Flow, Name: "x"}, func(_ context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+		return in, emit(in)
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	h := srv.Handler(flowserver.Flow{Action: echo})
+	f.Fuzz(func(t *testing.T, data string) {
+		req := httptest.NewRequest(http.MethodPost, "/?stream=true", strings.NewReader(`{"data":`+data+`}`))
+		req.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, req)
+		if rec.Code != http.StatusOK {
+			return // not JSON, or two members in disguise
+		}
+		want, err := decoded(`{"data":` + data + `}`)
+		if err != nil {
+			t.Fatalf("%q ran: %v", data, err)
+		}
+		frames := strings.Split(rec.Body.String(), "\n\n")
+		if len(frames) != 3 || frames[2] != "" {
+			t.Fatalf("%q: frames %q", data, frames)
+		}
+		for i, member := range []string{"message", "result"} {
+			line, ok := strings.CutPrefix(frames[i], "data: ")
+			if !ok || strings.ContainsFunc(line, func(r rune) bool { return r == '\n' || r == '\r' || r >= 0x80 }) {
+				t.Fatalf("%q: frame %q", data, frames[i])
+			}
+			got, err := decoded(line)
+			if err != nil || len(got) != 1 || !reflect.DeepEqual(got[member], want["data"]) {
+				t.Fatalf("%q: %v in %q, want %v; %v", data, got, line, want["data"], err)
+			}
+		}
+	})
+}
+
+func decoded(text string) (v map[string]any, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	err = d.Decode(&v)
+	return v, err
 }

@@ -81,11 +81,17 @@ func TestAFailureIsKept(t *testing.T) {
 
 func TestAFlowWhoseStreamIsKeptOutlivesItsReaders(t *testing.T) {
 	w := newWorld(t, flowserver.Config{Streams: memory(t)})
+	served, handler := make(chan struct{}, 10), w.Config.Handler
+	w.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(rw, r)
+		served <- struct{}{}
+	})
 	id, all, leave := w.begin()
 	w.step <- "1"
 	leave()
 	receive(t, all)
-	w.step <- "2" // somebody still takes it
+	receive(t, served) // the server has noticed
+	w.step <- "2"      // and somebody still takes it
 	w.step <- "end"
 	assert.Equal(t, wholeStream, w.post("/steps", ``, resume(id)...).body)
 }
@@ -158,6 +164,7 @@ func TestAStreamThatIsTooLongFails(t *testing.T) {
 	r := w.post("/floods", ``, sse)
 	require.ErrorIs(t, receive(t, w.left), status.ErrResourceExhausted, "the flow is told")
 	assert.Contains(t, r.body, `data: {"error":{"status":"RESOURCE_EXHAUSTED","message":"the stream exceeds`)
+	assert.Contains(t, w.post("/ignores", ``, sse).body, `data: {"error":{"status":"RESOURCE_EXHAUSTED"`, "a stream with a gap is not one")
 	big := `{"data":"` + strings.Repeat("x", 3<<20) + `"}`
 	assert.Contains(t, w.post("/echo", big, sse).body, `data: {"error":{"status":"RESOURCE_EXHAUSTED"`, "nor is a long result")
 

@@ -17,6 +17,7 @@ func Example() {
 	_ = os.Setenv("MENU_KEY", "s3cret")
 	defer os.Unsetenv("MENU_KEY")
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	addr, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
 		ended <- run(ctx, slog.New(slog.DiscardHandler), flowserver.RunConfig{Addr: "127.0.0.1:0", Listening: func(a net.Addr) { addr <- a }})

@@ -12,7 +12,12 @@ import (
 
 // newFlows makes what answers the flow route. Bounds and time are the server's.
 func newFlows(c Config) (*flowserver.Server, error) {
+	var cors *flowserver.CORS
+	if len(c.TrustedOrigins) > 0 {
+		cors = &flowserver.CORS{Origins: c.TrustedOrigins}
+	}
 	return flowserver.New(flowserver.Config{
+		CORS:    cors,
 		Context: c.FlowContext, Streams: c.FlowStreams,
 		MaxBodyBytes: c.MaxBodyBytes, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		Logger: c.Logger, Dev: c.Dev,

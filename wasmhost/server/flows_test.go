@@ -48,3 +48,20 @@ func TestCloseEndsFlowsThatAreKept(t *testing.T) {
 	assert.Contains(t, (<-answered).body, `"status":"UNAVAILABLE"`)
 	assert.Equal(t, http.StatusServiceUnavailable, w.post("/flows/menu/suggest", `{}`).status)
 }
+
+func TestPagesOfTrustedOriginsMayCallFlows(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.TrustedOrigins = []string{"https://app.example"} })
+	ask := func(path, origin string) reply {
+		return w.do(http.MethodOptions, tenant+path, nil, "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type")
+	}
+	r := ask("/flows/menu/suggest", "https://app.example")
+	assert.Equal(t, http.StatusNoContent, r.status)
+	assert.Equal(t, "https://app.example", r.header.Get("Access-Control-Allow-Origin"))
+	r = w.post("/flows/menu/suggest", `{}`, "Origin: https://app.example", "Sec-Fetch-Site: cross-site")
+	assert.Equal(t, http.StatusOK, r.status)
+	assert.Equal(t, "https://app.example", r.header.Get("Access-Control-Allow-Origin"))
+	for _, r := range []reply{ask("/flows/menu/suggest", "https://evil.example"), ask("/tools/native/asks", "https://app.example")} {
+		assert.Empty(t, r.header.Get("Access-Control-Allow-Origin")) // Echo says which methods there are, and no more
+	}
+	assert.Equal(t, http.StatusForbidden, w.post("/flows/menu/suggest", `{}`, "Origin: https://evil.example").status)
+}

@@ -153,6 +153,9 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if s.hosts != nil && !s.hosts[hostName(r.Host)] {
 			return status.Publicf(status.PermissionDenied, "this server does not answer to the host name %q", abi.Line(r.Host, 80))
 		}
+		if isFlow(c) && s.flows.CrossOrigin(c.Response(), r) {
+			return nil
+		}
 		if err := s.origins.Check(r); err != nil {
 			return status.Publicf(status.PermissionDenied, "a page of another site may not send this request").
 				WithCause(fmt.Errorf("cross-origin check: %w", err))

@@ -80,7 +80,7 @@ type Config struct {
 	AllowedHosts []string
 	// TrustedOrigins are origins ("https://console.example.com") besides the
 	// server's own from which a browser may send requests that change
-	// something.
+	// something. Their pages may read what flows answer, too (CORS).
 	TrustedOrigins []string
 	// Dev shows the text of every failure, also of those that are private.
 	Dev bool

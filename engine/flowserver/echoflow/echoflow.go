@@ -70,7 +70,8 @@ func Fail(err error, c echo.Context) {
 		return
 	}
 	code := status.Of(err).HTTP()
-	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
+	_, ours := errors.AsType[*status.Error](err) // also inside an error of Echo's
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok && !ours {
 		code = e.Code
 		name := status.FromHTTP(code)
 		if code == http.StatusMethodNotAllowed {

@@ -124,5 +124,10 @@ func TestRateLimit(t *testing.T) {
 		call("10.0.0.6:1")
 		assert.Equal(t, 200, call("10.0.0.1:1").Code, "of too many, who called longest ago is forgotten")
 	})
+	e := echo.New() // with Echo's error handler
+	e.Use(echoflow.RateLimit(echoflow.RateLimitConfig{PerSecond: 0.001}))
+	e.GET("/", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	assert.Equal(t, 200, do(e, http.MethodGet, "/", ``).Code)
+	assert.Equal(t, 429, do(e, http.MethodGet, "/", ``).Code)
 	assert.Panics(t, func() { echoflow.RateLimit(echoflow.RateLimitConfig{}) })
 }

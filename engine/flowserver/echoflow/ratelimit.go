@@ -44,7 +44,10 @@ func RateLimit(c RateLimitConfig) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if wait := l.take(caller(c), time.Now()); wait > 0 {
-				return status.Publicf(status.ResourceExhausted, "too many calls").WithRetryAfter(wait)
+				err := status.Publicf(status.ResourceExhausted, "too many calls").WithRetryAfter(wait)
+				// Echo's own error handler knows the HTTP status by this, and
+				// [Fail] the rest.
+				return echo.NewHTTPError(err.Code.HTTP(), err.Message).SetInternal(err)
 			}
 			return next(c)
 		}
