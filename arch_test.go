@@ -236,8 +236,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "wasmhost/capability/kv/kvtest"}
-var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "engine/flowserver/durable/durabletest"}
+var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {

@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/contextprovider"
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
 // Serve answers one request for a flow, for servers with routes of their own; it does
@@ -42,8 +43,14 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, f Flow) (err erro
 	}
 	switch {
 	case !q.stream:
-		var out json.RawMessage
-		if out, err = s.run(q.ctx, f.Action, q.in, nil); err != nil {
+		var traceID, spanID string
+		ctx := telemetry.OnStart(q.ctx, func(ctx context.Context) { traceID, spanID = telemetry.TraceIDs(ctx) })
+		out, err := s.run(ctx, f.Action, q.in, nil)
+		if traceID != "" {
+			w.Header().Set(traceIDHeader, traceID)
+			w.Header().Set(spanIDHeader, spanID)
+		}
+		if err != nil {
 			return s.cause(q.ctx, err)
 		}
 		begun = true
