@@ -17,6 +17,10 @@ import (
 // chat answers Genkit's model specification as a good model would, in the form of
 // OpenAI's chat completions.
 func chat(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/v1/models" {
+		_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"gpt-5-mini","object":"model"}]}`)
+		return
+	}
 	raw, _ := io.ReadAll(r.Body)
 	asked := string(raw)
 	var q struct {
