@@ -44,8 +44,7 @@ func FuzzRunAction(f *testing.F) {
 		if w.Code == http.StatusNotFound && strings.HasPrefix(w.Body.String(), "action ") {
 			return
 		}
-		lines := strings.Split(strings.TrimSuffix(w.Body.String(), "\n"), "\n")
-		for _, line := range lines {
+		for line := range strings.SplitSeq(strings.TrimSuffix(w.Body.String(), "\n"), "\n") {
 			if !json.Valid([]byte(line)) {
 				t.Fatalf("%q is answered with %q", body, w.Body)
 			}

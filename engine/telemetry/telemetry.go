@@ -131,7 +131,7 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 	if h, ok := ctx.Value(startedKey).(*started); ok && r.span.SpanContext().IsValid() {
 		h.once.Do(func() { h.fn(ctx) })
 	}
-	return ctx, r //nolint:spancheck // Running.End ends it
+	return ctx, r
 }
 
 // path is where a span stands. Genkit JS writes the subtype on the last segment only,

@@ -51,7 +51,7 @@ func TestTheAppRunsAsTheDevUIDoesIt(t *testing.T) {
 	assert.Contains(t, post("/api/runAction", `{"key":"/tool/calc/add","input":{"a":40,"b":2}}`), `"sum":42`)
 	assert.True(t, strings.HasPrefix(post("/api/runAction?stream=true", `{"key":"/flow/count","input":2}`), "1\n2\n{"))
 	assert.Contains(t, post("/api/runAction", `{"key":"/evaluator/devui/exact","input":{"dataset":[{"testCaseId":"a","output":1,"reference":1}]}}`), `"PASS"`)
-	resp, err := http.Get(app.URL + "/api/__quitquitquit") //nolint:noctx // ends the app
+	resp, err := http.Get(app.URL + "/api/__quitquitquit")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.NoError(t, <-done)

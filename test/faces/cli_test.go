@@ -265,7 +265,7 @@ func TestUIStartFindsARunningApp(t *testing.T) {
 	p.app()
 	port := freePort(t)
 	said := p.genkit("ui:start", "--port", port)
-	t.Cleanup(func() { p.command(t.Context(), "ui:stop").Run() }) //nolint:errcheck // the test has judged
+	t.Cleanup(func() { p.command(t.Context(), "ui:stop").Run() })
 	assert.Contains(t, said, port)
 	api := "http://localhost:" + port + "/api/"
 	soon(t, "the Dev UI lists the flow", func() bool {
