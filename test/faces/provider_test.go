@@ -17,10 +17,6 @@ import (
 // chat answers Genkit's model specification as a good model would, in the form of
 // OpenAI's chat completions.
 func chat(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/v1/models" {
-		_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"gpt-5-mini","object":"model"}]}`)
-		return
-	}
 	raw, _ := io.ReadAll(r.Body)
 	asked := string(raw)
 	var q struct {
@@ -59,7 +55,9 @@ func chat(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "data: %s\n\ndata: [DONE]\n\n", line)
 }
 
-// Genkit's own model tests, against the OpenAI provider and a server on this machine.
+// Genkit's own model tests, against the OpenAI provider and a server on this machine. The
+// command line waits half a minute for the model to be listed, which those of a server
+// that is not OpenAI's are not, and then runs it all the same.
 func TestModelSpecificationAgainstTheProvider(t *testing.T) {
 	p := newProject(t)
 	srv := httptest.NewServer(http.HandlerFunc(chat))
