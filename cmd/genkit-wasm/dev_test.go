@@ -19,7 +19,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
 // developing is a running genkit-wasm dev.
@@ -116,7 +115,7 @@ func TestDevReloadsAFileThatChanges(t *testing.T) {
 	put(calcFile)
 	d := startDev(t, "--load", dir)
 	actions := func() string {
-		resp, err := http.Get(d.reflection + "/api/actions") //nolint:noctx // ends with the server
+		resp, err := http.Get(d.reflection + "/api/actions")
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(resp.Body)
@@ -181,13 +180,13 @@ func TestPrettyLines(t *testing.T) {
 		return cut.String()
 	}
 	ctx, span := telemetry.Start(t.Context(), telemetry.Span{Name: "x", Type: telemetry.TypeUtil})
-	defer span.End(nil) //nolint:errcheck // not what is tested
+	defer span.End(nil)
 	for want, write := range map[string]func(context.Context){
 		"INFO  loaded file=a.wasm took=1s\n":              func(context.Context) { log.InfoContext(ctx, "loaded", "file", "a.wasm", "took", time.Second) },
 		"WARN  odd text=\"two words\" empty=\"\" g.n=1\n": func(context.Context) { log.Warn("odd", "text", "two words", "empty", "", slog.Group("g", "n", 1)) },
 		"ERROR bad  line steer=\"\\x1b[2J\"\n":            func(context.Context) { log.Error("bad\n\x1bline", "steer", "\x1b[2J") },
 		"INFO  calc/add │ hello  there\n": func(context.Context) {
-			log.With("tool", "calc/add").Info(wasmhost.GuestLog, "line", "hello\n\x07there")
+			log.With("tool", "calc/add").Info("guest", "line", "hello\n\x07there")
 		},
 		"INFO  x a=1 g.b=2\n": func(context.Context) { log.With("a", 1).WithGroup("g").Info("x", "b", 2) },
 		"":                    func(context.Context) { log.Debug("too low") },

@@ -76,7 +76,7 @@ func (talker) RunBidiJSON(ctx context.Context, init json.RawMessage, next reflec
 	}
 }
 
-func newApp(t *testing.T) *app {
+func newApp(t testing.TB) *app {
 	t.Helper()
 	reg := registry.New(nil)
 	register := func(a action.Action, err error) {

@@ -249,7 +249,7 @@ func (s *Server) setTelemetry(raw string) {
 		return
 	}
 	if !onLoopback(raw) {
-		s.log.Warn("a telemetry server on another machine is refused; name it in "+devexport.EnvURL, slog.String("url", raw))
+		s.log.Warn("a telemetry server on another machine is refused; name it in GENKIT_TELEMETRY_SERVER", slog.String("url", raw))
 		return
 	}
 	if err := s.exporter.SetURL(raw); err != nil {

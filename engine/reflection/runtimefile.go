@@ -122,7 +122,7 @@ func readRuntime(path string) (info runtimeInfo, err error) {
 	if err != nil {
 		return info, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	raw, err := io.ReadAll(io.LimitReader(f, maxRuntimeFile))
 	if err != nil {
 		return info, err

@@ -208,7 +208,7 @@ func TestPorts(t *testing.T) {
 
 	s, err := reflection.Start(t.Context(), newApp(t), reflection.Config{Root: t.TempDir(), Always: true, Getenv: getenv(nil)})
 	require.NoError(t, err)
-	defer s.Close(t.Context()) //nolint:errcheck // not what is tested
+	defer s.Close(t.Context())
 	assert.Regexp(t, `^http://127\.0\.0\.1:\d+$`, s.URL())
 }
 
@@ -275,7 +275,7 @@ func TestTheAppsOwnContextLiesUnderTheRequests(t *testing.T) {
 
 func TestATelemetryServerThatIsGoneDelaysNothing(t *testing.T) {
 	x := devexport.New(devexport.Config{URL: "http://127.0.0.1:1"})
-	defer x.Close(t.Context()) //nolint:errcheck // not what is tested
+	defer x.Close(t.Context())
 	s := start(t, newApp(t), reflection.Config{Exporter: x})
 	for range 20 {
 		assert.Contains(t, body(t, post(t, t.Context(), s.URL()+"/api/runAction", `{"key":"/flow/echo","input":"x"}`)), `"result":"x"`)

@@ -173,8 +173,10 @@ func TestSeveralRunsShareAConnection(t *testing.T) {
 	_, p, _ := connected(t, newApp(t), reflection.Config{})
 	const runs = 20
 	for i := range runs {
-		id, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": string(rune('a' + i)), "method": "runAction",
-			"params": map[string]any{"key": "/flow/count", "input": 5, "stream": true}})
+		id, err := json.Marshal(map[string]any{
+			"jsonrpc": "2.0", "id": string(rune('a' + i)), "method": "runAction",
+			"params": map[string]any{"key": "/flow/count", "input": 5, "stream": true},
+		})
 		require.NoError(t, err)
 		p.say(string(id))
 	}

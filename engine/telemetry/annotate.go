@@ -58,8 +58,8 @@ func keyValue(f slog.Attr) attribute.KeyValue {
 	}
 }
 
-// WithLabels puts labels on every span of an action and of a generate call below ctx,
-// under the names that they have (Genkit's telemetryLabels).
+// WithLabels puts labels on the spans that start directly below ctx, under the names that
+// they have: Genkit's telemetryLabels, which Genkit JS writes on the run's own span.
 func WithLabels(ctx context.Context, labels map[string]string) context.Context {
 	if len(labels) == 0 {
 		return ctx

@@ -104,18 +104,16 @@ func TestAMeterCountsModelsAndTools(t *testing.T) {
 	assert.Equal(t, t.Context(), telemetry.WithMeter(t.Context(), nil))
 }
 
-func TestLabelsAreOnActionsAndGenerateCalls(t *testing.T) {
+func TestLabelsAreOnTheRunsOwnSpan(t *testing.T) {
 	ctx, ended := recorded(t)
 	ctx = telemetry.WithLabels(ctx, map[string]string{"batch": "7", "who": "me"})
 	ctx, outer := telemetry.Start(ctx, action("flow", "menu"))
-	_, step := telemetry.Start(ctx, telemetry.Span{Name: "step", Type: telemetry.TypeFlowStep})
-	require.NoError(t, step.End(nil))
-	_, call := telemetry.Start(ctx, telemetry.Span{Name: "generate", Type: telemetry.TypeUtil})
-	require.NoError(t, call.End(nil))
+	_, inner := telemetry.Start(ctx, action("tool", "calc/add"))
+	require.NoError(t, inner.End(nil))
 	require.NoError(t, outer.End(nil))
-	for i, want := range []string{"", "7", "7"} {
-		assert.Equal(t, want, ended()[i]["batch"], ended()[i]["name"])
-	}
+	assert.NotContains(t, ended()[0], "batch")
+	assert.Equal(t, "7", ended()[1]["batch"])
+	assert.Equal(t, "me", ended()[1]["who"])
 	assert.Equal(t, t.Context(), telemetry.WithLabels(t.Context(), nil))
 }
 

@@ -124,11 +124,14 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 		}
 		r.bodies = Bodies(ctx)
 		ctx = context.WithValue(ctx, pathKey, at.below)
+		if ctx.Value(labelsKey) != nil {
+			ctx = context.WithValue(ctx, labelsKey, nil)
+		}
 	}
 	if h, ok := ctx.Value(startedKey).(*started); ok && r.span.SpanContext().IsValid() {
 		h.once.Do(func() { h.fn(ctx) })
 	}
-	return ctx, r //nolint:spancheck // Running.End ends it
+	return ctx, r
 }
 
 // path is where a span stands. Genkit JS writes the subtype on the last segment only,
@@ -178,7 +181,7 @@ func startAttributes(ctx context.Context, s Span, p path) []attribute.KeyValue {
 		attrs = append(attrs, attribute.String(attrInput, string(s.Input)))
 	}
 	attrs = append(attrs, genAIOf(s).attributes()...)
-	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok && s.Type != TypeFlowStep {
+	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok {
 		attrs = append(attrs, labels...)
 	}
 	return attrs

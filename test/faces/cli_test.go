@@ -4,6 +4,8 @@ package faces_test
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -265,7 +267,7 @@ func TestUIStartFindsARunningApp(t *testing.T) {
 	p.app()
 	port := freePort(t)
 	said := p.genkit("ui:start", "--port", port)
-	t.Cleanup(func() { p.command(t.Context(), "ui:stop").Run() }) //nolint:errcheck // the test has judged
+	t.Cleanup(func() { p.command(t.Context(), "ui:stop").Run() })
 	assert.Contains(t, said, port)
 	api := "http://localhost:" + port + "/api/"
 	soon(t, "the Dev UI lists the flow", func() bool {
@@ -274,6 +276,29 @@ func TestUIStartFindsARunningApp(t *testing.T) {
 	})
 	_, body := call(t, "GET", api+"getActiveRuntimes", nil)
 	assert.Contains(t, body, `"name":"devui"`)
+
+	// A run that would never end is stopped by its trace, as the Dev UI's button does it.
+	trace, answer := make(chan string, 1), make(chan string, 1)
+	go func() {
+		defer close(trace)
+		defer close(answer)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api+"streamAction", strings.NewReader(`{"key":"/flow/wait","input":""}`))
+		if err != nil {
+			return
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		trace <- resp.Header.Get("X-Genkit-Trace-Id")
+		raw, _ := io.ReadAll(resp.Body)
+		answer <- string(raw)
+	}()
+	code, body := call(t, "POST", api+"cancelAction", map[string]string{"traceId": <-trace})
+	assert.Equal(t, 200, code, body)
+	assert.Contains(t, <-answer, "Action was cancelled")
 	p.genkit("ui:stop")
 	soon(t, "the Dev UI ends", func() bool {
 		code, _ := call(t, "GET", api+"__health", nil)

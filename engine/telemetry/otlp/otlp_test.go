@@ -129,7 +129,7 @@ func TestACollectorThatIsGoneHoldsUpNobody(t *testing.T) {
 func TestTheDevUIGetsTheSameSpans(t *testing.T) {
 	srv := telemetrytest.NewServer(t)
 	x := devexport.New(devexport.Config{URL: srv.URL})
-	defer x.Close(t.Context()) //nolint:errcheck // not what is tested
+	defer x.Close(t.Context())
 	p, err := otlp.FromEnv(t.Context(), otlp.Config{Getenv: func(string) string { return "" }, Processors: []sdktrace.SpanProcessor{x.Processor()}})
 	require.NoError(t, err)
 	ctx, span := telemetry.Start(p.Context(t.Context()), telemetry.Span{Name: "menu", Type: telemetry.TypeAction})

@@ -1,0 +1,54 @@
+package engine_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine"
+	"github.com/genkit-wasm/genkit-wasm/engine/reflection"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+)
+
+func TestReflectShowsEveryRunOfAnEngineAndItsChildren(t *testing.T) {
+	telemetry := telemetrytest.NewServer(t)
+	env := map[string]string{"GENKIT_ENV": "dev", "GENKIT_TELEMETRY_SERVER": telemetry.URL}
+	eng, err := engine.New(t.Context(), engine.Config{Name: "kit"})
+	require.NoError(t, err)
+	child := eng.Child()
+	greet := engine.DefineFlow(eng, "greet", func(_ context.Context, name string) (string, error) { return "Hello, " + name, nil })
+	srv, err := engine.Reflect(t.Context(), eng, reflection.Config{Port: -1, Root: t.TempDir(), Getenv: func(name string) string { return env[name] }})
+	require.NoError(t, err)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL()+"/api/runAction", strings.NewReader(`{"key":"/flow/greet","input":"Ada"}`))
+	require.NoError(t, err)
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(raw), `"result":"Hello, Ada"`)
+
+	_, err = child.RunJSON(t.Context(), greet.Desc().Key(), []byte(`"Grace"`), nil)
+	require.NoError(t, err)
+	require.NoError(t, srv.Exporter().Flush(t.Context()))
+	assert.Len(t, telemetry.TraceIDs(), 2, "what the app runs by itself is seen, too")
+	require.NoError(t, srv.Close(t.Context()))
+	require.NoError(t, eng.Close(t.Context()))
+}
+
+func TestReflectDoesNothingOutsideOfDevelopment(t *testing.T) {
+	eng, err := engine.New(t.Context(), engine.Config{})
+	require.NoError(t, err)
+	srv, err := engine.Reflect(t.Context(), eng, reflection.Config{Getenv: func(string) string { return "" }})
+	require.NoError(t, err)
+	assert.Nil(t, srv)
+	assert.Equal(t, t.Context(), eng.Context(t.Context()))
+	assert.NoError(t, srv.Close(t.Context()))
+}
