@@ -243,7 +243,11 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
 		return nil, err
 	}
-	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse, Config: p.Config})
+	mounts, err := h.files(p.Grants)
+	if err != nil {
+		return nil, err
+	}
+	guest, err := h.sandbox.Compile(ctx, sandbox.Source{Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse, Config: p.Config, Mounts: mounts})
 	if err != nil {
 		return nil, err
 	}

@@ -311,6 +311,19 @@ func (v *visit) kvList(ctx context.Context, request []byte) (json.RawMessage, er
 	return marshal(out)
 }
 
+// files returns what a policy shows of the operator's directories.
+func (h *Host) files(grants policy.Grants) ([]sandbox.Mount, error) {
+	mounts := make([]sandbox.Mount, 0, len(grants.Files))
+	for _, f := range grants.Files {
+		m, ok := h.mounts[f.Mount]
+		if !ok {
+			return nil, status.Publicf(status.FailedPrecondition, "the policy grants the mount %q, which this server does not have", f.Mount)
+		}
+		mounts = append(mounts, sandbox.Mount{Path: f.Path, FS: m.FS(f.Write)})
+	}
+	return mounts, nil
+}
+
 // provided lists what this host has beside what every host has.
 func (h *Host) provided() []abi.Capability {
 	if h.registry != nil {
@@ -325,7 +338,7 @@ func defaultGrants() policy.Grants { return policy.Grants{KV: true, Clock: true}
 
 // configure checks and takes what a Config says of capabilities.
 func (h *Host) configure(c Config) error {
-	h.kv, h.secrets, h.egress, h.registry = c.KV, c.Secrets, c.Egress, c.Registry
+	h.kv, h.secrets, h.egress, h.registry, h.mounts = c.KV, c.Secrets, c.Egress, c.Registry, maps.Clone(c.Mounts)
 	if h.kv == nil {
 		h.kv = kv.NewMemory(nil)
 	}

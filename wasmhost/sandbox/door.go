@@ -7,6 +7,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental/sys"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
@@ -29,6 +31,21 @@ type Fetched struct {
 	Status  int
 	Headers json.RawMessage // an object of strings
 	Body    []byte
+}
+
+// Mount is a file system at a path of the guest's.
+type Mount struct {
+	Path string
+	FS   sys.FS
+}
+
+// files makes mounts a part of an instance's configuration.
+func files(mounts []Mount) wazero.FSConfig {
+	config := wazero.NewFSConfig()
+	for _, m := range mounts {
+		config = config.(sysfs.FSConfig).WithSysFSMount(m.FS, m.Path) //nolint:errcheck,forcetypeassert // wazero's own way to it
+	}
+	return config
 }
 
 // MaxRequestBytes bounds what a guest hands to a capability.

@@ -24,6 +24,7 @@ type Module struct {
 	reuse         bool
 	clock         bool
 	config        map[string]string
+	mounts        []Mount
 	hasMemory     bool
 	fuelExport    string
 	globalExports []string
@@ -55,10 +56,10 @@ type initialiser struct {
 
 func newModule(s *Sandbox, src Source, metered *meter.Result, compiled wazero.CompiledModule) *Module {
 	m := &Module{
-		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config,
+		sandbox: s, compiled: compiled, limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config, mounts: src.Mounts,
 		hasMemory: src.Module.Memory != nil, fuelExport: metered.FuelExport,
 		initialisers: initialisers(src.Module),
-		singleUse:    src.Module.MutatesTables || src.Module.DropsData,
+		singleUse:    src.Module.MutatesTables || src.Module.DropsData || len(src.Mounts) > 0,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
 		drained:      make(chan struct{}),
 	}

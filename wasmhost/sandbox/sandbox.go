@@ -157,6 +157,10 @@ type Source struct {
 	Reuse bool
 	// Config is what Extism's config_get answers. It is not changed.
 	Config map[string]string
+	// Mounts are the directories that the guest sees through WASI. A module
+	// with one gets a new instance for each call, unless Reuse is set: what a
+	// call has open is state.
+	Mounts []Mount
 }
 
 // Compile validates the original, meters it and compiles the result. It runs no
