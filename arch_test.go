@@ -70,7 +70,7 @@ var rooms = []room{
 	{"wasmhost/module", []string{"engine/status", "wasmhost/abi"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"), "HTTP; needs no more of the engine than a registry"},
-	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret"), "the kit for modules"},
+	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/policy", "wasmhost/capability/egress", "wasmhost/capability/secret"), "the kit for modules"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox"), "adapters from actions to guests"},
 
 	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
