@@ -328,7 +328,7 @@ func compact(raw []byte) json.RawMessage {
 	if err := json.Compact(&b, raw); err != nil {
 		return nil // checked before
 	}
-	return b.Bytes()
+	return abi.Escape(b.Bytes())
 }
 
 func sandboxLimits(l policy.Limits) sandbox.Limits {

@@ -82,7 +82,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	}
 	visit := &visit{services: w.services, nest: nestOf(ctx)}
 	res, err := w.guest.Call(ctx, sandbox.Call{
-		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: emit, Door: visit.door(),
+		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: visible(emit), Door: visit.door(),
 		Log: func(level sandbox.Level, line string) {
 			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 		},
@@ -100,7 +100,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	}
 	telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", res.MemoryBytes)
 	if res.Interrupted {
-		return nil, tool.Interrupt(res.Interrupt)
+		return nil, tool.Interrupt(abi.Escape(res.Interrupt))
 	}
 	return w.output(res.Output)
 }
@@ -138,19 +138,27 @@ func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 
 func (w *wasmTool) output(out []byte) (json.RawMessage, error) {
 	if w.tool.IO != abi.IOText {
-		return out, nil // nothing at all becomes null
+		return abi.Escape(out), nil // nothing at all becomes null
 	}
 	if !utf8.Valid(out) {
 		return nil, status.Publicf(status.Internal, "the output of tool %q is not valid UTF-8", w.name)
 	}
 	if w.parses && schema.Check(out) == nil {
-		return out, nil
+		return abi.Escape(out), nil
 	}
 	raw, err := json.Marshal(string(out))
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode the output of tool %q: %w", w.name, err)
 	}
-	return raw, nil
+	return abi.Escape(raw), nil
+}
+
+// visible is emit for chunks in which nothing is hidden.
+func visible(emit action.Emit) action.Emit {
+	if emit == nil {
+		return nil
+	}
+	return func(chunk json.RawMessage) error { return emit(abi.Escape(chunk)) }
 }
 
 // GuestLog is the message under which a guest's lines are logged, each in the
