@@ -18,6 +18,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
@@ -30,13 +31,16 @@ type backend struct {
 	engine     *engine.Engine
 	registries map[string]*registry.Registry
 	closers    []func() error // of providers
+	beneath    []func() error // of what the host rests on
 }
 
 // backendConfig says what to open.
 type backendConfig struct {
 	data         string
 	tenants      []string
-	limits       policy.Limits // of every module; fields that are 0 take the defaults
+	limits       policy.Limits  // of every module; fields that are 0 take the defaults
+	grants       *policy.Grants // the most that policies may grant; nil is the host's default
+	reach        *reachFlags
 	defaultModel string
 	log          *slog.Logger
 }
@@ -58,10 +62,14 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		tenants[name] = policy.Limits{}
 	}
 	delete(tenants, wasmhost.DefaultTenant)
-	b.host, err = wasmhost.New(ctx, wasmhost.Config{
+	config := wasmhost.Config{
 		Store: b.store, CacheDir: filepath.Join(c.data, "cache"), Tenants: tenants, Limits: c.limits, Logger: c.log,
-	})
-	if err != nil {
+		Grants: c.grants, Registry: b.registry,
+	}
+	if err := b.openReach(&config, c); err != nil {
+		return b, err
+	}
+	if b.host, err = wasmhost.New(ctx, config); err != nil {
 		return b, err
 	}
 	if err := b.openEngine(ctx, c); err != nil {
@@ -81,6 +89,24 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		b.registries[name] = child.Registry()
 	}
 	return b, nil
+}
+
+// openReach opens what the host serves its guests from.
+func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
+	if c.reach != nil {
+		unmount, err := c.reach.open(config)
+		if err != nil {
+			return err
+		}
+		b.beneath = append(b.beneath, unmount)
+	}
+	store, err := kv.Open(filepath.Join(c.data, "kv.db"), nil)
+	if err != nil {
+		return err
+	}
+	b.beneath = append(b.beneath, store.Close)
+	config.KV = store
+	return nil
 }
 
 func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
@@ -118,6 +144,9 @@ func (b *backend) close(ctx context.Context) error {
 	}
 	if b.host != nil {
 		errs = append(errs, b.host.Close(ctx))
+	}
+	for _, c := range b.beneath {
+		errs = append(errs, c())
 	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())

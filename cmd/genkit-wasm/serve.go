@@ -21,12 +21,13 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	addr, data, defaultModel string
-	limits                   string
-	tenants, load            []string
-	allowedHosts, origins    []string
-	drainTimeout             time.Duration
-	logFormat, logLevel      string
-	dev                      bool
+	limits, grants           string
+	reachFlags
+	tenants, load         []string
+	allowedHosts, origins []string
+	drainTimeout          time.Duration
+	logFormat, logLevel   string
+	dev                   bool
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -47,6 +48,8 @@ func (a *app) serveCommand() *cobra.Command {
 	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\"; may be given again")
 	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them, to put into service; may be given again")
 	flags.StringVar(&f.limits, "limits", "", "limits of every module, `JSON` or @FILE, such as {\"timeoutMs\":10000}; the others keep their defaults")
+	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: kv and clock)")
+	f.reachFlags.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
@@ -119,6 +122,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	grants, err := a.grants(f.grants)
+	if err != nil {
+		return err
+	}
 	l, err := listen(ctx, f.addr)
 	if err != nil {
 		return err
@@ -145,7 +152,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		}
 		return err
 	}
-	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, defaultModel: f.defaultModel, log: log})
+	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, log: log})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
 	}
