@@ -101,6 +101,7 @@ var owners = []struct {
 	{"golang.org/x/sys", []string{"wasmhost/module", "wasmhost/sandbox"}, "file locks, memory maps"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest"}, "tests and kits"},
+	{"code.dny.dev/ssrf", nil, "an oracle of addresses; tests only"},
 	{"go.uber.org/goleak", nil, "tests"},
 	{"go.yaml.in/yaml", nil, "spec files, in tests"},
 }

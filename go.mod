@@ -3,6 +3,7 @@ module github.com/genkit-wasm/genkit-wasm
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/extism/go-sdk v1.7.1
 	github.com/invopop/jsonschema v0.14.0
 	github.com/labstack/echo/v4 v4.16.0
