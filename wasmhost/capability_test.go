@@ -25,6 +25,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
@@ -436,3 +438,74 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	_, err = wasmhost.New(t.Context(), wasmhost.Config{TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
 }
+
+// Nothing that is written about a call holds a secret: no span, no log line, no error.
+func TestNoRecordHoldsASecret(t *testing.T) {
+	r := newReach(t, func(rw http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/away" {
+			http.Redirect(rw, req, "https://"+strings.TrimPrefix(req.Header.Get("X-Key"), "k ")+".example.com/", http.StatusFound)
+			return
+		}
+		rw.Header().Set(req.Header.Get("X-Key"), "as a name")
+		fmt.Fprint(rw, req.Header)
+	}, nil)
+	r.load(t, "")
+	spans := &telemetrytest.Spans{}
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/http"})
+	require.NoError(t, err)
+	for _, path := range []string{"/", "/away", "/%zz"} {
+		ctx := telemetry.WithTracerProvider(t.Context(), spans)
+		out, err := a.RunJSON(ctx, json.RawMessage(fmt.Sprintf(`{"url":"https://api.example.com:%d%s","headers":{"X-Key":"{{secret:TOKEN}}"}}`, r.port, path)), nil)
+		assert.NotContains(t, fmt.Sprintf("%s %v", out, err), token)
+	}
+	recorded := spans.Ended()
+	require.NotEmpty(t, recorded)
+	assert.NotContains(t, fmt.Sprintf("%+v", recorded), token)
+	assert.NotContains(t, r.log.String(), token)
+}
+
+// Whatever a guest hands to a capability, the reply has its form and nothing else comes
+// of it.
+func FuzzRequests(f *testing.F) {
+	h := newHost(f, wasmhost.Config{Grants: &policy.Grants{KV: true, Clock: true, HTTP: []policy.HTTPGrant{{Host: "none.example.com"}}, Generate: []string{"*"}, Actions: []string{"*"}},
+		Egress: egress.Config{Resolver: nobody{}}, Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil }})
+	var tools []string
+	for _, name := range []string{"http", "kv_get", "kv_set", "kv_delete", "kv_list", "now", "run", "generate"} {
+		tools = append(tools, fmt.Sprintf(`{"name":%q,"io":"text"}`, name))
+	}
+	_, err := h.Load(f.Context(), tenant, wasmhost.Upload{
+		Wasm: guest(f, "capabilities.wasm"), Descriptor: describing(strings.Join(tools, ",")),
+		Policy: []byte(`{"grants":{"kv":true,"clock":true,"http":[{"host":"none.example.com"}],"generate":["*"],"actions":["*"]}}`),
+	})
+	require.NoError(f, err)
+	for i, seed := range []string{
+		`{"url":"https://none.example.com/","headers":{"A":"{{secret:B}}"},"body":"x"}`, `{"key":"a"}`, `{"key":"a","value":{"b":1},"if":null,"ttlSeconds":5}`, `{"key":"a"}`,
+		`{"prefix":"a","cursor":"YQ","limit":5}`, `null`, `{"key":"/tool/x","input":{}}`, `{"model":"a/b","messages":[],"tools":["x"]}`,
+	} {
+		f.Add(i, seed)
+	}
+	f.Add(2, `{"key":"a","value":`+strings.Repeat("[", 20_000))
+	f.Fuzz(func(t *testing.T, which int, request string) {
+		names := []string{"http", "kv_get", "kv_set", "kv_delete", "kv_list", "now", "run", "generate"}
+		input, err := json.Marshal(request)
+		require.NoError(t, err)
+		out, err := call(t, h, "m/"+names[uint(which)%uint(len(names))], string(input))
+		if errors.Is(err, status.ErrResourceExhausted) || errors.Is(err, status.ErrInvalidArgument) {
+			return // too big to be handed in
+		}
+		require.NoError(t, err)
+		var reply string
+		require.NoError(t, json.Unmarshal([]byte(out), &reply))
+		require.True(t, json.Valid([]byte(reply)), reply)
+		require.True(t, strings.HasPrefix(reply, `{"ok":`) || strings.HasPrefix(reply, `{"error":`), reply)
+		require.NotContains(t, reply, "goroutine ")
+		if strings.HasPrefix(reply, `{"error":`) {
+			require.NotContains(t, reply, `"INTERNAL"`, "%q", request)
+		}
+	})
+}
+
+// nobody has no address.
+type nobody struct{}
+
+func (nobody) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }

@@ -89,7 +89,7 @@ func rewrite(dec *json.Decoder, out *bytes.Buffer, name string) error {
 		}
 	}
 	end, err := dec.Token()
-	if err != nil && err != io.EOF { //nolint:errorlint // the decoder returns it as it is
+	if err != nil && err != io.EOF {
 		return fmt.Errorf("schema: %w", err)
 	}
 	if d, ok := end.(json.Delim); ok {

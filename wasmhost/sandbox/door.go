@@ -43,7 +43,7 @@ type Mount struct {
 func files(mounts []Mount) wazero.FSConfig {
 	config := wazero.NewFSConfig()
 	for _, m := range mounts {
-		config = config.(sysfs.FSConfig).WithSysFSMount(m.FS, m.Path) //nolint:errcheck,forcetypeassert // wazero's own way to it
+		config = config.(sysfs.FSConfig).WithSysFSMount(m.FS, m.Path) // wazero's own way to it
 	}
 	return config
 }
