@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
@@ -275,8 +277,10 @@ func TestARequestEndsWithItsCall(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := a.RunJSON(context.Background(), json.RawMessage(request), nil); ended <- err }()
 	<-started
+	begin = time.Now()
 	require.NoError(t, r.host.Close(t.Context()))
 	require.ErrorIs(t, <-ended, status.ErrUnavailable)
+	assert.Less(t, time.Since(begin), 30*time.Second, "long before its own deadline")
 }
 
 func TestHostCallsAreCounted(t *testing.T) {
@@ -289,8 +293,19 @@ func TestHostCallsAreCounted(t *testing.T) {
 	assert.Contains(t, r.ask(t, "http", fmt.Sprintf(`{"url":"https://api.example.com:%d/"}`, r.port)), "has sent its 3 requests")
 	assert.Equal(t, 3, hits)
 
+	// Each costs fuel, whatever the guest itself does.
+	spans := &telemetrytest.Spans{}
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/now"})
+	require.NoError(t, err)
+	_, err = a.RunJSON(telemetry.WithTracerProvider(t.Context(), spans), json.RawMessage(`null`), nil)
+	require.NoError(t, err)
+	require.Len(t, spans.Ended(), 1)
+	fuel, err := strconv.Atoi(spans.Ended()[0]["wasm.fuel.consumed"])
+	require.NoError(t, err, "%v", spans.Ended())
+	assert.Greater(t, fuel, 5000)
+	assert.Equal(t, "1", spans.Ended()[0]["wasm.host.calls"])
 	// A guest that does nothing but ask is ended by its fuel.
-	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+	_, err = r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Name: "asker", Wasm: asker("now"), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":{"clock":true},"limits":{"fuel":1000000,"hostCalls":100000}}`),
 	})
 	require.NoError(t, err)
@@ -437,6 +452,25 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrPermissionDenied)
 	_, err = wasmhost.New(t.Context(), wasmhost.Config{TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
+}
+
+// What a guest returns, streams and asks keeps its value and hides nothing.
+func TestResultsHideNothing(t *testing.T) {
+	h := newHost(t, wasmhost.Config{})
+	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: guest(t, "conformance.wasm")})
+	require.NoError(t, err)
+	hiding := "{\"a\u202e\":\"\u200b\U000E0041 é 👩‍👧\"}"
+	want := `{"a\u202e":"\u200b\udb40\udc41 é 👩‍👧"}`
+	out, err := call(t, h, "conformance/echo", hiding)
+	require.NoError(t, err)
+	assert.Equal(t, want, out)
+	_, err = call(t, h, "conformance/interrupt", hiding)
+	interrupt, ok := tool.AsInterrupt(err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, want, string(interrupt.Metadata))
+	out, err = call(t, h, "conformance/upper", "\"a\u2066\"")
+	require.NoError(t, err)
+	assert.Equal(t, `"A\u2066"`, out)
 }
 
 // Nothing that is written about a call holds a secret: no span, no log line, no error.

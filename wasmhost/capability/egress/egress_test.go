@@ -619,6 +619,37 @@ func TestASecretNeverComesBack(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v", err, errors.Unwrap(err)), apiKey)
 }
 
+// An error tells of a URL that a redirect brought, and not of the secret in it.
+func TestAnErrorHoldsNoSecret(t *testing.T) {
+	const plain = "PlainSecret0123456789"
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, fmt.Sprintf(r.URL.Query().Get("to"), r.Header.Get("X-Key")), http.StatusFound)
+	})
+	w.rules.Secret = func(context.Context, string) (secret.Value, error) { return secret.New(plain), nil }
+	for _, to := range []string{"https://%s.evil.test/", "https://api.example.com/%s", "ftp://%s/", "https://user@%s/", "https://evil.test:%s/", "/a/../%s"} {
+		_, err := w.do(egress.Request{URL: w.url("api.example.com", "/?to="+url.QueryEscape(to)), Headers: map[string]string{"X-Key": "{{secret:KEY}}"}})
+		require.Error(t, err, to)
+		assert.NotContains(t, strings.ToLower(err.Error()), strings.ToLower(plain), to)
+	}
+}
+
+// Both grants are there, and still no redirect leads from https to http.
+func TestNoRedirectLeadsToPlainHTTP(t *testing.T) {
+	var hits atomic.Int64
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	defer plain.Close()
+	port := plain.Listener.Addr().(*net.TCPAddr).Port
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, fmt.Sprintf("http://api.example.com:%d/", port), http.StatusFound)
+	})
+	w.rules.Grants = grants(t, fmt.Sprintf(`{"http":[{"host":"api.example.com","schemes":["http","https"],"ports":[%d,%d]}]}`, w.port, port))
+	_, err := w.do(egress.Request{URL: w.url("api.example.com", "/")})
+	require.ErrorIs(t, err, status.ErrPermissionDenied)
+	assert.Zero(t, hits.Load())
+	_, err = w.do(egress.Request{URL: fmt.Sprintf("http://api.example.com:%d/", port)})
+	require.NoError(t, err, "asked for as such, it is granted")
+}
+
 func pairs(s string) []string {
 	var list []string
 	for i := 0; i+1 < len(s); i += 2 {
