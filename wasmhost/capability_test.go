@@ -237,6 +237,77 @@ func TestAGuestKeepsValues(t *testing.T) {
 	}
 }
 
+// buildC builds a guest with the C PDK.
+func buildC(t *testing.T, source string) []byte {
+	t.Helper()
+	pdk, err := filepath.Abs("../pdk/c")
+	require.NoError(t, err)
+	return w.BuildC(t, "#include \"genkit.h\"\n"+source, "-I"+pdk, "-ffreestanding", "-Wl,--no-export-all")
+}
+
+// WASI's clock stands still, unless the clock is granted.
+func TestWASIsClockIsGranted(t *testing.T) {
+	wasm := buildC(t, `
+		__attribute__((import_module("wasi_snapshot_preview1"), import_name("clock_time_get"))) int clock(int id, uint64_t precision, uint64_t *out);
+		GENKIT_TOOL(f) {
+			uint64_t first = 0, second = 0;
+			char text[20];
+			if (clock(0, 0, &first)) return genkit_fail(GENKIT_STRING("no clock"));
+			for (volatile int i = 0; i < 1000000; i++);
+			if (clock(0, 0, &second)) return genkit_fail(GENKIT_STRING("no clock"));
+			for (int i = 19; i >= 0; i--, first /= 10) text[i] = (char)('0' + first % 10);
+			int start = 0;
+			while (start < 19 && text[start] == '0') start++;
+			genkit_output(genkit_buffer_of(text + start, (uint32_t)(20 - start)));
+			return 0;
+		}`)
+	h := newHost(t, wasmhost.Config{})
+	read := func(name, policy string) time.Time {
+		_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Name: name, Wasm: wasm, Descriptor: describing(`{"name":"f"}`), Policy: []byte(policy)})
+		require.NoError(t, err)
+		out, err := call(t, h, name+"/f", `null`)
+		require.NoError(t, err)
+		ns, err := strconv.ParseInt(out, 10, 64)
+		require.NoError(t, err)
+		return time.Unix(0, ns)
+	}
+	still := read("still", "")
+	assert.Greater(t, time.Since(still), 365*24*time.Hour, "it tells nothing of the time: %v", still)
+	assert.WithinDuration(t, time.Now(), read("real", `{"grants":{"clock":true}}`), time.Minute)
+}
+
+// A call that outlives its module keeps nothing for the next of its name.
+func TestARemovedModuleKeepsNothing(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	r := newReach(t, http.NotFound, nil)
+	register(t, r.reg, action.Tool, "wait", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		started <- struct{}{}
+		<-release
+		return nil, nil
+	})
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+		Name: "capabilities", Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":` + everything(r.port) + `,"limits":{"timeoutMs":60000}}`),
+		Wasm: buildC(t, `GENKIT_TOOL(f) {
+			genkit_run(GENKIT_STRING("/tool/wait"), GENKIT_STRING("null"));
+			genkit_buffer key = GENKIT_STRING("a");
+			if (genkit_kv_set(key, GENKIT_STRING("1"))) return genkit_fail(GENKIT_STRING("not kept"));
+			return 0;
+		}`),
+	})
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := call(t, r.host, "capabilities/f", `null`)
+		done <- err
+	}()
+	<-started
+	require.NoError(t, r.host.Remove(t.Context(), tenant, "capabilities"))
+	close(release)
+	require.ErrorContains(t, <-done, "not kept")
+	r.load(t, "")
+	assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`))
+}
+
 func TestNowIsTheTime(t *testing.T) {
 	r := newReach(t, http.NotFound, nil)
 	r.load(t, "")

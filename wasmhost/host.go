@@ -304,6 +304,11 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	if err := h.store.Delete(ctx, tenantName, name); err != nil {
 		return err
 	}
+	h.mu.RLock()
+	if l := t.modules[name]; l != nil && l.services != nil {
+		l.services.removed.Store(true)
+	}
+	h.mu.RUnlock()
 	h.swap(t, name, nil)
 	if err := h.kv.Drop(ctx, kv.Namespace{Tenant: tenantName, Module: name}); err != nil {
 		return err

@@ -36,6 +36,9 @@ type services struct {
 	grants policy.Grants
 	limits policy.Limits
 	http   *egress.Client // nil where no host is granted
+	// removed is set when the module is deleted: calls that are still under way
+	// keep nothing any more, so that the next module of its name starts empty.
+	removed atomic.Bool
 }
 
 func (h *Host) services(t *tenant, name string, grants policy.Grants, limits policy.Limits) *services {
@@ -250,6 +253,9 @@ func (v *visit) kvSet(ctx context.Context, request []byte) error {
 	}
 	if in.Value == nil {
 		return status.Publicf(status.InvalidArgument, "kv_set: request: \"value\" is missing")
+	}
+	if v.removed.Load() {
+		return status.Publicf(status.FailedPrecondition, "kv_set: the module was removed")
 	}
 	o := kv.SetOptions{If: json.RawMessage(in.If)}
 	if in.TTLSeconds != "" {
