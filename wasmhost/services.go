@@ -65,17 +65,15 @@ func (s *services) namespace() kv.Namespace {
 // goroutine: redirects are counted by the client.
 type visit struct {
 	*services
-	nest     *nest
+	nest     *nest // nil until a guest has an action run
 	calls    int64
 	requests atomic.Int64
 }
 
-func (v *visit) door() sandbox.Door {
-	return sandbox.Door{Do: v.do, Fetch: v.fetch}
-}
+var _ sandbox.Door = (*visit)(nil)
 
-// do serves a capability. What was refused at upload is refused here once more.
-func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+// Do serves a capability. What was refused at upload is refused here once more.
+func (v *visit) Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
 	if err := v.admit(c); err != nil {
 		return nil, err
 	}
@@ -207,8 +205,8 @@ func (v *visit) fetchJSON(ctx context.Context, request []byte) (json.RawMessage,
 	return marshal(out)
 }
 
-// fetch is Extism's http_request, read as leniently as the SDK reads it.
-func (v *visit) fetch(ctx context.Context, request, body []byte) (*sandbox.Fetched, error) {
+// Fetch is Extism's http_request, read as leniently as the SDK reads it.
+func (v *visit) Fetch(ctx context.Context, request, body []byte) (*sandbox.Fetched, error) {
 	if err := v.admit(abi.CapHTTP); err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	}
 	visit := &visit{services: w.services, nest: nestOf(ctx)}
 	res, err := w.guest.Call(ctx, sandbox.Call{
-		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: visible(emit), Door: visit.door(),
+		Export: w.tool.Export, Input: input, Context: action.Context(ctx), Emit: visible(emit), Door: visit,
 		Log: func(level sandbox.Level, line string) {
 			w.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 		},

@@ -24,7 +24,7 @@ type Call struct {
 	// value of its own; nil when nobody streams. It runs on the guest's
 	// goroutine, so a slow Emit slows the guest, against its deadline.
 	Emit func(chunk json.RawMessage) error
-	// Door leads to what the host does for the guest; the zero Door refuses
+	// Door leads to what the host does for the guest; nil refuses
 	// everything.
 	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.

@@ -18,12 +18,12 @@ import (
 // goroutine; their context ends at the call's deadline, when the caller leaves or when
 // the sandbox closes, and they have to end with it. Errors go to the guest as far as
 // they are public.
-type Door struct {
+type Door interface {
 	// Do serves every capability but emit, interrupt and context. The request
 	// is Do's own; it may be any bytes.
-	Do func(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error)
+	Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error)
 	// Fetch is Extism's http_request: a request in Extism's JSON, and a body.
-	Fetch func(ctx context.Context, request, body []byte) (*Fetched, error)
+	Fetch(ctx context.Context, request, body []byte) (*Fetched, error)
 }
 
 // Fetched is what Extism's HTTP functions give a guest.
@@ -81,16 +81,16 @@ func (in *instance) outside(request int, work func(ctx context.Context)) {
 
 // ask hands a request out of the sandbox and returns the reply.
 func (in *instance) ask(c abi.Capability, request []byte) []byte {
-	do := in.state.call.Door.Do
+	door := in.state.call.Door
 	switch {
-	case do == nil:
+	case door == nil:
 		return abi.ErrorReply(status.Publicf(status.PermissionDenied, "capability %q is not granted", c))
 	case len(request) > MaxRequestBytes:
 		return abi.ErrorReply(status.Publicf(status.InvalidArgument, "%s: a request of %d bytes exceeds the limit of %d", c, len(request), MaxRequestBytes))
 	}
 	var reply []byte
 	in.outside(len(request), func(ctx context.Context) {
-		value, err := do(ctx, c, bytes.Clone(request))
+		value, err := door.Do(ctx, c, bytes.Clone(request))
 		if err != nil {
 			reply = abi.ErrorReply(err)
 			return
@@ -110,12 +110,12 @@ func extismHTTP(b wazero.HostModuleBuilder) {
 		request, body := bytes.Clone(in.arena.block(stack[0])), bytes.Clone(in.arena.block(stack[1]))
 		in.arena.free(stack[0])
 		in.arena.free(stack[1])
-		fetch := st.call.Door.Fetch
-		if fetch == nil {
+		door := st.call.Door
+		if door == nil {
 			halt(status.PermissionDenied, "capability %q is not granted", abi.CapHTTP)
 		}
 		var failed error
-		in.outside(len(request)+len(body), func(ctx context.Context) { st.fetched, failed = fetch(ctx, request, body) })
+		in.outside(len(request)+len(body), func(ctx context.Context) { st.fetched, failed = door.Fetch(ctx, request, body) })
 		if failed != nil {
 			panic(&stop{failed})
 		}
