@@ -572,8 +572,10 @@ func TestNoRecordHoldsASecret(t *testing.T) {
 // Whatever a guest hands to a capability, the reply has its form and nothing else comes
 // of it.
 func FuzzRequests(f *testing.F) {
-	h := newHost(f, wasmhost.Config{Grants: &policy.Grants{KV: true, Clock: true, HTTP: []policy.HTTPGrant{{Host: "none.example.com"}}, Generate: []string{"*"}, Actions: []string{"*"}},
-		Egress: egress.Config{Resolver: nobody{}}, Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil }})
+	h := newHost(f, wasmhost.Config{
+		Grants: &policy.Grants{KV: true, Clock: true, HTTP: []policy.HTTPGrant{{Host: "none.example.com"}}, Generate: []string{"*"}, Actions: []string{"*"}},
+		Egress: egress.Config{Resolver: nobody{}}, Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil },
+	})
 	var tools []string
 	for _, name := range []string{"http", "kv_get", "kv_set", "kv_delete", "kv_list", "now", "run", "generate"} {
 		tools = append(tools, fmt.Sprintf(`{"name":%q,"io":"text"}`, name))
