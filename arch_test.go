@@ -128,6 +128,7 @@ var owners = []struct {
 	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
+	{"code.dny.dev/ssrf", nil, "an oracle of addresses; tests only"},
 }
 
 type pkg struct {

@@ -3,6 +3,7 @@ module github.com/genkit-wasm/genkit-wasm
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/blues/jsonata-go v1.5.4
 	github.com/coder/websocket v1.8.15
 	github.com/extism/go-sdk v1.7.1

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
@@ -233,6 +237,77 @@ func TestAGuestKeepsValues(t *testing.T) {
 	}
 }
 
+// buildC builds a guest with the C PDK.
+func buildC(t *testing.T, source string) []byte {
+	t.Helper()
+	pdk, err := filepath.Abs("../pdk/c")
+	require.NoError(t, err)
+	return w.BuildC(t, "#include \"genkit.h\"\n"+source, "-I"+pdk, "-ffreestanding")
+}
+
+// WASI's clock stands still, unless the clock is granted.
+func TestWASIsClockIsGranted(t *testing.T) {
+	wasm := buildC(t, `
+		__attribute__((import_module("wasi_snapshot_preview1"), import_name("clock_time_get"))) int clock(int id, uint64_t precision, uint64_t *out);
+		GENKIT_TOOL(f) {
+			uint64_t first = 0, second = 0;
+			char text[20];
+			if (clock(0, 0, &first)) return genkit_fail(GENKIT_STRING("no clock"));
+			for (volatile int i = 0; i < 1000000; i++);
+			if (clock(0, 0, &second)) return genkit_fail(GENKIT_STRING("no clock"));
+			for (int i = 19; i >= 0; i--, first /= 10) text[i] = (char)('0' + first % 10);
+			int start = 0;
+			while (start < 19 && text[start] == '0') start++;
+			genkit_output(genkit_buffer_of(text + start, (uint32_t)(20 - start)));
+			return 0;
+		}`)
+	h := newHost(t, wasmhost.Config{})
+	read := func(name, policy string) time.Time {
+		_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Name: name, Wasm: wasm, Descriptor: describing(`{"name":"f"}`), Policy: []byte(policy)})
+		require.NoError(t, err)
+		out, err := call(t, h, name+"/f", `null`)
+		require.NoError(t, err)
+		ns, err := strconv.ParseInt(out, 10, 64)
+		require.NoError(t, err)
+		return time.Unix(0, ns)
+	}
+	still := read("still", "")
+	assert.Greater(t, time.Since(still), 365*24*time.Hour, "it tells nothing of the time: %v", still)
+	assert.WithinDuration(t, time.Now(), read("real", `{"grants":{"clock":true}}`), time.Minute)
+}
+
+// A call that outlives its module keeps nothing for the next of its name.
+func TestARemovedModuleKeepsNothing(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	r := newReach(t, http.NotFound, nil)
+	register(t, r.reg, action.Tool, "wait", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		started <- struct{}{}
+		<-release
+		return nil, nil
+	})
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+		Name: "capabilities", Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":` + everything(r.port) + `,"limits":{"timeoutMs":60000}}`),
+		Wasm: buildC(t, `GENKIT_TOOL(f) {
+			genkit_run(GENKIT_STRING("/tool/wait"), GENKIT_STRING("null"));
+			genkit_buffer key = GENKIT_STRING("a");
+			if (genkit_kv_set(key, GENKIT_STRING("1"))) return genkit_fail(GENKIT_STRING("not kept"));
+			return 0;
+		}`),
+	})
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := call(t, r.host, "capabilities/f", `null`)
+		done <- err
+	}()
+	<-started
+	require.NoError(t, r.host.Remove(t.Context(), tenant, "capabilities"))
+	close(release)
+	require.ErrorContains(t, <-done, "not kept")
+	r.load(t, "")
+	assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`))
+}
+
 func TestNowIsTheTime(t *testing.T) {
 	r := newReach(t, http.NotFound, nil)
 	r.load(t, "")
@@ -252,7 +327,7 @@ func TestARequestEndsWithItsCall(t *testing.T) {
 		case <-req.Context().Done():
 		case <-release:
 		}
-	}, nil)
+	}, func(c *wasmhost.Config) { c.Limits.TimeoutMS = 60_000 })
 	defer close(release)
 	request := fmt.Sprintf(`{"url":"https://api.example.com:%d/"}`, r.port)
 	r.load(t, `{"timeoutMs":150}`)
@@ -273,8 +348,10 @@ func TestARequestEndsWithItsCall(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := a.RunJSON(context.Background(), json.RawMessage(request), nil); ended <- err }()
 	<-started
+	begin = time.Now()
 	require.NoError(t, r.host.Close(t.Context()))
 	require.ErrorIs(t, <-ended, status.ErrUnavailable)
+	assert.Less(t, time.Since(begin), 30*time.Second, "long before its own deadline")
 }
 
 func TestHostCallsAreCounted(t *testing.T) {
@@ -287,8 +364,19 @@ func TestHostCallsAreCounted(t *testing.T) {
 	assert.Contains(t, r.ask(t, "http", fmt.Sprintf(`{"url":"https://api.example.com:%d/"}`, r.port)), "has sent its 3 requests")
 	assert.Equal(t, 3, hits)
 
+	// Each costs fuel, whatever the guest itself does.
+	spans := &telemetrytest.Spans{}
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/now"})
+	require.NoError(t, err)
+	_, err = a.RunJSON(telemetry.WithTracerProvider(t.Context(), spans), json.RawMessage(`null`), nil)
+	require.NoError(t, err)
+	require.Len(t, spans.Ended(), 1)
+	fuel, err := strconv.Atoi(spans.Ended()[0]["wasm.fuel.consumed"])
+	require.NoError(t, err, "%v", spans.Ended())
+	assert.Greater(t, fuel, 5000)
+	assert.Equal(t, "1", spans.Ended()[0]["wasm.host.calls"])
 	// A guest that does nothing but ask is ended by its fuel.
-	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+	_, err = r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Name: "asker", Wasm: asker("now"), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":{"clock":true},"limits":{"fuel":1000000,"hostCalls":100000}}`),
 	})
 	require.NoError(t, err)
@@ -436,3 +524,95 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	_, err = wasmhost.New(t.Context(), wasmhost.Config{TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
 }
+
+// What a guest returns, streams and asks keeps its value and hides nothing.
+func TestResultsHideNothing(t *testing.T) {
+	h := newHost(t, wasmhost.Config{})
+	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: guest(t, "conformance.wasm")})
+	require.NoError(t, err)
+	hiding := "{\"a\u202e\":\"\u200b\U000E0041 é 👩‍👧\"}"
+	want := `{"a\u202e":"\u200b\udb40\udc41 é 👩‍👧"}`
+	out, err := call(t, h, "conformance/echo", hiding)
+	require.NoError(t, err)
+	assert.Equal(t, want, out)
+	_, err = call(t, h, "conformance/interrupt", hiding)
+	interrupt, ok := tool.AsInterrupt(err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, want, string(interrupt.Metadata))
+	out, err = call(t, h, "conformance/upper", "\"a\u2066\"")
+	require.NoError(t, err)
+	assert.Equal(t, `"A\u2066"`, out)
+}
+
+// Nothing that is written about a call holds a secret: no span, no log line, no error.
+func TestNoRecordHoldsASecret(t *testing.T) {
+	r := newReach(t, func(rw http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/away" {
+			http.Redirect(rw, req, "https://"+strings.TrimPrefix(req.Header.Get("X-Key"), "k ")+".example.com/", http.StatusFound)
+			return
+		}
+		rw.Header().Set(req.Header.Get("X-Key"), "as a name")
+		fmt.Fprint(rw, req.Header)
+	}, nil)
+	r.load(t, "")
+	spans := &telemetrytest.Spans{}
+	a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/http"})
+	require.NoError(t, err)
+	for _, path := range []string{"/", "/away", "/%zz"} {
+		ctx := telemetry.WithTracerProvider(t.Context(), spans)
+		out, err := a.RunJSON(ctx, json.RawMessage(fmt.Sprintf(`{"url":"https://api.example.com:%d%s","headers":{"X-Key":"{{secret:TOKEN}}"}}`, r.port, path)), nil)
+		assert.NotContains(t, fmt.Sprintf("%s %v", out, err), token)
+	}
+	recorded := spans.Ended()
+	require.NotEmpty(t, recorded)
+	assert.NotContains(t, fmt.Sprintf("%+v", recorded), token)
+	assert.NotContains(t, r.log.String(), token)
+}
+
+// Whatever a guest hands to a capability, the reply has its form and nothing else comes
+// of it.
+func FuzzRequests(f *testing.F) {
+	h := newHost(f, wasmhost.Config{
+		Grants: &policy.Grants{KV: true, Clock: true, HTTP: []policy.HTTPGrant{{Host: "none.example.com"}}, Generate: []string{"*"}, Actions: []string{"*"}},
+		Egress: egress.Config{Resolver: nobody{}}, Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil },
+	})
+	var tools []string
+	for _, name := range []string{"http", "kv_get", "kv_set", "kv_delete", "kv_list", "now", "run", "generate"} {
+		tools = append(tools, fmt.Sprintf(`{"name":%q,"io":"text"}`, name))
+	}
+	_, err := h.Load(f.Context(), tenant, wasmhost.Upload{
+		Wasm: guest(f, "capabilities.wasm"), Descriptor: describing(strings.Join(tools, ",")),
+		Policy: []byte(`{"grants":{"kv":true,"clock":true,"http":[{"host":"none.example.com"}],"generate":["*"],"actions":["*"]}}`),
+	})
+	require.NoError(f, err)
+	for i, seed := range []string{
+		`{"url":"https://none.example.com/","headers":{"A":"{{secret:B}}"},"body":"x"}`, `{"key":"a"}`, `{"key":"a","value":{"b":1},"if":null,"ttlSeconds":5}`, `{"key":"a"}`,
+		`{"prefix":"a","cursor":"YQ","limit":5}`, `null`, `{"key":"/tool/x","input":{}}`, `{"model":"a/b","messages":[],"tools":["x"]}`,
+	} {
+		f.Add(i, seed)
+	}
+	f.Add(2, `{"key":"a","value":`+strings.Repeat("[", 20_000))
+	f.Fuzz(func(t *testing.T, which int, request string) {
+		names := []string{"http", "kv_get", "kv_set", "kv_delete", "kv_list", "now", "run", "generate"}
+		input, err := json.Marshal(request)
+		require.NoError(t, err)
+		out, err := call(t, h, "m/"+names[uint(which)%uint(len(names))], string(input))
+		if errors.Is(err, status.ErrResourceExhausted) || errors.Is(err, status.ErrInvalidArgument) {
+			return // too big to be handed in
+		}
+		require.NoError(t, err)
+		var reply string
+		require.NoError(t, json.Unmarshal([]byte(out), &reply))
+		require.True(t, json.Valid([]byte(reply)), reply)
+		require.True(t, strings.HasPrefix(reply, `{"ok":`) || strings.HasPrefix(reply, `{"error":`), reply)
+		require.NotContains(t, reply, "goroutine ")
+		if strings.HasPrefix(reply, `{"error":`) {
+			require.NotContains(t, reply, `"INTERNAL"`, "%q", request)
+		}
+	})
+}
+
+// nobody has no address.
+type nobody struct{}
+
+func (nobody) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }

@@ -91,7 +91,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		}
 	}
 	visit := &visit{services: g.services, nest: nestOf(ctx)}
-	call.Context, call.Door = action.Context(ctx), visit.door()
+	call.Context, call.Door = action.Context(ctx), visit
 	call.Log = func(level sandbox.Level, line string) {
 		telemetry.Event(ctx, "guest.log", slog.String("level", slogLevel(level).String()), slog.String("line", line))
 		g.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))

@@ -29,6 +29,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
@@ -67,6 +68,9 @@ type Config struct {
 	// Egress says how guests reach the network. Its InFlight is not used: a
 	// tenant has a bound of its own.
 	Egress egress.Config
+	// Mounts are directories that policies may grant, by name. Whoever opened
+	// them closes them, after the host.
+	Mounts map[string]*vfs.Mount
 	// Registry finds what the capabilities run and generate may run for a
 	// tenant; nil provides neither. It is called while guests run.
 	Registry func(tenant string) (*registry.Registry, error)
@@ -116,6 +120,7 @@ type Host struct {
 	kv       kv.Store
 	secrets  secret.Source
 	egress   egress.Config
+	mounts   map[string]*vfs.Mount
 	registry func(tenant string) (*registry.Registry, error)
 
 	mu      sync.RWMutex // guards the maps; never held while a guest runs
@@ -341,6 +346,11 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	if err := h.store.Delete(ctx, tenantName, name); err != nil {
 		return err
 	}
+	h.mu.RLock()
+	if l := t.modules[name]; l != nil && l.services != nil {
+		l.services.removed.Store(true)
+	}
+	h.mu.RUnlock()
 	h.swap(t, name, nil)
 	if err := h.kv.Drop(ctx, kv.Namespace{Tenant: tenantName, Module: name}); err != nil {
 		return err

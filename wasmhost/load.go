@@ -294,12 +294,16 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
 		return nil, err
 	}
+	mounts, err := h.files(p.Grants)
+	if err != nil {
+		return nil, err
+	}
 	bytes := &upload{host: h, digest: a.Digest}
 	bytes.wasm.Store(&up.Wasm)
 	guest, err := h.sandbox.Compile(ctx, sandbox.Source{
 		Wasm: up.Wasm, Module: a.Module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse,
 		Interpreter: p.Interpreter, Account: t.account, Lazy: up.lazy,
-		Original: bytes.get, Config: p.Config,
+		Original: bytes.get, Config: p.Config, Mounts: mounts,
 	})
 	if err != nil {
 		return nil, err
@@ -400,7 +404,7 @@ func compact(raw []byte) json.RawMessage {
 	if err := json.Compact(&b, raw); err != nil {
 		return nil // checked before
 	}
-	return b.Bytes()
+	return abi.Escape(b.Bytes())
 }
 
 func sandboxLimits(l policy.Limits) sandbox.Limits {

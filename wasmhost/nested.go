@@ -29,15 +29,17 @@ type nest struct {
 
 type nestKey struct{}
 
+// nestOf returns where a call stands that a guest has caused; nil for others.
 func nestOf(ctx context.Context) *nest {
-	if n, ok := ctx.Value(nestKey{}).(*nest); ok {
-		return n
-	}
-	return &nest{runs: &atomic.Int64{}}
+	n, _ := ctx.Value(nestKey{}).(*nest)
+	return n
 }
 
 // below returns a context for an action that a guest has run.
 func (v *visit) below(ctx context.Context) (context.Context, error) {
+	if v.nest == nil {
+		v.nest = &nest{runs: &atomic.Int64{}}
+	}
 	if v.nest.depth >= maxDepth {
 		return nil, status.Publicf(status.ResourceExhausted, "guests call each other more than %d deep", maxDepth)
 	}

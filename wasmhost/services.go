@@ -37,6 +37,9 @@ type services struct {
 	grants policy.Grants
 	limits policy.Limits
 	http   *egress.Client // nil where no host is granted
+	// removed is set when the module is deleted: calls that are still under way
+	// keep nothing any more, so that the next module of its name starts empty.
+	removed atomic.Bool
 }
 
 func (h *Host) services(t *tenant, name string, grants policy.Grants, limits policy.Limits) *services {
@@ -63,17 +66,15 @@ func (s *services) namespace() kv.Namespace {
 // goroutine: redirects are counted by the client.
 type visit struct {
 	*services
-	nest     *nest
+	nest     *nest // nil until a guest has an action run
 	calls    int64
 	requests atomic.Int64
 }
 
-func (v *visit) door() sandbox.Door {
-	return sandbox.Door{Do: v.do, Fetch: v.fetch}
-}
+var _ sandbox.Door = (*visit)(nil)
 
-// do serves a capability. What was refused at upload is refused here once more.
-func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+// Do serves a capability. What was refused at upload is refused here once more.
+func (v *visit) Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
 	if err := v.admit(c); err != nil {
 		return nil, err
 	}
@@ -220,8 +221,8 @@ func (v *visit) fetchJSON(ctx context.Context, request []byte) (json.RawMessage,
 	return marshal(out)
 }
 
-// fetch is Extism's http_request, read as leniently as the SDK reads it.
-func (v *visit) fetch(ctx context.Context, request, body []byte) (*sandbox.Fetched, error) {
+// Fetch is Extism's http_request, read as leniently as the SDK reads it.
+func (v *visit) Fetch(ctx context.Context, request, body []byte) (*sandbox.Fetched, error) {
 	if err := v.admit(abi.CapHTTP); err != nil {
 		return nil, err
 	}
@@ -266,6 +267,9 @@ func (v *visit) kvSet(ctx context.Context, request []byte) error {
 	}
 	if in.Value == nil {
 		return status.Publicf(status.InvalidArgument, "kv_set: request: \"value\" is missing")
+	}
+	if v.removed.Load() {
+		return status.Publicf(status.FailedPrecondition, "kv_set: the module was removed")
 	}
 	o := kv.SetOptions{If: json.RawMessage(in.If)}
 	if in.TTLSeconds != "" {
@@ -327,6 +331,19 @@ func (v *visit) kvList(ctx context.Context, request []byte) (json.RawMessage, er
 	return marshal(out)
 }
 
+// files returns what a policy shows of the operator's directories.
+func (h *Host) files(grants policy.Grants) ([]sandbox.Mount, error) {
+	mounts := make([]sandbox.Mount, 0, len(grants.Files))
+	for _, f := range grants.Files {
+		m, ok := h.mounts[f.Mount]
+		if !ok {
+			return nil, status.Publicf(status.FailedPrecondition, "the policy grants the mount %q, which this server does not have", f.Mount)
+		}
+		mounts = append(mounts, sandbox.Mount{Path: f.Path, FS: m.FS(f.Write)})
+	}
+	return mounts, nil
+}
+
 // provided lists what this host has beside what every host has.
 func (h *Host) provided() []abi.Capability {
 	if h.registry != nil {
@@ -341,7 +358,7 @@ func defaultGrants() policy.Grants { return policy.Grants{KV: true, Clock: true}
 
 // configure checks and takes what a Config says of capabilities.
 func (h *Host) configure(c Config) error {
-	h.kv, h.secrets, h.egress, h.registry = c.KV, c.Secrets, c.Egress, c.Registry
+	h.kv, h.secrets, h.egress, h.registry, h.mounts = c.KV, c.Secrets, c.Egress, c.Registry, maps.Clone(c.Mounts)
 	if h.kv == nil {
 		h.kv = kv.NewMemory(nil)
 	}

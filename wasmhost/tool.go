@@ -57,7 +57,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	if err != nil {
 		return nil, err
 	}
-	res, err := w.guest.once(ctx, sandbox.Call{Export: w.tool.Export, Input: input, Emit: emit})
+	res, err := w.guest.once(ctx, sandbox.Call{Export: w.tool.Export, Input: input, Emit: visible(emit)})
 	if errors.Is(err, sandbox.ErrClosed) {
 		return w.successor(ctx, in, emit, err)
 	}
@@ -65,7 +65,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 		return nil, err
 	}
 	if res.Interrupted {
-		return nil, tool.Interrupt(res.Interrupt)
+		return nil, tool.Interrupt(abi.Escape(res.Interrupt))
 	}
 	return w.output(res.Output)
 }
@@ -103,17 +103,25 @@ func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 
 func (w *wasmTool) output(out []byte) (json.RawMessage, error) {
 	if w.tool.IO != abi.IOText {
-		return out, nil // nothing at all becomes null
+		return abi.Escape(out), nil // nothing at all becomes null
 	}
 	if !utf8.Valid(out) {
 		return nil, status.Publicf(status.Internal, "the output of tool %q is not valid UTF-8", w.guest.name)
 	}
 	if w.parses && schema.Check(out) == nil {
-		return out, nil
+		return abi.Escape(out), nil
 	}
 	raw, err := json.Marshal(string(out))
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode the output of tool %q: %w", w.guest.name, err)
 	}
-	return raw, nil
+	return abi.Escape(raw), nil
+}
+
+// visible is emit for chunks in which nothing is hidden.
+func visible(emit action.Emit) action.Emit {
+	if emit == nil {
+		return nil
+	}
+	return func(chunk json.RawMessage) error { return emit(abi.Escape(chunk)) }
 }

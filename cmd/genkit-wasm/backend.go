@@ -18,6 +18,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
@@ -31,13 +32,16 @@ type backend struct {
 	registries map[string]*registry.Registry
 	shown      *engine.Engine // the default tenant's, for the Dev UI
 	closers    []func() error // of providers
+	beneath    []func() error // of what the host rests on
 }
 
 // backendConfig says what to open.
 type backendConfig struct {
 	data         string
 	tenants      []string
-	limits       policy.Limits // of every module; fields that are 0 take the defaults
+	limits       policy.Limits  // of every module; fields that are 0 take the defaults
+	grants       *policy.Grants // the most that policies may grant; nil is the host's default
+	reach        *reachFlags
 	defaultModel string
 	host         wasmhost.Config // what is set there stays
 	log          *slog.Logger
@@ -63,8 +67,11 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 	config := c.host
 	config.Store, config.CacheDir = b.store, filepath.Join(c.data, "cache")
 	config.Tenants, config.Limits, config.Logger = tenants, c.limits, c.log
-	b.host, err = wasmhost.New(ctx, config)
-	if err != nil {
+	config.Grants, config.Registry = c.grants, b.registry
+	if err := b.openReach(&config, c); err != nil {
+		return b, err
+	}
+	if b.host, err = wasmhost.New(ctx, config); err != nil {
 		return b, err
 	}
 	if err := b.openEngine(ctx, c); err != nil {
@@ -87,6 +94,24 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		}
 	}
 	return b, nil
+}
+
+// openReach opens what the host serves its guests from.
+func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
+	if c.reach != nil {
+		unmount, err := c.reach.open(config)
+		if err != nil {
+			return err
+		}
+		b.beneath = append(b.beneath, unmount)
+	}
+	store, err := kv.Open(filepath.Join(c.data, "kv.db"), nil)
+	if err != nil {
+		return err
+	}
+	b.beneath = append(b.beneath, store.Close)
+	config.KV = store
+	return nil
 }
 
 func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
@@ -124,6 +149,9 @@ func (b *backend) close(ctx context.Context) error {
 	}
 	if b.host != nil {
 		errs = append(errs, b.host.Close(ctx))
+	}
+	for _, c := range b.beneath {
+		errs = append(errs, c())
 	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())

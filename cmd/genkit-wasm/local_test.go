@@ -88,7 +88,7 @@ func TestRunFailures(t *testing.T) {
 func TestInspect(t *testing.T) {
 	got := cli(t, "inspect", calcFile)
 	require.Equal(t, exitOK, got.exit, got.err)
-	for _, want := range []string{"10.0 KiB", "genkit_v1", "add, echo", "sha256:", "code ", "Adds two numbers", "verdict       accepted"} {
+	for _, want := range []string{"9.9 KiB", "genkit_v1", "add, echo", "sha256:", "code ", "Adds two numbers", "verdict       accepted"} {
 		assert.Contains(t, got.out, want)
 	}
 	var found findings

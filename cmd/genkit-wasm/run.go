@@ -18,6 +18,8 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	files
+	reachFlags
+	localGrants
 	tool, input, context string
 	stream, verbose      bool
 }
@@ -29,7 +31,8 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Run a tool of a module here, without a server",
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
 			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
-			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.",
+			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
+			"What the module may reach beyond its call is what its policy and these flags grant: whoever runs a module here is its operator.",
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +43,9 @@ func (a *app) runCommand() *cobra.Command {
 			return a.run(cmd.Context(), &f)
 		},
 	}
-	f.flags(cmd)
+	f.files.flags(cmd)
+	f.reachFlags.flags(cmd)
+	f.localGrants.flags(cmd)
 	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
 	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
 	cmd.Flags().BoolVar(&f.stream, "stream", false, "print chunks and result as they come, one JSON object a line")
@@ -63,7 +68,17 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if up.Name, err = moduleName(up, f.module); err != nil {
 		return err
 	}
-	host, err := wasmhost.New(ctx, wasmhost.Config{Logger: a.guestLog(f.verbose)})
+	reg := registry.New(nil)
+	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Registry: func(string) (*registry.Registry, error) { return reg, nil }}
+	unmount, err := f.open(&config)
+	if err != nil {
+		return err
+	}
+	defer unmount() //nolint:errcheck // the process ends
+	if err := f.apply(&up, &config, f.secrets); err != nil {
+		return err
+	}
+	host, err := wasmhost.New(ctx, config)
 	if err != nil {
 		return local(err, false)
 	}
@@ -72,7 +87,6 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if err != nil {
 		return refusedModule(err)
 	}
-	reg := registry.New(nil)
 	if err := reg.AddProvider(host.Provider(wasmhost.DefaultTenant)); err != nil {
 		return local(err, false)
 	}

@@ -22,13 +22,14 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	addr, data, defaultModel string
-	limits                   string
-	tenants, load            []string
-	allowedHosts, origins    []string
-	drainTimeout             time.Duration
-	logFormat, logLevel      string
-	dev, keepStreams         bool
-	devMode                  *devMode // of the command dev
+	limits, grants           string
+	reachFlags
+	tenants, load         []string
+	allowedHosts, origins []string
+	drainTimeout          time.Duration
+	logFormat, logLevel   string
+	dev, keepStreams      bool
+	devMode               *devMode // of the command dev
 	resourceFlags
 }
 
@@ -56,6 +57,8 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\"; may be given again")
 	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them, to put into service; may be given again")
 	flags.StringVar(&f.limits, "limits", "", "limits of every module, `JSON` or @FILE, such as {\"timeoutMs\":10000}; the others keep their defaults")
+	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: kv and clock)")
+	f.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
@@ -146,6 +149,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 			log.Error("the usage journal is not whole", slog.Any("error", err))
 		}
 	}()
+	grants, err := a.grants(f.grants)
+	if err != nil {
+		return err
+	}
 	l, err := listen(ctx, f.addr)
 	if err != nil {
 		return err
@@ -179,7 +186,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		}
 		return err
 	}
-	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, defaultModel: f.defaultModel, host: host, log: log})
+	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, host: host, log: log})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
 	}

@@ -171,3 +171,65 @@ func FuzzParseDescriptor(f *testing.F) {
 		}
 	})
 }
+
+// What a schema says to a model is cleaned; what it means is not changed, so a name or a
+// value that hides something is refused.
+func TestSchemasHideNothing(t *testing.T) {
+	descriptor := func(schema string) []byte {
+		return []byte(`{"abi":"genkit/1","name":"m","tools":[{"name":"f","inputSchema":` + schema + `}]}`)
+	}
+	d, err := abi.ParseDescriptor(descriptor(`{"type":"object","description":"say\u202e \uDB40\uDC41it","properties":{"a":{"title":"x\u200bé","type":"string","maximum":1.10,"enum":["❤️","👩‍👧"]}}}`))
+	require.NoError(t, err)
+	assert.Equal(t, `{"type":"object","description":"say it","properties":{"a":{"title":"xé","type":"string","maximum":1.10,"enum":["❤️","👩‍👧"]}}}`, string(d.Tools[0].InputSchema))
+	plain := `{"type": "object", "description": "as\nit is"}`
+	d, err = abi.ParseDescriptor(descriptor(plain))
+	require.NoError(t, err)
+	assert.Equal(t, plain, string(d.Tools[0].InputSchema))
+	for _, s := range []string{
+		`{"properties":{"a\u200b":{}}}`, `{"enum":["\u202e"]}`, `{"const":"\uDB40\uDC41"}`, `{"examples":["a\u0007"]}`, `{"default":{"k\u2066":1}}`, "{\"enum\":[\"\u00ad\"]}",
+	} {
+		_, err := abi.ParseDescriptor(descriptor(s))
+		require.ErrorIs(t, err, status.ErrInvalidArgument, s)
+		assert.Contains(t, err.Error(), "nobody sees")
+	}
+}
+
+func TestHiddenCharactersAreKnown(t *testing.T) {
+	for _, r := range []rune{
+		0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180E, 0x180F, 0x200B, 0x200E, 0x200F, 0x202A, 0x202E, 0x2060, 0x2064, 0x2065, 0x2066, 0x2069, 0x206F,
+		0x2800, 0x3164, 0xFE00, 0xFEFF, 0xFFA0, 0xFFF0, 0xFFF9, 0xFFFE, 0x1BCA0, 0x1D173, 0xE0001, 0xE0041, 0xE007F, 0xE0100, 0xE01EF, 0xF0000, 0x10FFFF, 0x7F, 0x85, 0x1B, 0x2028,
+	} {
+		assert.True(t, abi.Hides("a"+string(r)+"b"), "%U", r)
+		assert.NotContains(t, abi.Clean("a"+string(r)+"b", 100), string(r), "%U", r)
+		assert.Len(t, strings.Fields(abi.Line("a"+string(r)+"b", 100)), map[bool]int{true: 2, false: 1}[r == 0x2028], "%U", r)
+	}
+	for _, s := range []string{"", "plain", "né ☃ 漢字 עברית नमस्ते", "👩‍👩‍👧 ❤️"} {
+		assert.False(t, abi.Hides(s), s)
+		assert.Equal(t, s, string(abi.Escape([]byte(s))))
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	for _, s := range []string{`"a\u202eb"`, "[\"\u202e\u2066\U000E0041\"]", "{\"k\u200b\":\"\u0085 é\"}", `1`, "\"plain ascii that is longer\""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !json.Valid(raw) || !utf8.Valid(raw) {
+			return
+		}
+		out := abi.Escape(raw)
+		var before, after any
+		if err := json.Unmarshal(raw, &before); err != nil {
+			return
+		}
+		if err := json.Unmarshal(out, &after); err != nil {
+			t.Fatalf("%q became %q: %v", raw, out, err)
+		}
+		assert.Equal(t, before, after)
+		for _, r := range string(out) {
+			if r >= 0x80 && abi.Hides(string(r)) {
+				t.Fatalf("%q became %q, which hides %U", raw, out, r)
+			}
+		}
+	})
+}

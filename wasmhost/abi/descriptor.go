@@ -262,6 +262,11 @@ func (t *Tool) check() error {
 		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: a multipart tool returns an object, so its \"io\" must be \"json\"", t.Name)
 	}
 	t.Description = Clean(t.Description, MaxDescriptionBytes)
+	for _, s := range []*json.RawMessage{&t.InputSchema, &t.OutputSchema} {
+		if err := cleanSchema(s); err != nil {
+			return status.Publicf(status.InvalidArgument, "descriptor: tool %q: %w", t.Name, err)
+		}
+	}
 	if _, err := schema.Compile(t.InputSchema); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: input schema of tool %q: %w", t.Name, err)
 	}

@@ -34,7 +34,7 @@ func GuestError(raw []byte, export string, rc int32) error {
 		}
 		err := status.Publicf(code, "%s", orDefault(Clean(e.Message, maxErrorMessageBytes), code.Label()))
 		if len(e.Details) > 0 && len(e.Details) <= maxErrorDetailBytes {
-			err = err.WithDetails(e.Details)
+			err = err.WithDetails(json.RawMessage(Escape(e.Details)))
 		}
 		return err
 	}

@@ -38,3 +38,21 @@ func runPrebuilt(t *testing.T, file string) {
 	require.NoError(t, err)
 	hosttest.RunVectors(t, wasm, filepath.Join(pdk, "vectors"))
 }
+
+func TestCapabilityVectorsHoldForTheCModule(t *testing.T) {
+	wasm, err := os.ReadFile(filepath.Join(pdk, "conformance/c/capabilities.wasm"))
+	require.NoError(t, err)
+	hosttest.RunCapabilityVectors(t, wasm, filepath.Join(pdk, "vectors/capabilities"))
+}
+
+func TestCapabilityVectorsHoldForTheGoModule(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "capabilities.wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, "./capabilities")
+	cmd.Dir = filepath.Join(pdk, "conformance/go")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	wasm, err := os.ReadFile(out)
+	require.NoError(t, err)
+	hosttest.RunCapabilityVectors(t, wasm, filepath.Join(pdk, "vectors/capabilities"))
+}

@@ -26,7 +26,7 @@ type Call struct {
 	Emit func(chunk json.RawMessage) error
 	// Next is what the capability next continues; nil for what is no middleware.
 	Next Next
-	// Door leads to what the host does for the guest; the zero Door refuses
+	// Door leads to what the host does for the guest; nil refuses
 	// everything.
 	Door Door
 	// Log receives the guest's log lines, cleaned; nil drops them.

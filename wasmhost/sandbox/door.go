@@ -8,6 +8,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental/sys"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
@@ -17,12 +19,12 @@ import (
 // goroutine; their context ends at the call's deadline, when the caller leaves or when
 // the sandbox closes, and they have to end with it. Errors go to the guest as far as
 // they are public.
-type Door struct {
+type Door interface {
 	// Do serves every capability but emit, interrupt and context. The request
 	// is Do's own; it may be any bytes.
-	Do func(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error)
+	Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error)
 	// Fetch is Extism's http_request: a request in Extism's JSON, and a body.
-	Fetch func(ctx context.Context, request, body []byte) (*Fetched, error)
+	Fetch(ctx context.Context, request, body []byte) (*Fetched, error)
 }
 
 // Fetched is what Extism's HTTP functions give a guest.
@@ -30,6 +32,21 @@ type Fetched struct {
 	Status  int
 	Headers json.RawMessage // an object of strings
 	Body    []byte
+}
+
+// Mount is a file system at a path of the guest's.
+type Mount struct {
+	Path string
+	FS   sys.FS
+}
+
+// files makes mounts a part of an instance's configuration.
+func files(mounts []Mount) wazero.FSConfig {
+	config := wazero.NewFSConfig()
+	for _, m := range mounts {
+		config = config.(sysfs.FSConfig).WithSysFSMount(m.FS, m.Path) // wazero's own way to it
+	}
+	return config
 }
 
 // MaxRequestBytes bounds what a guest hands to a capability.
@@ -67,9 +84,9 @@ func (in *instance) outside(request int, work func(ctx context.Context)) {
 
 // ask hands a request out of the sandbox and returns the reply.
 func (in *instance) ask(c abi.Capability, request []byte) []byte {
-	do := in.state.call.Door.Do
+	door := in.state.call.Door
 	switch {
-	case do == nil:
+	case door == nil:
 		return abi.ErrorReply(status.Publicf(status.PermissionDenied, "capability %q is not granted", c))
 	case len(request) > MaxRequestBytes:
 		return abi.ErrorReply(status.Publicf(status.InvalidArgument, "%s: a request of %d bytes exceeds the limit of %d", c, len(request), MaxRequestBytes))
@@ -77,7 +94,7 @@ func (in *instance) ask(c abi.Capability, request []byte) []byte {
 	var reply []byte
 	in.outside(len(request), func(ctx context.Context) {
 		request := bytes.Clone(request)
-		work := func() (json.RawMessage, error) { return do(ctx, c, request) }
+		work := func() (json.RawMessage, error) { return door.Do(ctx, c, request) }
 		var value json.RawMessage
 		var err error
 		if c == abi.CapRun || c == abi.CapGenerate {
@@ -104,12 +121,12 @@ func extismHTTP(b wazero.HostModuleBuilder) {
 		request, body := bytes.Clone(in.arena.block(stack[0])), bytes.Clone(in.arena.block(stack[1]))
 		in.arena.free(stack[0])
 		in.arena.free(stack[1])
-		fetch := st.call.Door.Fetch
-		if fetch == nil {
+		door := st.call.Door
+		if door == nil {
 			halt(status.PermissionDenied, "capability %q is not granted", abi.CapHTTP)
 		}
 		var failed error
-		in.outside(len(request)+len(body), func(ctx context.Context) { st.fetched, failed = fetch(ctx, request, body) })
+		in.outside(len(request)+len(body), func(ctx context.Context) { st.fetched, failed = door.Fetch(ctx, request, body) })
 		if failed != nil {
 			panic(&stop{failed})
 		}

@@ -63,6 +63,9 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 		WithRandSource(randomSource{in}).
 		WithNanosleep(in.sleep).WithOsyield(in.yieldProcessor).
 		WithStdout(logWriter{in, LevelInfo}).WithStderr(logWriter{in, LevelWarn})
+	if len(m.mounts) > 0 {
+		config = config.WithFSConfig(files(m.mounts))
+	}
 	if m.clock {
 		config = config.WithSysWalltime().WithSysNanotime()
 	}

@@ -23,6 +23,7 @@ type Module struct {
 	reuse        bool
 	clock        bool
 	config       map[string]string
+	mounts       []Mount
 	hasMemory    bool
 	initialisers []initialiser
 	// singleUse modules change what an image can't put back.
@@ -58,10 +59,10 @@ type initialiser struct {
 
 func newModule(s *Sandbox, src *Source, c *code) *Module {
 	m := &Module{
-		sandbox: s, code: c, tenant: src.Account, fixedBytes: fixedBytes(src.Module), limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config,
+		sandbox: s, code: c, tenant: src.Account, fixedBytes: fixedBytes(src.Module), limits: src.Limits, reuse: src.Reuse, clock: src.Clock, config: src.Config, mounts: src.Mounts,
 		hasMemory:    src.Module.Memory != nil,
 		initialisers: initialisers(src.Module),
-		singleUse:    src.Module.MutatesTables || src.Module.DropsData,
+		singleUse:    src.Module.MutatesTables || src.Module.DropsData || len(src.Mounts) > 0,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
 		drained:      make(chan struct{}),
 	}

@@ -249,6 +249,10 @@ type Source struct {
 	// Original gives the module's bytes again after its code was dropped. Without
 	// it the code stays in memory.
 	Original Original
+	// Mounts are the directories that the guest sees through WASI. A module
+	// with one gets a new instance for each call, unless Reuse is set: what a
+	// call has open is state.
+	Mounts []Mount
 }
 
 // Compile validates the original, meters it and compiles the result, or takes what was

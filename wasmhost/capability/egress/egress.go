@@ -248,7 +248,7 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr.Unmap()}, c.reachable(host, addr)
 	}
-	addrs, err := c.config.Resolver.LookupNetIP(ctx, "ip", host+".") // rooted: no search domain is added
+	addrs, err := c.config.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(addrs) == 0 {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

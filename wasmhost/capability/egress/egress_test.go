@@ -135,7 +135,7 @@ func TestARequestGoesOutAndItsAnswerComesBack(t *testing.T) {
 	assert.Equal(t, http.StatusTeapot, resp.Status)
 	assert.Equal(t, "short and stout", string(resp.Body))
 	assert.Equal(t, "1, 2", resp.Headers["x-two"])
-	assert.Equal(t, []string{"api.example.com."}, w.names.asked, "resolved once, rooted")
+	assert.Equal(t, []string{"api.example.com"}, w.names.asked, "resolved once")
 }
 
 func TestWhatAPolicyDoesNotGrantIsNotSent(t *testing.T) {
@@ -285,7 +285,7 @@ func TestRebindingANameGainsNothing(t *testing.T) {
 	w.names.answers["api.example.com"] = [][]string{{"127.0.0.2", "127.0.0.1"}}
 	_, err := c.Do(t.Context(), egress.Request{URL: w.url("api.example.com", "/")}, w.rules)
 	require.ErrorIs(t, err, status.ErrPermissionDenied)
-	assert.Equal(t, []string{"api.example.com."}, w.names.asked)
+	assert.Equal(t, []string{"api.example.com"}, w.names.asked)
 	// Good first, bad afterwards: the second request resolves anew and is refused.
 	w.names.asked = nil
 	w.names.answers["api.example.com"] = [][]string{{"127.0.0.2"}, {"127.0.0.1"}}
@@ -617,6 +617,37 @@ func TestASecretNeverComesBack(t *testing.T) {
 	_, err = zipped.do(egress.Request{URL: zipped.url("api.example.com", "/away"), Headers: map[string]string{"X-Key": "{{secret:KEY}}"}})
 	require.Error(t, err)
 	assert.NotContains(t, fmt.Sprintf("%v %+v", err, errors.Unwrap(err)), apiKey)
+}
+
+// An error tells of a URL that a redirect brought, and not of the secret in it.
+func TestAnErrorHoldsNoSecret(t *testing.T) {
+	const plain = "PlainSecret0123456789"
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, fmt.Sprintf(r.URL.Query().Get("to"), r.Header.Get("X-Key")), http.StatusFound)
+	})
+	w.rules.Secret = func(context.Context, string) (secret.Value, error) { return secret.New(plain), nil }
+	for _, to := range []string{"https://%s.evil.test/", "https://api.example.com/%s", "ftp://%s/", "https://user@%s/", "https://evil.test:%s/", "/a/../%s"} {
+		_, err := w.do(egress.Request{URL: w.url("api.example.com", "/?to="+url.QueryEscape(to)), Headers: map[string]string{"X-Key": "{{secret:KEY}}"}})
+		require.Error(t, err, to)
+		assert.NotContains(t, strings.ToLower(err.Error()), strings.ToLower(plain), to)
+	}
+}
+
+// Both grants are there, and still no redirect leads from https to http.
+func TestNoRedirectLeadsToPlainHTTP(t *testing.T) {
+	var hits atomic.Int64
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	defer plain.Close()
+	port := plain.Listener.Addr().(*net.TCPAddr).Port
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, fmt.Sprintf("http://api.example.com:%d/", port), http.StatusFound)
+	})
+	w.rules.Grants = grants(t, fmt.Sprintf(`{"http":[{"host":"api.example.com","schemes":["http","https"],"ports":[%d,%d]}]}`, w.port, port))
+	_, err := w.do(egress.Request{URL: w.url("api.example.com", "/")})
+	require.ErrorIs(t, err, status.ErrPermissionDenied)
+	assert.Zero(t, hits.Load())
+	_, err = w.do(egress.Request{URL: fmt.Sprintf("http://api.example.com:%d/", port)})
+	require.NoError(t, err, "asked for as such, it is granted")
 }
 
 func pairs(s string) []string {

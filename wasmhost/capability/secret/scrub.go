@@ -53,15 +53,15 @@ func forms(text string) map[string]bool {
 	add(url.QueryEscape(text), true)
 	add(url.PathEscape(text), true)
 	add(percentAll(text), true)
-	add(html.EscapeString(text), false)
+	add(html.EscapeString(text), true)
 	for _, escape := range []bool{true, false} {
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(escape)
 		if enc.Encode(text) == nil {
 			quoted := strings.TrimSuffix(b.String(), "\n")
-			add(quoted[1:len(quoted)-1], false)
-			add(strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\/`), false)
+			add(quoted[1:len(quoted)-1], true)
+			add(strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\/`), true)
 		}
 	}
 	// In base64 a text looks different at each of the three offsets that it can have
@@ -77,9 +77,7 @@ func forms(text string) map[string]bool {
 			add(url.QueryEscape(inner), true)
 		}
 	}
-	if fold, ok := all[text]; !ok || !fold {
-		all[text] = false
-	}
+	all[text] = true // also where a server changes the case
 	return all
 }
 
