@@ -13,6 +13,9 @@ import (
 func ExampleNewReranker() {
 	ctx := context.Background()
 	shortest, err := retrieve.NewReranker("acme/shortest", retrieve.Info{}, func(_ context.Context, _ content.Document, docs []content.Document, _ any) ([]retrieve.Ranked, error) {
+		if len(docs) == 0 {
+			return nil, nil
+		}
 		best := docs[0]
 		for _, d := range docs[1:] {
 			if len(content.TextOf(d.Content)) < len(content.TextOf(best.Content)) {

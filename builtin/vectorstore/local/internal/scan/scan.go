@@ -116,7 +116,8 @@ func (x *Index) Append(c Code) (full bool) {
 func (x *Index) Seal() (install func()) {
 	b := x.blocks[len(x.blocks)-1]
 	c := b.encode(x.d)
-	return func() { b.code = c }
+	bytes, scale := append(make([]int8, 0, len(b.bytes)), b.bytes...), append(make([]float32, 0, len(b.scale)), b.scale...)
+	return func() { b.code, b.bytes, b.scale = c, bytes, scale } // without the room to grow
 }
 
 // Bytes returns what the rows take in memory.
