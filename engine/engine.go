@@ -46,6 +46,8 @@ type Config struct {
 	Logger *slog.Logger
 	// TracerProvider gets the spans; nil leaves them to OpenTelemetry's default.
 	TracerProvider telemetry.TracerProvider
+	// Meter counts calls of models and tools, such as otlp's; nil counts nothing.
+	Meter *telemetry.Meter
 	// RecordBodies puts inputs and outputs on the spans, as the Dev UI shows
 	// them. They may hold secrets.
 	RecordBodies bool
@@ -64,6 +66,7 @@ type Engine struct {
 	name    string
 	logger  *slog.Logger
 	tracer  telemetry.TracerProvider
+	meter   *telemetry.Meter
 	bodies  bool
 	context json.RawMessage
 	reg     *registry.Registry
@@ -77,7 +80,7 @@ type Engine struct {
 // plugins bring. ctx is for the plugins' start only.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
-		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, bodies: c.RecordBodies,
+		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, meter: c.Meter, bodies: c.RecordBodies,
 		reg: registry.New(nil), running: newRunning(nil), observer: &atomic.Pointer[func(context.Context) context.Context]{},
 	}
 	if e.logger == nil {
@@ -155,6 +158,7 @@ func (e *Engine) Context(ctx context.Context) context.Context {
 	if e.tracer != nil {
 		ctx = telemetry.WithTracerProvider(ctx, e.tracer)
 	}
+	ctx = telemetry.WithMeter(ctx, e.meter)
 	if e.bodies {
 		ctx = telemetry.WithBodies(ctx)
 	}

@@ -9,15 +9,18 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/reflection"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 )
 
 func TestReflectShowsEveryRunOfAnEngineAndItsChildren(t *testing.T) {
-	telemetry := telemetrytest.NewServer(t)
-	env := map[string]string{"GENKIT_ENV": "dev", "GENKIT_TELEMETRY_SERVER": telemetry.URL}
+	tools := telemetrytest.NewServer(t)
+	env := map[string]string{"GENKIT_ENV": "dev", "GENKIT_TELEMETRY_SERVER": tools.URL}
 	eng, err := engine.New(t.Context(), engine.Config{Name: "kit"})
 	require.NoError(t, err)
 	child := eng.Child()
@@ -38,7 +41,7 @@ func TestReflectShowsEveryRunOfAnEngineAndItsChildren(t *testing.T) {
 	_, err = child.RunJSON(t.Context(), greet.Desc().Key(), []byte(`"Grace"`), nil)
 	require.NoError(t, err)
 	require.NoError(t, srv.Exporter().Flush(t.Context()))
-	assert.Len(t, telemetry.TraceIDs(), 2, "what the app runs by itself is seen, too")
+	assert.Len(t, tools.TraceIDs(), 2, "what the app runs by itself is seen, too")
 	require.NoError(t, srv.Close(t.Context()))
 	require.NoError(t, eng.Close(t.Context()))
 }
@@ -51,4 +54,20 @@ func TestReflectDoesNothingOutsideOfDevelopment(t *testing.T) {
 	assert.Nil(t, srv)
 	assert.Equal(t, t.Context(), eng.Context(t.Context()))
 	assert.NoError(t, srv.Close(t.Context()))
+}
+
+func TestAnEngineCountsInItsMeter(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	meter, err := telemetry.NewMeter(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+	require.NoError(t, err)
+	eng, err := engine.New(t.Context(), engine.Config{Meter: meter})
+	require.NoError(t, err)
+	add := engine.DefineTool(eng, "kit/add", "Adds.", func(_ context.Context, in int) (int, error) { return in + 1, nil })
+	_, err = eng.Child().RunJSON(t.Context(), add.Desc().Key(), []byte("1"), nil)
+	require.NoError(t, err)
+	var got metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &got))
+	require.Len(t, got.ScopeMetrics, 1)
+	assert.Equal(t, "gen_ai.execute_tool.duration", got.ScopeMetrics[0].Metrics[0].Name)
+	require.NoError(t, eng.Close(t.Context()))
 }
