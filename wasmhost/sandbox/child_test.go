@@ -74,7 +74,7 @@ func TestABombEndsTheCompilingProcessAndNothingElse(t *testing.T) {
 			took := time.Since(start)
 			t.Logf("%d bytes, %v: %v", len(wasm), took, err)
 			// What is measured is below 2 s; a loaded machine gets more.
-			assert.Less(t, took, 30*time.Second)
+			assert.Less(t, took, 30*time.Second*sandbox.BuildFactor)
 			if err != nil {
 				refused++
 				require.ErrorIs(t, err, status.ErrResourceExhausted)
@@ -86,6 +86,9 @@ func TestABombEndsTheCompilingProcessAndNothingElse(t *testing.T) {
 			require.NoError(t, err)
 			m.Close()
 		})
+	}
+	if sandbox.BuildFactor > 1 {
+		return // the race detector's limits let them pass, and its memory is not the server's
 	}
 	assert.GreaterOrEqual(t, refused, 2, "the bombs were none")
 	if before > 0 {
