@@ -55,7 +55,7 @@ func (a *app) serveCommand() *cobra.Command {
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
-	f.resourceFlags.add(flags)
+	f.add(flags)
 	return cmd
 }
 

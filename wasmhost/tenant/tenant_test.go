@@ -204,18 +204,23 @@ func TestCallsOfAMinuteAreBounded(t *testing.T) {
 // A call that leads to another would wait for itself if there were one slot for both.
 func TestNestedCallsRunInThePlaceOfTheOuterOne(t *testing.T) {
 	at := tenant.NewGate(1).Join(tenant.Quota{Concurrency: 1, Queue: 1})
-	ctx := t.Context()
-	for range tenant.MaxDepth {
+	var nest func(ctx context.Context, depth int) error
+	nest = func(ctx context.Context, depth int) error {
 		inner, leave, err := at.Enter(ctx)
-		require.NoError(t, err)
+		if err != nil {
+			assert.Equal(t, tenant.MaxDepth, depth)
+			return err
+		}
 		defer leave()
-		ctx = inner
+		running, _, _ := at.Load()
+		assert.Equal(t, 1, running)
+		return nest(inner, depth+1)
 	}
-	_, _, err := at.Enter(ctx)
+	err := nest(t.Context(), 0)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	assert.Contains(t, err.Error(), "nest deeper than 4")
 	running, _, _ := at.Load()
-	assert.Equal(t, 1, running)
+	assert.Zero(t, running)
 }
 
 // Many tenants come, wait, leave early and run at once; no slot is lost and none is
