@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +170,36 @@ func TestACallerWhoLeavesLeavesTheQueue(t *testing.T) {
 		running, _, _ := at.Load()
 		assert.Zero(t, running, "a slot was lost")
 	})
+}
+
+// A call may be let in at the very moment at which its caller leaves.
+func TestASlotIsNotLostToACallerWhoLeavesWithIt(t *testing.T) {
+	gate := tenant.NewGate(1)
+	at := gate.Join(tenant.Quota{})
+	left := 0
+	for range 500 {
+		_, leave, err := at.Enter(t.Context())
+		require.NoError(t, err, "after %d callers who left", left)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, leave, err := at.Enter(ctx)
+			if err != nil {
+				left++
+				return
+			}
+			leave()
+		}()
+		for waiting := 0; waiting == 0; runtime.Gosched() {
+			_, waiting, _ = at.Load()
+		}
+		leave()
+		cancel()
+		<-done
+		running, waiting, _ := at.Load()
+		require.Zero(t, running+waiting)
+	}
 }
 
 func TestATurnThatDoesNotComeIsSaid(t *testing.T) {
