@@ -9,6 +9,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
+// soloSlices is how many slices a call runs before it takes turns.
+const soloSlices = 4
+
 // maxStackBytes bounds the native stack of a call.
 const maxStackBytes = 16 << 20
 
@@ -21,8 +24,8 @@ const startStackBytes = 10 << 10
 // between does what is due between two slices of a call beside the deadline: it counts
 // the native stack, charges the tenant's fuel, and lets only one call of a tenant wait
 // for the lane at a time, so that those who wait there are tenants, not calls, and a
-// tenant with many long calls gets no more of the processors than one with a single one. What it returns is to be called when the lane has
-// been passed.
+// tenant with many long calls gets no more of the processors than one with a single one.
+// What it returns is to be called when the lane has been passed.
 func (in *instance) between(used int64) (passed func()) {
 	in.checkStack()
 	st := in.state
@@ -35,7 +38,7 @@ func (in *instance) between(used int64) (passed func()) {
 	if wait := a.fuel.wait(time.Now()); wait > 0 {
 		panic(&stop{errTenantFuel(a.fuel.perMinute, wait)})
 	}
-	if st.slices++; st.slices <= shortSlices {
+	if st.slices++; st.slices <= soloSlices {
 		return func() {}
 	}
 	st.lane.leave()

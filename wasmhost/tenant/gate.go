@@ -26,9 +26,9 @@ type Gate struct {
 // MaxWait is how long a call waits before it is refused.
 const MaxWait = 30 * time.Second
 
-// MaxDepth bounds how deep calls may nest: a guest that asks for an action that runs a
-// guest, and so on.
-const MaxDepth = 4
+// MaxDepth bounds how deep calls may nest, a guest that asks for an action that runs a
+// guest, and so on: the first and four below it.
+const MaxDepth = 5
 
 // NewGate makes a gate with so many slots, at least one.
 func NewGate(slots int) *Gate {

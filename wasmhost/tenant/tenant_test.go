@@ -249,7 +249,7 @@ func TestNestedCallsRunInThePlaceOfTheOuterOne(t *testing.T) {
 	}
 	err := nest(t.Context(), 0)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
-	assert.Contains(t, err.Error(), "nest deeper than 4")
+	assert.Contains(t, err.Error(), "nest deeper than 5")
 	running, _, _ := at.Load()
 	assert.Zero(t, running)
 }
