@@ -212,3 +212,22 @@ func TestModulesOfTheSameBytesShareTheirCode(t *testing.T) {
 	assert.Zero(t, sb.MemoryBytes())
 	assert.Empty(t, strings.TrimSpace(log.take()))
 }
+
+// What a compiling process answers may be anything.
+func FuzzReadArtifact(f *testing.F) {
+	header := `{"entry":"e","engine":"x","fuel":"f","globals":[],"nativeName":"` + strings.Repeat("ab", 32) + `","wasmBytes":4,"nativeBytes":2}`
+	whole := append(append([]byte{0, 0, 0, byte(len(header))}, header...), "wasmno"...)
+	f.Add(whole)
+	f.Add(whole[:20])
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Add(append([]byte{0, 0, 0, 36}, `{"failure":{"code":3,"public":true}}`...))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out, err := sandbox.ReadArtifact(raw, "e", "x")
+		if err != nil {
+			return
+		}
+		again, err := sandbox.ReadArtifact(out, "e", "x")
+		require.NoError(t, err)
+		require.Equal(t, out, again)
+	})
+}
