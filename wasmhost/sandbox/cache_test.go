@@ -185,6 +185,16 @@ func TestNoCodeLiesAbout(t *testing.T) {
 	assert.Empty(t, left)
 }
 
+// Where the system's temporary folder can't be written to, the cache's own folder does.
+func TestATemporaryFolderThatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(dir, "absent"))
+	session(t, dir, sandbox.Config{Compiler: compiler}, loopModule())
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, left, 2, "the key and an entry")
+}
+
 // Many ask for the same module at once: it is made once.
 func TestModulesOfTheSameBytesShareTheirCode(t *testing.T) {
 	dir := t.TempDir()

@@ -139,7 +139,7 @@ func buildArtifact(ctx context.Context, in io.Reader, req *buildRequest) (_ *art
 
 // spawn builds an artifact in a process of its own.
 func (s *Sandbox) spawn(ctx context.Context, wasm []byte, tableElements uint32) (*artifact, error) {
-	dir, err := os.MkdirTemp("", "genkit-wasm-compile-")
+	dir, err := s.tempDir("genkit-wasm-compile-")
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "compile: %w", err)
 	}
