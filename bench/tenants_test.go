@@ -72,10 +72,10 @@ func BenchmarkTenants(b *testing.B) {
 	b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
 	wasm := guest(b, "../examples/calc/calc.wasm", "")
 	start := time.Now()
-	inParallel(names, func(i int, name string) error {
+	inParallel(b, names, func(i int, name string) error {
 		_, err := host.Load(b.Context(), name, wasmhost.Upload{Wasm: distinct(b, wasm, i)})
 		return err
-	}, b)
+	})
 	loaded := time.Since(start)
 	for _, tool := range []string{"echo", "add"} {
 		actions := make([]action.Action, tenants)
@@ -124,7 +124,7 @@ func BenchmarkTenants(b *testing.B) {
 	}
 }
 
-func inParallel(names []string, do func(i int, name string) error, tb testing.TB) {
+func inParallel(tb testing.TB, names []string, do func(i int, name string) error) {
 	tb.Helper()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))

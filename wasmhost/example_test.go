@@ -9,6 +9,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // A module becomes a tool of a registry as soon as it is loaded.
@@ -78,4 +80,41 @@ func ExampleHost_Load() {
 	fmt.Println(err)
 	// Output:
 	// DEADLINE_EXCEEDED: the module ran past its time limit of 50ms
+}
+
+// A tenant has a quota, and a bill.
+func ExampleHost_Usage() {
+	ctx := context.Background()
+	wasm, err := os.ReadFile("../examples/calc/calc.wasm")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	host, err := wasmhost.New(ctx, wasmhost.Config{
+		Tenants: map[string]policy.Limits{"acme": {}},
+		Quotas:  map[string]tenants.Quota{"acme": {Concurrency: 4, Queue: 16, FuelPerMinute: 1_000_000_000}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = host.Close(ctx) }()
+	if _, err := host.Load(ctx, "acme", wasmhost.Upload{Wasm: wasm}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	add, err := host.Provider("acme").Resolve(ctx, action.Key{Kind: action.Tool, Name: "calc/add"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		if _, err := add.RunJSON(ctx, json.RawMessage(`{"a":1,"b":2}`), nil); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	usage, err := host.Usage("acme")
+	fmt.Println(usage.Total.Calls, "calls,", usage.Total.Fuel > 0, err)
+	// Output: 3 calls, true <nil>
 }

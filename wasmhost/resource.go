@@ -53,9 +53,12 @@ func (h *Host) startSandbox(ctx context.Context, config *Config) error {
 	if err := config.Quota.Check(); err != nil {
 		return err
 	}
-	for _, q := range config.Quotas {
+	for name, q := range config.Quotas {
 		if err := q.Check(); err != nil {
 			return err
+		}
+		if _, ok := config.Tenants[name]; !ok && name != DefaultTenant {
+			return status.Publicf(status.InvalidArgument, "there is a quota for tenant %q, which is not configured", abi.Line(name, 80))
 		}
 	}
 	h.calls = tenants.NewGate(cmp.Or(config.Slots, slotsPerProcessor*runtime.GOMAXPROCS(0)))

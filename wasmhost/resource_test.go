@@ -242,7 +242,8 @@ func TestARestartTakesCodeFromTheCache(t *testing.T) {
 func TestAQuotaOutOfRangeIsRefused(t *testing.T) {
 	for _, config := range []wasmhost.Config{
 		{Quota: tenants.Quota{Queue: -1}},
-		{Quotas: map[string]tenants.Quota{"acme": {Concurrency: -1}}},
+		{Quotas: map[string]tenants.Quota{"acme": {Concurrency: -1}}, Tenants: map[string]policy.Limits{"acme": {}}},
+		{Quotas: map[string]tenants.Quota{"acme": {Concurrency: 1}}}, // no such tenant
 	} {
 		_, err := wasmhost.New(t.Context(), config)
 		require.ErrorIs(t, err, status.ErrInvalidArgument)

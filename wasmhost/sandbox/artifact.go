@@ -66,7 +66,7 @@ func (f *buildFailure) err() error {
 // maxArtifactBytes bounds either part of an artifact, maxHeaderBytes its header.
 const (
 	maxArtifactBytes = 512 << 20
-	maxHeaderBytes   = 1 << 20
+	maxHeaderBytes   = 4 << 20
 )
 
 func writeHeader(w io.Writer, header any) error {

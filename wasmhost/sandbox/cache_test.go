@@ -185,6 +185,16 @@ func TestNoCodeLiesAbout(t *testing.T) {
 	assert.Empty(t, left)
 }
 
+// Where the system's temporary folder can't be written to, the cache's own folder does.
+func TestATemporaryFolderThatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(dir, "absent"))
+	session(t, dir, sandbox.Config{Compiler: compiler}, loopModule())
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, left, 2, "the key and an entry")
+}
+
 // Many ask for the same module at once: it is made once.
 func TestModulesOfTheSameBytesShareTheirCode(t *testing.T) {
 	dir := t.TempDir()
@@ -211,4 +221,23 @@ func TestModulesOfTheSameBytesShareTheirCode(t *testing.T) {
 	modules[0].Close()
 	assert.Zero(t, sb.MemoryBytes())
 	assert.Empty(t, strings.TrimSpace(log.take()))
+}
+
+// What a compiling process answers may be anything.
+func FuzzReadArtifact(f *testing.F) {
+	header := `{"entry":"e","engine":"x","fuel":"f","globals":[],"nativeName":"` + strings.Repeat("ab", 32) + `","wasmBytes":4,"nativeBytes":2}`
+	whole := append(append([]byte{0, 0, 0, byte(len(header))}, header...), "wasmno"...)
+	f.Add(whole)
+	f.Add(whole[:20])
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Add(append([]byte{0, 0, 0, 36}, `{"failure":{"code":3,"public":true}}`...))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out, err := sandbox.ReadArtifact(raw, "e", "x")
+		if err != nil {
+			return
+		}
+		again, err := sandbox.ReadArtifact(out, "e", "x")
+		require.NoError(t, err)
+		require.Equal(t, out, again)
+	})
 }

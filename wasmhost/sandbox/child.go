@@ -64,7 +64,7 @@ type buildRequest struct {
 func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
 	mib := float64(wasmBytes) / (1 << 20)
 	cpu = time.Second + time.Duration(mib*3*float64(time.Second))
-	return cpu, 56<<20 + int64(mib*96*(1<<20))
+	return cpu * buildFactor, (56<<20 + int64(mib*96*(1<<20))) * buildFactor
 }
 
 // patience is the time for a compiling process on a machine that is busy with other things.
@@ -139,7 +139,7 @@ func buildArtifact(ctx context.Context, in io.Reader, req *buildRequest) (_ *art
 
 // spawn builds an artifact in a process of its own.
 func (s *Sandbox) spawn(ctx context.Context, wasm []byte, tableElements uint32) (*artifact, error) {
-	dir, err := os.MkdirTemp("", "genkit-wasm-compile-")
+	dir, err := s.tempDir("genkit-wasm-compile-")
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "compile: %w", err)
 	}

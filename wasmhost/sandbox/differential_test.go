@@ -52,7 +52,7 @@ func TestTheCompilerEqualsTheInterpreter(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(corpus)) {
 		wasm := corpus[name]
 		parsed, err := inspect.Parse(wasm, inspect.Limits{})
-		if err != nil || !(linkable(parsed) || native(parsed)) {
+		if err != nil || (!linkable(parsed) && !native(parsed)) {
 			continue
 		}
 		t.Run(filepath.Base(name), func(t *testing.T) {

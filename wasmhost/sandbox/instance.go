@@ -25,7 +25,7 @@ type instance struct {
 	fuel   api.MutableGlobal
 	// globals are the module's mutable globals, in the order of the image.
 	globals []api.MutableGlobal
-	funcs   map[string]api.Function
+	funcs   map[string]function
 	// ctx leads host functions back to this instance.
 	ctx   context.Context //nolint:containedctx // not a request's: it carries this value only
 	state *state          // the call under way
@@ -41,7 +41,7 @@ type instance struct {
 // newInstance instantiates the module and runs its initialisation, under the
 // limits of a call.
 func (m *Module) newInstance(st *state) (_ *instance, err error) {
-	in := &instance{module: m, funcs: map[string]api.Function{}, state: st}
+	in := &instance{module: m, funcs: map[string]function{}, state: st}
 	in.held = holding{sandbox: m.sandbox, account: m.account()}
 	defer func() {
 		if err != nil {
@@ -163,11 +163,20 @@ func (in *instance) yield() {
 	in.fuel.Set(uint64(more))
 }
 
-// function returns an exported function, looked up once per instance.
-func (in *instance) function(name string) api.Function {
+// function is an exported function, and whether it returns something.
+type function struct {
+	api.Function
+	returns bool
+}
+
+// function returns an exported function, looked up once per instance; one without a
+// Function when there is none.
+func (in *instance) function(name string) function {
 	fn, ok := in.funcs[name]
 	if !ok {
-		fn = in.guest.ExportedFunction(name)
+		if exported := in.guest.ExportedFunction(name); exported != nil {
+			fn = function{exported, len(exported.Definition().ResultTypes()) == 1}
+		}
 		in.funcs[name] = fn
 	}
 	return fn
@@ -177,18 +186,18 @@ func (in *instance) function(name string) api.Function {
 // it, as a status error.
 func (in *instance) run(name string, args []uint64) error {
 	fn := in.function(name)
-	if fn == nil {
+	if fn.Function == nil {
 		return status.Publicf(status.NotFound, "the module does not export a function %q", name)
 	}
 	stack := make([]uint64, max(len(args), 1))
 	copy(stack, args)
-	in.running = fn
+	in.running = fn.Function
 	err := fn.CallWithStack(in.ctx, stack)
 	in.shrinkStack(name)
 	if err != nil {
 		return in.failure(err)
 	}
-	if len(fn.Definition().ResultTypes()) == 1 {
+	if fn.returns {
 		if rc := int32(uint32(stack[0])); rc != 0 {
 			return &exitError{rc}
 		}

@@ -13,34 +13,46 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
-// toucher is a module with 1 MiB of memory. Its f wants the first word of every page
-// to be as the module was made ("A" at 0, zero elsewhere), then writes to all of them;
+// toucher is a module with 1 MiB of memory, more than is copied whole.
+func toucher() []byte { return toucherOf(16, 0) }
+
+// toucherOf is a module with so many pages of memory and an "A" at an address. Its f wants the first word of every page
+// to be as the module was made ("A" there, zero elsewhere), then writes to all of them;
 // its g does so to one page of sixteen.
-func toucher() []byte {
+func toucherOf(pages uint32, a int64) []byte {
 	body := func(step int64) []byte {
 		const i = 0 // the local that counts
 		code := w.Cat(
-			[]byte{0x03, void},                                                 // loop
-			[]byte{0x20, i, 0x28, 2, 0},                                        // i32.load(i)
-			[]byte{0x41}, w.S64('A'), []byte{0x41, 0, 0x20, i, opI32Eqz, 0x1b}, // select('A', 0, i == 0)
+			[]byte{0x03, void},                                                                     // loop
+			[]byte{0x20, i, 0x28, 2, 0},                                                            // i32.load(i)
+			[]byte{0x41}, w.S64('A'), []byte{0x41, 0, 0x20, i, 0x41}, w.S64(a), []byte{0x46, 0x1b}, // select('A', 0, i == a)
 			[]byte{0x47, opIf, void, opUnreachable, opEnd},       // differs: trap
 			[]byte{0x20, i, 0x41}, w.S64(-1), []byte{0x36, 2, 0}, // store(i, -1)
-			[]byte{0x20, i, 0x41}, w.S64(step), []byte{0x6a, 0x22, i, 0x41}, w.S64(1<<20), // i += step
-			[]byte{0x49, 0x0d, 0, opEnd, opI32Const, 0}, // while i < 1 MiB
+			[]byte{0x20, i, 0x41}, w.S64(step), []byte{0x6a, 0x22, i, 0x41}, w.S64(int64(pages)<<16), // i += step
+			[]byte{0x49, 0x0d, 0, opEnd, opI32Const, 0}, // while i < the size
 		)
 		return w.Body("i", code...)
 	}
 	return w.Module(
-		w.Types(w.FuncType("", "i")), w.Funcs(0, 0), w.Memories(w.Limits(16)),
+		w.Types(w.FuncType("", "i")), w.Funcs(0, 0), w.Memories(w.Limits(pages)),
 		w.Exports(w.Export("f", 0, 0), w.Export("g", 0, 1)),
 		w.Code(body(4096), body(16*4096)),
-		w.Data(w.Cat([]byte{0, opI32Const, 0, opEnd}, w.Vec([]byte("A")))),
+		w.Data(w.Cat([]byte{0, opI32Const}, w.S64(a), []byte{opEnd}, w.U32(1), []byte("A"))),
 	)
 }
 
 func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
-	for _, config := range []sandbox.Config{{}, {Interpreter: true}} {
-		m := compile(t, newSandbox(t, config), toucher(), limits())
+	for _, c := range []struct {
+		config sandbox.Config
+		wasm   []byte
+	}{
+		{sandbox.Config{}, toucher()},
+		{sandbox.Config{Interpreter: true}, toucher()},
+		{sandbox.Config{}, toucherOf(2, 0)}, // put back without its zeroes
+		{sandbox.Config{}, toucherOf(3, 2<<16)},
+		{sandbox.Config{}, toucherOf(1, 4096*15)},
+	} {
+		m := compile(t, newSandbox(t, c.config), c.wasm, limits())
 		var wg sync.WaitGroup
 		for worker := range 4 {
 			wg.Go(func() {

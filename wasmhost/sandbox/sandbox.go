@@ -151,7 +151,7 @@ func (s *Sandbox) openCache(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if s.scratch, err = os.MkdirTemp("", "genkit-wasm-code-"); err != nil {
+	if s.scratch, err = s.tempDir("genkit-wasm-code-"); err != nil {
 		return err
 	}
 	if s.folder, s.engine, err = engineFolder(ctx, s.scratch); err != nil {
@@ -165,6 +165,19 @@ func (s *Sandbox) openCache(ctx context.Context) error {
 	}
 	s.cache, err = openCodeCache(s.config.CacheDir, s.engine, cmp.Or(s.config.CacheBytes, defaultCacheBytes))
 	return err
+}
+
+// tempDir makes a directory that nobody else can reach: in the system's place for such,
+// or, where that can't be written to, beside the code.
+func (s *Sandbox) tempDir(pattern string) (string, error) {
+	dir, err := os.MkdirTemp("", pattern)
+	if err == nil || s.config.CacheDir == "" {
+		return dir, err
+	}
+	if merr := os.MkdirAll(s.config.CacheDir, 0o700); merr != nil {
+		return "", errors.Join(err, merr)
+	}
+	return os.MkdirTemp(s.config.CacheDir, pattern)
 }
 
 const defaultCacheBytes = 4 << 30

@@ -21,8 +21,8 @@ const startStackBytes = 10 << 10
 // between does what is due between two slices of a call beside the deadline: it counts
 // the native stack, charges the tenant's fuel, and lets only one call of a tenant wait
 // for the lane at a time, so that those who wait there are tenants, not calls, and a
-// tenant with many long calls gets no more of the processors than one with a single
-// one. What it returns is to be called when the lane has been passed.
+// tenant with many long calls gets no more of the processors than one with a single one.
+// What it returns is to be called when the lane has been passed.
 func (in *instance) between(used int64) (passed func()) {
 	in.checkStack()
 	st := in.state

@@ -26,9 +26,9 @@ type Gate struct {
 // MaxWait is how long a call waits before it is refused.
 const MaxWait = 30 * time.Second
 
-// MaxDepth bounds how deep calls may nest: a guest that asks for an action that runs a
-// guest, and so on.
-const MaxDepth = 8
+// MaxDepth bounds how deep calls may nest, a guest that asks for an action that runs a
+// guest, and so on: the first and four below it.
+const MaxDepth = 5
 
 // NewGate makes a gate with so many slots, at least one.
 func NewGate(slots int) *Gate {
@@ -70,31 +70,56 @@ func (t *Tenant) Load() (running, waiting int, refused int64) {
 type depthKey struct{ gate *Gate }
 
 // Enter waits for the call's turn and returns a context for it, and what to call, once
-// or more often, when it has ended. A call that a call under way has led to, which its
-// context tells, is let in at once: it runs in the place of that one. It fails with
-// RESOURCE_EXHAUSTED, and says when to come back, when the tenant calls too often, its queue
-// is full, or the turn does not come; and with the context's error.
+// or more often but not at once, when it has ended. A call that a call under way has led
+// to, which its context tells, is let in at once: it runs in the place of that one. It
+// fails with RESOURCE_EXHAUSTED, and says when to come back, when the tenant calls too
+// often, its queue is full, or the turn does not come; and with the context's error.
 func (t *Tenant) Enter(ctx context.Context) (context.Context, func(), error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, status.Convert(err)
 	}
-	key := depthKey{t.gate}
-	depth, nested := ctx.Value(key).(int)
-	if depth >= MaxDepth {
+	outer, nested := ctx.Value(depthKey{t.gate}).(*pass)
+	inside := &pass{Context: ctx, tenant: t, depth: 1, nested: nested}
+	if nested {
+		inside.depth += outer.depth
+	}
+	if inside.depth > MaxDepth {
 		return nil, nil, status.Publicf(status.ResourceExhausted, "calls nest deeper than %d", MaxDepth)
 	}
-	inside := context.WithValue(ctx, key, depth+1)
 	if err := t.take(nested); err != nil {
 		return nil, nil, err
 	}
-	if nested {
-		return inside, func() {}, nil
+	if !nested {
+		if err := t.admit(ctx); err != nil {
+			return nil, nil, err
+		}
+		inside.start = time.Now()
 	}
-	if err := t.admit(ctx); err != nil {
-		return nil, nil, err
+	return inside, inside.leave, nil
+}
+
+// pass is the context of a call that was let in: one thing to make for each call, where
+// a value in a context and a function of its own would be many.
+type pass struct {
+	context.Context //nolint:containedctx // it is one
+	tenant          *Tenant
+	depth           int
+	start           time.Time
+	nested, left    bool
+}
+
+func (p *pass) Value(key any) any {
+	if k, ok := key.(depthKey); ok && k.gate == p.tenant.gate {
+		return p
 	}
-	start := time.Now()
-	return inside, sync.OnceFunc(func() { t.leave(time.Since(start)) }), nil
+	return p.Context.Value(key)
+}
+
+func (p *pass) leave() {
+	if !p.left && !p.nested {
+		p.left = true
+		p.tenant.leave(time.Since(p.start))
+	}
 }
 
 // StepOut gives a call's slot to others while it waits for something that is not the
@@ -103,7 +128,7 @@ func (t *Tenant) Enter(ctx context.Context) (context.Context, func(), error) {
 // for a moment more run than there are slots.
 func (t *Tenant) StepOut(ctx context.Context) (outside context.Context, back func()) {
 	key := depthKey{t.gate}
-	if depth, inside := ctx.Value(key).(int); !inside || depth != 1 {
+	if inside, ok := ctx.Value(key).(*pass); !ok || inside.nested {
 		return ctx, func() {} // the slot is that of a call further out
 	}
 	t.gate.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -171,6 +172,36 @@ func TestACallerWhoLeavesLeavesTheQueue(t *testing.T) {
 	})
 }
 
+// A call may be let in at the very moment at which its caller leaves.
+func TestASlotIsNotLostToACallerWhoLeavesWithIt(t *testing.T) {
+	gate := tenant.NewGate(1)
+	at := gate.Join(tenant.Quota{})
+	left := 0
+	for range 500 {
+		_, leave, err := at.Enter(t.Context())
+		require.NoError(t, err, "after %d callers who left", left)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, leave, err := at.Enter(ctx)
+			if err != nil {
+				left++
+				return
+			}
+			leave()
+		}()
+		for waiting := 0; waiting == 0; runtime.Gosched() {
+			_, waiting, _ = at.Load()
+		}
+		leave()
+		cancel()
+		<-done
+		running, waiting, _ := at.Load()
+		require.Zero(t, running+waiting)
+	}
+}
+
 func TestATurnThatDoesNotComeIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := tenant.NewGate(1)
@@ -204,18 +235,23 @@ func TestCallsOfAMinuteAreBounded(t *testing.T) {
 // A call that leads to another would wait for itself if there were one slot for both.
 func TestNestedCallsRunInThePlaceOfTheOuterOne(t *testing.T) {
 	at := tenant.NewGate(1).Join(tenant.Quota{Concurrency: 1, Queue: 1})
-	ctx := t.Context()
-	for range tenant.MaxDepth {
+	var nest func(ctx context.Context, depth int) error
+	nest = func(ctx context.Context, depth int) error {
 		inner, leave, err := at.Enter(ctx)
-		require.NoError(t, err)
+		if err != nil {
+			assert.Equal(t, tenant.MaxDepth, depth)
+			return err
+		}
 		defer leave()
-		ctx = inner
+		running, _, _ := at.Load()
+		assert.Equal(t, 1, running)
+		return nest(inner, depth+1)
 	}
-	_, _, err := at.Enter(ctx)
+	err := nest(t.Context(), 0)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
-	assert.Contains(t, err.Error(), "nest deeper than 4")
+	assert.Contains(t, err.Error(), "nest deeper than 5")
 	running, _, _ := at.Load()
-	assert.Equal(t, 1, running)
+	assert.Zero(t, running)
 }
 
 // Many tenants come, wait, leave early and run at once; no slot is lost and none is
