@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -29,8 +30,11 @@ func FuzzMeaning(f *testing.F) {
 			if got := call(t, h.run(t, res), &ticks); got != want {
 				t.Fatalf("seed %d on the %s:\ngot  %+v\nwant %+v", seed, name, got, want)
 			}
+			if strings.Contains(want.trap, "stack overflow") {
+				return // the engines' stacks are not of the same depth
+			}
 			if used := h.used(); fuel >= 0 && used != fuel {
-				t.Fatalf("seed %d costs %d and %d", seed, fuel, used)
+				t.Fatalf("seed %d costs %d and %d: %s", seed, fuel, used, want.trap)
 			} else {
 				fuel = used
 			}
