@@ -115,7 +115,7 @@ func BenchmarkNeighbour(b *testing.B) {
 		var stop atomic.Bool
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for !stop.Load() { //nolint:revive // it is there to be busy
+			for !stop.Load() {
 			}
 		})
 		c.measure(b)

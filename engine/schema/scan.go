@@ -166,11 +166,11 @@ func (r *reader) text() (k key, ok bool) {
 	raw, i := r.raw, r.pos+1
 	k.start = i
 	for {
+		for i+16 <= len(raw) && (special(binary.LittleEndian.Uint64(raw[i:]))|special(binary.LittleEndian.Uint64(raw[i+8:])))&highs == 0 {
+			i += 16
+		}
 		for i+8 <= len(raw) {
-			w := binary.LittleEndian.Uint64(raw[i:])
-			quote, slash := w^('"'*ones), w^('\\'*ones)
-			// The lowest flagged byte is exact: control, quote, backslash or not ASCII.
-			if m := ((w-0x20*ones)&^w | (quote-ones)&^quote | (slash-ones)&^slash | w) & highs; m != 0 {
+			if m := special(binary.LittleEndian.Uint64(raw[i:])) & highs; m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				break
 			}
@@ -203,6 +203,13 @@ func (r *reader) text() (k key, ok bool) {
 			i += n
 		}
 	}
+}
+
+// special sets the highest bit of each byte of w that is control, quote, backslash or not
+// ASCII. The lowest such byte is exact: a subtraction borrows from above only where it has
+// set that bit, and what has it without being one of these is not ASCII.
+func special(w uint64) uint64 {
+	return (w - 0x20*ones) | ((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones) | w
 }
 
 // escape returns the length of the escape sequence at the start of b, or 0.

@@ -78,8 +78,18 @@ const (
 func extism() *guest {
 	g := &guest{types: [][]byte{w.FuncType("", "i")}, members: map[string]string{}}
 	for _, f := range []struct{ name, params, results string }{
-		{"alloc", "I", "I"}, {"free", "I", ""}, {"load_u8", "I", "i"}, {"load_u64", "I", "I"}, {"store_u8", "Ii", ""}, {"store_u64", "II", ""},
-		{"input_load_u8", "I", "i"}, {"output_set", "II", ""}, {"var_get", "I", "I"}, {"var_set", "II", ""}, {"error_set", "I", ""}, {"length", "I", "I"},
+		{"alloc", "I", "I"},
+		{"free", "I", ""},
+		{"load_u8", "I", "i"},
+		{"load_u64", "I", "I"},
+		{"store_u8", "Ii", ""},
+		{"store_u64", "II", ""},
+		{"input_load_u8", "I", "i"},
+		{"output_set", "II", ""},
+		{"var_get", "I", "I"},
+		{"var_set", "II", ""},
+		{"error_set", "I", ""},
+		{"length", "I", "I"},
 	} {
 		g.use("extism:host/env", f.name, f.params, f.results)
 	}
@@ -115,6 +125,9 @@ func (g *guest) tool(locals string, code ...[]byte) *guest {
 
 func (g *guest) wasm() []byte {
 	types := make([]uint32, len(g.bodies))
+	for i := len(g.tools); i < len(types); i++ {
+		types[i] = uint32(len(g.types) - 1) // bodies beyond the tools are of the last type
+	}
 	sections := [][]byte{w.Types(g.types...), w.Imports(g.imports...), w.Funcs(types...)}
 	if len(g.tables) > 0 {
 		sections = append(sections, w.Tables(g.tables...))
@@ -196,7 +209,6 @@ var (
 	memoryFill  = []byte{0xfc, 11, 0}
 	memoryCopy  = []byte{0xfc, 10, 0, 0}
 	memoryGrow  = []byte{0x40, 0}
-	memorySize  = []byte{0x3f, 0}
 	refNull     = []byte{0xd0, 0x70}
 	tableGrow   = []byte{0xfc, 15, 0}
 )

@@ -147,6 +147,15 @@ func processorCases() []Case {
 			}
 			wg.Wait()
 		}),
+		calls("B22", "a deep recursion whose frames do their work on the way up", func() *guest {
+			g := bare()
+			g.globals = [][]byte{w.Global("i", true, 0x41, 0)}
+			g.tool("", i32(100_000), call(2), i32(0))
+			g.types = append(g.types, w.FuncType("i", ""))
+			when := func(code ...[]byte) []byte { return cat(localGet(0), []byte{0x04, 0x40}, cat(code...), []byte{opEnd}) }
+			g.bodies = append(g.bodies, w.Body("", cat(when(localGet(0), i32(-1), add, call(2)), when(repeated(5000, globalGet(0), i32(1), add, globalSet(0))))...))
+			return g
+		}, "", late, spent),
 	}
 }
 

@@ -142,12 +142,9 @@ func scene(id, says, gets string, run func(t *testing.T, s *stage)) Case {
 }
 
 func names(codes []status.Code) string {
-	text := ""
+	texts := make([]string, len(codes))
 	for i, c := range codes {
-		if i > 0 {
-			text += " or "
-		}
-		text += "`" + c.String() + "`"
+		texts[i] = "`" + c.String() + "`"
 	}
-	return text
+	return strings.Join(texts, " or ")
 }

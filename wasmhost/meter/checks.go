@@ -27,6 +27,7 @@ func (p *plan) placeChecks() {
 		}
 	}
 	p.rises = after > cheapReturn
+	p.rotate()
 	if entry > cheapCall || p.regions[0].calls > 0 || len(p.loops) > 0 || p.each {
 		return
 	}
@@ -52,5 +53,50 @@ func (p *plan) checked(n int32) bool {
 func (p *plan) ends(in *inspect.Instruction) {
 	if p.live && p.calls > 0 {
 		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editRise})
+	}
+}
+
+// rotate moves the check of a loop from its head to the jumps back to it, where the way to its first round has met one:
+// many loops that call something run for a round or two.
+func (p *plan) rotate() {
+	if p.each {
+		return
+	}
+	for i := range p.loops {
+		l := &p.loops[i]
+		r := &p.regions[l.own]
+		if l.rotated = r.check && !l.mixed && !p.counted(int32(i)) && p.checked(r.parent); l.rotated {
+			r.check = false
+		}
+	}
+}
+
+// back notes a jump to a loop.
+func (p *plan) back(in *inspect.Instruction, target int) {
+	n := p.blocks[target].loop
+	switch {
+	case n < 0 || !p.live:
+	case n == p.inner && in.Op == inspect.OpBrIf:
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editBack, index: in.Index, loop: n})
+	case n == p.inner && in.Op == inspect.OpBr:
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editBack, loop: n})
+	default:
+		p.loops[n].mixed = true
+	}
+}
+
+// back writes a jump to a loop, or what stands before it.
+func (w *rewriter) back(e *edit) {
+	rotated := w.plan.loops[e.loop].rotated
+	switch {
+	case e.at == e.end && rotated:
+		w.check()
+	case e.at == e.end:
+	case rotated:
+		w.emit([]byte{byte(inspect.OpIf), typeEmpty})
+		w.check()
+		w.code = append(appendU32(append(w.code, byte(inspect.OpBr)), e.index+1), opEnd)
+	default:
+		w.emit(w.wasm[e.at:e.end])
 	}
 }

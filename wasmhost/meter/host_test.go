@@ -36,6 +36,8 @@ type host struct {
 	slice  int64
 	budget int64 // what may still be added; below zero the call is ended
 	yields int
+	given  int64             // fuel when the guest went on
+	worst  int64             // the most that was used without the host
 	fuel   api.MutableGlobal // of the instance that runs
 }
 
@@ -55,10 +57,12 @@ func newHost(tb testing.TB, config wazero.RuntimeConfig) *host {
 func (h *host) refill() {
 	h.yields++
 	left := int64(h.fuel.Get())
+	h.worst = max(h.worst, h.given-left)
 	if h.budget -= h.slice; h.budget < 0 || left >= 0 {
 		panic(outOfFuel{})
 	}
-	h.fuel.Set(uint64(left + h.slice))
+	h.given = left + h.slice
+	h.fuel.Set(uint64(h.given))
 }
 
 // run instantiates a metered module and hands its fuel to the host.

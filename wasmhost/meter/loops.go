@@ -33,6 +33,9 @@ type loop struct {
 	plain   bool   // so far nothing but straight code, or that and a jump to the loop at its end
 	edits   int    // how many edits there were before it
 	form    plainLoop
+	own     int32 // its region
+	mixed   bool  // it takes values, or there are jumps to it from loops inside or through tables
+	rotated bool  // it is checked where it is jumped to instead of at its head
 }
 
 // jump is a branch out of at least one loop.
@@ -49,6 +52,7 @@ func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 	p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editWrap, loop: n, head: in.End})
 	p.cur = p.start(in.End, p.cur, true)
 	b.own, b.loop, b.around, b.landing = p.cur, n, n, p.newLanding()
+	p.loops[n].own, p.loops[n].mixed = p.cur, in.Block >= 0
 	r := &p.regions[p.cur]
 	r.cost, r.landing = weightSimple, b.landing
 	b.calls = in.Block >= 0 // it may take values, which a wrapper could not bring back

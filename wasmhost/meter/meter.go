@@ -31,10 +31,11 @@
 //
 // # When the host is called
 //
-// At function entry, at the head of every loop and after the charge for a length, fuel below zero calls the import
-// [YieldModule] [YieldFunc]. No recursion and no loop goes without. The host adds the next slice to the global, or
+// Fuel below zero calls the import [YieldModule] [YieldFunc] in each round of every loop, after the charge for a length,
+// at function entry or on the ways that make calls, and where a function ends that costs much after its calls: no loop, no
+// recursion, on its way down or up, and no tree of calls goes long without. The host adds the next slice to the global, or
 // panics to end the call; the fuel used so far is what was put in less what is left, to the unit. Between two checks
-// fuel goes below zero by at most [Result].MaxDebt, and by what a length costs.
+// fuel goes below zero by about [Result].MaxDebt of the functions that run meanwhile, and by what a length costs.
 //
 // The fastest way to refill is to look the global up once for each instance and to keep it: Set on it is a store,
 // while ExportedGlobal searches and allocates.

@@ -59,6 +59,7 @@ const (
 	editFunc
 	editLength
 	editRise   // the function may end after a call
+	editBack   // a jump back to a loop
 	editCheck  // the host is called when fuel has run out
 	editHelp   // a helper is called instead
 	editLabel  // a label may have to count wrappers
@@ -219,6 +220,7 @@ func (p *plan) otherwise(in *inspect.Instruction) {
 func (p *plan) branch(in *inspect.Instruction) {
 	target := p.target(in.Index)
 	p.reach(target)
+	p.back(in, target)
 	around := p.blocks[target].around
 	if around != p.inner {
 		p.land(in, target)
@@ -240,6 +242,7 @@ func (p *plan) brTable(in *inspect.Instruction) {
 		around := p.blocks[target].around
 		p.labels = append(p.labels, tableLabel{label, around})
 		ends = ends || target == 0
+		p.back(in, target)
 		if i > 0 && label == in.Targets[i-1] {
 			continue
 		}

@@ -250,6 +250,8 @@ func (w *rewriter) edit(e *edit) {
 		if p.flushes[e.landing] {
 			w.flush()
 		}
+	case editBack:
+		w.back(e)
 	case editCheck:
 		w.check()
 	case editRise:

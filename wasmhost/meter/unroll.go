@@ -96,7 +96,7 @@ func (w *rewriter) writeOut(l *plainLoop) {
 	}
 	w.count(rounds * l.cost)
 	w.emit(w.wasm[l.body:l.jump], []byte{byte(inspect.OpBrIf), 0, opEnd})
-	for round := int64(0); round < rounds; round++ {
+	for round := range int64(rounds) {
 		if round > 0 {
 			w.count(round * l.cost)
 		}

@@ -22,10 +22,16 @@ const sharedFrom = 64 << 10
 // guest that writes to all it has does not hold up the end of its call.
 const dropFrom = 256 << 10
 
+// populateMost is how much of what a guest grows by is made present at once: it asked for
+// it because it is about to write there, and a fault for each page would cost three times
+// as much.
+const populateMost = 2 << 20
+
 // pages is a reserved range of addresses that backs one memory.
 type pages struct {
 	base     unsafe.Pointer // nil when the memory is an ordinary slice
 	reserved int
+	size     int  // that is usable
 	mapped   bool // the image lies under it
 }
 
@@ -46,6 +52,10 @@ func (p *pages) grow(size, limit uint64) ([]byte, bool) {
 	if err := unix.Mprotect(all[:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 		return nil, false
 	}
+	if grown := int(size) - p.size; p.size > 0 && grown <= populateMost {
+		_ = unix.Madvise(all[p.size:size], unix.MADV_POPULATE_WRITE) // or page by page, when it is written to
+	}
+	p.size = int(size)
 	return all[:size:size], true
 }
 
