@@ -74,9 +74,16 @@ bench: ## measure and print one table with ratios to the native Go tool
 oracle: ## run the same conversations through Genkit's own SDKs (downloads them)
 	cd test/oracle && $(GO) vet -tags peers ./... && $(GO) test -count=1 ./...
 
+.PHONY: faces
+faces: ## drive the server and the Dev UI's API with Genkit's own command line and client (needs npm)
+	npm --prefix test/faces ci --ignore-scripts --no-audit --no-fund
+	$(GO) test -count=1 -timeout 20m ./test/faces/...
+
 .PHONY: peers
-peers: ## measure generate calls beside genkit/go, eino and, where it is installed, genkit JS
+peers: ## measure generate calls, flows and vector search beside genkit/go, eino and others
 	cd test/oracle && $(GO) run -tags peers ./bench -rounds 7
+	cd test/oracle && $(GO) run -tags peers ./flowbench
+	cd test/oracle && $(GO) run -tags peers ./vectors
 
 .PHONY: guests
 guests: ## rebuild the prebuilt guests from source (needs clang, rustc, npm) and show what changed
@@ -84,6 +91,7 @@ guests: ## rebuild the prebuilt guests from source (needs clang, rustc, npm) and
 	$(MAKE) -B -C pdk/conformance/c build
 	$(MAKE) -B -C bench/guests build
 	$(MAKE) -B -C examples/approval build
+	$(MAKE) -B -C examples/weather build
 	$(MAKE) -B -C examples/units build
 	git status --short -- '*.wasm'
 

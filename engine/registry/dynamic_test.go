@@ -346,7 +346,7 @@ func TestTheCatalogShowsItAllWithoutASpan(t *testing.T) {
 	_, err = child.Lookup(ctx, key("mcp:tool/x"))
 	require.NoError(t, err)
 	require.Len(t, spans.Ended(), 1, "a use is traced")
-	assert.Equal(t, "/{mcp,t:action,s:dynamic-action-provider}", spans.Ended()[0]["genkit:path"])
+	assert.Equal(t, "/{mcp,t:action}", spans.Ended()[0]["genkit:path"])
 	own, err := child.Lookup(t.Context(), key("wasm/acme"))
 	assert.JSONEq(t, `[{"key":"/dynamic-action-provider/wasm/acme:resource/r","type":"resource","name":"r","description":"1"}]`, result(t, own, err), "every provider has an action")
 	a, err := child.Lookup(t.Context(), key("wasm/acme:resource/r"))

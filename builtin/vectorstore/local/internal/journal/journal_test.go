@@ -122,7 +122,12 @@ func TestWhateverACrashLeavesIsCut(t *testing.T) {
 	want := [][]string{nil, {"one"}, {"one", "two", "three"}, {"one", "two", "three", ""}}
 	for cut := range len(b) + 1 {
 		for _, tail := range []string{"", strings.Repeat("\x00", 100), strings.Repeat("\xc1\x57\x9e\x6b", 20)} {
-			payloads, j, m, err := read(append(bytes.Clone(b[:cut]), tail...))
+			torn := append(bytes.Clone(b[:cut]), tail...)
+			cut := cut // checksums are random: what comes after may happen to be what was there
+			for cut < min(len(b), len(torn)) && torn[cut] == b[cut] {
+				cut++
+			}
+			payloads, j, m, err := read(bytes.Clone(torn))
 			if int64(cut) < ends[0] {
 				require.ErrorIs(t, err, status.ErrDataLoss)
 				continue
@@ -132,7 +137,7 @@ func TestWhateverACrashLeavesIsCut(t *testing.T) {
 			require.Equal(t, want[n], payloads, "%d", cut)
 			require.Equal(t, ends[n], j.Size())
 			require.Equal(t, ends[n], int64(len(m.b)), "the rest is cut off")
-			require.Equal(t, int64(cut+len(tail))-ends[n], j.Cut)
+			require.Equal(t, int64(len(torn))-ends[n], j.Cut)
 		}
 	}
 }
