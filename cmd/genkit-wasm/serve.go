@@ -66,7 +66,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
-	f.resourceFlags.add(flags)
+	f.add(flags)
 	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }
 
