@@ -508,7 +508,7 @@ func TestWithoutARegistryNothingIsRun(t *testing.T) {
 // serves it no more.
 func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	up := wasmhost.Upload{Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(1) + `}`)}
-	_, err := newHost(t, wasmhost.Config{}).Load(t.Context(), tenant, up)
+	_, err := newHost(t, wasmhost.Config{Grants: &policy.Grants{KV: true, Clock: true}}).Load(t.Context(), tenant, up)
 	require.ErrorIs(t, err, status.ErrPermissionDenied)
 	for _, want := range []string{"http *.example.com", "secret TOKEN to api.example.com:1", "generate test/*", "actions tool/*"} {
 		require.ErrorContains(t, err, want)
@@ -521,7 +521,12 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Load(t.Context(), "poor", up)
 	require.ErrorIs(t, err, status.ErrPermissionDenied)
-	_, err = wasmhost.New(t.Context(), wasmhost.Config{TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
+	registryOf := func(string) (*registry.Registry, error) { return registry.New(nil), nil }
+	_, err = newHost(t, wasmhost.Config{Registry: registryOf}).Load(t.Context(), tenant, up)
+	require.NoError(t, err, "where nothing is laid down, the policy counts")
+	_, err = newHost(t, wasmhost.Config{Registry: registryOf}).Load(t.Context(), tenant, wasmhost.Upload{Wasm: up.Wasm})
+	require.ErrorIs(t, err, status.ErrPermissionDenied, "without a policy nothing is granted")
+	_, err = wasmhost.New(t.Context(), wasmhost.Config{Grants: &policy.Grants{}, TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
 }
 

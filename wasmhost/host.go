@@ -55,8 +55,8 @@ type Config struct {
 	// Tenants are served besides the default one, each with limits that
 	// tighten the server's.
 	Tenants map[string]policy.Limits
-	// Grants are the most that the policies of modules may grant; nil allows
-	// the key-value store and the clock, and nothing that reaches others.
+	// Grants are the most that the policies of modules may grant; nil leaves it
+	// to the policies, which is right where only those upload who may decide it.
 	// TenantGrants tighten them; a tenant that is not in it has them all.
 	Grants       *policy.Grants
 	TenantGrants map[string]policy.Grants
@@ -116,7 +116,7 @@ type Host struct {
 	// calls is the queue before the guests, loads the one before the compiler.
 	calls, loads *tenants.Gate
 
-	grants   policy.Grants
+	grants   *policy.Grants // nil: no bound
 	kv       kv.Store
 	secrets  secret.Source
 	egress   egress.Config
@@ -132,7 +132,7 @@ type Host struct {
 type tenant struct {
 	name   string
 	limits policy.Limits
-	grants policy.Grants
+	grants *policy.Grants // nil: no bound
 	// inFlight bounds the HTTP requests of the tenant's guests.
 	inFlight chan struct{}
 	quota    tenants.Quota

@@ -288,8 +288,10 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Grants.Within(t.grants); err != nil {
-		return nil, err
+	if t.grants != nil {
+		if err := p.Grants.Within(*t.grants); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.Grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
 		return nil, err

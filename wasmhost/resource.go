@@ -73,9 +73,9 @@ func (h *Host) startSandbox(ctx context.Context, config *Config) error {
 
 func (h *Host) addTenant(name string, limits policy.Limits, config *Config) {
 	quota := config.Quotas[name].Or(config.Quota).Or(tenants.Defaults()).Or(tenants.Quota{MemoryBytes: config.MemoryBytes / 2})
-	grants, ok := config.TenantGrants[name]
-	if !ok {
-		grants = h.grants
+	grants := h.grants
+	if own, ok := config.TenantGrants[name]; ok {
+		grants = &own
 	}
 	h.tenants[name] = &tenant{
 		name: name, limits: limits, quota: quota, modules: map[string]*loaded{},

@@ -352,10 +352,6 @@ func (h *Host) provided() []abi.Capability {
 	return slices.DeleteFunc(policy.Grantable(), func(c abi.Capability) bool { return c == abi.CapRun || c == abi.CapGenerate })
 }
 
-// defaultGrants are what modules may be granted where the operator says nothing: what
-// reaches nobody else.
-func defaultGrants() policy.Grants { return policy.Grants{KV: true, Clock: true} }
-
 // configure checks and takes what a Config says of capabilities.
 func (h *Host) configure(c Config) error {
 	h.kv, h.secrets, h.egress, h.registry, h.mounts = c.KV, c.Secrets, c.Egress, c.Registry, maps.Clone(c.Mounts)
@@ -365,12 +361,12 @@ func (h *Host) configure(c Config) error {
 	if h.secrets == nil {
 		h.secrets = secret.Static(nil)
 	}
-	h.grants = defaultGrants()
-	if c.Grants != nil {
-		h.grants = *c.Grants
+	h.grants = c.Grants
+	if h.grants == nil {
+		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.TenantGrants)) {
-		if err := c.TenantGrants[name].Within(h.grants); err != nil {
+		if err := c.TenantGrants[name].Within(*h.grants); err != nil {
 			return status.Publicf(status.InvalidArgument, "tenant %q: %s", name, status.Convert(err).Message)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -121,7 +122,7 @@ func TestWhatABadUploadGets(t *testing.T) {
 		{says: "two formats of one name", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m","formats":[{"name":"f"},{"name":"f"}]}`), code: status.InvalidArgument, contains: "named twice"},
 		{says: "nothing at all", wasm: tiny(), descriptor: []byte(`{"abi":"genkit/1","name":"m"}`), code: status.InvalidArgument, contains: "at least one tool"},
 	}
-	h := newHost(t, wasmhost.Config{})
+	h := newHost(t, wasmhost.Config{Grants: &policy.Grants{KV: true, Clock: true}})
 	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: calc(t)})
 	require.NoError(t, err)
 	for _, c := range cases {

@@ -57,7 +57,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\"; may be given again")
 	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them, to put into service; may be given again")
 	flags.StringVar(&f.limits, "limits", "", "limits of every module, `JSON` or @FILE, such as {\"timeoutMs\":10000}; the others keep their defaults")
-	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: kv and clock)")
+	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: what they grant)")
 	f.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
