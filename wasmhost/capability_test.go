@@ -375,14 +375,21 @@ func TestHostCallsAreCounted(t *testing.T) {
 	require.NoError(t, err, "%v", spans.Ended())
 	assert.Greater(t, fuel, 5000)
 	assert.Equal(t, "1", spans.Ended()[0]["wasm.host.calls"])
+	assert.Equal(t, "capability=now status=OK\n", spans.Ended()[0]["event:guest.capability"])
 	// A guest that does nothing but ask is ended by its fuel.
 	_, err = r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Name: "asker", Wasm: asker("now"), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"grants":{"clock":true},"limits":{"fuel":1000000,"hostCalls":100000}}`),
 	})
 	require.NoError(t, err)
-	_, err = call(t, r.host, "asker/f", `{}`)
+	spans = &telemetrytest.Spans{}
+	a, err = r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "asker/f"})
+	require.NoError(t, err)
+	_, err = a.RunJSON(telemetry.WithTracerProvider(t.Context(), spans), json.RawMessage(`{}`), nil)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	require.ErrorContains(t, err, "fuel")
+	fuel, err = strconv.Atoi(spans.Ended()[0]["wasm.fuel.consumed"])
+	require.NoError(t, err, "what a call used is on its span whatever it came to")
+	assert.GreaterOrEqual(t, fuel, 1000000)
 }
 
 // asker calls a capability without end.

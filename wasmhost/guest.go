@@ -96,17 +96,18 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		telemetry.Event(ctx, "guest.log", slog.String("level", slogLevel(level).String()), slog.String("line", line))
 		g.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 	}
+	var usage sandbox.Usage
+	call.Usage = &usage
 	res, err := g.inTurn(ctx, call)
-	if err != nil {
-		return nil, err
+	if usage.Fuel > 0 { // it ran, whatever it came to
+		telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", usage.Fuel)
+		telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", usage.MemoryBytes)
 	}
-	telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", res.Fuel)
 	if visit.calls > 0 {
 		telemetry.AnnotateInt(ctx, "wasm.host.calls", visit.calls)
 		telemetry.AnnotateInt(ctx, "wasm.http.requests", visit.requests.Load())
 	}
-	telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", res.MemoryBytes)
-	return res, nil
+	return res, err
 }
 
 // call is once for middleware and formats: when the module was replaced meanwhile, the

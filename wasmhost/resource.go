@@ -149,7 +149,7 @@ func (b *bill) add(e *tenants.Event) {
 	sum.Add(e)
 }
 
-// inTurn runs a guest's function in its tenant's turn, and bills it.
+// inTurn runs a guest's function in its tenant's turn, and bills it by c.Usage.
 func (g *guest) inTurn(ctx context.Context, c sandbox.Call) (*sandbox.Result, error) {
 	arrived := time.Now()
 	if wait := g.owner.account.Wait(); wait > 0 {
@@ -168,8 +168,6 @@ func (g *guest) inTurn(ctx context.Context, c sandbox.Call) (*sandbox.Result, er
 			return next(outside, request)
 		}
 	}
-	var usage sandbox.Usage
-	c.Usage = &usage
 	start := time.Now()
 	res, err := g.module.Call(inside, c)
 	if errors.Is(err, sandbox.ErrClosed) {
@@ -178,7 +176,7 @@ func (g *guest) inTurn(ctx context.Context, c sandbox.Call) (*sandbox.Result, er
 	end := time.Now()
 	e := tenants.Event{
 		Time: end, Tenant: g.owner.name, Module: g.of.record.Name, Revision: g.of.revision(), Digest: g.of.record.Digest, Tool: g.name, Code: status.Of(err),
-		Fuel: usage.Fuel, QueuedNS: start.Sub(arrived), WallNS: end.Sub(start), MemoryBytes: usage.MemoryBytes,
+		Fuel: c.Usage.Fuel, QueuedNS: start.Sub(arrived), WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,
 		InputBytes: len(c.Input),
 	}
 	if res != nil {

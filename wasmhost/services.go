@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
@@ -75,6 +77,18 @@ var _ sandbox.Door = (*visit)(nil)
 
 // Do serves a capability. What was refused at upload is refused here once more.
 func (v *visit) Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+	value, err := v.do(ctx, c, request)
+	noted(ctx, c, err)
+	return value, err
+}
+
+// noted puts the use of a capability on the tool's span. What was asked and answered
+// stays out of it.
+func noted(ctx context.Context, c abi.Capability, err error) {
+	telemetry.Event(ctx, "guest.capability", slog.String("capability", string(c)), slog.String("status", status.Of(err).String()))
+}
+
+func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
 	if err := v.admit(c); err != nil {
 		return nil, err
 	}
@@ -222,7 +236,8 @@ func (v *visit) fetchJSON(ctx context.Context, request []byte) (json.RawMessage,
 }
 
 // Fetch is Extism's http_request, read as leniently as the SDK reads it.
-func (v *visit) Fetch(ctx context.Context, request, body []byte) (*sandbox.Fetched, error) {
+func (v *visit) Fetch(ctx context.Context, request, body []byte) (_ *sandbox.Fetched, err error) {
+	defer func() { noted(ctx, abi.CapHTTP, err) }()
 	if err := v.admit(abi.CapHTTP); err != nil {
 		return nil, err
 	}
