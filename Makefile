@@ -72,7 +72,7 @@ bench: ## measure and print one table with ratios to the native Go tool
 
 .PHONY: oracle
 oracle: ## run the same conversations through Genkit's own SDKs (downloads them)
-	cd test/oracle && $(GO) vet -tags peers ./... && $(GO) test -count=1 ./...
+	cd test/oracle && $(GO) vet -tags peers ./... && $(GO) test -count=1 ./... && $(GO) test -count=1 -tags peers ./...
 
 .PHONY: faces
 faces: ## drive the server and the Dev UI's API with Genkit's own command line and client (needs npm)
