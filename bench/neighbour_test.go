@@ -17,6 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // spinners are three ways of never coming back: a loop, a tree of 2^45 calls without a
@@ -42,7 +43,8 @@ func spinners() map[string][]byte {
 	}
 }
 
-// crowd is a host with a small tool, and 64 calls at a time of tools that never return.
+// crowd is a host with a small tool, and 64 calls at a time of another tenant's tools that
+// never return.
 type crowd struct {
 	small  action.Action
 	spin   []action.Action
@@ -53,6 +55,7 @@ type crowd struct {
 }
 
 const (
+	hostile      = "hostile" // the tenant of those
 	crowdSize    = 64
 	crowdTimeout = time.Second
 )
@@ -62,19 +65,21 @@ func newCrowd(b *testing.B) *crowd {
 	host, err := wasmhost.New(b.Context(), wasmhost.Config{
 		CacheDir: cacheDir(b),
 		Limits:   policy.Limits{TimeoutMS: crowdTimeout.Milliseconds(), Fuel: 1 << 50, Concurrency: crowdSize},
+		Tenants:  map[string]policy.Limits{hostile: {}},
+		Quota:    tenants.Quota{Concurrency: crowdSize}, // or half of them would only wait
 	})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
-	load := func(name string, wasm []byte, tool string) action.Action {
-		_, err := host.Load(b.Context(), wasmhost.DefaultTenant, wasmhost.Upload{Name: name, Wasm: wasm})
+	load := func(tenant, name string, wasm []byte, tool string) action.Action {
+		_, err := host.Load(b.Context(), tenant, wasmhost.Upload{Name: name, Wasm: wasm})
 		require.NoError(b, err)
-		a, err := host.Provider(wasmhost.DefaultTenant).Resolve(b.Context(), action.Key{Kind: action.Tool, Name: name + "/" + tool})
+		a, err := host.Provider(tenant).Resolve(b.Context(), action.Key{Kind: action.Tool, Name: name + "/" + tool})
 		require.NoError(b, err)
 		return a
 	}
-	c := &crowd{small: load("calc", guest(b, "../examples/calc/calc.wasm", ""), "add")}
+	c := &crowd{small: load(wasmhost.DefaultTenant, "calc", guest(b, "../examples/calc/calc.wasm", ""), "add")}
 	for name, wasm := range spinners() {
-		c.spin = append(c.spin, load(name, wasm, "f"))
+		c.spin = append(c.spin, load(hostile, name, wasm, "f"))
 	}
 	return c
 }
