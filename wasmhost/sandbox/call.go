@@ -80,8 +80,10 @@ type state struct {
 
 	maxOutput int
 	lane      lane
-	granted   int64 // fuel handed out so far
-	charged   int64 // fuel that the tenant has been charged
+	granted   int64         // fuel handed out so far
+	charged   int64         // fuel that the tenant has been charged
+	turn      chan struct{} // the tenant's, while the call has it
+	turns     int           // slices run in it
 
 	output      []byte
 	hasOutput   bool

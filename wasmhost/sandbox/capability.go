@@ -43,7 +43,7 @@ func (st *state) emit(request []byte) []byte {
 		return abi.ErrorReply(status.Publicf(status.InvalidArgument, "chunk: %w", err))
 	}
 	if st.call.Emit != nil {
-		st.lane.leave() // whoever reads may be slow
+		st.leave() // whoever reads may be slow
 		began := time.Now()
 		if err := st.call.Emit(bytes.Clone(request)); err != nil {
 			panic(&stop{err})

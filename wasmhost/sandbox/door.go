@@ -72,7 +72,7 @@ func (in *instance) outside(request int, work func(ctx context.Context)) {
 	st := in.state
 	st.check()
 	in.charge(doorFuel + int64(request)*doorFuelPerByte)
-	st.lane.leave() // whoever answers may be slow
+	st.leave() // whoever answers may be slow
 	ctx, cancel := context.WithDeadline(st.ctx, st.deadline)
 	defer cancel()
 	defer context.AfterFunc(in.module.sandbox.life, cancel)()

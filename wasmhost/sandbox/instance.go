@@ -156,7 +156,7 @@ func (in *instance) yield() {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
 	now := st.check()
-	defer in.between(used)()
+	in.between(used)
 	st.lane.next(st, now)
 	more := min(st.lane.slice, left)
 	st.granted = used + more // what was overdrawn is part of what was used
@@ -240,7 +240,7 @@ func (in *instance) sleep(ns int64) {
 		return
 	}
 	st.check()
-	st.lane.leave()
+	st.leave()
 	defer st.lane.back(time.Now())
 	timer := time.NewTimer(min(time.Duration(ns), time.Until(st.deadline)+time.Millisecond))
 	defer timer.Stop()

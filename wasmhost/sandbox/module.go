@@ -205,6 +205,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	initial := m.newState(st.ctx, &Call{Log: st.call.Log})
 	initial.deadline = st.deadline
 	in, err := m.newInstance(initial)
+	initial.leave()
 	initial.lane.end()
 	if err != nil {
 		m.leave(nil)
@@ -283,6 +284,7 @@ func (m *Module) adopt(in *instance) {
 
 // release puts an instance back, its state wiped, or closes it.
 func (m *Module) release(in *instance) {
+	in.state.leave()
 	in.state.lane.end()
 	in.state = nil
 	keep := false

@@ -32,7 +32,7 @@ func (in *instance) next(request []byte) []byte {
 	if st.nexts++; st.nexts > MaxNexts {
 		halt(status.ResourceExhausted, "the module continued the chain more than %d times", MaxNexts)
 	}
-	st.lane.leave()
+	st.leave()
 	request = bytes.Clone(request)
 	began := time.Now()
 	ctx, cancel := context.WithCancel(st.ctx)

@@ -18,34 +18,50 @@ const keptStackBytes = 256 << 10
 // startStackBytes is what wazero gives a function to start with.
 const startStackBytes = 10 << 10
 
+// turnSlices is how many slices a call runs in its tenant's turn before another call of
+// the tenant gets it: handing the turn on wakes somebody, which neighbours would feel if
+// it came with each slice.
+const turnSlices = 20
+
 // between does what is due between two slices of a call beside the deadline: it counts
 // the native stack, charges the tenant's fuel, and lets only one call of a tenant wait
 // for the lane at a time, so that those who wait there are tenants, not calls, and a
 // tenant with many long calls gets no more of the processors than one with a single one.
-// What it returns is to be called when the lane has been passed.
-func (in *instance) between(used int64) (passed func()) {
+func (in *instance) between(used int64) {
 	in.checkStack()
 	st := in.state
 	a := in.module.tenant
 	if a == nil {
-		return func() {}
+		return
 	}
-	a.fuel.spend(time.Now(), used-st.charged)
+	now := time.Now()
+	a.fuel.spend(now, used-st.charged)
 	st.charged = used
-	if wait := a.fuel.wait(time.Now()); wait > 0 {
+	if wait := a.fuel.wait(now); wait > 0 {
 		panic(&stop{errTenantFuel(a.fuel.perMinute, wait)})
 	}
 	if !st.lane.long {
-		return func() {}
+		return
 	}
-	st.lane.leave()
+	if st.turn != nil {
+		if st.turns++; st.turns < turnSlices {
+			return
+		}
+	}
+	st.leave()
+	st.takeTurn(a.turn)
+}
+
+// takeTurn waits for the tenant's turn, and ends the guest when its deadline comes or its
+// caller leaves meanwhile.
+func (st *state) takeTurn(turn chan struct{}) {
 	select {
-	case a.turn <- struct{}{}:
+	case turn <- struct{}{}:
 	default:
 		timer := time.NewTimer(time.Until(st.deadline))
 		defer timer.Stop()
 		select {
-		case a.turn <- struct{}{}:
+		case turn <- struct{}{}:
 		case <-timer.C:
 			st.check()
 			panic(&stop{errDeadline(st.limits.Timeout)})
@@ -53,7 +69,17 @@ func (in *instance) between(used int64) (passed func()) {
 			st.check()
 		}
 	}
-	return func() { <-a.turn }
+	st.turn, st.turns = turn, 0
+}
+
+// leave gives the lane and the tenant's turn to others: the call waits for something, or
+// has ended.
+func (st *state) leave() {
+	st.lane.leave()
+	if st.turn != nil {
+		<-st.turn
+		st.turn = nil
+	}
 }
 
 func errTenantFuel(perMinute int64, wait time.Duration) error {
