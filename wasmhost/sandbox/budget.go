@@ -67,7 +67,12 @@ func (s *Sandbox) NewAccount(limits AccountLimits) *Account {
 func (a *Account) MemoryBytes() (now, most int64) { return a.memory.used.Load(), a.memory.most.Load() }
 
 // Wait returns how long it takes until the account has fuel again; 0 when it has.
-func (a *Account) Wait() time.Duration { return a.fuel.wait(time.Now()) }
+func (a *Account) Wait() time.Duration {
+	if a.fuel.perMinute <= 0 {
+		return 0
+	}
+	return a.fuel.wait(time.Now())
+}
 
 // bucket is a budget that fills again with time: a minute's worth at most. It may be
 // overdrawn by what a slice costs, and pays that back. The zero value is without

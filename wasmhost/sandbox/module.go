@@ -32,6 +32,7 @@ type Module struct {
 	slots      chan struct{}
 	used       atomic.Int64 // when a call last began, in nanoseconds since 1970
 	traffic    traffic
+	stackField atomic.Int32 // see stackBytes
 	// drained is closed when the module is closed and its last call has ended.
 	drained chan struct{}
 
@@ -318,7 +319,7 @@ func (m *Module) snapshot() *image {
 // settle charges the tenant for the rest of a call's fuel and tells what it has taken.
 func (in *instance) settle(usage *Usage) {
 	used := in.used()
-	if a := in.module.tenant; a != nil {
+	if a := in.module.tenant; a != nil && a.fuel.perMinute > 0 {
 		a.fuel.spend(time.Now(), used-in.state.charged)
 	}
 	if usage != nil {

@@ -90,7 +90,7 @@ func errTenantFuel(perMinute int64, wait time.Duration) error {
 // checkStack counts the native stack of the function under way, and ends the guest when
 // it is too big.
 func (in *instance) checkStack() {
-	size := stackBytes(in.running)
+	size := in.module.stackBytes(in.running)
 	if size <= startStackBytes {
 		return
 	}
@@ -110,7 +110,7 @@ func errStack() error {
 // shrinkStack lets go of a native stack that a call has made big: it would stay with
 // the function otherwise.
 func (in *instance) shrinkStack(name string) {
-	if size := stackBytes(in.running); size > keptStackBytes {
+	if size := in.module.stackBytes(in.running); size > keptStackBytes {
 		delete(in.funcs, name)
 		in.held.resize(&in.held.stack, 0)
 	} else if size > startStackBytes {
@@ -120,18 +120,27 @@ func (in *instance) shrinkStack(name string) {
 }
 
 // stackBytes is the size of a compiled function's native stack, which wazero does not
-// tell: it is read from the field. 0 where there is none, as on the interpreter, which
-// bounds its own.
-func stackBytes(fn api.Function) int64 {
+// tell: it is read from the field, whose place is looked up once. 0 where there is none,
+// as on the interpreter, which bounds its own.
+func (m *Module) stackBytes(fn api.Function) int64 {
+	const none = -1
+	at := m.stackField.Load() // from 1; 0 is not known yet
+	if at == none || fn == nil {
+		return 0
+	}
 	v := reflect.ValueOf(fn)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return 0
+	if at == 0 {
+		at = none
+		if t := v.Type(); t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
+			f, ok := t.Elem().FieldByName("stack")
+			if ok && len(f.Index) == 1 && f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Uint8 {
+				at = int32(f.Index[0]) + 1 //nolint:gosec // a struct has few fields
+			}
+		}
+		m.stackField.Store(at)
+		if at == none {
+			return 0
+		}
 	}
-	if v = v.Elem(); v.Kind() != reflect.Struct {
-		return 0
-	}
-	if v = v.FieldByName("stack"); v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.Uint8 {
-		return 0
-	}
-	return int64(v.Len())
+	return int64(v.Elem().Field(int(at - 1)).Len())
 }
