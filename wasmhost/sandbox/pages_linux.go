@@ -125,13 +125,15 @@ func newImage(memory *linearMemory) *image {
 	return img
 }
 
+// imageFile keeps the content in a file in memory. Pages of zeroes are left out: they
+// take room when somebody reads them, and most are never read.
 func imageFile(content []byte) *os.File {
 	fd, err := unix.MemfdCreate("genkit-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil
 	}
 	f := os.NewFile(uintptr(fd), "genkit-image")
-	if _, err := f.Write(content); err != nil {
+	if err := writeSparse(f, content); err != nil {
 		_ = f.Close()
 		return nil
 	}
@@ -141,6 +143,28 @@ func imageFile(content []byte) *os.File {
 		return nil
 	}
 	return f
+}
+
+func writeSparse(f *os.File, content []byte) error {
+	if err := f.Truncate(int64(len(content))); err != nil {
+		return err
+	}
+	page := func(at int) []byte { return content[at:min(at+sparsePage, len(content))] }
+	for start := 0; start < len(content); {
+		if isZero(page(start)) {
+			start += sparsePage
+			continue
+		}
+		end := start + sparsePage
+		for end < len(content) && !isZero(page(end)) {
+			end += sparsePage
+		}
+		if _, err := f.WriteAt(content[start:min(end, len(content))], int64(start)); err != nil {
+			return err
+		}
+		start = end
+	}
+	return nil
 }
 
 // free gives the file back. Instances that map it keep what they have.
