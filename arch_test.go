@@ -257,6 +257,20 @@ var (
 	registrar = regexp.MustCompile(`proxy\.golang\.org|registry\.npmjs|static\.crates\.io|files\.pythonhosted`)
 )
 
+// A binary that is built at the root is soon added to a commit.
+func TestNothingBigIsCommitted(t *testing.T) {
+	const most = 1 << 20
+	out, err := exec.CommandContext(t.Context(), "git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("not a git checkout: %v", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		if info, err := os.Stat(name); err == nil && info.Size() > most {
+			t.Errorf("%s has %d bytes, more than %d", name, info.Size(), most)
+		}
+	}
+}
+
 func TestNothingNamesAMachineOrARegistry(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "git", "ls-files").Output()
 	if err != nil {
