@@ -61,7 +61,9 @@ func memoryCases() []Case {
 			t.Helper()
 			g := bare()
 			g.pages = 8
-			require.NoError(t, s.load(t.Context(), g.tool("", i32(56), memoryGrow, drop, i32(0), i32(7), i32(4<<20), memoryFill, i32(0)).upload("hostile")))
+			up := g.tool("", i32(56), memoryGrow, drop, i32(0), i32(7), i32(4<<20), memoryFill, i32(0)).upload("hostile")
+			up.Policy = []byte(`{"limits":{"timeoutMs":5000,"memoryBytes":4194304}}`) // what counts here is memory
+			require.NoError(t, s.load(t.Context(), up))
 			for range 100 {
 				require.NoError(t, s.call(t.Context(), "hostile/f", "", nil).err)
 			}
