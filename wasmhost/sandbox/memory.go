@@ -9,6 +9,7 @@ type linearMemory struct {
 	owner *instance
 	pages pages  // what the platform adds
 	own   []byte // all of what buf is a part of, when it came from allocate
+	moved int    // bytes that the latest call took in and gave out
 }
 
 var _ experimental.LinearMemory = (*linearMemory)(nil)
@@ -80,7 +81,7 @@ func (m *linearMemory) restore(img *image) bool {
 	if len(m.buf) != len(img.memory) {
 		return false
 	}
-	if !m.pages.restore(m.buf, img) {
+	if !m.pages.restore(m.buf, img, m.moved) {
 		copy(m.buf, img.memory)
 	}
 	return true

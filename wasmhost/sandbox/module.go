@@ -47,11 +47,14 @@ type Module struct {
 type image struct {
 	memory  []byte
 	file    *os.File // holds the memory where instances map it; nil elsewhere
+	filled  []extent // what of the file is not zero, in order
 	globals []uint64
 	counted int64 // bytes
 	// sparse holds the memory in the place of memory, where instances don't map it.
 	sparse *sparse
 }
+
+type extent struct{ start, end int }
 
 type initialiser struct {
 	name string
@@ -287,6 +290,9 @@ func (m *Module) adopt(in *instance) {
 func (m *Module) release(in *instance) {
 	in.state.leave()
 	in.state.lane.end()
+	if in.memory != nil {
+		in.memory.moved = len(in.state.call.Input) + len(in.state.output)
+	}
 	in.state = nil
 	keep := false
 	switch {

@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"cmp"
 	"os"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -21,6 +23,11 @@ const sharedFrom = 64 << 10
 // of being overwritten: it takes a quarter of the time, the memory serves others, and a
 // guest that writes to all it has does not hold up the end of its call.
 const dropFrom = 256 << 10
+
+// keepFor is how many bytes of a range are worth keeping for each that the call took in or
+// gave out: a guest that was handed a megabyte will be handed the next one, and finds the
+// pages for it. The first call that moves little gives them back.
+const keepFor = 4
 
 // populateMost is how much of what a guest grows by is made present at once: it asked for
 // it because it is about to write there, and a fault for each page would cost three times
@@ -76,9 +83,9 @@ func (p *pages) share(img *image) {
 	p.mapped = err == nil
 }
 
-// restore copies the image's content to the pages that have been written to. It
-// reports false when it can't tell them.
-func (p *pages) restore(buf []byte, img *image) bool {
+// restore copies the image's content to the pages that have been written to, by a call
+// that moved so many bytes in and out. It reports false when it can't tell them.
+func (p *pages) restore(buf []byte, img *image, moved int) bool {
 	if !p.mapped {
 		p.share(img)
 		return p.mapped
@@ -93,14 +100,30 @@ func (p *pages) restore(buf []byte, img *image) bool {
 		}
 		for _, r := range regions {
 			from, to := uintptr(r.start)-start, uintptr(r.end)-start
-			if to-from >= dropFrom && unix.Madvise(buf[from:to], unix.MADV_DONTNEED) == nil {
+			if to-from >= dropFrom && int(to-from) > keepFor*moved && unix.Madvise(buf[from:to], unix.MADV_DONTNEED) == nil {
 				continue // the mapping shows the file again
 			}
-			copy(buf[from:to], img.memory[from:to])
+			img.put(buf, int(from), int(to))
 		}
 		at = next
 	}
 	return true
+}
+
+// put copies a stretch of the image. What is zero there is not read: reading would take
+// room in the file.
+func (img *image) put(buf []byte, from, to int) {
+	first, _ := slices.BinarySearchFunc(img.filled, from, func(e extent, at int) int { return cmp.Compare(e.end, at+1) })
+	for _, e := range img.filled[first:] {
+		if e.start >= to {
+			break
+		}
+		start, end := max(e.start, from), min(e.end, to)
+		clear(buf[from:start])
+		copy(buf[start:end], img.memory[start:end])
+		from = end
+	}
+	clear(buf[from:to])
 }
 
 // newImage keeps what a memory held after initialisation, in a file in memory that
@@ -111,7 +134,7 @@ func newImage(memory *linearMemory) *image {
 		return img
 	}
 	if memory.pages.base != nil {
-		if img.file = imageFile(memory.buf); img.file != nil {
+		if img.file, img.filled = imageFile(memory.buf); img.file != nil {
 			shared, err := unix.Mmap(int(img.file.Fd()), 0, len(memory.buf), unix.PROT_READ, unix.MAP_SHARED)
 			if err == nil {
 				img.memory = shared
@@ -127,27 +150,28 @@ func newImage(memory *linearMemory) *image {
 
 // imageFile keeps the content in a file in memory. Pages of zeroes are left out: they
 // take room when somebody reads them, and most are never read.
-func imageFile(content []byte) *os.File {
+func imageFile(content []byte) (*os.File, []extent) {
 	fd, err := unix.MemfdCreate("genkit-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	f := os.NewFile(uintptr(fd), "genkit-image")
-	if err := writeSparse(f, content); err != nil {
+	filled, err := writeSparse(f, content)
+	if err != nil {
 		_ = f.Close()
-		return nil
+		return nil, nil
 	}
 	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		_ = f.Close()
-		return nil
+		return nil, nil
 	}
-	return f
+	return f, filled
 }
 
-func writeSparse(f *os.File, content []byte) error {
+func writeSparse(f *os.File, content []byte) (filled []extent, err error) {
 	if err := f.Truncate(int64(len(content))); err != nil {
-		return err
+		return nil, err
 	}
 	page := func(at int) []byte { return content[at:min(at+sparsePage, len(content))] }
 	for start := 0; start < len(content); {
@@ -159,12 +183,14 @@ func writeSparse(f *os.File, content []byte) error {
 		for end < len(content) && !isZero(page(end)) {
 			end += sparsePage
 		}
-		if _, err := f.WriteAt(content[start:min(end, len(content))], int64(start)); err != nil {
-			return err
+		end = min(end, len(content))
+		if _, err := f.WriteAt(content[start:end], int64(start)); err != nil {
+			return nil, err
 		}
+		filled = append(filled, extent{start, end})
 		start = end
 	}
-	return nil
+	return filled, nil
 }
 
 // free gives the file back. Instances that map it keep what they have.
@@ -232,7 +258,7 @@ var scanWorks = sync.OnceValue(func() bool {
 		return false
 	}
 	size := 2 * os.Getpagesize()
-	f := imageFile(make([]byte, size))
+	f, _ := imageFile(make([]byte, size))
 	if f == nil {
 		return false
 	}

@@ -7,7 +7,7 @@ type pages struct{ base *byte }
 
 func (*pages) grow(uint64, uint64) ([]byte, bool) { return nil, false }
 func (*pages) free()                              {}
-func (*pages) restore([]byte, *image) bool        { return false }
+func (*pages) restore([]byte, *image, int) bool   { return false }
 
 func newImage(memory *linearMemory) *image {
 	img := &image{}

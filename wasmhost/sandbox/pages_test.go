@@ -42,12 +42,15 @@ func toucherOf(pages uint32, a int64) []byte {
 }
 
 func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
+	moved := [][]byte{nil, make([]byte, 512<<10), make([]byte, 100<<10), make([]byte, 512<<10), nil}
 	for _, c := range []struct {
 		config sandbox.Config
 		wasm   []byte
 	}{
 		{sandbox.Config{}, toucher()},
 		{sandbox.Config{Interpreter: true}, toucher()},
+		{sandbox.Config{}, toucherOf(16, 4096*100)},
+		{sandbox.Config{}, toucherOf(16, 4096*255)},
 		{sandbox.Config{}, toucherOf(2, 0)}, // put back without its zeroes
 		{sandbox.Config{}, toucherOf(3, 2<<16)},
 		{sandbox.Config{}, toucherOf(1, 4096*15)},
@@ -61,7 +64,9 @@ func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
 					if (worker+i)%3 == 0 {
 						export = "f"
 					}
-					_, err := m.Call(t.Context(), sandbox.Call{Export: export})
+					// A call that moves much has its pages kept and overwritten, one that
+					// moves little gives them back.
+					_, err := m.Call(t.Context(), sandbox.Call{Export: export, Input: moved[i%len(moved)]})
 					if !assert.NoError(t, err, "what an earlier call wrote was seen") {
 						return
 					}
