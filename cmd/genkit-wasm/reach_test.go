@@ -91,7 +91,7 @@ func TestServeReachesWhatItsOperatorGrants(t *testing.T) {
 	here := fmt.Sprintf("http://localhost:%d", port)
 	grants := fmt.Sprintf(`{"http":[{"host":"localhost","schemes":["http"],"ports":[%d]}],"secrets":{"WEATHER_KEY":["%s"]},"kv":true}`, port, here)
 	data, key, policyFile := filepath.Join(t.TempDir(), "data"), write(t, "key", cliSecret), write(t, "policy.json", `{"grants":`+grants+`}`)
-	p := serve(t, data)
+	p := serve(t, data, "--grants", `{"kv":true,"clock":true}`)
 	got := p.do("upload", weatherFile, "--policy", policyFile)
 	assert.Equal(t, exitRefused, got.exit)
 	assert.Contains(t, got.err, "grants more than the server allows")
