@@ -239,7 +239,7 @@ func (r *reloader) round(ctx context.Context, before map[string]string) (unsettl
 	return unsettled
 }
 
-// files returns the module files that the paths stand for now.
+// files returns the module files that the paths stand for at this moment.
 func (r *reloader) files() []string {
 	var files []string
 	for _, path := range r.paths {
