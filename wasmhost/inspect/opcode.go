@@ -25,6 +25,7 @@ const (
 	OpTableGet     Op = 0x25
 	OpTableSet     Op = 0x26
 	OpMemoryGrow   Op = 0x40
+	OpI32Const     Op = 0x41
 	OpI64Const     Op = 0x42
 	OpRefFunc      Op = 0xd2
 	OpMemoryInit   Op = 0xfc08

@@ -1,102 +1,339 @@
 package meter
 
-import "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+import "math"
 
-// Where the host is called, besides at the heads of loops and after the price of a length.
+// Where the host is called, besides after the price of a length.
 //
-// Every chain of calls has to meet a check on its way down, or endless recursion would go without; and on its way up,
-// or a million frames that each do much after their call would. What does not call anything and is cheap needs none of
-// its own: whoever calls it has one.
+// A check costs more than a charge, because a call stands in it. So there are as few as hold this promise: on no way
+// through a module is more than about 2·[WindowUnits] charged between two of them. Functions are looked at after those
+// that they call, with the most that each way has run up since the last check, and a check is put where that would
+// become too much. Besides, what has no end is cut:
+//
+//   - A loop has a check at its head or at the jumps back to it, unless each round passes another. A jump back that only
+//     leads on to a later place, over a table at the loop's head, is no jump back: so Go's compiler writes every jump.
+//   - Every cycle of direct calls goes through a hub (see graph). A hub has had a check before it calls what may lead
+//     back to one, so there is one for each turn on the way down, and it ends with one unless what it does after its
+//     calls is cheap, so that a million frames on their way up do not add up.
+//   - A call through a table may lead anywhere, so there is a check after it, and one in its function before it.
 const (
-	// cheapCall is what a function without loops may cost on a way that meets no check.
-	cheapCall = 256
-	// cheapReturn is what a function may cost after calls without a check where it ends.
-	cheapReturn = 64
-	// manyCalls is how many calls may stand in a function between two checks.
-	manyCalls = 128
+	// WindowUnits is what may be run up on a way before there is a check.
+	WindowUnits = 32768
+	// A hub may run up so much before its first check, and who calls it counts on that: less when its body is small,
+	// because what calls itself is called often.
+	hubEntry      = 1024
+	smallHubEntry = 32
+	smallHubBytes = 128
+	// HubReturn is what a hub may run up after its calls without a check where it ends.
+	HubReturn = 64
+	// roundCheck and roundClimb are what a round may have run up at its end, since the check that it has passed, when
+	// it needs none at its end.
+	roundCheck = 1024
+	roundClimb = HubReturn / 2
 )
 
-// placeChecks moves the check of the function's entry to where calls are made, when there are ways without any, and
-// decides whether there is one where the function ends.
-func (p *plan) placeChecks() {
-	var entry, after int64
-	for _, r := range p.regions {
-		entry += r.cost
-		if r.returns {
-			after += r.cost
-		}
+// newHub returns what those who call a hub with a body of so many bytes count on.
+func newHub(size int32) function {
+	entry := int64(hubEntry)
+	if size <= smallHubBytes {
+		entry = smallHubEntry
 	}
-	p.rises = after > cheapReturn
-	p.rotate()
-	if entry > cheapCall || p.regions[0].calls > 0 || len(p.loops) > 0 || p.each {
+	return function{hub: true, deep: true, pre: entry, thru: entry}
+}
+
+// way is the most that has been charged where control is, over the ways that lead there; -1 where there is no such way.
+type way struct {
+	entry int64 // since the entry of the function, without a check
+	check int64 // since the last check
+	climb int64 // since the return of a call that may have come up from a long chain of them, without a check
+	free  int32 // the first of the steps that begin rounds from which it leads here without a check
+}
+
+const neverFree = math.MaxInt32
+
+var (
+	nowhere    = way{-1, -1, -1, neverFree}
+	checkedWay = way{-1, 0, -1, neverFree}
+)
+
+func (w *way) join(o way) {
+	w.entry, w.check, w.climb, w.free = max(w.entry, o.entry), max(w.check, o.check), max(w.climb, o.climb), min(w.free, o.free)
+}
+
+// after is v with more added, or -1 where one of them is.
+func after(v, more int64) int64 {
+	if v < 0 || more < 0 {
+		return -1
+	}
+	return v + more
+}
+
+func (w *way) add(cost int64) {
+	w.entry, w.check, w.climb = after(w.entry, cost), after(w.check, cost), after(w.climb, cost)
+}
+
+// step is something that happens on the ways through a function, in the order of its code.
+type step struct {
+	kind stepKind
+	at   int32
+	to   int32
+	edit int32 // that holds its check
+}
+
+type stepKind uint8
+
+const (
+	stepCharge stepKind = iota // of region at
+	stepLoop                   // loop at begins
+	stepJump                   // to the label of block at
+	stepAhead                  // to loop at, whose table leads on to the label of block to, which lies ahead
+	stepBack                   // to loop at for another round, which begins at the label of block to, or at the head for -1
+	stepStop                   // control does not go on here
+	stepIf                     // block at begins
+	stepElse                   // its other arm
+	stepEnd                    // block at ends; to is 1 for an if without an else
+	stepFlush                  // where jumps of landing at arrive
+	stepCall                   // of function at; the edit is its check before, edit to its check after
+	stepPay                    // a length is charged, with a check
+	stepReturn
+)
+
+// callAny is the function of a call through a table.
+const callAny = -1
+
+// checker walks over the steps of a function and places its checks. It is used for one function after the other.
+type checker struct {
+	*plan
+	functions []function
+	self      *function
+	way
+	labels []way   // of each block: what arrives at its label
+	ifs    []way   // what arrives at its condition
+	begins []int32 // the step of its end, where rounds may begin
+	again  bool    // a check at the entry would spare others
+	worst  int64   // the most that is charged between two checks
+}
+
+// place decides on the checks of the planned function, whose number is n.
+func (c *checker) place(p *plan, n int) {
+	c.plan, c.self = p, &c.functions[n]
+	c.again = false
+	if c.walk(); c.again { // one check at the entry instead of many in loops
+		for i := range p.edits {
+			p.edits[i].on = false
+		}
+		for i := range p.regions {
+			p.regions[i].before = i == 0
+		}
+		c.walk()
+	}
+}
+
+func (c *checker) walk() {
+	c.way = way{0, -1, -1, neverFree}
+	c.labels, c.ifs, c.begins = c.labels[:0], c.ifs[:0], c.begins[:0]
+	for range c.blockEnds {
+		c.labels, c.ifs, c.begins = append(c.labels, nowhere), append(c.ifs, nowhere), append(c.begins, 0)
+	}
+	if !c.self.hub { // a hub keeps to what it was said to be
+		*c.self = function{thru: -1, post: -1}
+	}
+	for i := range c.steps {
+		c.step(&c.steps[i], int32(i))
+	}
+}
+
+func (c *checker) step(s *step, i int32) {
+	switch s.kind {
+	case stepCharge:
+		c.charge(&c.regions[s.at])
+	case stepLoop:
+		c.loop(&c.loops[s.at], i)
+	case stepJump:
+		c.labels[s.at].join(c.way)
+	case stepAhead:
+		c.ahead(s)
+	case stepBack:
+		c.back(s)
+	case stepStop:
+		c.way = nowhere
+	case stepIf:
+		c.ifs[s.at] = c.way
+	case stepElse:
+		c.labels[s.at].join(c.way)
+		c.way = c.ifs[s.at]
+	case stepEnd:
+		c.join(c.labels[s.at])
+		if s.to == 1 {
+			c.join(c.ifs[s.at])
+		}
+		if c.blockEnds[s.at] == endsBehind {
+			c.begins[s.at] = i
+			c.round(i)
+		}
+	case stepFlush:
+		c.flushed(s)
+	case stepCall:
+		c.call(s)
+	case stepPay:
+		c.checked()
+	case stepReturn:
+		c.ends(s)
+	}
+}
+
+// reaches notes that so much is charged before the next check.
+func (c *checker) reaches(more int64) {
+	c.worst = max(c.worst, after(c.entry, more), after(c.check, more))
+	if !c.self.hub {
+		c.self.pre = max(c.self.pre, after(c.entry, more))
+	}
+}
+
+// checked notes a check.
+func (c *checker) checked() {
+	c.reaches(0)
+	if c.way != nowhere {
+		c.way = checkedWay
+	}
+}
+
+// over tells whether so much more would be too much.
+func (c *checker) over(more int64) bool {
+	limit := int64(WindowUnits)
+	if c.self.hub {
+		limit = c.self.pre
+	} else if c.entry == 0 {
+		limit = math.MaxInt64 // a check at once would change nothing
+	}
+	return c.entry >= 0 && after(c.entry, more) > limit || c.check > 0 && c.check+more > WindowUnits
+}
+
+func (c *checker) charge(r *region) {
+	if c.counted(r.loop) {
 		return
 	}
-	p.regions[0].check = false
-	for i := 1; i < len(p.regions); i++ {
-		if r := &p.regions[i]; r.calls > 0 && !p.checked(r.parent) {
-			r.check = true
-		}
+	if r.landing >= 0 && c.owed[r.landing] > 0 {
+		c.pays(c.owed[r.landing])
+	}
+	if r.before = r.before || c.over(r.cost); r.before {
+		c.checked()
+	}
+	c.add(r.cost)
+	if r.check {
+		c.checked()
 	}
 }
 
-// checked tells whether a region, or one that it branches off from, has a check.
-func (p *plan) checked(n int32) bool {
-	for ; n >= 0; n = p.regions[n].parent {
-		if p.regions[n].check {
-			return true
-		}
+// pays adds what a counted loop owes. It may have passed a check.
+func (c *checker) pays(owed int64) {
+	if c.way != nowhere {
+		c.check = max(c.check, 0)
 	}
-	return false
+	c.add(owed)
 }
 
-// ends notes an instruction that may end the function after a call.
-func (p *plan) ends(in *inspect.Instruction) {
-	if p.live && p.calls > 0 {
-		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editRise})
-	}
-}
-
-// rotate moves the check of a loop from its head to the jumps back to it, where the way to its first round has met one:
-// many loops that call something run for a round or two.
-func (p *plan) rotate() {
-	if p.each {
+func (c *checker) flushed(s *step) {
+	owed := c.owed[s.at]
+	if owed == 0 {
 		return
 	}
-	for i := range p.loops {
-		l := &p.loops[i]
-		r := &p.regions[l.own]
-		if l.rotated = r.check && !l.mixed && !p.counted(int32(i)) && p.checked(r.parent); l.rotated {
-			r.check = false
+	c.pays(owed)
+	if c.over(0) {
+		c.edits[s.edit].on = true
+		c.checked()
+	}
+}
+
+// round notes that rounds begin here, of which some may come without a check of their own.
+func (c *checker) round(i int32) {
+	if c.way != nowhere {
+		c.free = min(c.free, i)
+		c.check, c.climb = max(c.check, roundCheck), max(c.climb, roundClimb)
+	}
+}
+
+func (c *checker) loop(l *loop, i int32) {
+	l.begin = i
+	switch {
+	case l.depth > 0:
+		c.reaches(l.most)
+	case l.rotated && l.heads > 0:
+		c.round(i)
+	}
+}
+
+func (c *checker) ahead(s *step) {
+	l := &c.loops[s.at]
+	if l.depth > 0 || !l.rotated || c.way == nowhere {
+		return
+	}
+	e, on, cost := &c.edits[s.edit], c.way, c.regions[l.own].cost
+	if e.on = c.over(cost); e.on {
+		c.reaches(0)
+		on = checkedWay
+	}
+	on.add(cost)
+	c.labels[s.to].join(on)
+}
+
+func (c *checker) back(s *step) {
+	l := &c.loops[s.at]
+	if l.depth > 0 || !l.rotated || c.way == nowhere {
+		return
+	}
+	begin := l.begin
+	if s.to >= 0 {
+		begin = c.begins[s.to]
+	}
+	e := &c.edits[s.edit]
+	if e.on = c.free <= begin || c.check+c.regions[l.own].cost > roundCheck || c.climb > roundClimb; e.on {
+		c.reaches(0)
+	}
+}
+
+func (c *checker) call(s *step) {
+	before, later := &c.edits[s.edit], &c.edits[s.to]
+	if c.way == nowhere {
+		return
+	}
+	if s.at == callAny {
+		c.self.deep = true
+		c.again = c.again || c.entry >= 0 && c.free != neverFree // it stands in a loop
+		if before.on = c.entry >= 0 || c.over(0); before.on {
+			c.checked()
 		}
+		c.reaches(WindowUnits)
+		later.on = true
+		c.way = checkedWay
+		return
+	}
+	g := c.functions[s.at]
+	c.self.deep = c.self.deep || g.deep
+	if before.on = c.over(g.pre) || c.self.hub && g.deep && c.entry >= 0; before.on {
+		c.checked()
+	}
+	c.reaches(g.pre)
+	w := way{after(c.entry, g.thru), max(after(c.check, g.thru), g.post), after(c.climb, g.thru), c.free}
+	if g.deep {
+		w.climb = max(w.climb, g.post, 0)
+	}
+	if g.thru < 0 {
+		w.free = neverFree
+	}
+	if c.way = w; w.entry < 0 && w.check < 0 {
+		c.way = nowhere // it does not return
+	} else if later.on = c.over(0); later.on {
+		c.checked()
 	}
 }
 
-// back notes a jump to a loop.
-func (p *plan) back(in *inspect.Instruction, target int) {
-	n := p.blocks[target].loop
-	switch {
-	case n < 0 || !p.live:
-	case n == p.inner && in.Op == inspect.OpBrIf:
-		p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editBack, index: in.Index, loop: n})
-	case n == p.inner && in.Op == inspect.OpBr:
-		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editBack, loop: n})
-	default:
-		p.loops[n].mixed = true
+func (c *checker) ends(s *step) {
+	if c.self.hub && c.climb > HubReturn {
+		c.edits[s.edit].on = true
+		c.checked()
 	}
-}
-
-// back writes a jump to a loop, or what stands before it.
-func (w *rewriter) back(e *edit) {
-	rotated := w.plan.loops[e.loop].rotated
-	switch {
-	case e.at == e.end && rotated:
-		w.check()
-	case e.at == e.end:
-	case rotated:
-		w.emit([]byte{byte(inspect.OpIf), typeEmpty})
-		w.check()
-		w.code = append(appendU32(append(w.code, byte(inspect.OpBr)), e.index+1), opEnd)
-	default:
-		w.emit(w.wasm[e.at:e.end])
+	c.reaches(0)
+	if !c.self.hub {
+		c.self.thru, c.self.post = max(c.self.thru, c.entry), max(c.self.post, c.check)
 	}
 }

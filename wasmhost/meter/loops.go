@@ -36,6 +36,16 @@ type loop struct {
 	own     int32 // its region
 	mixed   bool  // it takes values, or there are jumps to it from loops inside or through tables
 	rotated bool  // it is checked where it is jumped to instead of at its head
+	backs   int   // jumps to it that begin another round
+	heads   int   // those among them of which it is not known where its table sends them
+	begin   int32 // its step
+	most    int64 // what it and those around it may have run up in the counter
+
+	// A loop that begins with a jump through a table.
+	begins beginning
+	local  uint32 // that is looked up
+	table  int    // where in plan.table the numbers of the blocks begin that it leads to
+	tables int    // how many those are
 }
 
 // jump is a branch out of at least one loop.
@@ -50,6 +60,7 @@ func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 	p.loops = append(p.loops, loop{parent: p.inner, plain: in.Block == emptyBlock, edits: len(p.edits), form: plainLoop{start: in.Offset, body: in.End}})
 	p.inner = n
 	p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editWrap, loop: n, head: in.End})
+	p.step(stepLoop, n)
 	p.cur = p.start(in.End, p.cur, true)
 	b.own, b.loop, b.around, b.landing = p.cur, n, n, p.newLanding()
 	p.loops[n].own, p.loops[n].mixed = p.cur, in.Block >= 0
@@ -60,9 +71,9 @@ func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 
 func (p *plan) closeLoop(in *inspect.Instruction, b *block) {
 	l := &p.loops[b.loop]
-	l.counted = b.joined && !b.calls && !p.each
+	l.counted = l.backs > 0 && !b.calls && !p.each
 	p.inner = l.parent
-	if !b.joined {
+	if l.backs == 0 {
 		p.regions[b.own].check = false
 	}
 	if p.writesOut(in, l) {
@@ -77,11 +88,12 @@ func (p *plan) closeLoop(in *inspect.Instruction, b *block) {
 }
 
 func (p *plan) newLanding() int32 {
-	p.flushes = append(p.flushes, false)
-	return int32(len(p.flushes) - 1)
+	p.owed = append(p.owed, 0)
+	return int32(len(p.owed) - 1)
 }
 
 func (p *plan) flush(at int, landing int32) {
+	p.steps = append(p.steps, step{kind: stepFlush, at: landing, edit: int32(len(p.edits))})
 	p.edits = append(p.edits, edit{at: at, end: at, kind: editFlush, landing: landing})
 }
 
@@ -134,10 +146,17 @@ func (p *plan) countLoops() {
 		if l.counted {
 			l.depth++
 		}
+		switch {
+		case l.depth == 0:
+		case p.counted(l.parent):
+			l.most = p.loops[l.parent].most
+		default:
+			l.most = LoopQuantum + l.cost + unrollRounds*unrollBytes
+		}
 	}
 	for _, j := range p.jumps {
 		if p.counted(j.loop) && !p.counted(j.around) {
-			p.flushes[j.landing] = true
+			p.owed[j.landing] = max(p.owed[j.landing], p.loops[j.loop].most)
 		}
 	}
 }
@@ -154,4 +173,134 @@ func (p *plan) wrappers(from, to int32) uint32 {
 // counted tells whether code in a loop charges the counter.
 func (p *plan) counted(loop int32) bool {
 	return loop >= 0 && p.loops[loop].depth > 0
+}
+
+// rotate moves the check of a loop that is not counted from its head to the jumps back to it.
+func (p *plan) rotate() {
+	for i := range p.loops {
+		l := &p.loops[i]
+		if r := &p.regions[l.own]; r.check && !l.mixed && l.depth == 0 && !p.each {
+			l.rotated, r.check = true, false
+		}
+	}
+}
+
+// back notes a jump to a loop.
+func (p *plan) back(in *inspect.Instruction, target int) {
+	n := p.blocks[target].loop
+	if n < 0 || !p.live {
+		return
+	}
+	l := &p.loops[n]
+	s := step{kind: stepBack, at: n, to: -1, edit: int32(len(p.edits))}
+	switch {
+	case n == p.inner && in.Op == inspect.OpBrIf:
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editBack, index: in.Index, loop: n})
+	case n == p.inner && in.Op == inspect.OpBr:
+		if s.to = p.sentTo(l); s.to >= 0 {
+			p.sends = append(p.sends, send{n, p.cur})
+		}
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editBack, loop: n})
+	default:
+		l.mixed = true
+	}
+	switch {
+	case s.to < 0:
+		l.backs++
+		l.heads++
+	case p.blockEnds[s.to] == endsOpen:
+		s.kind = stepAhead
+	default:
+		p.blockEnds[s.to] = endsBehind
+		l.backs++
+	}
+	p.steps = append(p.steps, s)
+}
+
+// back writes a jump to a loop, or what stands before it.
+func (w *rewriter) back(e *edit) {
+	switch {
+	case e.at == e.end && e.on:
+		w.check()
+	case e.at == e.end:
+	case e.on:
+		w.emit([]byte{byte(inspect.OpIf), typeEmpty})
+		w.check()
+		w.code = append(appendU32(append(w.code, byte(inspect.OpBr)), e.index+1), opEnd)
+	case w.plan.loops[e.loop].mixed: // it may take values
+		w.emit(w.wasm[e.at:e.end])
+	default:
+		w.jumpIf(e.index)
+	}
+}
+
+// destination is a block that a table leads to.
+type destination struct {
+	number int32
+	loop   bool
+}
+
+// send is a jump whose way through the table at the head of a loop is known.
+type send struct{ loop, region int32 }
+
+// payAhead lets those who come to a loop that begins with a jump through a table pay for its head, where all of them are
+// known, so that nothing is charged there.
+func (p *plan) payAhead() {
+	paid := func(n int32) bool {
+		l := &p.loops[n]
+		return l.begins == beginsTable && l.heads == 0 && !p.each
+	}
+	for _, s := range p.sends {
+		if paid(s.loop) {
+			p.regions[s.region].cost += p.regions[p.loops[s.loop].own].cost
+		}
+	}
+	for i := range p.loops {
+		if paid(int32(i)) {
+			own := &p.regions[p.loops[i].own]
+			p.regions[own.parent].cost += own.cost
+			own.cost = 0
+		}
+	}
+}
+
+// beginning is how much of a jump through a table has been seen at the head of a loop.
+type beginning uint8
+
+const (
+	beginsOpen  beginning = iota // nothing but blocks
+	beginsLocal                  // and a local
+	beginsOther                  // something else
+	beginsTable
+)
+
+// begin looks for a jump through a table at the head of a loop.
+func (p *plan) begin(l *loop, in *inspect.Instruction) {
+	switch {
+	case l.begins >= beginsOther:
+	case l.begins == beginsOpen && in.Op == inspect.OpBlock:
+	case l.begins == beginsOpen && in.Op == inspect.OpLocalGet:
+		l.begins, l.local = beginsLocal, in.Index
+	case l.begins == beginsLocal && in.Op == inspect.OpBrTable:
+		l.begins, l.table, l.tables = beginsTable, len(p.table), len(in.Targets)
+		for _, label := range in.Targets {
+			b := &p.blocks[p.target(label)]
+			p.table = append(p.table, destination{b.number, b.loop >= 0})
+		}
+	default:
+		l.begins = beginsOther
+	}
+}
+
+// sentTo tells, of a jump to the loop that it stands in, to the end of which block the loop's table sends it; -1 when that
+// is not known.
+func (p *plan) sentTo(l *loop) int32 {
+	if l.begins != beginsTable || p.prev.op != inspect.OpLocalSet || p.prev.index != l.local || p.prev2.op != inspect.OpI32Const {
+		return -1
+	}
+	k := min(int64(uint32(readS32(p.wasm[p.prev2.at+1:]))), int64(l.tables-1))
+	if target := p.table[l.table+int(k)]; target.number > 0 && !target.loop {
+		return target.number
+	}
+	return -1
 }

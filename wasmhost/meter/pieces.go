@@ -38,7 +38,6 @@ const (
 	opSelect       = 0x1b
 	opReturn       = 0x0f
 	opMemorySize   = 0x3f
-	opI32Const     = 0x41
 	opLocalGet     = byte(inspect.OpLocalGet)
 	opLocalSet     = byte(inspect.OpLocalSet)
 	opEnd          = byte(inspect.OpEnd)
@@ -62,7 +61,7 @@ func (w *rewriter) helperBody(h helper) []byte {
 	}
 	// What is short, and most is, takes the short way.
 	w.get(bulkBy)
-	w.emit(appendS64([]byte{opI32Const}, PieceBytes), []byte{opI32LeU, byte(inspect.OpIf), typeEmpty})
+	w.emit(appendS64([]byte{byte(inspect.OpI32Const)}, PieceBytes), []byte{opI32LeU, byte(inspect.OpIf), typeEmpty})
 	whole()
 	w.emit([]byte{opEnd})
 	w.outside(bulkTo)
@@ -97,7 +96,7 @@ func (w *rewriter) outside(pointer uint32) {
 
 // piece sets the local to the length of the next piece and pays for it.
 func (w *rewriter) piece() {
-	limit := appendS64([]byte{opI32Const}, PieceBytes)
+	limit := appendS64([]byte{byte(inspect.OpI32Const)}, PieceBytes)
 	w.get(bulkBy)
 	w.emit(limit)
 	w.get(bulkBy)

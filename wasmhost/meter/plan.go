@@ -12,14 +12,15 @@ type region struct {
 	parent  int32 // the region it branches off from, which executes at least as often; -1 for the function
 	loop    int32 // the loop it stands in, or -1
 	landing int32 // of a loop head: the place where jumps from counted loops arrive, or -1
-	calls   int   // calls and priced lengths in it
-	check   bool  // the host is called when fuel has run out
-	returns bool  // a call may have come back before it
+	before  bool  // the host is called when fuel has run out, before it is charged
+	check   bool  // after it
 }
 
 // block is an open block of the function being planned.
 type block struct {
 	op     inspect.Op
+	typ    inspect.BlockType
+	number int32 // in the function
 	head   int32 // region in which it was entered
 	own    int32 // region of a loop
 	live   bool  // it can be entered at all
@@ -43,7 +44,8 @@ type edit struct {
 	loop    int32  // of a wrapper, or the one in which a label stands
 	around  int32  // loop that the label leads to
 	head    int    // end of the first bytes of a wrapped loop
-	landing int32  // of a flush
+	landing int32  // of a flush; or the number of the block that is jumped to
+	on      bool   // the host is called when fuel has run out
 }
 
 // tableLabel is a label of a br_table.
@@ -58,10 +60,10 @@ const (
 	editCharge editKind = iota
 	editFunc
 	editLength
-	editRise   // the function may end after a call
 	editBack   // a jump back to a loop
-	editCheck  // the host is called when fuel has run out
+	editCheck  // nothing but a check
 	editHelp   // a helper is called instead
+	editJump   // a br_if may become an if around a br
 	editLabel  // a label may have to count wrappers
 	editTable  // so may those of a br_table
 	editWrap   // the beginning of the wrapper of a counted loop
@@ -72,62 +74,104 @@ const (
 
 // plan decides, for one body, which regions there are and where they are charged.
 type plan struct {
-	regions []region
-	blocks  []block
-	edits   []edit
-	loops   []loop
-	jumps   []jump
-	flushes []bool       // of each landing: the counter may be above zero there
-	labels  []tableLabel // of each br_table that leaves a loop, the first with their number
-	cur     int32        // region that the next instruction belongs to
-	live    bool         // the next instruction can be reached
-	inner   int32        // innermost open loop, or -1
-	lengths bool         // a length is charged, which needs a local
-	counts  bool         // a loop is counted, which needs a local
-	helps   bool         // a helper is called
-	calls   int          // calls and priced lengths so far
-	rises   bool         // the host is called where the function ends after a call
-	plains  []plainLoop  // loops that are written out
-	locals  uint32       // of the function, parameters included
-	prev    struct {     // the instruction before the present one
-		op inspect.Op
-		at int
-	}
-	each bool // every instruction is charged where it stands; tests compare with that
+	regions   []region
+	blocks    []block
+	edits     []edit
+	loops     []loop
+	jumps     []jump
+	owed      []int64      // at each landing: the most that the counter may hold there
+	steps     []step       // what happens on the ways through the function
+	labels    []tableLabel // of each br_table that leaves a loop, the first with their number
+	cur       int32        // region that the next instruction belongs to
+	live      bool         // the next instruction can be reached
+	inner     int32        // innermost open loop, or -1
+	lengths   bool         // a length is charged, which needs a local
+	counts    bool         // a loop is counted, which needs a local
+	helps     bool         // a helper is called
+	plains    []plainLoop  // loops that are written out
+	locals    uint32       // of the function, parameters included
+	wasm      []byte
+	sends     []send        // jumps that are known to lead on through a table
+	table     []destination // of the tables at the heads of loops
+	blockEnds []blockEnd    // of each block, by its number
+	arrivals  []int32       // how many ways lead to its end
+	prev      prior         // the instruction before the present one
+	prev2     prior         // and the one before that
+	each      bool          // every instruction is charged where it stands; tests compare with that
+}
+
+// prior is an instruction that has been passed.
+type prior struct {
+	op    inspect.Op
+	at    int
+	index uint32
 }
 
 func (p *plan) reset() {
 	*p = plan{
 		regions: p.regions[:0], blocks: p.blocks[:0], edits: p.edits[:0],
-		loops: p.loops[:0], jumps: p.jumps[:0], flushes: p.flushes[:0], labels: p.labels[:0], plains: p.plains[:0],
-		live: true, inner: -1, each: p.each,
+		loops: p.loops[:0], jumps: p.jumps[:0], owed: p.owed[:0], labels: p.labels[:0], plains: p.plains[:0],
+		steps: p.steps[:0], blockEnds: p.blockEnds[:0], arrivals: p.arrivals[:0], live: true, inner: -1, each: p.each, wasm: p.wasm, table: p.table[:0], sends: p.sends[:0],
 	}
 }
 
 // start begins a region that is charged at the given offset.
 func (p *plan) start(at int, parent int32, check bool) int32 {
 	n := int32(len(p.regions))
-	p.regions = append(p.regions, region{parent: parent, loop: p.inner, landing: -1, check: check, returns: p.calls > 0})
+	p.regions = append(p.regions, region{parent: parent, loop: p.inner, landing: -1, check: check})
 	p.edits = append(p.edits, edit{at: at, end: at, kind: editCharge, region: n})
+	p.step(stepCharge, n)
 	return n
+}
+
+func (p *plan) step(kind stepKind, at int32) { p.steps = append(p.steps, step{kind: kind, at: at}) }
+
+// room makes room for a check at an offset, and returns the number of its edit.
+func (p *plan) room(at int) int32 {
+	p.edits = append(p.edits, edit{at: at, end: at, kind: editCheck})
+	return int32(len(p.edits) - 1)
 }
 
 // body plans the body b. first is the function index from which on indices move up.
 func (p *plan) body(m *inspect.Module, b inspect.Body, first uint32) {
 	p.reset()
 	p.locals = b.Locals
-	p.cur = p.start(b.Code, -1, true)
-	p.blocks = append(p.blocks, block{op: inspect.OpBlock, live: true, out: math.MaxInt, loop: -1, around: -1, landing: -1})
+	p.cur = p.start(b.Code, -1, p.each)
+	p.blocks = append(p.blocks, block{op: inspect.OpBlock, number: p.number(), live: true, out: math.MaxInt, loop: -1, around: -1, landing: -1})
 	walk := m.Instructions(b)
 	for in := walk.Next(); in != nil; in = walk.Next() {
 		p.instruction(in, first)
-		p.prev.op, p.prev.at = in.Op, in.Offset
+		p.prev2, p.prev = p.prev, prior{in.Op, in.Offset, in.Index}
 	}
+	p.payAhead()
 	if !p.each {
 		p.fold()
 	}
 	p.countLoops()
-	p.placeChecks()
+	p.rotate()
+}
+
+// blockEnd is what is known of the end of a block.
+type blockEnd uint8
+
+const (
+	endsOpen   blockEnd = iota // it lies ahead
+	endsClosed                 // it has been passed
+	endsBehind                 // and rounds begin there
+)
+
+// number gives a block that is opened its number.
+func (p *plan) number() int32 {
+	p.blockEnds, p.arrivals = append(p.blockEnds, endsOpen), append(p.arrivals, 0)
+	return int32(len(p.blockEnds) - 1)
+}
+
+// stop notes that control does not go on.
+func (p *plan) stop() {
+	if p.live {
+		p.step(stepStop, 0)
+	}
+	p.live = false
 }
 
 func (p *plan) instruction(in *inspect.Instruction, first uint32) {
@@ -147,7 +191,7 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 		p.close(in)
 	case inspect.OpBr:
 		p.branch(in)
-		p.live = false
+		p.stop()
 	case inspect.OpBrIf:
 		p.branch(in)
 		if p.live {
@@ -155,54 +199,73 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 		}
 	case inspect.OpBrTable:
 		p.brTable(in)
-		p.live = false
+		p.stop()
 	case inspect.OpReturn:
 		p.leaveFunction(in)
 		p.ends(in)
 		p.reach(0)
-		p.live = false
+		p.stop()
 	case inspect.OpUnreachable:
 		p.leaveFunction(in)
-		p.live = false
-	case inspect.OpCall, inspect.OpRefFunc:
-		p.call(in, in.Op == inspect.OpCall)
+		p.stop()
+	case inspect.OpRefFunc:
 		if in.Index >= first {
 			p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + 1})
 		}
+	case inspect.OpCall:
+		if in.Index >= first {
+			p.call(in, int32(in.Index-first))
+		} else {
+			p.upToDate()
+		}
 	case inspect.OpCallIndirect:
-		p.call(in, true)
+		p.call(in, callAny)
 	default:
 		if h, ok := helperOf(in.Op); ok && p.live {
-			p.call(in, true)
+			p.upToDate()
 			p.helps = true
 			p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editHelp, index: uint32(h)})
+			p.step(stepPay, 0)
 		} else if shift, priced := lengthPrice(in.Op); priced && p.live {
-			p.call(in, true)
+			p.upToDate()
 			p.lengths = true
 			p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editLength, shift: shift})
+			p.step(stepPay, 0)
 		}
 	}
 }
 
-// call notes that fuel must be up to date here.
-func (p *plan) call(in *inspect.Instruction, is bool) {
-	if !is || !p.live {
-		return
+// upToDate notes that the global must hold what is left here.
+func (p *plan) upToDate() {
+	if p.live {
+		p.blocks[len(p.blocks)-1].calls = true
 	}
-	p.blocks[len(p.blocks)-1].calls = true
-	p.regions[p.cur].calls++
-	if p.calls++; p.calls%manyCalls == 0 {
-		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editCheck})
+}
+
+// call notes a call of a defined function, or through a table.
+func (p *plan) call(in *inspect.Instruction, function int32) {
+	before := int32(-1)
+	if p.live {
+		p.upToDate()
+		before = p.room(in.Offset)
+	}
+	if function >= 0 {
+		p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + 1})
+	}
+	if p.live {
+		after := p.room(in.End)
+		p.steps = append(p.steps, step{kind: stepCall, at: function, to: after, edit: before})
 	}
 }
 
 func (p *plan) open(in *inspect.Instruction) {
-	b := block{op: in.Op, head: p.cur, live: p.live, out: math.MaxInt, loop: -1, around: p.inner, landing: -1}
+	b := block{op: in.Op, typ: in.Block, number: p.number(), head: p.cur, live: p.live, out: math.MaxInt, loop: -1, around: p.inner, landing: -1}
 	switch {
 	case !p.live:
 	case in.Op == inspect.OpLoop:
 		p.openLoop(in, &b)
 	case in.Op == inspect.OpIf:
+		p.step(stepIf, b.number)
 		p.cur = p.start(in.End, p.cur, false)
 	}
 	p.blocks = append(p.blocks, b)
@@ -212,6 +275,7 @@ func (p *plan) otherwise(in *inspect.Instruction) {
 	b := &p.blocks[len(p.blocks)-1]
 	b.op, b.then = inspect.OpElse, p.live
 	if p.live = b.live; p.live {
+		p.step(stepElse, b.number)
 		p.cur = p.start(in.End, b.head, false)
 	}
 }
@@ -227,8 +291,17 @@ func (p *plan) branch(in *inspect.Instruction) {
 	}
 	if target == 0 {
 		p.ends(in)
+	} else if p.live && p.blocks[target].loop < 0 {
+		p.step(stepJump, p.blocks[target].number)
 	}
-	if around != p.inner {
+	b := &p.blocks[target]
+	if p.live && b.loop < 0 {
+		p.arrivals[b.number]++
+	}
+	switch {
+	case in.Op == inspect.OpBrIf && p.live && target > 0 && b.loop < 0 && b.typ == emptyBlock && !p.each:
+		p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editJump, index: in.Index, loop: p.inner, around: around, landing: b.number})
+	case around != p.inner:
 		p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editLabel, index: in.Index, loop: p.inner, around: around})
 	}
 }
@@ -247,6 +320,10 @@ func (p *plan) brTable(in *inspect.Instruction) {
 			continue
 		}
 		p.reach(target)
+		if b := &p.blocks[target]; p.live && target > 0 && b.loop < 0 {
+			p.arrivals[b.number]++
+			p.step(stepJump, b.number)
+		}
 		if around == p.inner {
 			continue
 		}
@@ -264,6 +341,14 @@ func (p *plan) brTable(in *inspect.Instruction) {
 		return
 	}
 	p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editTable, index: uint32(first), loop: p.inner})
+}
+
+// ends notes an instruction that may end the function.
+func (p *plan) ends(in *inspect.Instruction) {
+	if p.live {
+		edit := p.room(in.Offset)
+		p.steps = append(p.steps, step{kind: stepReturn, edit: edit})
+	}
 }
 
 // target is the number of the block that a label leads to. Labels beyond the function do not occur in what
@@ -286,6 +371,10 @@ func (p *plan) close(in *inspect.Instruction) {
 	last := len(p.blocks) - 1
 	b := p.blocks[last]
 	p.blocks = p.blocks[:last]
+	p.blockEnds[b.number] = endsClosed
+	if p.live {
+		p.arrivals[b.number]++
+	}
 	if last == 0 {
 		p.ends(in)
 		return
@@ -297,10 +386,12 @@ func (p *plan) close(in *inspect.Instruction) {
 		p.live = false
 		return
 	}
+	p.steps = append(p.steps, step{kind: stepEnd, at: b.number})
 	switch b.op {
 	case inspect.OpLoop:
 		p.closeLoop(in, &b)
 	case inspect.OpIf:
+		p.steps[len(p.steps)-1].to = 1
 		p.live = true
 	case inspect.OpElse:
 		p.live = p.live || b.then || b.joined
@@ -330,16 +421,4 @@ func (p *plan) fold() {
 			r.cost = 0
 		}
 	}
-}
-
-// debt is the most that one pass through the function can charge between two checks.
-func (p *plan) debt() int64 {
-	var sum int64
-	for _, r := range p.regions {
-		sum += r.cost
-	}
-	if p.counts {
-		sum += 2 * LoopQuantum // what one loop has left in the counter, and what the next one adds
-	}
-	return sum
 }

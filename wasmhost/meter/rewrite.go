@@ -164,24 +164,46 @@ func (w *rewriter) functions() uint32 {
 	return n
 }
 
+// bodies writes the code section. It writes each function after those that it calls, whose prices it has to know.
 func (w *rewriter) bodies() []byte {
 	w.helper = w.yield + 1 + uint32(len(w.mod.Bodies))
-	bodies := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
-	add := func(body []byte) { bodies = append(appendU32(bodies, uint32(len(body))), body...) }
-	for i, b := range w.mod.Bodies {
+	g := newGraph(w.mod)
+	hub, order := g.hubs()
+	c := checker{functions: make([]function, len(hub))}
+	for i, is := range hub {
+		if is {
+			c.functions[i] = newHub(g.size[i])
+		}
+	}
+	w.plan.wasm = w.wasm
+	written := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
+	at := make([][2]int, len(w.mod.Bodies))
+	for _, i := range order {
+		b := w.mod.Bodies[i]
 		w.plan.body(w.mod, b, w.yield)
-		w.result.MaxDebt = max(w.result.MaxDebt, w.plan.debt())
+		if !w.plan.each {
+			c.place(&w.plan, int(i))
+		}
 		params := len(w.mod.Types[w.mod.Functions[i]].Params)
 		w.body(b, uint32(params)+b.Locals)
-		add(w.code)
+		from := len(written)
+		written = append(written, w.code...)
+		at[i] = [2]int{from, len(written)}
 		w.helps = w.helps || w.plan.helps
+	}
+	w.result.MaxDebt = c.worst
+
+	section := appendU32(make([]byte, 0, len(written)+4*len(at)+256), w.functions())
+	add := func(body []byte) { section = append(appendU32(section, uint32(len(body))), body...) }
+	for _, r := range at {
+		add(written[r[0]:r[1]])
 	}
 	if w.helps {
 		for h := range helpers {
 			add(w.helperBody(h))
 		}
 	}
-	return append(appendU32(nil, w.functions()), bodies...)
+	return section
 }
 
 // body writes one body. locals is the index of the first of the locals that it may get: one for the lengths it charges
@@ -222,6 +244,16 @@ func (w *rewriter) edit(e *edit) {
 		w.chargeLength(e.shift)
 	case editCharge:
 		w.charge(&p.regions[e.region])
+	case editJump:
+		label := e.index
+		if e.around != e.loop {
+			label += p.wrappers(e.loop, e.around)
+		}
+		if p.arrivals[e.landing] > 1 {
+			w.jumpIf(label)
+		} else {
+			w.code = appendU32(append(w.code, byte(inspect.OpBrIf)), label)
+		}
 	case editLabel:
 		w.code = appendU32(w.code, e.index+p.wrappers(e.loop, e.around))
 	case editTable:
@@ -247,22 +279,23 @@ func (w *rewriter) edit(e *edit) {
 			w.code = append(w.code, byte(inspect.OpEnd))
 		}
 	case editFlush:
-		if p.flushes[e.landing] {
+		if p.owed[e.landing] > 0 {
 			w.flush()
+			if e.on {
+				w.check()
+			}
 		}
 	case editBack:
 		w.back(e)
 	case editCheck:
-		w.check()
-	case editRise:
-		if p.rises {
+		if e.on {
 			w.check()
 		}
 	}
 }
 
 const (
-	opI64LtS       = 0x53
+	opI64GeS       = 0x59
 	opI64GtS       = 0x55
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
@@ -277,15 +310,19 @@ func (w *rewriter) charge(r *region) {
 	p := &w.plan
 	if p.counted(r.loop) {
 		if r.check && p.loops[r.loop].counted {
-			w.code = appendU32(append(w.overQuantum(), byte(inspect.OpBrIf)), 1)
+			w.code = w.overQuantum()
+			w.jumpIf(1)
 		}
 		if r.cost > 0 {
 			w.count(r.cost)
 		}
 		return
 	}
-	if r.landing >= 0 && p.flushes[r.landing] {
+	if r.landing >= 0 && p.owed[r.landing] > 0 {
 		w.flush()
+	}
+	if r.before {
+		w.check()
 	}
 	if r.cost > 0 {
 		c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
@@ -301,6 +338,13 @@ func (w *rewriter) charge(r *region) {
 func (w *rewriter) overQuantum() []byte {
 	c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
 	return append(appendS64(append(c, byte(inspect.OpI64Const)), LoopQuantum), opI64GtS)
+}
+
+// jumpIf is a br_if, as an if around a br. Where several ways lead to a place, wazero puts a block of its own on the way of
+// a br_if, and then compares into a register first.
+func (w *rewriter) jumpIf(label uint32) {
+	w.emit([]byte{byte(inspect.OpIf), typeEmpty, byte(inspect.OpBr)})
+	w.code = append(appendU32(w.code, label+1), byte(inspect.OpEnd))
 }
 
 // wrap opens the loop around a counted loop, of which it is given the first bytes.
@@ -320,10 +364,12 @@ func (w *rewriter) flush() {
 	w.code = appendU32(append(c, byte(inspect.OpI64Const), 0, byte(inspect.OpLocalSet)), w.counter)
 }
 
-// check calls the host when fuel is below zero.
+// check calls the host when fuel is below zero. The arm without the call stands first, because wazero's allocator of
+// registers takes the first way to a place as the one to be fast: so nothing is put on the stack and fetched back where
+// the host is not called.
 func (w *rewriter) check() {
 	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
-	c = append(c, byte(inspect.OpI64Const), 0, opI64LtS, byte(inspect.OpIf), typeEmpty, byte(inspect.OpCall))
+	c = append(c, byte(inspect.OpI64Const), 0, opI64GeS, byte(inspect.OpIf), typeEmpty, byte(inspect.OpElse), byte(inspect.OpCall))
 	w.code = append(appendU32(c, w.yield), byte(inspect.OpEnd))
 }
 
@@ -361,4 +407,19 @@ func appendName(dst []byte, name string) []byte {
 
 func appendExport(dst []byte, name string, global uint32) []byte {
 	return appendU32(append(appendName(dst, name), byte(inspect.ExternGlobal)), global)
+}
+
+// readS32 reads a signed LEB128 number that inspect.Parse has read before.
+func readS32(src []byte) int32 {
+	var v int64
+	for i, b := range src {
+		v |= int64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			if b&0x40 != 0 {
+				v |= -1 << (7 * (i + 1))
+			}
+			break
+		}
+	}
+	return int32(v)
 }

@@ -45,6 +45,7 @@ func (p *plan) watch(in *inspect.Instruction) {
 		return
 	}
 	l := &p.loops[p.inner]
+	p.begin(l, in)
 	switch in.Op {
 	case inspect.OpBrIf:
 		if l.plain = l.plain && in.Index == 0 && l.form.jump == 0 && p.prev.at >= l.form.body; l.plain {
@@ -81,7 +82,8 @@ func (w *rewriter) writeOut(l *plainLoop) {
 		w.emit(block)
 	}
 	w.emit(head)
-	w.code = appendU32(append(w.overQuantum(), byte(inspect.OpBrIf)), rounds+1)
+	w.code = w.overQuantum()
+	w.jumpIf(rounds + 1)
 	for round := uint32(1); round < rounds; round++ {
 		w.emit(w.wasm[l.body:l.test])
 		inverted, ok := inverse[l.testOp]
@@ -95,7 +97,9 @@ func (w *rewriter) writeOut(l *plainLoop) {
 		w.code = appendU32(append(w.code, byte(inspect.OpBrIf)), round)
 	}
 	w.count(rounds * l.cost)
-	w.emit(w.wasm[l.body:l.jump], []byte{byte(inspect.OpBrIf), 0, opEnd})
+	w.emit(w.wasm[l.body:l.jump])
+	w.jumpIf(0)
+	w.emit([]byte{opEnd})
 	for round := range int64(rounds) {
 		if round > 0 {
 			w.count(round * l.cost)

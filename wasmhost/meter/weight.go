@@ -32,7 +32,7 @@ const (
 
 // FoldedCost is the price up to which a stretch of code is charged with the one it branches off from, because a charge
 // of its own would cost more than the stretch.
-const FoldedCost = 6
+const FoldedCost = 8
 
 // Weight is the fixed price of an instruction in units of fuel, before any price for a length. Block, else, end and nop
 // are free, since they compile to nothing; a loop that is jumped to costs one unit for each round.
