@@ -285,7 +285,7 @@ func TestHooksThatWaitDoNotStarveTheirModule(t *testing.T) {
 func TestAHookIsHeldToItsLimits(t *testing.T) {
 	r := newRoom(t, wasmhost.Config{})
 	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
-		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"timeoutMs":300}}`),
+		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"timeoutMs":100}}`),
 	})
 	require.NoError(t, err)
 	_, err = r.ask(t, asked{use: "kit/model", config: `{"steps":[{},{"spin":true}]}`, say: "x"})

@@ -14,10 +14,11 @@ import "math"
 //   - Every cycle of direct calls goes through a hub (see graph). A hub has had a check before it calls what may lead
 //     back to one, so there is one for each turn on the way down, and it ends with one unless what it does after its
 //     calls is cheap, so that a million frames on their way up do not add up.
-//   - A call through a table may lead anywhere, so there is a check after it, and one in its function before it.
+//   - A call through a table may lead anywhere, so there is a check in its function before it, and one after it unless
+//     the function ends there.
 const (
 	// WindowUnits is what may be run up on a way before there is a check.
-	WindowUnits = 32768
+	WindowUnits = 8192
 	// A hub may run up so much before its first check, and who calls it counts on that: less when its body is small,
 	// because what calls itself is called often.
 	hubEntry      = 1024
@@ -173,7 +174,7 @@ func (c *checker) step(s *step, i int32) {
 	case stepFlush:
 		c.flushed(s)
 	case stepCall:
-		c.call(s)
+		c.call(s, i)
 	case stepPay:
 		c.checked()
 	case stepReturn:
@@ -291,7 +292,7 @@ func (c *checker) back(s *step) {
 	}
 }
 
-func (c *checker) call(s *step) {
+func (c *checker) call(s *step, i int32) {
 	before, later := &c.edits[s.edit], &c.edits[s.to]
 	if c.way == nowhere {
 		return
@@ -303,8 +304,11 @@ func (c *checker) call(s *step) {
 			c.checked()
 		}
 		c.reaches(WindowUnits)
-		later.on = true
-		c.way = checkedWay
+		if later.on = !c.tail(i); later.on {
+			c.way = checkedWay
+		} else {
+			c.way = way{-1, WindowUnits, WindowUnits, c.free}
+		}
 		return
 	}
 	g := c.functions[s.at]
@@ -325,6 +329,34 @@ func (c *checker) call(s *step) {
 	} else if later.on = c.over(0); later.on {
 		c.checked()
 	}
+}
+
+// tailSteps bounds how far tail looks.
+const tailSteps = 32
+
+// tail tells whether next to nothing is done between a call and the end of the function.
+func (c *checker) tail(call int32) bool {
+	cost, end := int64(0), int32(len(c.steps))
+	for i := call + 1; i < end; i++ {
+		switch s := &c.steps[i]; s.kind {
+		case stepStop:
+			return cost <= HubReturn
+		case stepCharge:
+			cost += c.regions[s.at].cost
+		case stepElse: // its other arm is not on the way
+			for i++; i < end && (c.steps[i].kind != stepEnd || c.steps[i].at != s.at); i++ {
+			}
+		case stepEnd, stepReturn:
+		case stepFlush:
+			cost += c.owed[s.at]
+		default:
+			return false
+		}
+		if i > call+tailSteps {
+			return false
+		}
+	}
+	return cost <= HubReturn
 }
 
 func (c *checker) ends(s *step) {

@@ -252,7 +252,7 @@ func (w *rewriter) edit(e *edit) {
 		if p.arrivals[e.landing] > 1 {
 			w.jumpIf(label)
 		} else {
-			w.code = appendU32(append(w.code, byte(inspect.OpBrIf)), label)
+			w.brIf(label)
 		}
 	case editLabel:
 		w.code = appendU32(w.code, e.index+p.wrappers(e.loop, e.around))
@@ -340,11 +340,19 @@ func (w *rewriter) overQuantum() []byte {
 	return append(appendS64(append(c, byte(inspect.OpI64Const)), LoopQuantum), opI64GtS)
 }
 
-// jumpIf is a br_if, as an if around a br. Where several ways lead to a place, wazero puts a block of its own on the way of
-// a br_if, and then compares into a register first.
+// jumpIf is a br_if, as an if around a br where that is faster: where several ways lead to a place, wazero puts a block of
+// its own on the way of a br_if, and then compares into a register first.
 func (w *rewriter) jumpIf(label uint32) {
-	w.emit([]byte{byte(inspect.OpIf), typeEmpty, byte(inspect.OpBr)})
-	w.code = append(appendU32(w.code, label+1), byte(inspect.OpEnd))
+	if w.plan.roomy() {
+		w.emit([]byte{byte(inspect.OpIf), typeEmpty, byte(inspect.OpBr)})
+		w.code = append(appendU32(w.code, label+1), byte(inspect.OpEnd))
+	} else {
+		w.brIf(label)
+	}
+}
+
+func (w *rewriter) brIf(label uint32) {
+	w.code = appendU32(append(w.code, byte(inspect.OpBrIf)), label)
 }
 
 // wrap opens the loop around a counted loop, of which it is given the first bytes.

@@ -27,7 +27,12 @@ const (
 	// takes grows with the product of blocks and locals, and inspect has estimated that of the original.
 	unrollLoops  = 16
 	unrollLocals = 64
+	// For the same reason only a function with few blocks gets more for its jumps.
+	roomyBlocks = 512
 )
+
+// roomy tells whether the function may get more blocks.
+func (p *plan) roomy() bool { return p.locals <= unrollLocals && len(p.blockEnds) <= roomyBlocks }
 
 // plainLoop is a loop that may be written out.
 type plainLoop struct {
