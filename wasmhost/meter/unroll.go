@@ -58,7 +58,8 @@ func (p *plan) watch(in *inspect.Instruction) {
 		}
 	case inspect.OpEnd:
 		l.plain = l.plain && l.form.jump > 0 && p.prev.at == l.form.jump
-	case inspect.OpBlock, inspect.OpLoop, inspect.OpIf, inspect.OpElse, inspect.OpBr, inspect.OpBrTable, inspect.OpReturn, inspect.OpUnreachable:
+	case inspect.OpBlock, inspect.OpLoop, inspect.OpIf, inspect.OpElse, inspect.OpBr, inspect.OpBrTable, inspect.OpReturn, inspect.OpUnreachable,
+		inspect.OpRefFunc: // whose index moves
 		l.plain = false
 	}
 }

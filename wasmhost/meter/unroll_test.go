@@ -63,3 +63,15 @@ func results(t *testing.T, m api.Module, n uint64) []uint64 {
 	require.NoError(t, err)
 	return out
 }
+
+// A function's index in a loop that could be written out moves like any other. Fuzzing found that it did not.
+func TestALoopThatTakesAReferenceTakesTheRightOne(t *testing.T) {
+	step := []byte{0x41, 0, 0xd2, 2, 0x26, 0, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0} // table[0] = the third function, n times
+	wasm := w.Module(w.Types(w.FuncType("i", "i"), w.FuncType("", "i")), w.Funcs(0, 1, 1), w.Tables(w.Table("r", w.Limits(1))), w.Exports(w.Export("run", 0, 0)),
+		w.Elements(w.Cat([]byte{3, 0}, w.Vec(w.U32(2)))),
+		w.Code(w.Body("", w.Cat([]byte{0x03, 0x40}, step, []byte{0x0b, 0x41, 0, 0x11, 1, 0})...), w.Body("", 0x41, 1), w.Body("", 0x41, 2)))
+	for engine, config := range engines() {
+		instance := newHost(t, config)
+		assert.Equal(t, []uint64{2}, results(t, instance.run(t, rewrite(t, wasm)), 5), "on the %s", engine)
+	}
+}
