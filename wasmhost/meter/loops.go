@@ -13,7 +13,7 @@ import (
 //	loop                          ;; the wrapper
 //	  if (counter > LoopQuantum)  ;; pay, and call the host when fuel has run out
 //	  loop                        ;; the original
-//	    br_if wrapper (counter > LoopQuantum)
+//	    if (counter > LoopQuantum) br wrapper
 //	    counter += cost
 //	    …
 //

@@ -31,11 +31,12 @@
 //
 // # When the host is called
 //
-// Fuel below zero calls the import [YieldModule] [YieldFunc] in each round of every loop, after the charge for a length,
-// at function entry or on the ways that make calls, and where a function ends that costs much after its calls: no loop, no
-// recursion, on its way down or up, and no tree of calls goes long without. The host adds the next slice to the global, or
-// panics to end the call; the fuel used so far is what was put in less what is left, to the unit. Between two checks
-// fuel goes below zero by about [Result].MaxDebt of the functions that run meanwhile, and by what a length costs.
+// Fuel below zero calls the import [YieldModule] [YieldFunc]: in each round of every loop, after the charge for a length,
+// and wherever else more than [WindowUnits] might be charged before it is called again, so that no loop, no recursion on its
+// way down or up, and no tree of calls goes long without. To have few such places, functions are looked at after those that
+// they call. The host adds the next slice to the global, or panics to end the call; the fuel used so far is what was put
+// in less what is left, to the unit. Between two calls of the host no more is charged than [Result].MaxDebt and what a length
+// costs, and up to [HubReturn] for each frame of a deep recursion on its way up.
 //
 // The fastest way to refill is to look the global up once for each instance and to keep it: Set on it is a store,
 // while ExportedGlobal searches and allocates.
@@ -87,7 +88,7 @@ type Result struct {
 	Wasm       []byte
 	FuelExport string   // the exported mutable i64 global that holds what is left of the present slice
 	Globals    []Global // every mutable global of the original, in index order
-	MaxDebt    int64    // how far below zero fuel can be when the host is called, without charges for lengths
+	MaxDebt    int64    // the most that is charged between two checks, without lengths; see the package comment
 }
 
 // Rewrite returns the metered form of wasm, which m describes and wazero has validated; see the package comment for

@@ -8,12 +8,12 @@ import "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 //	loop                            ;; the wrapper, which pays; see LoopQuantum
 //	  block block block block
 //	    loop
-//	      br_if wrapper (counter > LoopQuantum)
+//	      if (counter > LoopQuantum) br wrapper
 //	      body, br_if 1st block unless it goes on
 //	      body, br_if 2nd block unless it goes on
 //	      body, br_if 3rd block unless it goes on
 //	      counter += 4 * cost
-//	      body, br_if the loop
+//	      body, if it goes on br the loop
 //	    end
 //	    br out
 //	  end counter += cost, br out
