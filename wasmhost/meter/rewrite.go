@@ -295,8 +295,9 @@ func (w *rewriter) edit(e *edit) {
 }
 
 const (
-	opI64GeS       = 0x59
 	opI64GtS       = 0x55
+	opI64LeS       = 0x57
+	opI64GeS       = 0x59
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Shl       = 0x86
@@ -310,8 +311,7 @@ func (w *rewriter) charge(r *region) {
 	p := &w.plan
 	if p.counted(r.loop) {
 		if r.check && p.loops[r.loop].counted {
-			w.code = w.overQuantum()
-			w.jumpIf(1)
+			w.leaveOverQuantum(1)
 		}
 		if r.cost > 0 {
 			w.count(r.cost)
@@ -332,6 +332,13 @@ func (w *rewriter) charge(r *region) {
 	if r.check {
 		w.check()
 	}
+}
+
+// leaveOverQuantum jumps when the counter holds more than it should. The arm that goes on stands first, as in check.
+func (w *rewriter) leaveOverQuantum(label uint32) {
+	c := appendU32(append(w.code, byte(inspect.OpLocalGet)), w.counter)
+	c = append(appendS64(append(c, byte(inspect.OpI64Const)), LoopQuantum), opI64LeS, byte(inspect.OpIf), typeEmpty)
+	w.code = append(appendU32(append(c, byte(inspect.OpElse), byte(inspect.OpBr)), label+1), byte(inspect.OpEnd))
 }
 
 // overQuantum pushes whether the counter holds more than it should.

@@ -88,8 +88,7 @@ func (w *rewriter) writeOut(l *plainLoop) {
 		w.emit(block)
 	}
 	w.emit(head)
-	w.code = w.overQuantum()
-	w.jumpIf(rounds + 1)
+	w.leaveOverQuantum(rounds + 1)
 	for round := uint32(1); round < rounds; round++ {
 		w.emit(w.wasm[l.body:l.test])
 		inverted, ok := inverse[l.testOp]
