@@ -9,8 +9,8 @@ import "math"
 // that they call, with the most that each way has run up since the last check, and a check is put where that would
 // become too much. Besides, what has no end is cut:
 //
-//   - A loop has a check at its head or at the jumps back to it, unless each round passes another. A jump back that only
-//     leads on to a later place, over a table at the loop's head, is no jump back: so Go's compiler writes every jump.
+//   - A loop has a check at its head or at the jumps back to it, unless each round passes another. (A jump back that would only
+//     lead on to a later place, over a table at the loop's head, has become a jump to that place: see leadsTo.)
 //   - Every cycle of direct calls goes through a hub (see graph). A hub has had a check before it calls what may lead
 //     back to one, so there is one for each turn on the way down, and it ends with one unless what it does after its
 //     calls is cheap, so that a million frames on their way up do not add up.
@@ -86,7 +86,6 @@ const (
 	stepCharge stepKind = iota // of region at
 	stepLoop                   // loop at begins
 	stepJump                   // to the label of block at
-	stepAhead                  // to loop at, whose table leads on to the label of block to, which lies ahead
 	stepBack                   // to loop at for another round, which begins at the label of block to, or at the head for -1
 	stepStop                   // control does not go on here
 	stepIf                     // block at begins
@@ -151,8 +150,6 @@ func (c *checker) step(s *step, i int32) {
 		c.loop(&c.loops[s.at], i)
 	case stepJump:
 		c.labels[s.at].join(c.way)
-	case stepAhead:
-		c.ahead(s)
 	case stepBack:
 		c.back(s)
 	case stepStop:
@@ -261,20 +258,6 @@ func (c *checker) loop(l *loop, i int32) {
 	case l.rotated && l.heads > 0:
 		c.round(i)
 	}
-}
-
-func (c *checker) ahead(s *step) {
-	l := &c.loops[s.at]
-	if l.depth > 0 || !l.rotated || c.way == nowhere {
-		return
-	}
-	e, on, cost := &c.edits[s.edit], c.way, c.regions[l.own].cost
-	if e.on = c.over(cost); e.on {
-		c.reaches(0)
-		on = checkedWay
-	}
-	on.add(cost)
-	c.labels[s.to].join(on)
 }
 
 func (c *checker) back(s *step) {

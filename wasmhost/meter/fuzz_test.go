@@ -16,6 +16,7 @@ import (
 func FuzzRewrite(f *testing.F) {
 	for seed := range uint64(40) {
 		f.Add(generate(seed))
+		f.Add(generate(seed + withTables))
 	}
 	for _, wasm := range bombs() {
 		f.Add(wasm)

@@ -2,6 +2,7 @@ package meter_test
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 )
@@ -14,6 +15,7 @@ type generator struct {
 	labels []label
 	free   []uint32 // loop counters not in use
 	calls  int      // calls that the function may still make
+	tables bool     // it writes loops around tables
 }
 
 type label struct {
@@ -39,9 +41,12 @@ const (
 	globalF64    = 3 // 2 is a constant
 )
 
+// withTables is added to a seed for a module with loops around tables.
+const withTables = 1 << 40
+
 // generate returns a module that exports run, memory and three of its globals.
 func generate(seed uint64) []byte {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1))}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), tables: seed&withTables != 0}
 	types := make([]uint32, genFuncs)
 	bodies := make([][]byte, genFuncs)
 	exprs := make([][]byte, genFuncs)
@@ -92,6 +97,9 @@ func (g *generator) nested(l label, body func() []byte) []byte {
 }
 
 func (g *generator) statement() []byte {
+	if g.tables && len(g.free) > 1 && g.depth < 4 && g.IntN(6) == 0 {
+		return g.dispatch()
+	}
 	kind := g.IntN(26)
 	if g.depth > 4 && kind < 10 {
 		kind += 10
@@ -170,6 +178,40 @@ func (g *generator) loop() []byte {
 	default:
 		return w.Cat(head, []byte{0x03, 0x40}, g.nested(label{loop: true, counter: c}, g.statements), count(), []byte{0x41, 0, 0x4a, 0x0d, 0, 0x0b})
 	}
+}
+
+// dispatch is a loop around a table, as Go's compiler writes it: each jump says in a local where it wants to go, and goes
+// to the head of the loop. Each counts the loop's counter down.
+func (g *generator) dispatch() []byte {
+	c, x := g.free[len(g.free)-1], g.free[len(g.free)-2]
+	g.free = g.free[:len(g.free)-2]
+	outside := g.labels
+	defer func() { g.free, g.labels = append(g.free, x, c), outside }()
+	n := 2 + g.IntN(4)
+	set := func(local uint32, to int) []byte {
+		return w.Cat([]byte{0x41}, w.S64(int64(to)), []byte{0x21}, w.U32(local))
+	}
+	out := w.Cat(set(c, 2+g.IntN(5)), set(x, g.IntN(n+2)-1), []byte{0x03, 0x40})
+	g.labels = append(slices.Clone(outside), label{loop: true, counter: c})
+	cases := make([][]byte, n)
+	for i := range cases {
+		g.labels = append(g.labels, label{})
+		out, cases[i] = append(out, 0x02, 0x40), w.U32(uint32(i))
+	}
+	out = w.Cat(out, []byte{0x20}, w.U32(x), []byte{0x0e}, w.Vec(cases[:n-1]...), cases[n-1])
+	g.depth++
+	for i := range n {
+		g.labels = g.labels[:len(g.labels)-1]
+		out = w.Cat(out, []byte{0x0b}, g.statements(), []byte{0x20}, w.U32(c), []byte{0x41, 1, 0x6b, 0x22}, w.U32(c), []byte{0x41, 0, 0x4a}, g.value('i', 1), []byte{0x71, 0x04, 0x40})
+		if g.IntN(5) > 0 {
+			out = w.Cat(out, set(x, g.IntN(n+2)-1))
+		} else {
+			out = w.Cat(out, g.value('i', 1), []byte{0x21}, w.U32(x))
+		}
+		out = append(out, 0x0c, byte(n-i), 0x0b)
+	}
+	g.depth--
+	return append(out, 0x0b)
 }
 
 // forward is a label of a block, not of a loop and not of the function, which wants a value.

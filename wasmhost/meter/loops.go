@@ -27,6 +27,7 @@ const LoopQuantum = 4096
 // loop is one loop of the function being planned that can be entered.
 type loop struct {
 	parent  int32  // the loop around it, or -1
+	number  int32  // of its block
 	counted bool   // it charges a local
 	depth   uint32 // counted loops around it, itself included
 	cost    int64  // of all regions that stand in it, which a trap may leave unpaid
@@ -57,7 +58,7 @@ type jump struct {
 
 func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 	n := int32(len(p.loops))
-	p.loops = append(p.loops, loop{parent: p.inner, plain: in.Block == emptyBlock, edits: len(p.edits), form: plainLoop{start: in.Offset, body: in.End}})
+	p.loops = append(p.loops, loop{parent: p.inner, number: b.number, plain: in.Block == emptyBlock, edits: len(p.edits), form: plainLoop{start: in.Offset, body: in.End}})
 	p.inner = n
 	p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editWrap, loop: n, head: in.End})
 	p.step(stepLoop, n)
@@ -197,22 +198,17 @@ func (p *plan) back(in *inspect.Instruction, target int) {
 	case n == p.inner && in.Op == inspect.OpBrIf:
 		p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editBack, index: in.Index, loop: n})
 	case n == p.inner && in.Op == inspect.OpBr:
-		if s.to = p.sentTo(l); s.to >= 0 {
+		if s.to = p.sentTo(n); s.to >= 0 {
 			p.sends = append(p.sends, send{n, p.cur})
 		}
 		p.edits = append(p.edits, edit{at: in.Offset, end: in.Offset, kind: editBack, loop: n})
 	default:
 		l.mixed = true
 	}
-	switch {
-	case s.to < 0:
-		l.backs++
-		l.heads++
-	case p.blockEnds[s.to] == endsOpen:
-		s.kind = stepAhead
-	default:
+	if l.backs++; s.to >= 0 {
 		p.blockEnds[s.to] = endsBehind
-		l.backs++
+	} else {
+		l.heads++
 	}
 	p.steps = append(p.steps, s)
 }
@@ -232,12 +228,6 @@ func (w *rewriter) back(e *edit) {
 	default:
 		w.jumpIf(e.index)
 	}
-}
-
-// destination is a block that a table leads to.
-type destination struct {
-	number int32
-	loop   bool
 }
 
 // send is a jump whose way through the table at the head of a loop is known.
@@ -284,23 +274,39 @@ func (p *plan) begin(l *loop, in *inspect.Instruction) {
 	case l.begins == beginsLocal && in.Op == inspect.OpBrTable:
 		l.begins, l.table, l.tables = beginsTable, len(p.table), len(in.Targets)
 		for _, label := range in.Targets {
-			b := &p.blocks[p.target(label)]
-			p.table = append(p.table, destination{b.number, b.loop >= 0})
+			p.table = append(p.table, p.blocks[p.target(label)].number)
 		}
 	default:
 		l.begins = beginsOther
 	}
 }
 
-// sentTo tells, of a jump to the loop that it stands in, to the end of which block the loop's table sends it; -1 when that
-// is not known.
-func (p *plan) sentTo(l *loop) int32 {
+// sentTo tells, of a jump to loop n, in which it stands, to the end of which block inside the loop its table sends it; -1 when
+// that is not known.
+func (p *plan) sentTo(n int32) int32 {
+	l := &p.loops[n]
 	if l.begins != beginsTable || p.prev.op != inspect.OpLocalSet || p.prev.index != l.local || p.prev2.op != inspect.OpI32Const {
 		return -1
 	}
 	k := min(int64(uint32(readS32(p.wasm[p.prev2.at+1:]))), int64(l.tables-1))
-	if target := p.table[l.table+int(k)]; target.number > 0 && !target.loop {
-		return target.number
+	if number := p.table[l.table+int(k)]; number > l.number {
+		return number
 	}
 	return -1
+}
+
+// leadsTo returns, of a jump that would come over a loop's table to the end of a block around it, the label of that block.
+func (p *plan) leadsTo(in *inspect.Instruction) (label uint32, known bool) {
+	target := p.target(in.Index)
+	n := p.blocks[target].loop
+	if !p.live || p.each || n < 0 || n != p.inner {
+		return 0, false
+	}
+	number := p.sentTo(n)
+	for i := len(p.blocks) - 1; i > target; i-- {
+		if p.blocks[i].number == number {
+			return uint32(len(p.blocks) - 1 - i), true
+		}
+	}
+	return 0, false
 }

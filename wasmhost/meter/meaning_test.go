@@ -12,6 +12,7 @@ import (
 func FuzzMeaning(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(seed*7919+1_000_000, uint16(seed))
+		f.Add(seed*7919+withTables, uint16(seed))
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, slice uint16) {
 		wasm := generate(seed)

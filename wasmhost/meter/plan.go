@@ -63,6 +63,7 @@ const (
 	editBack   // a jump back to a loop
 	editCheck  // nothing but a check
 	editHelp   // a helper is called instead
+	editDirect // a br gets another label
 	editJump   // a br_if may become an if around a br
 	editLabel  // a label may have to count wrappers
 	editTable  // so may those of a br_table
@@ -91,13 +92,13 @@ type plan struct {
 	plains    []plainLoop  // loops that are written out
 	locals    uint32       // of the function, parameters included
 	wasm      []byte
-	sends     []send        // jumps that are known to lead on through a table
-	table     []destination // of the tables at the heads of loops
-	blockEnds []blockEnd    // of each block, by its number
-	arrivals  []int32       // how many ways lead to its end
-	prev      prior         // the instruction before the present one
-	prev2     prior         // and the one before that
-	each      bool          // every instruction is charged where it stands; tests compare with that
+	sends     []send     // jumps that are known to lead on through a table
+	table     []int32    // what the tables at the heads of loops lead to: numbers of blocks
+	blockEnds []blockEnd // of each block, by its number
+	arrivals  []int32    // how many ways lead to its end
+	prev      prior      // the instruction before the present one
+	prev2     prior      // and the one before that
+	each      bool       // every instruction is charged where it stands; tests compare with that
 }
 
 // prior is an instruction that has been passed.
@@ -190,6 +191,10 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 	case inspect.OpEnd:
 		p.close(in)
 	case inspect.OpBr:
+		if label, known := p.leadsTo(in); known {
+			in.Index = label
+			p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editDirect, index: label})
+		}
 		p.branch(in)
 		p.stop()
 	case inspect.OpBrIf:

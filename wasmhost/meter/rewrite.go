@@ -244,6 +244,8 @@ func (w *rewriter) edit(e *edit) {
 		w.chargeLength(e.shift)
 	case editCharge:
 		w.charge(&p.regions[e.region])
+	case editDirect:
+		w.code = appendU32(append(w.code, byte(inspect.OpBr)), e.index)
 	case editJump:
 		label := e.index
 		if e.around != e.loop {
