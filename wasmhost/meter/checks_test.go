@@ -31,6 +31,7 @@ func TestNoWorkGoesLongWithoutTheHost(t *testing.T) {
 	less := []byte{0x20, 0, 0x41, 1, 0x6b}
 	direct, byTable := w.Cat(less, []byte{0x10, 1}), w.Cat(less, []byte{0x41, 1, 0x11, 0, 0})
 	cheap := bytes.Repeat([]byte{0x23, 0, 0x41, 1, 0x6a, 0x24, 0}, 5)
+	loop := w.Cat([]byte{0x41}, w.S64(400), []byte{0x24, 0, 0x03, 0x40, 0x23, 0, 0x41, 1, 0x6b, 0x24, 0, 0x23, 0, 0x0d, 0, 0x0b}) // 400 rounds
 	for name, c := range map[string]struct {
 		wasm  []byte
 		depth uint64
@@ -40,6 +41,9 @@ func TestNoWorkGoesLongWithoutTheHost(t *testing.T) {
 		"both":                                 {recursive(work, direct, work), 1500},
 		"on the way down through a table":      {recursive(work, byTable, nil), 1500},
 		"on the way up through a table":        {recursive(nil, byTable, work), 1500},
+		"short loops on the way down":          {recursive(loop, direct, nil), 1500},
+		"short loops on the way up":            {recursive(nil, direct, loop), 1500},
+		"short loops up from a table":          {recursive(nil, byTable, loop), 1500},
 		"in a tree of cheap calls":             {recursive(nil, w.Cat(direct, direct), nil), 17},
 		"in a tree of cheap calls by a table":  {recursive(cheap, w.Cat(byTable, byTable), nil), 16},
 		"in a tree of cheap calls of two ways": {recursive(nil, w.Cat(byTable, direct), cheap), 16},
