@@ -12,10 +12,33 @@ const PieceBytes = 64 << 10
 type helper uint8
 
 const (
-	helpFill helper = iota
+	helpCheck helper = iota // calls the host when fuel has run out; it has no parameters
+	helpFill
 	helpCopy
 	helpers // how many there are
 )
+
+// inlineChecks is how many checks a function may have where they stand. One with more calls a helper for each: a check
+// makes three blocks, and the time that compiling takes grows faster than their number.
+const inlineChecks = 256
+
+// outlines decides whether the function calls a helper for its checks.
+func (p *plan) outlines() {
+	n := 0
+	for i := range p.edits {
+		if p.edits[i].on {
+			n++
+		}
+	}
+	for i := range p.regions {
+		if p.regions[i].before {
+			n++
+		}
+	}
+	if p.outline = n > inlineChecks; p.outline {
+		p.helps = max(p.helps, helpCheck+1)
+	}
+}
 
 // helperOf returns the helper that stands for an instruction.
 func helperOf(op inspect.Op) (helper, bool) {
@@ -49,6 +72,13 @@ const (
 // helperBody writes a helper. Its length is charged piece by piece, which comes to the same sum: a piece is a multiple
 // of BytesPerUnit.
 func (w *rewriter) helperBody(h helper) []byte {
+	w.plan.outline = false
+	if h == helpCheck {
+		w.code = append(w.code[:0], 0)
+		w.check()
+		w.emit([]byte{opEnd})
+		return w.code
+	}
 	op := []byte{0xfc, 11, 0}
 	if h == helpCopy {
 		op = []byte{0xfc, 10, 0, 0}

@@ -88,7 +88,8 @@ type plan struct {
 	inner     int32        // innermost open loop, or -1
 	lengths   bool         // a length is charged, which needs a local
 	counts    bool         // a loop is counted, which needs a local
-	helps     bool         // a helper is called
+	helps     helper       // the helpers before it may be called
+	outline   bool         // for each check
 	plains    []plainLoop  // loops that are written out
 	locals    uint32       // of the function, parameters included
 	wasm      []byte
@@ -228,7 +229,7 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 	default:
 		if h, ok := helperOf(in.Op); ok && p.live {
 			p.upToDate()
-			p.helps = true
+			p.helps = helpers
 			p.edits = append(p.edits, edit{at: in.Offset, end: in.End, kind: editHelp, index: uint32(h)})
 			p.step(stepPay, 0)
 		} else if shift, priced := lengthPrice(in.Op); priced && p.live {

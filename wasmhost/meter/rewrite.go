@@ -19,7 +19,7 @@ type rewriter struct {
 	plan   plan
 	result Result
 
-	helps   bool   // the module gets its helpers
+	helps   helper // the module gets those before it
 	helper  uint32 // index of the first one
 	code    []byte // the body being written
 	length  uint32 // its local for a length
@@ -77,8 +77,12 @@ func (w *rewriter) section(s inspect.Section, code []byte) {
 		body = appendU32(append(body, byte(inspect.ExternFunc)), uint32(len(w.mod.Types)))
 	case inspect.SectionFunction:
 		body = append(appendU32(nil, w.functions()), rest...)
-		for range w.functions() - count {
-			body = appendU32(body, uint32(len(w.mod.Types))+1)
+		for h := range helper(w.functions() - count) {
+			typ := uint32(len(w.mod.Types)) // that of yield
+			if h != helpCheck {
+				typ++
+			}
+			body = appendU32(body, typ)
 		}
 	case inspect.SectionTable:
 		body = w.tables()
@@ -157,11 +161,7 @@ func (w *rewriter) customSections() {
 
 // functions is how many functions the module defines.
 func (w *rewriter) functions() uint32 {
-	n := uint32(len(w.mod.Bodies))
-	if w.helps {
-		n += uint32(helpers)
-	}
-	return n
+	return uint32(len(w.mod.Bodies)) + uint32(w.helps)
 }
 
 // bodies writes the code section. It writes each function after those that it calls, whose prices it has to know.
@@ -183,13 +183,14 @@ func (w *rewriter) bodies() []byte {
 		w.plan.body(w.mod, b, w.yield)
 		if !w.plan.each {
 			c.place(&w.plan, int(i))
+			w.plan.outlines()
 		}
 		params := len(w.mod.Types[w.mod.Functions[i]].Params)
 		w.body(b, uint32(params)+b.Locals)
 		from := len(written)
 		written = append(written, w.code...)
 		at[i] = [2]int{from, len(written)}
-		w.helps = w.helps || w.plan.helps
+		w.helps = max(w.helps, w.plan.helps)
 	}
 	w.result.MaxDebt = c.worst
 
@@ -198,10 +199,8 @@ func (w *rewriter) bodies() []byte {
 	for _, r := range at {
 		add(written[r[0]:r[1]])
 	}
-	if w.helps {
-		for h := range helpers {
-			add(w.helperBody(h))
-		}
+	for h := range w.helps {
+		add(w.helperBody(h))
 	}
 	return section
 }
@@ -385,6 +384,10 @@ func (w *rewriter) flush() {
 // registers takes the first way to a place as the one to be fast: so nothing is put on the stack and fetched back where
 // the host is not called.
 func (w *rewriter) check() {
+	if w.plan.outline {
+		w.code = appendU32(append(w.code, byte(inspect.OpCall)), w.helper+uint32(helpCheck))
+		return
+	}
 	c := appendU32(append(w.code, byte(inspect.OpGlobalGet)), w.fuel)
 	c = append(c, byte(inspect.OpI64Const), 0, opI64GeS, byte(inspect.OpIf), typeEmpty, byte(inspect.OpElse), byte(inspect.OpCall))
 	w.code = append(appendU32(c, w.yield), byte(inspect.OpEnd))
