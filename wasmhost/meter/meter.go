@@ -46,7 +46,7 @@
 // Function indices from the first defined function on move up by one, and two functions that do long operations in
 // pieces may follow the last one. Every mutable global gets an export, so that
 // the host can put its value back, and every table gets a maximum. Custom sections that describe the code by index or
-// offset are dropped: name, linking, reloc.* and .debug_*.
+// offset are dropped: name, linking, reloc.* and .debug_*; so are those without a name.
 package meter
 
 import (

@@ -143,7 +143,8 @@ func (w *rewriter) tables() []byte {
 	return body
 }
 
-// customSections puts the custom sections that still hold at the end of the module.
+// customSections puts the custom sections that still hold at the end of the module. One without a name says nothing to
+// anybody, and wazero can't read one that ends the file.
 func (w *rewriter) customSections() {
 	custom := w.mod.Custom
 	for _, s := range w.mod.Sections {
@@ -152,7 +153,7 @@ func (w *rewriter) customSections() {
 		}
 		name := custom[0].Name
 		custom = custom[1:]
-		if name == "name" || name == "linking" || strings.HasPrefix(name, "reloc.") || strings.HasPrefix(name, ".debug_") {
+		if name == "" || name == "name" || name == "linking" || strings.HasPrefix(name, "reloc.") || strings.HasPrefix(name, ".debug_") {
 			continue
 		}
 		w.out = append(w.out, w.wasm[s.Offset:s.End]...)
