@@ -54,8 +54,8 @@ func call(tb testing.TB, m api.Module, ticks *int) outcome {
 // A metered module does what its original does, and costs the same twice and on both engines.
 func TestRandomModulesKeepTheirMeaning(t *testing.T) {
 	n := uint64(300)
-	if testing.Short() {
-		n = 100
+	if testing.Short() || raced {
+		n = 50
 	}
 	hosts := map[string]*host{}
 	ticks := 0

@@ -108,8 +108,8 @@ func (g tangle) dispatch() []byte {
 // for what the frames of a deep recursion may each do on their way up.
 func TestNoWayGoesLongWithoutACheck(t *testing.T) {
 	seeds := uint64(400)
-	if testing.Short() {
-		seeds = 100
+	if testing.Short() || raced {
+		seeds = 60
 	}
 	h := newHost(t, wazero.NewRuntimeConfigCompiler())
 	var worst, ended, units int64
