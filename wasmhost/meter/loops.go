@@ -65,6 +65,9 @@ func (p *plan) openLoop(in *inspect.Instruction, b *block) {
 	p.cur = p.start(in.End, p.cur, true)
 	b.own, b.loop, b.around, b.landing = p.cur, n, n, p.newLanding()
 	p.loops[n].own, p.loops[n].mixed = p.cur, in.Block >= 0
+	if in.Block >= 0 {
+		p.loops[n].begins = beginsOther // the values that it takes lie below the blocks in it
+	}
 	r := &p.regions[p.cur]
 	r.cost, r.landing = weightSimple, b.landing
 	b.calls = in.Block >= 0 // it may take values, which a wrapper could not bring back
