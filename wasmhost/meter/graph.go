@@ -14,6 +14,7 @@ type function struct {
 
 	// Fuel that is charged on the dearest way: pre from its entry to its first check, or to its end where there is
 	// none; thru from entry to end without a check; post from its last check to its end. -1 where there is no such way.
+	// Of a hub they are what it keeps to, known before it is looked at.
 	pre, thru, post int64
 }
 
@@ -105,14 +106,14 @@ type frame struct {
 	callee   int32 // index in calls of the one to be looked at next
 }
 
+// run searches among these functions, of which every one that stands in a cycle has the others of that cycle beside it.
 func (s *search) run(functions []int32) {
 	s.order, s.circles = s.order[:0], nil
 	for _, f := range functions {
 		s.index[f] = 0
 	}
 	s.next = 0
-	among := functions
-	for _, f := range among {
+	for _, f := range functions {
 		if s.index[f] == 0 && !s.hub[f] {
 			s.visit(f)
 		}
