@@ -87,63 +87,97 @@ func add(n uint32) uint32 {
 func main() {}
 `
 
+const computeAS = `
+export function xorshift(n: u32): u32 {
+  let x: u32 = 2463534242;
+  for (let i: u32 = 0; i < n; i++) { x ^= x << 13; x ^= x >> 17; x ^= x << 5; }
+  return x;
+}
+const flags = new StaticArray<bool>(1000001);
+export function sieve(n: u32): u32 {
+  let count: u32 = 0;
+  for (let i: u32 = 2; i <= n; i++) flags[i] = true;
+  for (let i: u32 = 2; i <= n; i++) {
+    if (flags[i]) { count++; for (let j = i + i; j <= n; j += i) flags[j] = false; }
+  }
+  return count;
+}
+export function fib(n: u32): u32 { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
+`
+
 // BenchmarkCompute runs each kernel as it was and metered, in turns, and reports the ratio
 // of the shortest times: what else the machine does makes both longer, never shorter.
 func BenchmarkCompute(b *testing.B) {
-	type job struct {
-		name string
-		arg  uint64
-	}
-	kernels := []job{{"xorshift", 1_000_000}, {"sieve", 1_000_000}, {"fib", 25}, {"matmul", 3}, {"scan", 1_000_000}}
-	for _, guest := range []struct {
-		name string
-		wasm func(testing.TB) []byte
-		jobs []job
-	}{
-		{"C-O2", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O2", "-fno-builtin") }, kernels},
-		{"C-O1", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O1", "-fno-builtin") }, kernels},
-		{"C-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/calc/calc.wasm") }, []job{{name: "add"}}},
-		{"Go", func(tb testing.TB) []byte { return w.BuildGo(tb, computeGo) }, []job{{"xorshift", 1_000_000}, {"sieve", 1_000_000}, {"fib", 22}, {"add", 100}}},
+	all := []job{{"xorshift", 1_000_000}, {"sieve", 1_000_000}, {"fib", 25}, {"matmul", 3}, {"scan", 1_000_000}}
+	for _, g := range []kernels{
+		{"C-O2", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O2", "-fno-builtin") }, all, nil},
+		{"C-O1", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O1", "-fno-builtin") }, all, nil},
+		{"C-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/calc/calc.wasm") }, []job{{name: "add"}},
+			&exchange{`{"a":40,"b":2,"pad":"` + strings.Repeat("x", 1000) + `"}`, `{"sum":42}`}},
+		{"Go", func(tb testing.TB) []byte { return w.BuildGo(tb, computeGo) }, []job{{"xorshift", 1_000_000}, {"sieve", 1_000_000}, {"fib", 22}, {"add", 100}}, nil},
+		{"AS", func(tb testing.TB) []byte { return w.BuildAssemblyScript(tb, "../..", computeAS) }, all[:3], nil},
+		{"AS-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/units/units.wasm") }, []job{{name: "convert"}},
+			&exchange{`{"value":2,` + strings.Repeat(" ", 1000) + `"from":"km","to":"m"}`, `{"value":2000,"unit":"m"}`}},
 	} {
-		wasm := guest.wasm(b)
-		h := newHost(b, wazero.NewRuntimeConfigCompiler())
-		if guest.name == "C-tool" {
-			answer(b, h)
-		} else {
-			stub(b, h, wasm)
+		b.Run(g.name, g.compare)
+	}
+}
+
+type job struct {
+	name string
+	arg  uint64
+}
+
+// kernels are the jobs of one guest.
+type kernels struct {
+	name string
+	wasm func(testing.TB) []byte
+	jobs []job
+	tool *exchange // nil: it calls nothing that it imports
+}
+
+// exchange is what a tool is asked, and what it has to answer.
+type exchange struct{ in, out string }
+
+func (g kernels) compare(b *testing.B) {
+	wasm := g.wasm(b)
+	h := newHost(b, wazero.NewRuntimeConfigCompiler())
+	if g.tool != nil {
+		answer(b, h, *g.tool)
+	} else {
+		stub(b, h, wasm)
+	}
+	metered := h.run(b, rewrite(b, wasm))
+	original, err := h.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	require.NoError(b, err)
+	for _, m := range []api.Module{original, metered} {
+		if f := m.ExportedFunction("_initialize"); f != nil {
+			_, err := f.Call(ctx)
+			require.NoError(b, err)
 		}
-		metered := h.run(b, rewrite(b, wasm))
-		original, err := h.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-		require.NoError(b, err)
-		for _, m := range []api.Module{original, metered} {
-			if f := m.ExportedFunction("_initialize"); f != nil {
-				_, err := f.Call(ctx)
-				require.NoError(b, err)
-			}
-		}
-		for _, j := range guest.jobs {
-			b.Run(guest.name+"/"+j.name, func(b *testing.B) {
-				best := [2]time.Duration{time.Hour, time.Hour}
-				functions := [2]api.Function{original.ExportedFunction(j.name), metered.ExportedFunction(j.name)}
-				var results [2]uint64
-				stack := make([]uint64, 1)
-				for b.Loop() {
-					for i, f := range functions {
-						start := time.Now()
-						stack[0] = j.arg
-						if err := f.CallWithStack(ctx, stack); err != nil {
-							b.Fatal(err)
-						}
-						best[i] = min(best[i], time.Since(start))
-						results[i] = stack[0]
+	}
+	for _, j := range g.jobs {
+		b.Run(j.name, func(b *testing.B) {
+			best := [2]time.Duration{time.Hour, time.Hour}
+			functions := [2]api.Function{original.ExportedFunction(j.name), metered.ExportedFunction(j.name)}
+			var results [2]uint64
+			stack := make([]uint64, 1)
+			for b.Loop() {
+				for i, f := range functions {
+					start := time.Now()
+					stack[0] = j.arg
+					if err := f.CallWithStack(ctx, stack); err != nil {
+						b.Fatal(err)
 					}
+					best[i] = min(best[i], time.Since(start))
+					results[i] = stack[0]
 				}
-				require.Equal(b, results[0], results[1])
-				b.ReportMetric(float64(best[0].Nanoseconds())/1000, "original-µs")
-				b.ReportMetric(float64(best[1].Nanoseconds())/1000, "metered-µs")
-				b.ReportMetric(float64(best[1])/float64(best[0]), "ratio")
-			})
-		}
+			}
+			require.Equal(b, results[0], results[1])
+			b.ReportMetric(float64(best[0].Nanoseconds())/1000, "original-µs")
+			b.ReportMetric(float64(best[1].Nanoseconds())/1000, "metered-µs")
+			b.ReportMetric(float64(best[1])/float64(best[0]), "ratio")
+		})
 	}
 }
 
@@ -154,10 +188,10 @@ func readFile(tb testing.TB, name string) []byte {
 	return b
 }
 
-// answer gives the runtime what the tool in C imports, with a kilobyte of JSON for input.
-func answer(tb testing.TB, r wazero.Runtime) {
+// answer gives the runtime what a tool imports.
+func answer(tb testing.TB, r wazero.Runtime, want exchange) {
 	tb.Helper()
-	in := []byte(`{"a":40,"b":2,"pad":"` + strings.Repeat("x", 1000) + `"}`)
+	in := []byte(want.in)
 	host := r.NewHostModuleBuilder("genkit_v1")
 	export := func(name string, f api.GoModuleFunc, params, results []api.ValueType) {
 		host.NewFunctionBuilder().WithGoModuleFunction(f, params, results).Export(name)
@@ -166,8 +200,8 @@ func answer(tb testing.TB, r wazero.Runtime) {
 	export("input_len", func(_ context.Context, _ api.Module, stack []uint64) { stack[0] = uint64(len(in)) }, nil, []api.ValueType{i32})
 	export("input", func(_ context.Context, m api.Module, stack []uint64) { m.Memory().Write(uint32(stack[0]), in) }, []api.ValueType{i32}, nil)
 	export("output", func(_ context.Context, m api.Module, stack []uint64) {
-		if out, ok := m.Memory().Read(uint32(stack[0]), uint32(stack[1])); !ok || string(out) != `{"sum":42}` {
-			panic("not the sum: " + string(out))
+		if out, ok := m.Memory().Read(uint32(stack[0]), uint32(stack[1])); !ok || string(out) != want.out {
+			panic("not the answer: " + string(out))
 		}
 	}, []api.ValueType{i32, i32}, nil)
 	export("error", func(context.Context, api.Module, []uint64) { panic("the tool fails") }, []api.ValueType{i32, i32}, nil)

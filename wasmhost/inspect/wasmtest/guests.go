@@ -52,8 +52,25 @@ func BuildC(tb testing.TB, source string, flags ...string) []byte {
 		tb.Skip("wasm-ld is not installed")
 	}
 	dir := write(tb, "guest.c", source)
-	args := append([]string{"--target=wasm32", "-nostdlib", "-O2", "-Wl,--no-entry", "-Wl,--export-all"}, flags...)
-	return build(tb, dir, exec.Command("clang", append(args, "-o", "guest.wasm", "guest.c")...))
+	// Two steps: clang, when it links with -O, runs whatever wasm-opt it finds.
+	compile := exec.Command("clang", append([]string{"--target=wasm32", "-O2", "-c", "-o", "guest.o", "guest.c"}, flags...)...)
+	link := exec.Command("clang", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wl,--export-all", "-o", "guest.wasm", "guest.o")
+	return build(tb, dir, compile, link)
+}
+
+// BuildAssemblyScript builds a module from one AssemblyScript file. It skips the test when there is no compiler in root,
+// the folder of this repository: examples/units installs one.
+func BuildAssemblyScript(tb testing.TB, root, source string) []byte {
+	tb.Helper()
+	asc, err := filepath.Abs(filepath.Join(root, "examples/units/node_modules/assemblyscript/bin/asc.js"))
+	if err == nil {
+		_, err = os.Stat(asc)
+	}
+	if err != nil {
+		tb.Skip("there is no AssemblyScript compiler; make -C examples/units build installs it")
+	}
+	dir := write(tb, "guest.ts", source)
+	return build(tb, dir, exec.Command("node", asc, "guest.ts", "-O3", "--runtime", "incremental", "--exportStart", "_initialize", "--outFile", "guest.wasm"))
 }
 
 // BuildRust builds a library for wasm32-unknown-unknown from one Rust source file. It skips the test when rustc or
@@ -84,14 +101,16 @@ func write(tb testing.TB, name, source string) string {
 	return dir
 }
 
-func build(tb testing.TB, dir string, cmd *exec.Cmd) []byte {
+func build(tb testing.TB, dir string, steps ...*exec.Cmd) []byte {
 	tb.Helper()
-	if cmd.Err != nil {
-		tb.Skipf("%s is not installed", cmd.Args[0])
-	}
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Skipf("%s cannot build for WebAssembly here: %v\n%s", filepath.Base(cmd.Path), err, out)
+	for _, cmd := range steps {
+		if cmd.Err != nil {
+			tb.Skipf("%s is not installed", cmd.Args[0])
+		}
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			tb.Skipf("%s cannot build for WebAssembly here: %v\n%s", filepath.Base(cmd.Path), err, out)
+		}
 	}
 	wasm, err := os.ReadFile(filepath.Join(dir, "guest.wasm"))
 	if err != nil {
