@@ -80,6 +80,7 @@ type state struct {
 
 	maxOutput int
 	lane      lane
+	watch     faultWatch
 	granted   int64         // fuel handed out so far
 	charged   int64         // fuel that the tenant has been charged
 	turn      chan struct{} // the tenant's, while the call has it

@@ -81,6 +81,7 @@ func (l *lane) next(st *state, now time.Time) {
 		}
 		l.turnLong()
 	}
+	st.watch.drop()
 	l.leave()
 	if err := l.wait(st); err != nil {
 		panic(&stop{err})

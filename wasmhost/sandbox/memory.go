@@ -10,6 +10,7 @@ type linearMemory struct {
 	pages pages  // what the platform adds
 	own   []byte // all of what buf is a part of, when it came from allocate
 	moved int    // bytes that the latest call took in and gave out
+	calm  bool   // it had no page fault
 }
 
 var _ experimental.LinearMemory = (*linearMemory)(nil)
@@ -81,7 +82,7 @@ func (m *linearMemory) restore(img *image) bool {
 	if len(m.buf) != len(img.memory) {
 		return false
 	}
-	if !m.pages.restore(m.buf, img, m.moved) {
+	if !m.pages.restore(m.buf, img, m.moved, m.calm) {
 		copy(m.buf, img.memory)
 	}
 	return true

@@ -127,17 +127,24 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	if err := m.takeSlot(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { <-m.slots }()
+	freeSlot := func() { <-m.slots }
 	st := m.newState(ctx, &call)
 	in, err := m.acquire(st)
 	if err != nil {
+		freeSlot()
 		return nil, err
 	}
-	defer m.release(in)
+	ended := true // by the host, or by a trap
+	defer func() { m.release(in, ended, freeSlot) }()
 	if err = in.refill(); err != nil {
 		return nil, err
 	}
+	if in.memory != nil && !st.lane.long {
+		st.watch.begin(&in.memory.pages)
+	}
 	err = in.run(call.Export, nil)
+	_, returned := errors.AsType[*exitError](err)
+	ended = err != nil && !returned
 	in.settle(call.Usage)
 	return in.result(call.Export, err)
 }
@@ -161,7 +168,7 @@ func (m *Module) Warm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.release(in)
+	m.release(in, false, func() {})
 	return nil
 }
 
@@ -286,14 +293,35 @@ func (m *Module) adopt(in *instance) {
 	}
 }
 
-// release puts an instance back, its state wiped, or closes it.
-func (m *Module) release(in *instance) {
+// release ends the use of an instance, and calls done when it has been dealt with. What
+// ran long until it was ended may have written to all its memory, at its deadline, together with
+// many others: its caller does not wait until that is put back, and neighbours are not
+// crowded out by it, since it takes a turn in the lane.
+func (m *Module) release(in *instance, ended bool, done func()) {
+	aside := ended && in.state.lane.long
+	calm := in.state.watch.end()
 	in.state.leave()
 	in.state.lane.end()
 	if in.memory != nil {
 		in.memory.moved = len(in.state.call.Input) + len(in.state.output)
+		in.memory.calm = calm
 	}
 	in.state = nil
+	if !aside {
+		m.putBack(in)
+		done()
+		return
+	}
+	go func() { // ends when those that are in the lane have had their turn; the module waits for it before it frees its code
+		m.sandbox.long <- struct{}{}
+		m.putBack(in)
+		<-m.sandbox.long
+		done()
+	}()
+}
+
+// putBack returns an instance to the pool, its state wiped, or closes it.
+func (m *Module) putBack(in *instance) {
 	keep := false
 	switch {
 	case in.spent || in.guest.IsClosed():

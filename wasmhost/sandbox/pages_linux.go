@@ -3,8 +3,10 @@ package sandbox
 import (
 	"cmp"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +17,10 @@ import (
 // module, and the kernel tells which are which (PAGEMAP_SCAN, Linux 6.7). Putting the
 // image back then costs as much as the call has touched. Where the kernel does not
 // do that, or for a small memory, all of it is copied.
+//
+// A page becomes a copy by a fault of the thread that writes to it. A call whose thread
+// had no fault has written to nothing but pages that were copies before, and those are
+// known: the kernel need not be asked again.
 
 // sharedFrom is the size from which sharing is cheaper than copying.
 const sharedFrom = 64 << 10
@@ -40,7 +46,51 @@ type pages struct {
 	reserved int
 	size     int  // that is usable
 	mapped   bool // the image lies under it
+	// copies are all ranges that are not the image's pages, unless a fault came since.
+	copies []extent
+	known  bool // copies have been looked for
 }
+
+// faultWatch counts the page faults of a call. It belongs to the call's goroutine, which it
+// binds to a thread: whoever is about to wait drops it first.
+type faultWatch struct {
+	on     bool
+	before int64
+}
+
+func (w *faultWatch) begin(p *pages) {
+	if !p.known {
+		return
+	}
+	runtime.LockOSThread()
+	w.on, w.before = true, threadFaults()
+}
+
+func (w *faultWatch) drop() {
+	if w.on {
+		w.on = false
+		runtime.UnlockOSThread()
+	}
+}
+
+// end reports whether the call is known to have had no fault.
+func (w *faultWatch) end() bool {
+	calm := w.on && threadFaults() == w.before
+	w.drop()
+	return calm
+}
+
+// threadFaults returns how many page faults this thread has had, a number never seen
+// before when the system does not tell.
+func threadFaults() int64 {
+	var usage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_THREAD, &usage) != nil {
+		return -faultless.Add(1)
+	}
+	return usage.Minflt + usage.Majflt
+}
+
+var faultless atomic.Int64
 
 // grow makes the first size bytes usable, in place. It reports false when the memory
 // is to be an ordinary slice.
@@ -84,26 +134,44 @@ func (p *pages) share(img *image) {
 }
 
 // restore copies the image's content to the pages that have been written to, by a call
-// that moved so many bytes in and out. It reports false when it can't tell them.
-func (p *pages) restore(buf []byte, img *image, moved int) bool {
+// that moved so many bytes in and out and, when it was calm, had no page fault. It reports
+// false when it can't tell them.
+func (p *pages) restore(buf []byte, img *image, moved int, calm bool) bool {
 	if !p.mapped {
 		p.share(img)
 		return p.mapped
 	}
+	if !calm || !p.known {
+		if p.known = p.look(len(buf)); !p.known {
+			return false
+		}
+	}
+	kept := p.copies[:0]
+	for _, c := range p.copies {
+		length := c.end - c.start
+		if length >= dropFrom && length > keepFor*moved && unix.Madvise(buf[c.start:c.end], unix.MADV_DONTNEED) == nil {
+			continue // the mapping shows the file again
+		}
+		img.put(buf, c.start, c.end)
+		kept = append(kept, c)
+	}
+	p.copies = kept
+	return true
+}
+
+// look asks the kernel which pages of the first size bytes are copies.
+func (p *pages) look(size int) bool {
 	scan := scanners.Get().(*scanner)
 	defer scanners.Put(scan)
+	p.copies = p.copies[:0]
 	start := uintptr(p.base)
-	for at, end := start, start+uintptr(len(buf)); at < end; {
+	for at, end := start, start+uintptr(size); at < end; {
 		regions, next, ok := scan.private(at, end)
 		if !ok {
 			return false
 		}
 		for _, r := range regions {
-			from, to := uintptr(r.start)-start, uintptr(r.end)-start
-			if to-from >= dropFrom && int(to-from) > keepFor*moved && unix.Madvise(buf[from:to], unix.MADV_DONTNEED) == nil {
-				continue // the mapping shows the file again
-			}
-			img.put(buf, int(from), int(to))
+			p.copies = append(p.copies, extent{int(uintptr(r.start) - start), int(uintptr(r.end) - start)})
 		}
 		at = next
 	}

@@ -7,7 +7,15 @@ type pages struct{ base *byte }
 
 func (*pages) grow(uint64, uint64) ([]byte, bool) { return nil, false }
 func (*pages) free()                              {}
-func (*pages) restore([]byte, *image, int) bool   { return false }
+
+func (*pages) restore([]byte, *image, int, bool) bool { return false }
+
+// faultWatch is of use where pages can be told apart.
+type faultWatch struct{}
+
+func (*faultWatch) begin(*pages) {}
+func (*faultWatch) drop()        {}
+func (*faultWatch) end() bool    { return false }
 
 func newImage(memory *linearMemory) *image {
 	img := &image{}

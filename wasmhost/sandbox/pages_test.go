@@ -5,10 +5,12 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
@@ -18,9 +20,9 @@ func toucher() []byte { return toucherOf(16, 0) }
 
 // toucherOf is a module with so many pages of memory and an "A" at an address. Its f wants the first word of every page
 // to be as the module was made ("A" there, zero elsewhere), then writes to all of them;
-// its g does so to one page of sixteen.
+// its g does so to one page of sixteen, and its h does what f does and never comes back.
 func toucherOf(pages uint32, a int64) []byte {
-	body := func(step int64) []byte {
+	body := func(step int64, end ...byte) []byte {
 		const i = 0 // the local that counts
 		code := w.Cat(
 			[]byte{0x03, void},                                                                     // loop
@@ -29,14 +31,14 @@ func toucherOf(pages uint32, a int64) []byte {
 			[]byte{0x47, opIf, void, opUnreachable, opEnd},       // differs: trap
 			[]byte{0x20, i, 0x41}, w.S64(-1), []byte{0x36, 2, 0}, // store(i, -1)
 			[]byte{0x20, i, 0x41}, w.S64(step), []byte{0x6a, 0x22, i, 0x41}, w.S64(int64(pages)<<16), // i += step
-			[]byte{0x49, 0x0d, 0, opEnd, opI32Const, 0}, // while i < the size
+			[]byte{0x49, 0x0d, 0, opEnd}, end, []byte{opI32Const, 0}, // while i < the size
 		)
 		return w.Body("i", code...)
 	}
 	return w.Module(
-		w.Types(w.FuncType("", "i")), w.Funcs(0, 0), w.Memories(w.Limits(pages)),
-		w.Exports(w.Export("f", 0, 0), w.Export("g", 0, 1)),
-		w.Code(body(4096), body(16*4096)),
+		w.Types(w.FuncType("", "i")), w.Funcs(0, 0, 0), w.Memories(w.Limits(pages)),
+		w.Exports(w.Export("f", 0, 0), w.Export("g", 0, 1), w.Export("h", 0, 2)),
+		w.Code(body(4096), body(16*4096), body(4096, 0x03, void, 0x0c, 0, opEnd)),
 		w.Data(w.Cat([]byte{0, opI32Const}, w.S64(a), []byte{opEnd}, w.U32(1), []byte("A"))),
 	)
 }
@@ -75,6 +77,23 @@ func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
 		}
 		wg.Wait()
 		assert.Positive(t, m.Idle())
+	}
+}
+
+// What was ended is put back after its caller has its answer, and before the next call gets
+// the instance or its slot.
+func TestWhatRanToItsDeadlineIsPutBackBeforeItServesAgain(t *testing.T) {
+	lim := limits()
+	lim.Timeout, lim.Fuel, lim.Concurrency = 200*time.Millisecond, 1<<60, 2
+	for _, pages := range []uint32{1, 256} {
+		m := compile(t, newSandbox(t, sandbox.Config{}), toucherOf(pages, 0), lim)
+		for range 3 {
+			_, err := m.Call(t.Context(), sandbox.Call{Export: "h"})
+			require.ErrorIs(t, err, status.ErrDeadlineExceeded)
+			_, err = m.Call(t.Context(), sandbox.Call{Export: "g"})
+			require.NoError(t, err, "what an earlier call wrote was seen")
+		}
+		assert.Eventually(t, func() bool { return m.Idle() > 0 && m.Idle() <= lim.Concurrency }, time.Second, time.Millisecond)
 	}
 }
 

@@ -75,6 +75,7 @@ func (st *state) takeTurn(turn chan struct{}) {
 // leave gives the lane and the tenant's turn to others: the call waits for something, or
 // has ended.
 func (st *state) leave() {
+	st.watch.drop()
 	st.lane.leave()
 	if st.turn != nil {
 		<-st.turn
