@@ -168,12 +168,15 @@ func (g *guest) inTurn(ctx context.Context, c sandbox.Call) (*sandbox.Result, er
 			return next(outside, request)
 		}
 	}
-	start := time.Now()
 	res, err := g.module.Call(inside, c)
 	if errors.Is(err, sandbox.ErrClosed) {
 		return nil, err // it will be billed to its successor
 	}
 	end := time.Now()
+	start := c.Usage.Began
+	if start.IsZero() {
+		start = end // it never ran
+	}
 	e := tenants.Event{
 		Time: end, Tenant: g.owner.name, Module: g.of.record.Name, Revision: g.of.revision(), Digest: g.of.record.Digest, Tool: g.name, Code: status.Of(err),
 		Fuel: c.Usage.Fuel, QueuedNS: start.Sub(arrived), WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,

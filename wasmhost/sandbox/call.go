@@ -38,6 +38,7 @@ type Call struct {
 
 // Usage is what a call has taken.
 type Usage struct {
+	Began       time.Time // when the guest began to run
 	Fuel        int64
 	MemoryBytes int64 // linear memory, blocks and native stack at the end
 }
@@ -76,6 +77,7 @@ type state struct {
 	limits   *Limits
 	call     *Call
 	deadline time.Time
+	began    time.Time    // when the guest began to run
 	closing  *atomic.Bool // the sandbox's
 
 	maxOutput int

@@ -82,6 +82,7 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 		return nil, err
 	}
 	for _, init := range m.initialisers {
+		st.lane.start(time.Now())
 		err := in.refill()
 		if err == nil {
 			err = in.run(init.name, init.args)

@@ -46,8 +46,8 @@ type lane struct {
 	timer   *time.Timer // for waiting; made when it is needed
 }
 
-func newLane(tokens chan struct{}, t *traffic) lane {
-	l := lane{tokens: tokens, traffic: t, slice: t.slice.Load()}
+func newLane(tokens chan struct{}, t *traffic, now time.Time) lane {
+	l := lane{tokens: tokens, traffic: t, slice: t.slice.Load(), began: now, resumed: now}
 	if l.slice == 0 {
 		l.slice = firstSlice
 	}
@@ -64,11 +64,13 @@ func (l *lane) enter(st *state) error {
 		if err := l.wait(st); err != nil {
 			return err
 		}
+		l.start(time.Now())
 	}
-	l.began = time.Now()
-	l.resumed = l.began
 	return nil
 }
+
+// start is called when the call's own time begins later than the call did.
+func (l *lane) start(now time.Time) { l.began, l.resumed = now, now }
 
 // next is called between two slices. It blocks until the call may go on, and ends the
 // guest when its deadline comes or its caller leaves meanwhile.

@@ -139,6 +139,7 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	if err = in.refill(); err != nil {
 		return nil, err
 	}
+	st.began = st.lane.began
 	if in.memory != nil && !st.lane.long {
 		st.watch.begin(&in.memory.pages)
 	}
@@ -150,9 +151,10 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 }
 
 func (m *Module) newState(ctx context.Context, call *Call) *state {
+	now := time.Now()
 	st := &state{
-		ctx: ctx, limits: &m.limits, call: call, deadline: time.Now().Add(m.limits.Timeout),
-		closing: &m.sandbox.closing, lane: newLane(m.sandbox.long, &m.traffic), maxOutput: call.MaxOutput,
+		ctx: ctx, limits: &m.limits, call: call, deadline: now.Add(m.limits.Timeout),
+		closing: &m.sandbox.closing, lane: newLane(m.sandbox.long, &m.traffic, now), maxOutput: call.MaxOutput,
 	}
 	if st.maxOutput == 0 {
 		st.maxOutput = m.limits.OutputBytes
@@ -224,6 +226,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	}
 	m.adopt(in)
 	in.state = st
+	st.lane.start(time.Now())
 	return in, nil
 }
 
@@ -357,7 +360,7 @@ func (in *instance) settle(usage *Usage) {
 		a.fuel.spend(time.Now(), used-in.state.charged)
 	}
 	if usage != nil {
-		*usage = Usage{Fuel: used, MemoryBytes: in.held.memory + in.held.arena + in.held.stack}
+		*usage = Usage{Began: in.state.began, Fuel: used, MemoryBytes: in.held.memory + in.held.arena + in.held.stack}
 	}
 }
 

@@ -22,7 +22,8 @@ type Event struct {
 	Tool     string      `json:"tool"`
 	Code     status.Code `json:"code"` // "OK", or why it failed
 	Fuel     int64       `json:"fuel"`
-	// QueuedNS is the time before the call's turn came, WallNS that of the call.
+	// QueuedNS is the time before the guest began to run: its turn, and a new instance
+	// where none waited. WallNS is the rest.
 	QueuedNS time.Duration `json:"queuedNs"`
 	WallNS   time.Duration `json:"wallNs"`
 	// MemoryBytes is what the instance held at the end.
