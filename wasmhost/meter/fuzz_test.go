@@ -21,6 +21,7 @@ func FuzzRewrite(f *testing.F) {
 	for _, wasm := range bombs() {
 		f.Add(wasm)
 	}
+	f.Add(wordCopier())
 	config := wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(api.CoreFeaturesV2).WithMemoryLimitPages(16)
 	f.Fuzz(func(t *testing.T, wasm []byte) {
 		m, err := inspect.Parse(wasm, inspect.Limits{ModuleBytes: 1 << 16, MemoryPages: 16})
@@ -32,7 +33,16 @@ func FuzzRewrite(f *testing.F) {
 		if _, err := r.CompileModule(ctx, wasm); err != nil {
 			return
 		}
-		res, err := meter.Rewrite(wasm, m, meter.Options{})
+		var opt meter.Options // any import may be one of words, if it has their type
+		for _, imp := range m.Imports {
+			switch typ := m.Types[imp.Type]; {
+			case len(typ.Results) > 0 && opt.Reads == meter.Import{}:
+				opt.Reads = meter.Import{Module: imp.Module, Name: imp.Name}
+			case len(typ.Results) == 0 && opt.Writes == meter.Import{}:
+				opt.Writes = meter.Import{Module: imp.Module, Name: imp.Name}
+			}
+		}
+		res, err := meter.Rewrite(wasm, m, opt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +52,7 @@ func FuzzRewrite(f *testing.F) {
 		if _, err := inspect.Parse(res.Wasm, inspect.Limits{CompileCost: 1 << 40}); err != nil {
 			t.Fatalf("Parse refuses the rewritten module: %v", err)
 		}
-		again, err := meter.Rewrite(wasm, m, meter.Options{})
+		again, err := meter.Rewrite(wasm, m, opt)
 		if err != nil || !bytes.Equal(res.Wasm, again.Wasm) {
 			t.Fatal("rewriting twice gives two results")
 		}

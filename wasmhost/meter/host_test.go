@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,7 +50,13 @@ func newHost(tb testing.TB, config wazero.RuntimeConfig) *host {
 	tb.Cleanup(func() { h.Close(ctx) })
 	_, err := h.NewHostModuleBuilder(meter.YieldModule).NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(func(context.Context, []uint64) { h.refill() }), nil, nil).
-		Export(meter.YieldFunc).Instantiate(ctx)
+		Export(meter.YieldFunc).
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, stack []uint64) {
+		for i, at := range slices.Repeat(stack[:1], meter.Words) { // as wordEnv reads
+			stack[i] = 3 * (at + 8*uint64(i))
+		}
+	}), []api.ValueType{api.ValueTypeI64}, slices.Repeat([]api.ValueType{api.ValueTypeI64}, meter.Words)).Export(meter.AheadFunc).
+		Instantiate(ctx)
 	require.NoError(tb, err)
 	return h
 }

@@ -43,8 +43,8 @@
 //
 // # What else changes
 //
-// Function indices from the first defined function on move up by one, and two functions that do long operations in
-// pieces may follow the last one. Every mutable global gets an export, so that
+// Function indices from the first defined function on move up by one, or two, and functions that do long operations in
+// pieces, or keep [Words], may follow the last one. Every mutable global gets an export, so that
 // the host can put its value back, and every table gets a maximum. Custom sections that describe the code by index or
 // offset are dropped: name, linking, reloc.* and .debug_*; so are those without a name.
 package meter
@@ -71,6 +71,12 @@ type Options struct {
 	// MaxTableElements becomes the maximum of tables that have none or a larger one, but never less than their
 	// minimum. Zero means DefaultTableElements.
 	MaxTableElements uint32
+	// Reads is an import of type (i64) -> i64 that gives the word at an offset of something that stays the same during a
+	// call of the module, and that has words everywhere. The module reads [Words] of them at a time.
+	Reads Import
+	// Writes is an import of type (i64, i64) -> () that stores a word at an offset. The module leaves as many to the
+	// host, which stores them when it is called next, or when the call has ended.
+	Writes Import
 }
 
 // Global is a mutable global of the original module, as the rewritten one exports it.
@@ -86,9 +92,10 @@ type Global struct {
 // Result is a metered module.
 type Result struct {
 	Wasm       []byte
-	FuelExport string   // the exported mutable i64 global that holds what is left of the present slice
-	Globals    []Global // every mutable global of the original, in index order
-	MaxDebt    int64    // the most that is charged between two checks, without lengths; see the package comment
+	FuelExport string       // the exported mutable i64 global that holds what is left of the present slice
+	Globals    []Global     // every mutable global of the original, in index order
+	Words      *WordGlobals // nil when the module imports neither Reads nor Writes
+	MaxDebt    int64        // the most that is charged between two checks, without lengths; see the package comment
 }
 
 // Rewrite returns the metered form of wasm, which m describes and wazero has validated; see the package comment for
@@ -116,6 +123,7 @@ func (w *rewriter) nameExports() {
 		}
 	}
 	w.result.FuelExport = prefix + "/fuel"
+	w.nameWords(prefix)
 	for i, g := range w.mod.Globals {
 		if g.Mutable {
 			w.result.Globals = append(w.result.Globals, Global{
@@ -135,15 +143,18 @@ func newRewriter(wasm []byte, m *inspect.Module, opt Options) (*rewriter, error)
 	if opt.MaxTableElements == 0 {
 		opt.MaxTableElements = DefaultTableElements
 	}
-	return &rewriter{
+	w := &rewriter{
 		wasm:  wasm,
 		mod:   m,
 		opt:   opt,
 		out:   make([]byte, 0, len(wasm)+len(wasm)/2+256),
 		yield: uint32(len(m.Imports)),
+		moved: 1,
 		fuel:  uint32(len(m.Globals)),
 		uses:  m.FuncUses,
-	}, nil
+	}
+	w.findWords()
+	return w, nil
 }
 
 func (w *rewriter) rewrite() *Result {

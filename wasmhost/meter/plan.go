@@ -99,6 +99,8 @@ type plan struct {
 	arrivals  []int32    // how many ways lead to its end
 	prev      prior      // the instruction before the present one
 	prev2     prior      // and the one before that
+	moved     uint32     // by how much the indices of defined functions move up
+	instead   []uint32   // of each import: the function that is called in its place, or 0
 	each      bool       // every instruction is charged where it stands; tests compare with that
 }
 
@@ -113,7 +115,7 @@ func (p *plan) reset() {
 	*p = plan{
 		regions: p.regions[:0], blocks: p.blocks[:0], edits: p.edits[:0],
 		loops: p.loops[:0], jumps: p.jumps[:0], owed: p.owed[:0], labels: p.labels[:0], plains: p.plains[:0],
-		steps: p.steps[:0], blockEnds: p.blockEnds[:0], arrivals: p.arrivals[:0], live: true, inner: -1, each: p.each, wasm: p.wasm, table: p.table[:0], sends: p.sends[:0],
+		steps: p.steps[:0], blockEnds: p.blockEnds[:0], arrivals: p.arrivals[:0], live: true, inner: -1, each: p.each, wasm: p.wasm, moved: p.moved, instead: p.instead, table: p.table[:0], sends: p.sends[:0],
 	}
 }
 
@@ -216,13 +218,16 @@ func (p *plan) instruction(in *inspect.Instruction, first uint32) {
 		p.stop()
 	case inspect.OpRefFunc:
 		if in.Index >= first {
-			p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + 1})
+			p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + p.moved})
 		}
 	case inspect.OpCall:
 		if in.Index >= first {
 			p.call(in, int32(in.Index-first))
 		} else {
 			p.upToDate()
+			if h := p.instead[in.Index]; h > 0 {
+				p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: h})
+			}
 		}
 	case inspect.OpCallIndirect:
 		p.call(in, callAny)
@@ -256,7 +261,7 @@ func (p *plan) call(in *inspect.Instruction, function int32) {
 		before = p.room(in.Offset)
 	}
 	if function >= 0 {
-		p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + 1})
+		p.edits = append(p.edits, edit{at: in.Offset + 1, end: in.End, kind: editFunc, index: in.Index + p.moved})
 	}
 	if p.live {
 		after := p.room(in.End)

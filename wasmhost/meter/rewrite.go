@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -14,6 +15,7 @@ type rewriter struct {
 	opt    Options
 	out    []byte
 	yield  uint32 // index of the imported function, and of the first one that moves
+	moved  uint32 // by how much
 	fuel   uint32 // index of the fuel global
 	uses   []inspect.FuncUse
 	plan   plan
@@ -21,6 +23,7 @@ type rewriter struct {
 
 	helps   helper // the module gets those before it
 	helper  uint32 // index of the first one
+	words   words
 	code    []byte // the body being written
 	length  uint32 // its local for a length
 	counter uint32 // its local for what counted loops owe
@@ -68,16 +71,25 @@ func (w *rewriter) section(s inspect.Section, code []byte) {
 	var body []byte
 	switch s.ID {
 	case inspect.SectionType:
-		body = append(appendU32(nil, count+2), rest...)
+		body = append(appendU32(nil, count+3), rest...)
 		body = append(body, 0x60, 0, 0) // of yield
 		body = append(body, 0x60, 3, byte(inspect.I32), byte(inspect.I32), byte(inspect.I32), 0)
+		body = append(body, 0x60, 1, byte(inspect.I64), Words)
+		body = append(body, bytes.Repeat([]byte{byte(inspect.I64)}, Words)...)
 	case inspect.SectionImport:
-		body = append(appendU32(nil, count+1), rest...)
+		body = append(appendU32(nil, count+w.moved), rest...)
 		body = appendName(appendName(body, YieldModule), YieldFunc)
 		body = appendU32(append(body, byte(inspect.ExternFunc)), uint32(len(w.mod.Types)))
+		if w.words.reads {
+			body = appendName(appendName(body, YieldModule), AheadFunc)
+			body = appendU32(append(body, byte(inspect.ExternFunc)), uint32(len(w.mod.Types))+2)
+		}
 	case inspect.SectionFunction:
 		body = append(appendU32(nil, w.functions()), rest...)
-		for h := range helper(w.functions() - count) {
+		for _, typ := range w.words.types {
+			body = appendU32(body, typ)
+		}
+		for h := range w.helps {
 			typ := uint32(len(w.mod.Types)) // that of yield
 			if h != helpCheck {
 				typ++
@@ -87,14 +99,17 @@ func (w *rewriter) section(s inspect.Section, code []byte) {
 	case inspect.SectionTable:
 		body = w.tables()
 	case inspect.SectionGlobal:
-		body = w.appendUses(appendU32(nil, count+1), restAt, s.End)
+		body = w.appendUses(appendU32(nil, count+1+w.words.count()), restAt, s.End)
 		body = append(body, byte(inspect.I64), 1, byte(inspect.OpI64Const), 0, byte(inspect.OpEnd))
+		body = w.words.appendGlobals(body)
 	case inspect.SectionExport:
-		body = w.appendUses(appendU32(nil, count+1+uint32(len(w.result.Globals))), restAt, s.End)
+		words, n := w.appendWordExports(nil)
+		body = w.appendUses(appendU32(nil, count+1+uint32(len(w.result.Globals))+n), restAt, s.End)
 		body = appendExport(body, w.result.FuelExport, w.fuel)
 		for _, g := range w.result.Globals {
 			body = appendExport(body, g.Export, g.Index)
 		}
+		body = append(body, words...)
 	case inspect.SectionElement:
 		body = w.appendUses(nil, s.Start, s.End)
 	case inspect.SectionCode:
@@ -124,7 +139,7 @@ func (w *rewriter) appendUses(dst []byte, from, to int) []byte {
 			continue
 		}
 		dst = append(dst, w.wasm[from:use.Offset]...)
-		dst = appendU32(dst, use.Index+1)
+		dst = appendU32(dst, use.Index+w.moved)
 		from = use.End
 	}
 	return append(dst, w.wasm[from:to]...)
@@ -162,12 +177,11 @@ func (w *rewriter) customSections() {
 
 // functions is how many functions the module defines.
 func (w *rewriter) functions() uint32 {
-	return uint32(len(w.mod.Bodies)) + uint32(w.helps)
+	return uint32(len(w.mod.Bodies)+len(w.words.types)) + uint32(w.helps)
 }
 
 // bodies writes the code section. It writes each function after those that it calls, whose prices it has to know.
 func (w *rewriter) bodies() []byte {
-	w.helper = w.yield + 1 + uint32(len(w.mod.Bodies))
 	g := newGraph(w.mod)
 	hub, order := g.hubs()
 	c := checker{functions: make([]function, len(hub))}
@@ -199,6 +213,12 @@ func (w *rewriter) bodies() []byte {
 	add := func(body []byte) { section = append(appendU32(section, uint32(len(body))), body...) }
 	for _, r := range at {
 		add(written[r[0]:r[1]])
+	}
+	if w.words.reads {
+		add(w.readBody())
+	}
+	if w.words.writes {
+		add(w.writeBody())
 	}
 	for h := range w.helps {
 		add(w.helperBody(h))

@@ -114,7 +114,7 @@ func (a *arena) slice(offset, length uint64) ([]byte, bool) {
 func (a *arena) at(offset, length uint64) []byte {
 	b, ok := a.slice(offset, length)
 	if !ok {
-		halt(status.Internal, "the module named bytes outside Extism's memory: %d at %d", length, offset)
+		panic(&stop{errOutside(length, offset)})
 	}
 	return b
 }

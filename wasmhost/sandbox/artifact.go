@@ -33,13 +33,14 @@ type artifact struct {
 
 // artifactHeader precedes the bytes of an artifact in a file or a pipe.
 type artifactHeader struct {
-	Entry      string         `json:"entry"`  // the key of the cache; "" in a pipe
-	Engine     string         `json:"engine"` // engineName of whoever made it
-	Fuel       string         `json:"fuel"`
-	Globals    []meter.Global `json:"globals"`
-	NativeName string         `json:"nativeName"`
-	WasmBytes  int64          `json:"wasmBytes"`
-	Native     int64          `json:"nativeBytes"`
+	Entry      string             `json:"entry"`  // the key of the cache; "" in a pipe
+	Engine     string             `json:"engine"` // engineName of whoever made it
+	Fuel       string             `json:"fuel"`
+	Globals    []meter.Global     `json:"globals"`
+	Words      *meter.WordGlobals `json:"words,omitempty"`
+	NativeName string             `json:"nativeName"`
+	WasmBytes  int64              `json:"wasmBytes"`
+	Native     int64              `json:"nativeBytes"`
 	// Failure is set instead of all that when there is no artifact.
 	Failure *buildFailure `json:"failure,omitempty"`
 }
@@ -96,7 +97,7 @@ func readHeader(r io.Reader, header any) error {
 
 func (a *artifact) write(w io.Writer, entry, engine string) error {
 	err := writeHeader(w, artifactHeader{
-		Entry: entry, Engine: engine, Fuel: a.metered.FuelExport, Globals: a.metered.Globals,
+		Entry: entry, Engine: engine, Fuel: a.metered.FuelExport, Globals: a.metered.Globals, Words: a.metered.Words,
 		NativeName: a.nativeName, WasmBytes: int64(len(a.metered.Wasm)), Native: int64(len(a.native)),
 	})
 	if err == nil {
@@ -123,7 +124,7 @@ func readArtifact(r io.Reader, entry, engine string) (*artifact, error) {
 	if name, err := hex.DecodeString(h.NativeName); err != nil || len(name) != 32 {
 		return nil, errors.New("artifact: the code has no usable name")
 	}
-	a := &artifact{metered: meter.Result{FuelExport: h.Fuel, Globals: h.Globals}, nativeName: h.NativeName}
+	a := &artifact{metered: meter.Result{FuelExport: h.Fuel, Globals: h.Globals, Words: h.Words}, nativeName: h.NativeName}
 	for _, part := range []struct {
 		into *[]byte
 		size int64
@@ -150,7 +151,7 @@ func rewrite(ctx context.Context, validator wazero.Runtime, wasm []byte, parsed 
 	if err := original.Close(ctx); err != nil {
 		return nil, status.Errorf(status.Internal, "close the validated module: %w", err)
 	}
-	metered, err := meter.Rewrite(wasm, parsed, meter.Options{MaxTableElements: tableElements})
+	metered, err := meter.Rewrite(wasm, parsed, wordOptions(tableElements))
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "meter: %w", err)
 	}

@@ -39,6 +39,7 @@ type code struct {
 	// What the meter says, known once the code has been loaded.
 	fuelExport string
 	globals    []meter.Global
+	words      *meter.WordGlobals
 }
 
 // Original returns a module's uploaded bytes, for code that is no longer in memory.
@@ -111,7 +112,7 @@ func (c *code) pin(ctx context.Context, wasm []byte, parsed *inspect.Module) err
 		c.loading = nil
 		if err == nil {
 			c.compiled, c.size = compiled, size
-			c.fuelExport, c.globals = metered.FuelExport, metered.Globals
+			c.fuelExport, c.globals, c.words = metered.FuelExport, metered.Globals, metered.Words
 			c.pins++
 		}
 		c.mu.Unlock()

@@ -52,6 +52,9 @@ func extismMemory(b wazero.HostModuleBuilder) {
 	})
 	export(b, "store_u64", types(i64, i64), nil, func(in *instance, _ api.Module, stack []uint64) {
 		binary.LittleEndian.PutUint64(in.arena.at(stack[0], 8), stack[1])
+		if in.words.next != nil {
+			in.words.next.Set(stack[0] + 8)
+		}
 	})
 	export(b, "memory_bytes", nil, types(i64), func(in *instance, _ api.Module, stack []uint64) {
 		stack[0] = uint64(len(in.arena.mem))
@@ -73,12 +76,7 @@ func extismInput(b wazero.HostModuleBuilder) {
 		}
 	})
 	export(b, "input_load_u64", types(i64), types(i64), func(in *instance, _ api.Module, stack []uint64) {
-		input, at := in.state.call.Input, stack[0]
-		var word [8]byte
-		if at < uint64(len(input)) {
-			copy(word[:], input[at:])
-		}
-		stack[0] = binary.LittleEndian.Uint64(word[:])
+		stack[0] = in.state.inputWord(stack[0])
 	})
 }
 

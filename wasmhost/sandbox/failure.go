@@ -70,6 +70,7 @@ func (in *instance) lastWords() string {
 	if in.state == nil {
 		return ""
 	}
+	_ = in.storeWords() // the trap is what ended it
 	in.arena.finishError(in.state)
 	return abi.Line(string(in.state.errorText), 512)
 }

@@ -23,6 +23,7 @@ type instance struct {
 	guest  api.Module
 	memory *linearMemory // nil when the module has none
 	fuel   api.MutableGlobal
+	words  words
 	// globals are the module's mutable globals, in the order of the image.
 	globals []api.MutableGlobal
 	funcs   map[string]function
@@ -121,6 +122,9 @@ func (in *instance) bind() error {
 		return status.Errorf(status.Internal, "the metered module lacks its fuel global")
 	}
 	in.fuel = fuel
+	if names := in.module.code.words; names != nil && !in.words.bind(in.guest, names) {
+		return status.Errorf(status.Internal, "the metered module lacks a global for words")
+	}
 	for _, exported := range in.module.code.globals {
 		if exported.Unrestorable {
 			continue
@@ -193,6 +197,7 @@ func (in *instance) run(name string, args []uint64) error {
 	stack := make([]uint64, max(len(args), 1))
 	copy(stack, args)
 	in.running = fn.Function
+	in.words.reset()
 	err := fn.CallWithStack(in.ctx, stack)
 	in.shrinkStack(name)
 	if err != nil {

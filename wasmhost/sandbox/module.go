@@ -401,6 +401,9 @@ func (in *instance) result(export string, err error) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := in.storeWords(); err != nil {
+		return nil, err
+	}
 	res := &Result{Fuel: in.used()}
 	if in.memory != nil {
 		res.MemoryBytes = int64(len(in.memory.buf))

@@ -28,6 +28,9 @@ func export(b wazero.HostModuleBuilder, name string, params, results []api.Value
 			halt(status.Internal, "the host was called outside a call")
 		}
 		in.state.worked(0)
+		if err := in.storeWords(); err != nil {
+			panic(&stop{err})
+		}
 		fn(in, mod, stack)
 	}), params, results).Export(name)
 }
@@ -53,6 +56,7 @@ func store(mod api.Module, ptr uint64, b []byte) {
 func meterModule(r wazero.Runtime) wazero.HostModuleBuilder {
 	b := r.NewHostModuleBuilder(meter.YieldModule)
 	export(b, meter.YieldFunc, nil, nil, func(in *instance, _ api.Module, _ []uint64) { in.yield() })
+	exportAhead(b)
 	return b
 }
 
