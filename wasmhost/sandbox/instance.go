@@ -161,7 +161,7 @@ func (in *instance) yield() {
 		panic(&stop{errFuel(st.limits.Fuel)})
 	}
 	now := st.check()
-	in.between(used)
+	in.between(used, now)
 	st.lane.next(st, now)
 	more := min(st.lane.slice, left)
 	st.granted = used + more // what was overdrawn is part of what was used

@@ -27,14 +27,13 @@ const turnSlices = 20
 // the native stack, charges the tenant's fuel, and lets only one call of a tenant wait
 // for the lane at a time, so that those who wait there are tenants, not calls, and a
 // tenant with many long calls gets no more of the processors than one with a single one.
-func (in *instance) between(used int64) {
+func (in *instance) between(used int64, now time.Time) {
 	in.checkStack()
 	st := in.state
 	a := in.module.tenant
 	if a == nil {
 		return
 	}
-	now := time.Now()
 	a.fuel.spend(now, used-st.charged)
 	st.charged = used
 	if wait := a.fuel.wait(now); wait > 0 {
