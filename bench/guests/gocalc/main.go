@@ -2,7 +2,11 @@
 // tags choose the calling convention: genkit_v1, or Extism's with -tags extism.
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	_ "github.com/genkit-wasm/genkit-wasm/pdk/go" // for what it does at start-up
+)
 
 type pair struct {
 	A   json.Number `json:"a"`
@@ -15,7 +19,7 @@ type result struct {
 }
 
 // What is done at start-up is part of the image that calls start from:
-// encoding/json's knowledge of the types, for one.
+// encoding/json's knowledge of the types, for one, and the kit's care for the heap.
 func init() {
 	var in pair
 	_ = json.Unmarshal([]byte(`{"a":1,"b":2,"pad":""}`), &in)
