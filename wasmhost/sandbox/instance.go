@@ -92,6 +92,7 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 			return nil, initialiseError(err, init.name)
 		}
 	}
+	in.arena.reset() // as a later call finds it
 	return in, nil
 }
 

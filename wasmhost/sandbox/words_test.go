@@ -199,6 +199,20 @@ func requireMoved(t *testing.T, sb *sandbox.Sandbox, program, input []byte, reus
 	}
 }
 
+// Blocks of the initialisation are gone when the first call begins, as they are for the calls after it.
+func TestBlocksOfTheInitialisationAreGone(t *testing.T) {
+	alloc := w.Cat(i64Const(8), []byte{opCall, 0})
+	m := compile(t, newSandbox(t, sandbox.Config{}), w.Module(
+		w.Types(w.FuncType("I", "I"), w.FuncType("", "i"), w.FuncType("", "")),
+		w.Imports(w.ImportFunc("extism:host/env", "alloc", 0)), w.Funcs(2, 1),
+		w.Exports(w.Export("_initialize", 0, 1), w.Export("f", 0, 2)),
+		w.Code(w.Body("", append(alloc, opDrop)...), w.Body("", w.Cat(alloc, i64Const(arenaFirst), []byte{0x52})...))), limits()) // i64.ne
+	for range 3 {
+		_, err := m.Call(t.Context(), sandbox.Call{Export: "f"})
+		require.NoError(t, err)
+	}
+}
+
 // Words that are read ahead of the guest, and words that the host stores behind it, are the same words at the same
 // offsets, whatever else the guest does in between, and none of another call.
 func TestWordsAreMovedAsTheGuestSays(t *testing.T) {
