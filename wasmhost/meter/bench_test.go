@@ -112,12 +112,18 @@ func BenchmarkCompute(b *testing.B) {
 	for _, g := range []kernels{
 		{"C-O2", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O2", "-fno-builtin") }, all, nil},
 		{"C-O1", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O1", "-fno-builtin") }, all, nil},
-		{"C-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/calc/calc.wasm") }, []job{{name: "add"}},
-			&exchange{`{"a":40,"b":2,"pad":"` + strings.Repeat("x", 1000) + `"}`, `{"sum":42}`}},
+		{
+			"C-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/calc/calc.wasm") },
+			[]job{{name: "add"}},
+			&exchange{`{"a":40,"b":2,"pad":"` + strings.Repeat("x", 1000) + `"}`, `{"sum":42}`},
+		},
 		{"Go", func(tb testing.TB) []byte { return w.BuildGo(tb, computeGo) }, []job{{"xorshift", 1_000_000}, {"sieve", 1_000_000}, {"fib", 22}, {"add", 100}}, nil},
 		{"AS", func(tb testing.TB) []byte { return w.BuildAssemblyScript(tb, "../..", computeAS) }, all[:3], nil},
-		{"AS-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/units/units.wasm") }, []job{{name: "convert"}},
-			&exchange{`{"value":2,` + strings.Repeat(" ", 1000) + `"from":"km","to":"m"}`, `{"value":2000,"unit":"m"}`}},
+		{
+			"AS-tool", func(tb testing.TB) []byte { return readFile(tb, "../../examples/units/units.wasm") },
+			[]job{{name: "convert"}},
+			&exchange{`{"value":2,` + strings.Repeat(" ", 1000) + `"from":"km","to":"m"}`, `{"value":2000,"unit":"m"}`},
+		},
 	} {
 		b.Run(g.name, g.compare)
 	}

@@ -54,8 +54,10 @@ const payload = `"hello, flow"`
 
 var jobs = []job{
 	{"unary", request("/echo", "application/json"), `{"result":` + payload + "}\n"},
-	{"SSE, 3 chunks", request("/stream", "text/event-stream"),
-		strings.Repeat(`data: {"message":`+payload+"}\n\n", 3) + `data: {"result":` + payload + "}\n\n"},
+	{
+		"SSE, 3 chunks", request("/stream", "text/event-stream"),
+		strings.Repeat(`data: {"message":`+payload+"}\n\n", 3) + `data: {"result":` + payload + "}\n\n",
+	},
 }
 
 func request(path, accept string) string {

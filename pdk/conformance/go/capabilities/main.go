@@ -33,7 +33,8 @@ func exportHTTP() int32 {
 		URL     string            `json:"url"`
 		Headers map[string]string `json:"headers"`
 		Body    string            `json:"body"`
-	}) (object, error) {
+	},
+	) (object, error) {
 		resp, err := pdk.HTTP(pdk.HTTPRequest{Method: in.Method, URL: in.URL, Headers: in.Headers, Body: []byte(in.Body)})
 		if err != nil {
 			return reply(nil, err)
@@ -94,7 +95,8 @@ func exportKVList() int32 {
 		Prefix string `json:"prefix"`
 		Cursor string `json:"cursor"`
 		Limit  int    `json:"limit"`
-	}) (object, error) {
+	},
+	) (object, error) {
 		keys, next, err := pdk.KVList(in.Prefix, in.Cursor, in.Limit)
 		page := object{"keys": keys}
 		if next != "" {
@@ -117,7 +119,8 @@ func exportRun() int32 {
 	return pdk.Tool(func(in struct {
 		Key   string          `json:"key"`
 		Input json.RawMessage `json:"input"`
-	}) (object, error) {
+	},
+	) (object, error) {
 		var out json.RawMessage
 		err := pdk.Run(in.Key, in.Input, &out)
 		return reply(out, err)
