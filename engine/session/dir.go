@@ -16,6 +16,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 const (
@@ -69,7 +70,7 @@ func OpenDir(path string, c DirConfig) (*Dir, error) {
 	if err != nil {
 		return nil, status.Errorf(status.FailedPrecondition, "open the session store: %w", err)
 	}
-	lock, err := lockFile(root, path)
+	lock, err := storedir.Lock(root, path, "session store")
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -190,7 +191,7 @@ func (d *Dir) Delete(ctx context.Context, id string) error {
 		return nil
 	}
 	if err == nil {
-		err = syncDir(d.root)
+		err = storedir.Sync(d.root, ".")
 	}
 	if err != nil {
 		return status.Errorf(status.Unavailable, "delete session %q: %w", id, err)
@@ -251,7 +252,7 @@ func (d *Dir) write(name string, content []byte) error {
 	if err != nil {
 		return errors.Join(err, ignoreMissing(d.root.Remove(temporary)))
 	}
-	return syncDir(d.root)
+	return storedir.Sync(d.root, ".")
 }
 
 func ignoreMissing(err error) error {

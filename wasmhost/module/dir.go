@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // Dir keeps modules in a local directory, which one process at a time may use. See
@@ -63,7 +64,7 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, status.Errorf(status.FailedPrecondition, "open module store: %w", err)
 	}
 	d := &Dir{files: files{root: root}, refs: map[string]int{}}
-	if d.lock, err = lockFile(root, path); err != nil {
+	if d.lock, err = storedir.Lock(root, path, "module store"); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	if err := d.recover(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 const temporaryPrefix = ".tmp-"
@@ -26,6 +28,14 @@ func (f files) change() error {
 }
 
 func temporaryName() string { return temporaryPrefix + rand.Text() }
+
+// sync writes a directory's entries to the disk.
+func (f files) sync(dir string) error {
+	if err := f.change(); err != nil {
+		return err
+	}
+	return storedir.Sync(f.root, dir)
+}
 
 // write puts a file into dir, or another in its place, all or nothing.
 func (f files) write(dir, name string, content []byte) error {

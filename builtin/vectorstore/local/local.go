@@ -37,6 +37,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/journal"
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/scan"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // Metric says what nearness is.
@@ -120,8 +121,6 @@ type header struct {
 	Embedder string `json:"embedder,omitempty"`
 }
 
-const lockName = "lock"
-
 // Open opens a store or makes one. It fails with FAILED_PRECONDITION when the store is
 // open elsewhere or was made for another metric or embedder, with DATA_LOSS when the
 // file is damaged; an unfinished write of a crash is cut off.
@@ -159,7 +158,7 @@ func (s *Store) open() error {
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return status.Errorf(status.FailedPrecondition, "vector store: %w", err)
 	}
-	if s.lock, err = lockFile(s.root, dir); err != nil {
+	if s.lock, err = storedir.Lock(s.root, dir, "vector store"); err != nil {
 		return err
 	}
 	s.contents, err = s.openNewest()
@@ -217,7 +216,7 @@ func (s *Store) create(generation uint64, fill func(j *journal.Journal) error) (
 		err = s.root.Rename(temporaryName, fileName(generation))
 	}
 	if err == nil {
-		err = syncDir(s.root)
+		err = storedir.Sync(s.root, ".")
 	}
 	if err != nil {
 		_ = s.root.Remove(temporaryName)
