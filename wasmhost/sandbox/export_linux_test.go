@@ -11,5 +11,8 @@ func WithoutSharing(t *testing.T) {
 	t.Cleanup(func() { scanWorks = was })
 }
 
+// FaultsTold tells whether this kernel counts the faults that make copies.
+func FaultsTold() bool { return faultsTold() }
+
 // SharingWorks tells whether this kernel can tell.
 func SharingWorks() bool { return scanWorks() }

@@ -59,7 +59,7 @@ type faultWatch struct {
 }
 
 func (w *faultWatch) begin(p *pages) {
-	if !p.known {
+	if !p.known || !faultsTold() {
 		return
 	}
 	runtime.LockOSThread()
@@ -79,6 +79,33 @@ func (w *faultWatch) end() bool {
 	w.drop()
 	return calm
 }
+
+// faultsTold tries once whether the system counts the faults that make copies.
+var faultsTold = sync.OnceValue(func() bool {
+	size := 2 * os.Getpagesize()
+	f, _ := imageFile(make([]byte, size))
+	if f == nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Munmap(m) }()
+	if m[0] != 0 { // the first page is read before it is written to
+		return false
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, at := range []int{0, size - 1} {
+		before := threadFaults()
+		if m[at] = 1; threadFaults() <= before {
+			return false
+		}
+	}
+	return true
+})
 
 // threadFaults returns how many page faults this thread has had, a number never seen
 // before when the system does not tell.
