@@ -28,6 +28,7 @@ var volatile = []struct{ find, put string }{
 	{`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"`, `"<time>"`},
 	{`sha256:[0-9a-f]{64}`, "<digest>"},
 	{`"size":\d+`, `"size":0`},
+	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|peakBytes)":[\d.e+-]+`, `"$1":0`},
 	{`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`, "<stream id>"},
 }
 

@@ -40,6 +40,14 @@ func (s *Server) listModules(c echo.Context) error {
 	}{records})
 }
 
+func (s *Server) getUsage(c echo.Context) error {
+	usage, err := s.config.Host.Usage(param(c, "tenant"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, usage)
+}
+
 func (s *Server) getModule(c echo.Context) error {
 	rec, err := s.config.Host.Module(param(c, "tenant"), param(c, "name"))
 	if err != nil {

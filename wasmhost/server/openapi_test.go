@@ -220,6 +220,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"a flow's result":    {w.post("/flows/menu/suggest", `{}`), "/v1/tenants/{tenant}/flows/{flow}", "post", "200", "application/json"},
 		"a flow's failure":   {w.post("/flows/breaks", `{}`), "/v1/tenants/{tenant}/flows/{flow}", "post", "404", "application/json"},
 		"a refused upload":   {w.put("calc", []byte("x")), "/v1/tenants/{tenant}/modules/{name}", "put", "400", "application/problem+json"},
+		"usage":              {w.do("GET", tenant+"/usage", nil), "/v1/tenants/{tenant}/usage", "get", "200", "application/json"},
 		"readiness":          {w.do("GET", "/readyz", nil), "/readyz", "get", "200", "application/json"},
 		"the document":       {w.do("GET", "/openapi.json", nil), "/openapi.json", "get", "200", "application/json"},
 		"a missing revision": {w.post("/modules/calc/rollback", `{"revision":7}`), "/v1/tenants/{tenant}/modules/{name}/rollback", "post", "404", "application/problem+json"},

@@ -48,6 +48,12 @@ var (
 		},
 		failures: []int{400, 403, 404, 408, 413, 415, 503},
 	}
+	docGetUsage = operation{
+		id: "getUsage", tag: "modules", summary: "Get what a tenant takes and has taken",
+		text:      "What its calls hold now, what they may, and the sums since the server began, for the tenant and each of its modules.",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The sums.", content: jsonOf("Usage")}},
+		failures:  []int{403, 404},
+	}
 	docListActions = operation{
 		id: "listActions", tag: "actions", summary: "List what a tenant can run",
 		params:    []string{"type"},

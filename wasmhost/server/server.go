@@ -17,6 +17,7 @@
 //	DELETE /v1/tenants/{t}/modules/{name}             204
 //	GET    /v1/tenants/{t}/modules/{name}/versions    {"versions": [Record, …]}
 //	POST   /v1/tenants/{t}/modules/{name}/rollback    {"revision"?: n} → Record
+//	GET    /v1/tenants/{t}/usage                      what the tenant takes and has taken
 //	GET    /v1/tenants/{t}/actions?type=tool          {"actions": [Desc, …]}
 //	POST   /v1/tenants/{t}/tools/{tool}               {"input"?, "context"?} → {"result"} or {"interrupt"}
 //	POST   /v1/tenants/{t}/generate                   GenerateActionOptions → GenerateResponse
@@ -190,6 +191,7 @@ func (s *Server) table() []route {
 		{http.MethodDelete, modulePath, s.deleteModule, docDeleteModule},
 		{http.MethodGet, modulePath + "/versions", s.listVersions, docListVersions},
 		{http.MethodPost, modulePath + "/rollback", s.rollback, docRollback},
+		{http.MethodGet, tenantPath + "/usage", s.getUsage, docGetUsage},
 		{http.MethodGet, tenantPath + "/actions", s.listActions, docListActions},
 		{http.MethodPost, tenantPath + "/tools/*", s.runTool, docRunTool},
 		{http.MethodPost, tenantPath + "/generate", s.generate, docGenerate},
