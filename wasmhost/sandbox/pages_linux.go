@@ -80,25 +80,34 @@ func (w *faultWatch) end() bool {
 	return calm
 }
 
-// faultsTold tries once whether the system counts the faults that make copies.
-var faultsTold = sync.OnceValue(func() bool {
+// trialPages maps a file of two pages of zeroes privately, as an instance maps its image; nil when it can't.
+func trialPages() (m []byte, free func()) {
 	size := 2 * os.Getpagesize()
 	f, _ := imageFile(make([]byte, size))
 	if f == nil {
-		return false
+		return nil, nil
 	}
-	defer func() { _ = f.Close() }()
+	defer func() { _ = f.Close() }() // the mapping stays
 	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
 	if err != nil {
+		return nil, nil
+	}
+	return m, func() { _ = unix.Munmap(m) }
+}
+
+// faultsTold tries once whether the system counts the faults that make copies.
+var faultsTold = sync.OnceValue(func() bool {
+	m, free := trialPages()
+	if m == nil {
 		return false
 	}
-	defer func() { _ = unix.Munmap(m) }()
+	defer free()
 	if m[0] != 0 { // the first page is read before it is written to
 		return false
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for _, at := range []int{0, size - 1} {
+	for _, at := range []int{0, len(m) - 1} {
 		before := threadFaults()
 		if m[at] = 1; threadFaults() <= before {
 			return false
@@ -352,18 +361,15 @@ var scanWorks = sync.OnceValue(func() bool {
 	if pagemap() == nil {
 		return false
 	}
-	size := 2 * os.Getpagesize()
-	f, _ := imageFile(make([]byte, size))
-	if f == nil {
+	m, free := trialPages()
+	if m == nil {
 		return false
 	}
-	defer func() { _ = f.Close() }()
-	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
-	if err != nil {
+	defer free()
+	size := len(m)
+	if m[0] != 0 { // only read
 		return false
 	}
-	defer func() { _ = unix.Munmap(m) }()
-	_ = m[0] // only read
 	m[size-1] = 1
 	start := uintptr(unsafe.Pointer(&m[0]))
 	found, _, ok := new(scanner).private(start, start+uintptr(size))

@@ -84,7 +84,7 @@ func TestEveryPageOfABigMemoryIsPutBack(t *testing.T) {
 // the instance or its slot.
 func TestWhatRanToItsDeadlineIsPutBackBeforeItServesAgain(t *testing.T) {
 	lim := limits()
-	lim.Timeout, lim.Fuel, lim.Concurrency = 200*time.Millisecond, 1<<60, 2
+	lim.Timeout, lim.Fuel, lim.Concurrency = 500*time.Millisecond, 1<<60, 2
 	for _, pages := range []uint32{1, 256} {
 		m := compile(t, newSandbox(t, sandbox.Config{}), toucherOf(pages, 0), lim)
 		for range 3 {
@@ -93,7 +93,7 @@ func TestWhatRanToItsDeadlineIsPutBackBeforeItServesAgain(t *testing.T) {
 			_, err = m.Call(t.Context(), sandbox.Call{Export: "g"})
 			require.NoError(t, err, "what an earlier call wrote was seen")
 		}
-		assert.Eventually(t, func() bool { return m.Idle() > 0 && m.Idle() <= lim.Concurrency }, time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return m.Idle() > 0 && m.Idle() <= lim.Concurrency }, 10*time.Second, time.Millisecond)
 	}
 }
 
