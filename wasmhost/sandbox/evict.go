@@ -74,13 +74,19 @@ func (s *Sandbox) makeRoom(short *budget, n int64) {
 // when nobody else runs it. It returns what that gave back.
 func (m *Module) evict() int64 {
 	m.mu.Lock()
+	if m.closed { // whoever closed it drops all that
+		m.mu.Unlock()
+		return 0
+	}
 	idle := m.idle
 	m.idle = nil
 	var img *image
-	if m.busy == 0 && !m.closed {
+	if m.busy == 0 {
 		img, m.image = m.image, nil
 	}
+	m.busy++ // until the instances are gone
 	m.mu.Unlock()
+	defer m.leave()
 	freed := int64(0)
 	for _, in := range idle {
 		freed += in.held.memory + in.held.arena + in.held.stack + in.held.fixed

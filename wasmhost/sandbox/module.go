@@ -39,7 +39,7 @@ type Module struct {
 	mu     sync.Mutex // guards what follows
 	image  *image     // state after initialisation, the same for all instances
 	idle   []*instance
-	busy   int
+	busy   int // calls under way, and whoever closes instances
 	closed bool
 }
 
@@ -221,7 +221,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	initial.leave()
 	initial.lane.end()
 	if err != nil {
-		m.leave(nil)
+		m.leave()
 		return nil, err
 	}
 	m.adopt(in)
@@ -230,21 +230,29 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	return in, nil
 }
 
-// leave ends the use of an instance; one that is not nil goes back to the pool,
-// unless that is full or the module was closed meanwhile. It reports whether it did.
-func (m *Module) leave(in *instance) bool {
+// park ends the use of an instance, which goes back to the pool; false when that is full
+// or the module was closed meanwhile, and then nothing has changed.
+func (m *Module) park(in *instance) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || len(m.idle) >= maxIdle() {
+		return false
+	}
+	m.busy--
+	m.idle = append(m.idle, in)
+	return true
+}
+
+// leave ends the use of an instance that is there no longer: the last one out of a closed
+// module frees its code.
+func (m *Module) leave() {
 	m.mu.Lock()
 	m.busy--
-	kept := in != nil && !m.closed && len(m.idle) < maxIdle()
-	if kept {
-		m.idle = append(m.idle, in)
-	}
 	last := m.closed && m.busy == 0
 	m.mu.Unlock()
 	if last {
 		m.free()
 	}
-	return kept
 }
 
 // maxIdle is how many instances of a module wait for calls: more than can run at a
@@ -336,14 +344,11 @@ func (m *Module) putBack(in *instance) {
 		keep = img != nil && in.reset(img)
 	}
 	keep = keep && in.held.resize(&in.held.arena, int64(cap(in.arena.mem)))
-	if !keep {
-		in.close() // before the last one out frees the code
-		m.leave(nil)
+	if keep && m.park(in) {
 		return
 	}
-	if !m.leave(in) {
-		in.close()
-	}
+	in.close() // before the last one out frees the code
+	m.leave()
 }
 
 // snapshot returns the image, nil when there is none.
@@ -373,15 +378,14 @@ func (m *Module) Close() {
 		return
 	}
 	m.closed = true
-	idle, busy := m.idle, m.busy
+	m.busy++ // until the instances are gone
+	idle := m.idle
 	m.idle = nil
 	m.mu.Unlock()
 	for _, in := range idle {
 		in.close()
 	}
-	if busy == 0 {
-		m.free()
-	}
+	m.leave()
 }
 
 // Idle returns how many instances wait for a call, for tests and metrics.

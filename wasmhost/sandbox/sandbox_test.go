@@ -493,3 +493,34 @@ func TestRandomBytesAreNewForEveryCall(t *testing.T) {
 	}
 	assert.Len(t, seen, 4)
 }
+
+// Closing a module, or the sandbox, while calls end must free each instance once, and before the runtime goes.
+func TestClosingWhileCallsEnd(t *testing.T) {
+	lim := limits()
+	lim.Timeout, lim.Fuel, lim.Concurrency = 20*time.Millisecond, 1<<60, 8
+	for round := range 10 {
+		sb, err := sandbox.New(t.Context(), sandbox.Config{})
+		require.NoError(t, err)
+		m := compile(t, sb, toucherOf(256, 0), lim)
+		var wg sync.WaitGroup
+		for worker := range 12 {
+			wg.Go(func() {
+				for range 4 {
+					_, _ = m.Call(t.Context(), sandbox.Call{Export: []string{"f", "g", "h"}[worker%3]}) // closed meanwhile, or not
+				}
+			})
+		}
+		wg.Go(func() {
+			for range 20 {
+				sb.Evict(0)
+				time.Sleep(time.Millisecond)
+			}
+		})
+		time.Sleep(time.Duration(round*8) * time.Millisecond)
+		if round%2 == 0 {
+			wg.Go(m.Close)
+		}
+		require.NoError(t, sb.Close(t.Context()))
+		wg.Wait()
+	}
+}
