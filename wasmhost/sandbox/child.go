@@ -60,11 +60,11 @@ type buildRequest struct {
 }
 
 // buildLimits are what compiling a module may cost: an honest one of its size takes a
-// third of it, a small one an eighth. A small one that is not honest is refused within two
+// fourth of it, a small one a seventh. A small one that is not honest is refused within two
 // seconds also where others want the processors one and a half times over.
 func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
 	mib := float64(wasmBytes) / (1 << 20)
-	cpu = 400*time.Millisecond + time.Duration(mib*3*float64(time.Second))
+	cpu = 300*time.Millisecond + time.Duration(mib*4*float64(time.Second))
 	return cpu * buildFactor, (56<<20 + int64(mib*96*(1<<20))) * buildFactor
 }
 
