@@ -60,16 +60,24 @@ type buildRequest struct {
 }
 
 // buildLimits are what compiling a module may cost: an honest one of its size takes a
-// fourth of it, a small one a seventh. A small one that is not honest is refused within two
-// seconds also where others want the processors one and a half times over.
+// fourth of it, a small one a seventh.
 func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
 	mib := float64(wasmBytes) / (1 << 20)
 	cpu = 300*time.Millisecond + time.Duration(mib*4*float64(time.Second))
 	return cpu * buildFactor, (56<<20 + int64(mib*96*(1<<20))) * buildFactor
 }
 
-// patience is the time for a compiling process on a machine that is busy with other things.
-func patience(cpu time.Duration) time.Duration { return 10*time.Second + 5*cpu }
+// smallModule is the size up to which the answer must come soon: it is small enough to be sent over and over.
+const smallModule = 128 << 10
+
+// patience is the time for a compiling process on a machine that is busy with other things. A small module takes a
+// twentieth of it.
+func patience(wasmBytes int, cpu time.Duration) time.Duration {
+	if wasmBytes <= smallModule {
+		return 1800 * time.Millisecond * buildFactor
+	}
+	return 10*time.Second + 5*cpu
+}
 
 // compileChild is the compiling process. It reads a request and a module and writes an
 // artifact, or why there is none.
@@ -154,7 +162,7 @@ func (s *Sandbox) spawn(ctx context.Context, wasm []byte, tableElements uint32) 
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "compile: %w", err)
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience(cpu))
+	waiting, cancel := context.WithTimeout(ctx, patience(len(wasm), cpu))
 	defer cancel()
 	out, said := &cappedBuffer{most: 2 * maxArtifactBytes}, &cappedBuffer{most: 64 << 10}
 	cmd := exec.CommandContext(waiting, s.config.Compiler[0], s.config.Compiler[1:]...)
@@ -193,7 +201,8 @@ func childFailure(ctx context.Context, err error, said string, cpu time.Duration
 	case exit != nil && exit.ExitCode() == exitCPU, outOfCPU(exit):
 		return status.Publicf(status.ResourceExhausted, "compiling the module takes more than the %v of processor time that its size allows", cpu.Round(100*time.Millisecond)).WithCause(err)
 	case exit == nil || exit.ExitCode() < 0: // ended by a signal: ours, or the system's
-		return status.Publicf(status.ResourceExhausted, "compiling the module was ended because it took too long").WithCause(err)
+		return status.Publicf(status.ResourceExhausted, "compiling the module was ended because it took too long; try again when the server is less busy").
+			WithRetryAfter(10 * time.Second).WithCause(err)
 	}
 	return status.Errorf(status.Internal, "the compiler failed: %w: %s", err, abi.Line(said, 1000))
 }
