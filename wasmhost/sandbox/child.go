@@ -70,8 +70,8 @@ func buildLimits(wasmBytes int) (cpu time.Duration, memory int64) {
 // smallModule is the size up to which the answer must come soon: it is small enough to be sent over and over.
 const smallModule = 128 << 10
 
-// patience is the time for a compiling process on a machine that is busy with other things. A small module takes a
-// twentieth of it.
+// patience is the time for a compiling process on a machine that is busy with other things. An honest
+// module that is small takes a tenth of it.
 func patience(wasmBytes int, cpu time.Duration) time.Duration {
 	if wasmBytes <= smallModule {
 		return 1800 * time.Millisecond * buildFactor

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"runtime"
 	"sync"
@@ -325,9 +326,14 @@ func (m *Module) release(in *instance, ended bool, done func()) {
 	}
 	go func() { // ends when those that are in the lane have had their turn; the module waits for it before it frees its code
 		m.sandbox.long <- struct{}{}
+		defer func() {
+			<-m.sandbox.long
+			done()
+			if r := recover(); r != nil { // nobody else is there to hold it
+				m.sandbox.log.Error("putting a guest back panicked", slog.Any("panic", r))
+			}
+		}()
 		m.putBack(in)
-		<-m.sandbox.long
-		done()
 	}()
 }
 
