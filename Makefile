@@ -1,6 +1,8 @@
 # Two targets matter to a newcomer: run and test. `make help` lists the others.
 
 # Pinned tools, one place.
+APIDIFF       := v0.0.0-20261113113407-e3970619a1a4
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -10,8 +12,12 @@ DATA  ?= ./data
 TOOLS := build/tools
 # Nested modules: guests and their kit, which must not depend on this module.
 NESTED := pdk/go pdk/conformance/go examples/textkit examples/guard bench/guests/gocalc test/oracle
-# The race detector needs a C compiler.
-RACE := $(shell command -v "$${CC:-cc}" >/dev/null 2>&1 && echo -race)
+# Modules in Go that the linter and vet go through one by one.
+LINTED := . pdk/go examples/textkit examples/guard test/oracle
+# Guests without tests, which only GOOS=wasip1 can read.
+GUESTS := pdk/conformance/go bench/guests/gocalc
+# Beside this machine's own. What else is released differs from one of these in the processor alone.
+PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
 
@@ -28,7 +34,9 @@ tools: ## collect the example tools in build/tools (Go built here, the others pr
 	@mkdir -p $(TOOLS)
 	$(MAKE) --no-print-directory -C examples/textkit build OUT=$(CURDIR)/$(TOOLS)/textkit.wasm
 	$(MAKE) --no-print-directory -C examples/guard build OUT=$(CURDIR)/$(TOOLS)/guard.wasm
+	cp examples/guard/policy.json $(TOOLS)/guard.policy.json
 	cp examples/calc/calc.wasm examples/units/units.wasm examples/approval/approval.wasm $(TOOLS)/
+	$(GO) mod download github.com/extism/go-sdk
 	cp "$$($(GO) list -m -f '{{.Dir}}' github.com/extism/go-sdk)/wasm/count_vowels.wasm" $(TOOLS)/vowels.wasm
 	cp examples/vowels/descriptor.json $(TOOLS)/vowels.descriptor.json
 	@chmod u+w $(TOOLS)/*
@@ -38,14 +46,43 @@ run: build tools ## build everything and start the server with the example tools
 	bin/genkit-wasm serve --addr $(ADDR) --data $(DATA) --load $(TOOLS)
 
 .PHONY: test
-test: ## run all tests, with the race detector where there is a C compiler
-	$(GO) vet ./...
-	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...
-	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -shuffle=on ./...) || exit 1; done
+test: ## run all tests
+	$(GO) test -shuffle=on -timeout 20m ./...
+	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
+
+.PHONY: race
+race: ## run all tests under the race detector (needs a C compiler; takes three times as long)
+	@command -v "$${CC:-cc}" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang, or set CC"; exit 1; }
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m $$($(GO) list ./... | grep -v /test/faces)
+
+.PHONY: mutants
+mutants: ## build sixty mutants of the meter and see the verifier or the prices catch each
+	$(GO) test -count=1 -timeout 20m -run TestMutantsAreCaught ./wasmhost/internal/meter -mutants
+
+.PHONY: vacuity
+vacuity: ## run each hostile case without the limit that contains it, and see it fail (Linux)
+	$(GO) test -count=1 -timeout 30m -run TestCasesFailWithoutTheirLimits ./wasmhost/hosttest -loosened
+
+.PHONY: vet
+vet: ## vet all modules, tests and files behind build tags too
+	@for m in $(LINTED); do echo "cd $$m && go vet ./..."; (cd $$m && $(GO) vet ./...) || exit 1; done
+	cd test/oracle && $(GO) vet -tags peers ./...
+	@for m in $(GUESTS); do for tags in guest extism; do echo "cd $$m && GOOS=wasip1 go vet -tags $$tags ./..."; \
+		(cd $$m && GOOS=wasip1 GOARCH=wasm $(GO) vet -tags $$tags ./...) || exit 1; done; done
 
 .PHONY: lint
-lint: ## run the linters
-	$(GO) run $(GOLANGCI_LINT) run ./...
+lint: vet ## vet, then run the linters, in all modules
+	@for m in $(LINTED); do echo "cd $$m && golangci-lint run"; (cd $$m && $(GO) run $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: cross
+cross: ## build and vet code and tests for other platforms (tests run on this one only)
+	@for p in $(PLATFORMS); do echo "$$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; \
+	done
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is linked (asks the Go vulnerability database)
+	$(GO) run $(GOVULNCHECK) ./...
 
 .PHONY: fmt
 fmt: ## format the code
@@ -69,6 +106,7 @@ bench: ## measure and print one table with ratios to the native Go tool
 	@mkdir -p build
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -count $(COUNT) ./bench | tee build/bench.txt
 	$(GO) run $(BENCHSTAT) -col '/tool@(native_go wasm_c_genkit_v1 wasm_c_extism wasm_go_genkit_v1 wasm_go_extism extism_sdk_c_reused extism_sdk_c_fresh_timeout extism_sdk_go_reused extism_sdk_go_fresh_timeout stdio_subprocess loopback_http)' -filter '.name:Add .unit:sec/op' build/bench.txt
+	$(GO) test -run '^$$' -bench Neighbours -benchtime 1x ./wasmhost/internal/worker | tee build/neighbours.txt
 
 .PHONY: oracle
 oracle: ## run the same conversations through Genkit's own SDKs (downloads them)
@@ -95,14 +133,22 @@ guests: ## rebuild the prebuilt guests from source (needs clang, rustc, npm) and
 	$(MAKE) -B -C examples/units build
 	git status --short -- '*.wasm'
 
+.PHONY: apidiff
+apidiff: ## compare the exported Go API with that of the last tag
+	APIDIFF_VERSION=$(APIDIFF) .ci/apidiff
+
+.PHONY: release
+release: ## build archives, image, bills of materials and check sums in dist: make release VERSION=v0.1.0
+	$(GO) run ./internal/release -version "$(VERSION)" -out dist
+
 .PHONY: tidy
 tidy: ## check that go.mod is tidy
 	$(GO) mod tidy -diff
 
 .PHONY: check
-check: tidy lint test ## everything that a change has to pass
+check: tidy lint test race ## everything that a change has to pass
 	@test -z "$$(gofmt -l $(NESTED))" || { gofmt -l $(NESTED); echo "run make fmt"; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin build
+	rm -rf bin build dist

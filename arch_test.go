@@ -1,5 +1,5 @@
 // Package repo_test checks the rules of this repository that no compiler knows:
-// which room may import which, who owns which third-party module, that every
+// which package may import which, who owns which third-party module, that every
 // package says what it is for, and that nothing committed names a machine's paths.
 package repo_test
 
@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io"
@@ -22,10 +23,10 @@ import (
 
 const root = "github.com/genkit-wasm/genkit-wasm"
 
-// room is a package or, with a trailing slash, a folder of packages.
-type room struct {
+// rule is the row of a package or, with a trailing slash, a folder of packages.
+type rule struct {
 	name    string
-	imports []string // rooms of this repository; a trailing slash takes in the folder
+	imports []string // packages of this repository; a trailing slash takes in the folder
 	why     string
 }
 
@@ -33,83 +34,107 @@ type room struct {
 var leaves = []string{
 	"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry",
 	"engine/model", "engine/tool", "engine/embed", "engine/middleware", "engine/format",
-	"engine/retrieve",
+	"engine/retrieve", "engine/allowance",
 }
 
-// rooms is the house: every package has one row, the longest name that fits counts.
-var rooms = []room{
+// rules is the table of imports: every package has one row, the longest name that fits counts.
+var rules = []rule{
 	{"engine/status", nil, "the bottom: everything may report an error"},
-	{"engine/internal/rawjson", nil, "JSON objects that survive a round trip"},
-	{"engine/content", []string{"engine/internal/rawjson"}, "wire vocabulary, no behaviour"},
+	{"engine/internal/secretjson", []string{"internal/rawjson"}, "takes credentials out of configs, in one place for all that records or returns them"},
+	{"engine/content", []string{"internal/rawjson"}, "wire vocabulary, no behaviour"},
 	{"engine/schema", []string{"engine/status"}, "the one owner of JSON Schema"},
-	{"engine/telemetry", []string{"engine/status", "engine/internal/rawjson"}, "the one owner of OpenTelemetry"},
+	{"engine/schema/internal/", nil, "Go types of equal names for the tests of inference"},
+	{"engine/telemetry", []string{"engine/status", "internal/rawjson", "engine/internal/secretjson"}, "the one owner of OpenTelemetry"},
 	{"engine/telemetry/telemetrytest", nil, "collects spans for tests"},
-	{"engine/telemetry/devexport", []string{"engine/status", "engine/telemetry"}, "sends spans and logs to Genkit's telemetry server"},
+	{"engine/telemetry/devexport", []string{"engine/status", "engine/telemetry", "internal/rawjson"}, "sends spans and logs to Genkit's telemetry server"},
 	{"engine/telemetry/otlp", []string{"engine/status", "engine/telemetry"}, "OTLP exporters; nothing of the engine links them"},
-	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/internal/rawjson"}, "the one registrable unit"},
+	{"engine/action", []string{"engine/status", "engine/schema", "engine/telemetry", "internal/rawjson"}, "the one registrable unit"},
 	{"engine/registry", []string{"engine/status", "engine/action"}, "resolution"},
-	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun"},
-	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "engine/internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
-	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/internal/rawjson"}, "a noun"},
-	{"engine/retrieve", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/embed", "engine/internal/rawjson"}, "three nouns; an indexer may say what it embeds with"},
-	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "engine/internal/rawjson"}, "a noun; owns the matching of URI templates"},
-	{"engine/evaluate", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/rawjson"}, "a noun; goes through datasets, with a span for each case"},
-	{"engine/middleware", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "engine/internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
-	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "engine/internal/rawjson"}, "output formats"},
-	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "engine/internal/rawjson"), "the loop"},
+	{"engine/allowance", []string{"engine/status", "engine/schema"}, "what one request may cause; found through the context"},
+	{"engine/model", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "internal/rawjson", "engine/internal/secretjson"}, "a noun"},
+	{"engine/tool", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/model", "internal/rawjson"}, "a noun; notes on its span what it was resumed with"},
+	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "internal/rawjson"}, "a noun"},
+	{"engine/retrieve", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/embed", "internal/rawjson"}, "three nouns; an indexer may say what it embeds with"},
+	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "internal/rawjson"}, "a noun; owns the matching of URI templates"},
+	{"engine/evaluate", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/action", "internal/rawjson"}, "a noun; goes through datasets, with a span for each case"},
+	{"engine/middleware", []string{"engine/allowance", "engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
+	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "internal/rawjson"}, "output formats"},
+	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "internal/rawjson"), "the loop"},
 	{"engine/prompt/internal/", []string{"engine/prompt/internal/"}, "the template language, front matter, picoschema: text in, values out"},
-	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "engine/internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
-	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "engine/internal/rawjson"}, "flows and steps"},
-	{"engine/enginetest", append(slices.Clone(leaves), "engine/session", "engine/resource"), "kits for tests; never imported by code that ships"},
-	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "engine/internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
-	{"engine/session", append(slices.Clone(leaves), "internal/storedir", "engine/generate", "engine/internal/rawjson"), "state, threads, stores, and chats over the loop"},
-	{"engine/reflection", []string{"engine/status", "engine/telemetry", "engine/telemetry/devexport", "engine/action", "engine/registry", "engine/middleware", "engine/generate", "engine/internal/rawjson"}, "the Dev UI's API; sees an app through its registry"},
-	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "engine/internal/rawjson", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
+	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
+	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "internal/rawjson"}, "flows and steps"},
+	{"engine/enginetest", append(slices.Clone(leaves), "engine/session", "engine/resource", "internal/peer"), "kits for tests; never imported by code that ships"},
+	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
+	{"engine/session", append(slices.Clone(leaves), "internal/storedir", "engine/generate", "internal/rawjson"), "state, threads, stores, and chats over the loop"},
+	{"engine/reflection", []string{"engine/status", "engine/telemetry", "engine/telemetry/devexport", "engine/action", "engine/registry", "engine/middleware", "engine/generate", "internal/rawjson"}, "the Dev UI's API; sees an app through its registry"},
+	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "internal/rawjson", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
 	{"engine/flowserver/durable", []string{"engine/status"}, "streams that are kept; knows no HTTP"},
 	{"engine/flowserver/durable/durabletest", []string{"engine/status", "engine/flowserver/durable"}, "the stream managers' kit"},
 	{"engine/flowserver/echoflow", []string{"engine/status", "engine/flowserver"}, "flows on Echo; thin"},
 	{"engine/flowserver/contextprovider", []string{"engine/status", "engine/schema"}, "who calls; knows no HTTP server"},
-	{"engine/client", []string{"engine/status", "engine/action", "engine/internal/rawjson"}, "the flow protocol's other end"},
+	{"engine/client", []string{"engine/status", "engine/action", "internal/rawjson"}, "the flow protocol's other end"},
 
+	{"internal/rawjson", nil, "JSON objects that survive a round trip"},
 	{"internal/storedir", []string{"engine/status"}, "what stores in directories need of the system"},
+	{"internal/layers", nil, "draws the layers of files; a program for maintainers"},
+	{"internal/descriptors", nil, "how many files and connections there may be"},
+	{"internal/peer", nil, "what a test does without a program from outside"},
+	{"internal/wasmtest", []string{"internal/peer"}, "assembles modules for tests"},
+	{"internal/release", nil, "builds archives and images; a program for maintainers"},
+	{"internal/storedir/journal", []string{"engine/status"}, "a file that grows by whole commits; knows no store"},
+	{"internal/storedir/faultfs", []string{"engine/status", "internal/storedir"}, "a disk in memory that fails and loses power, and the kit for stores on it"},
 
-	{"wasmhost/abi", []string{"engine/status", "engine/schema"}, "the contract's Go form; runs nothing"},
-	{"wasmhost/inspect", nil, "parses foreign bytes: no dependency that could surprise"},
-	{"wasmhost/inspect/wasmtest", nil, "assembles modules for tests"},
-	{"wasmhost/meter", []string{"wasmhost/inspect"}, "rewrites what inspect has parsed"},
+	{"wasmhost/abi", []string{"engine/status", "engine/schema", "internal/rawjson"}, "the contract's Go form; runs nothing"},
+	{"wasmhost/internal/inspect", nil, "parses foreign bytes: no dependency that could surprise"},
+	{"wasmhost/internal/meter", []string{"wasmhost/internal/inspect"}, "rewrites what inspect has parsed"},
+	{"wasmhost/internal/verify", []string{"wasmhost/internal/inspect"}, "proves what meter has written, so it shares no code with meter but the parser"},
 	{"wasmhost/policy", []string{"engine/status", "engine/schema", "wasmhost/abi"}, "grants and limits"},
 	{"wasmhost/capability/secret", []string{"engine/status", "wasmhost/policy"}, "what guests use and never see"},
 	{"wasmhost/capability/egress", []string{"engine/status", "wasmhost/abi", "wasmhost/policy", "wasmhost/capability/secret"}, "the only way of guests to the network"},
-	{"wasmhost/capability/kv", []string{"engine/status", "engine/schema"}, "what guests keep"},
+	{"wasmhost/capability/kv", []string{"engine/status", "engine/schema", "internal/storedir", "internal/storedir/journal"}, "what guests keep"},
 	{"wasmhost/capability/kv/kvtest", []string{"engine/status", "wasmhost/capability/kv"}, "the key-value stores' kit"},
 	{"wasmhost/capability/vfs", []string{"engine/status"}, "directories that guests see"},
-	{"wasmhost/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/inspect", "wasmhost/meter"}, "the only room that runs guests"},
-	{"wasmhost/tenant", []string{"engine/status"}, "shares a host among tenants; runs nothing"},
-	{"wasmhost/module", []string{"engine/status", "internal/storedir", "wasmhost/abi"}, "keeps uploads"},
+	{"wasmhost/internal/wasi", nil, "WASI for guests; depends on nothing but wazero's interfaces"},
+	{"wasmhost/internal/share", []string{"engine/status"}, "who may run when, on what; runs nothing"},
+	{"wasmhost/internal/memory", nil, "linear memories and their images; counts nothing"},
+	{"wasmhost/internal/compile", []string{"engine/status", "internal/storedir", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/verify", "wasmhost/internal/share"}, "from an upload's bytes to machine code; runs no guest"},
+	{"wasmhost/internal/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/wasi", "wasmhost/internal/share", "wasmhost/internal/memory", "wasmhost/internal/compile"}, "the only room that runs guests"},
+	{"wasmhost/internal/worker", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/memory"}, "runs sandboxes in processes of their own; decides nothing about modules"},
+	{"wasmhost/internal/rules", []string{"engine/status", "engine/content", "engine/model", "internal/rawjson", "wasmhost/abi"}, "what a middleware module may not change"},
+	{"wasmhost/tenant", []string{"engine/status", "engine/schema"}, "shares a host among tenants; runs nothing"},
+	{"wasmhost/module", []string{"engine/status", "internal/storedir", "wasmhost/abi", "internal/rawjson"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
-	{"wasmhost/server", append(slices.Clone(leaves), "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable"), "HTTP; needs no more of the engine than a registry"},
-	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/secret", "wasmhost/policy", "wasmhost/inspect/wasmtest"), "the kits for modules and for hosts"},
-	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/sandbox", "wasmhost/tenant"), "adapters from actions to guests"},
+	{"wasmhost/server/access", []string{"engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
+	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
+	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/policy", "wasmhost/tenant"}, "tenants as resources; knows the host, and nothing of HTTP"},
+	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
+	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/metrics", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
+	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules"), "adapters from actions to guests"},
 
-	{"builtin/model/", append(slices.Clone(leaves), "engine/internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
-	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate"), "first-party evaluators ask their judges through the registry, never the façade"},
+	{"builtin/model/", append(slices.Clone(leaves), "internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
+	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate", "internal/rawjson"), "first-party evaluators ask their judges through the registry, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
-	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "builtin/vectorstore/"), "first-party stores use the engine's leaves, never the façade"},
+	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "internal/storedir/journal", "builtin/vectorstore/", "internal/rawjson"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
-	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/"}, "the only place where engine, wasmhost and builtin meet"},
+	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/descriptors", "internal/rawjson"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
-	{"bench", []string{"engine/", "wasmhost/", "builtin/"}, "measures everything"},
+	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/wasmtest"}, "measures everything"},
 	{"test/faces/client", []string{"engine/", "wasmhost/"}, "Genkit's JS client against the flow server"},
 }
 
-// owners are the rooms that may import a third-party module in code that ships.
-var owners = []struct {
+// owner says who may import a third-party module.
+type owner struct {
 	module string
-	rooms  []string
+	pkgs   []string
 	why    string
-}{
-	{"github.com/tetratelabs/wazero", []string{"wasmhost/sandbox", "wasmhost/capability/vfs"}, "one place decides how guests run; vfs implements its file system"},
+}
+
+// owners are the packages that may import a third-party module in code that ships.
+var owners = []owner{
+	{"github.com/tetratelabs/wazero", []string{"wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/memory", "wasmhost/capability/vfs", "wasmhost/internal/wasi", "wasmhost/internal/worker"}, "compile makes code, sandbox runs it in memories; vfs implements its file system, wasi what guests import, worker hands on what they do with files"},
 	{"github.com/extism/go-sdk", nil, "an oracle and a benchmark's peer; tests only"},
 	{"github.com/santhosh-tekuri/jsonschema", []string{"engine/schema"}, "schemas compile once, in one place"},
 	{"github.com/invopop/jsonschema", []string{"engine/schema"}, "inference, in one place"},
@@ -120,29 +145,35 @@ var owners = []struct {
 	{"go.opentelemetry.io/contrib/bridges/otelslog", []string{"engine/telemetry/otlp"}, "log lines by OTLP"},
 	{"github.com/labstack/echo", []string{"wasmhost/server", "engine/flowserver/echoflow"}, "HTTP stays at the edge"},
 	{"github.com/golang-jwt/jwt", []string{"engine/flowserver/contextprovider"}, "who calls is decided in one place"},
+	{"github.com/coreos/go-oidc", []string{"wasmhost/server/access"}, "discovery, and the claims of an issuer's tokens"},
+	{"github.com/go-jose/go-jose", []string{"wasmhost/server/access"}, "their signatures and keys; go-oidc is built upon it"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
+	{"github.com/prometheus/client_golang", []string{"wasmhost/server/metrics"}, "metrics in Prometheus' form"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
-	{"go.etcd.io/bbolt", []string{"wasmhost/capability/kv"}, "a file of keys and values"},
+	{"go.etcd.io/bbolt", nil, "writes files as earlier versions did; tests only"},
 	{"golang.org/x/time", []string{"wasmhost", "wasmhost/tenant"}, "calls per minute"},
-	{"golang.org/x/sys", []string{"wasmhost/sandbox"}, "memory maps"},
+	{"golang.org/x/sys", []string{"wasmhost/internal/memory", "wasmhost/internal/compile", "wasmhost/internal/worker"}, "memory maps; what confines a worker"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
-	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest"}, "tests and kits"},
+	{"golang.org/x/term", []string{"cmd/genkit-wasm"}, "how wide a terminal is"},
+	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "wasmhost/server/access/accesstest"}, "tests and kits"},
 	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
-	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter"}, "front matter; spec files, in tests"},
+	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter", "cmd/genkit-wasm"}, "front matter, the file of a server's settings; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
 	{"code.dny.dev/ssrf", nil, "an oracle of addresses; tests only"},
 }
 
 type pkg struct {
-	ImportPath string
-	Dir        string
-	Imports    []string
-	GoFiles    []string
+	ImportPath   string
+	Dir          string
+	Imports      []string
+	TestImports  []string // of tests in the package, XTestImports of those beside it
+	XTestImports []string
+	GoFiles      []string
 }
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,TestImports,XTestImports,GoFiles", "./...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -163,9 +194,9 @@ func within(name, rule string) bool {
 	return name == rule || (strings.HasSuffix(rule, "/") && (strings.HasPrefix(name, rule) || name == strings.TrimSuffix(rule, "/")))
 }
 
-func rowOf(name string) (room, bool) {
-	best, found := room{}, false
-	for _, r := range rooms {
+func rowOf(name string) (rule, bool) {
+	best, found := rule{}, false
+	for _, r := range rules {
 		if within(name, r.name) && len(r.name) >= len(best.name) {
 			best, found = r, true
 		}
@@ -182,7 +213,7 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 		}
 		row, ok := rowOf(name)
 		if !ok {
-			t.Errorf("package %s has no row in the table of rooms", name)
+			t.Errorf("package %s has no row in the table of rules", name)
 			continue
 		}
 		used[row.name] = true
@@ -196,9 +227,40 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 			checkOwner(t, name, imp)
 		}
 	}
-	for _, r := range rooms {
+	for _, r := range rules {
 		if !used[r.name] {
 			t.Errorf("the row %q has no package", r.name)
+		}
+	}
+}
+
+// testsReach lists, for each part of the tree, the parts that its tests may use besides internal
+// packages, kits for tests among them.
+var testsReach = map[string][]string{
+	"engine":   {"engine/"},
+	"wasmhost": {"engine/", "wasmhost/"},
+	"builtin":  {"engine/", "builtin/"},
+	"internal": {"engine/status", "engine/schema"},
+}
+
+func TestTestsImportOnlyWhatTheyMay(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, root), "/")
+		part, _, _ := strings.Cut(name, "/")
+		reach, limited := testsReach[part]
+		for _, imp := range slices.Concat(p.TestImports, p.XTestImports) {
+			rest, own := strings.CutPrefix(imp, root+"/")
+			first, _, _ := strings.Cut(imp, "/")
+			switch {
+			case own && !limited, own && strings.HasPrefix(rest, "internal/"), !own && !strings.Contains(first, "."):
+			case own && name == "engine" && rest == "builtin": // its example
+			case own && rest == "engine" && part == "wasmhost":
+				t.Errorf("tests of %s use the façade, which knows nothing of modules", name)
+			case own && !slices.ContainsFunc(reach, func(rule string) bool { return within(rest, rule) }):
+				t.Errorf("tests of %s import %s", name, rest)
+			case !own && !slices.ContainsFunc(owners, func(o owner) bool { return strings.HasPrefix(imp, o.module) }):
+				t.Errorf("tests of %s import %s, which has no row in the table of owners", name, imp)
+			}
 		}
 	}
 }
@@ -211,8 +273,8 @@ func checkOwner(t *testing.T, name, imp string) {
 	}
 	for _, o := range owners {
 		if strings.HasPrefix(imp, o.module) {
-			if !slices.Contains(o.rooms, name) && name != "bench" {
-				t.Errorf("%s imports %s, which belongs to %v (%s)", name, imp, o.rooms, o.why)
+			if !slices.Contains(o.pkgs, name) && name != "bench" {
+				t.Errorf("%s imports %s, which belongs to %v (%s)", name, imp, o.pkgs, o.why)
 			}
 			return
 		}
@@ -239,7 +301,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/inspect/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest"}
+var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {
@@ -296,3 +358,183 @@ func TestNothingNamesAMachineOrARegistry(t *testing.T) {
 		}
 	}
 }
+
+// Tests wait for what happens, or in a bubble of synctest, and not for time to pass. A
+// sleep that is no wait says what it is.
+func TestTestsDoNotSleep(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "git", "ls-files", "*_test.go").Output()
+	if err != nil {
+		t.Skipf("not a git checkout: %v", err)
+	}
+	for file := range strings.FieldsSeq(string(out)) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // removed, not yet committed
+		}
+		if bytes.Contains(text, []byte(`"testing/synctest"`)) {
+			continue
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "time."+"Sleep(") && !strings.Contains(line, "//") {
+				t.Errorf("%s:%d sleeps; wait for an event, use synctest, or say why", file, i+1)
+			}
+		}
+	}
+}
+
+// exports are limits of packages of wasmhost that count by themselves, each with its reason.
+var exports = map[string]int{
+	"wasmhost/server/admin":   40, // the resources of a server's operator; embedders of the host alone do not meet them
+	"wasmhost/server/metrics": 10, // what an embedder of the server hands to it
+	"wasmhost/server/access":  45, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
+}
+
+// Exported names of wasmhost can't change after the first tag: there are few, and the
+// rest is internal.
+func TestWasmhostExportsLittle(t *testing.T) {
+	const most = 220
+	total, own := 0, map[string]int{}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, root+"/")
+		if !within(name, "wasmhost/") || strings.Contains(name, "/internal/") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range f.Decls {
+				if exports[name] > 0 {
+					own[name] += len(exported(d))
+					continue
+				}
+				total += len(exported(d))
+			}
+		}
+	}
+	for name, most := range exports {
+		if own[name] == 0 || own[name] > most {
+			t.Errorf("%s exports %d names, want 1 to %d", name, own[name], most)
+		}
+	}
+	if total == 0 || total > most {
+		t.Errorf("wasmhost exports %d names, want 1 to %d", total, most)
+	}
+}
+
+// exported returns the exported names that a declaration adds to its package.
+func exported(d ast.Decl) (names []string) {
+	add := func(id *ast.Ident) {
+		if id.IsExported() {
+			names = append(names, id.Name)
+		}
+	}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			add(d.Name)
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				add(s.Name)
+			case *ast.ValueSpec:
+				for _, id := range s.Names {
+					add(id)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// Somebody who writes a store of their own writes four methods; the others are optional
+// interfaces.
+func TestStoresHaveFewMethods(t *testing.T) {
+	const most = 4
+	stores := map[string]int{}
+	for _, p := range packages(t) {
+		if strings.Contains(p.ImportPath, "/internal/") {
+			continue // not for others to implement
+		}
+		for _, file := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, methods := range interfaces(f) {
+				if strings.HasSuffix(name, "Store") || strings.HasSuffix(name, "Manager") || strings.HasSuffix(name, "Sink") {
+					stores[strings.TrimPrefix(p.ImportPath, root+"/")+"."+name] = methods
+				}
+			}
+		}
+	}
+	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink"} {
+		if stores[name] == 0 {
+			t.Errorf("the interface %s was not found", name)
+		}
+	}
+	for name, methods := range stores {
+		if methods > most {
+			t.Errorf("%s has %d methods, want at most %d; make the others optional interfaces", name, methods, most)
+		}
+	}
+}
+
+// interfaces returns the exported interfaces of a file with the number of their methods and
+// embedded interfaces.
+func interfaces(f *ast.File) map[string]int {
+	found := map[string]int{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok && spec.Name.IsExported() {
+			if it, ok := spec.Type.(*ast.InterfaceType); ok {
+				for _, m := range it.Methods.List {
+					found[spec.Name.Name] += max(1, len(m.Names))
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// The list of experimental parts in CHANGELOG.md names the packages that have a mark in a doc comment, and no others.
+func TestExperimentalMarksAreListed(t *testing.T) {
+	marked := map[string]bool{}
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			src, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if experimental.Match(src) {
+				marked[strings.TrimPrefix(p.ImportPath, root+"/")] = true
+			}
+		}
+	}
+	log, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range listing.FindAllSubmatch(log, -1) {
+		listed[string(m[1])] = true
+	}
+	for name := range marked {
+		if !listed[name] {
+			t.Errorf("%s has a mark \"Experimental:\" and is not in the list of CHANGELOG.md", name)
+		}
+	}
+	for name := range listed {
+		if !marked[name] {
+			t.Errorf("CHANGELOG.md lists %s as experimental, and nothing there has the mark", name)
+		}
+	}
+}
+
+var (
+	experimental = regexp.MustCompile(`(?m)^\s*// Experimental: `)
+	listing      = regexp.MustCompile("(?m)^- `((?:engine|wasmhost|builtin|pdk)[a-z/]*)`: ")
+)

@@ -3,16 +3,20 @@ package repo_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // block is a fenced block of shell lines, with what its output has to contain.
@@ -58,12 +62,12 @@ func tour(t *testing.T) []block {
 	return blocks
 }
 
-// TestTheTourWorksAsPasted does what the README says: make's run target's parts, then
+// TestTheTourWorksAsPasted follows the README: make's run target's parts, then
 // every line of the tour against that server.
 func TestTheTourWorksAsPasted(t *testing.T) {
 	for _, tool := range []string{"make", "curl", "bash"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
+			peer.Missing(t, "%s is not installed", tool)
 		}
 	}
 	if out, err := exec.CommandContext(t.Context(), "make", "build", "tools").CombinedOutput(); err != nil {
@@ -140,6 +144,75 @@ func ready(t *testing.T, url string, log fmt.Stringer) {
 			t.Fatalf("the server is not ready: %v\n%s", ctx.Err(), log)
 		case <-time.After(100 * time.Millisecond):
 		}
+	}
+}
+
+// TestTheLinesForEmbeddersWork runs the README's Go lines as the body of a test of
+// examples/embed, with a scripted model in the place of the one that needs a key.
+func TestTheLinesForEmbeddersWork(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "## Embed it\n\n```go\n")
+	lines, _, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		t.Fatal("README.md has no lines for embedders")
+	}
+	lines = strings.ReplaceAll(lines, "openai/gpt-5-mini", "test/scripted")
+	var body strings.Builder
+	for line := range strings.Lines(lines) {
+		body.WriteString("\t" + line)
+		if strings.Contains(line, "err ") {
+			body.WriteString("\tif err != nil {\n\t\tt.Fatal(err)\n\t}\n")
+		}
+	}
+	source := `package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin"
+	"github.com/genkit-wasm/genkit-wasm/engine"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+func TestLinesOfTheReadme(t *testing.T) {
+	wasm, err := os.ReadFile(filepath.FromSlash("../calc/calc.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	ctx := t.Context()
+` + body.String() + `
+	t.Log(rec.Name, text)
+	_, _, _ = host.Close(ctx), store.Close(), eng.Close(ctx)
+}
+`
+	dir := t.TempDir()
+	file := filepath.Join(dir, "readme_lines_test.go")
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "examples/embed/readme_lines_test.go"): file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-overlay", filepath.Join(dir, "overlay.json"),
+		"-run", "TestLinesOfTheReadme", "-v", "./examples/embed").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestLinesOfTheReadme") {
+		t.Fatalf("%v\n%s\n%s", err, out, source)
 	}
 }
 

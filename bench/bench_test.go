@@ -396,7 +396,7 @@ func loopback(b *testing.B) caller {
 	}
 }
 
-// builds keeps what the benchmarks have built, in one folder for the process.
+// builds keeps the benchmarks' builds, in one folder for the process.
 type builds struct {
 	mu    sync.Mutex
 	dir   string

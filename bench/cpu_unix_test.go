@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// processorTime is what this process has used, of all processors together.
+// processorTime is the time that this process has used, of all processors together.
 func processorTime() time.Duration {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {

@@ -5,15 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
 // roomy gives calc.wasm 4 MiB of memory from the start instead of 128 KiB, so that it
@@ -26,9 +23,10 @@ func roomy(b *testing.B) []byte {
 	return bytes.Replace(wasm, small, large, 1)
 }
 
-// BenchmarkMegabyte echoes a megabyte of JSON, with fresh state: in the sandbox alone,
-// and as a tool, where host and engine check that it is JSON on the way in and out. A
-// guest that has to grow for it gets a new instance for each call.
+// BenchmarkMegabyte echoes a megabyte of JSON, with fresh state, as a tool, where host and
+// engine check that it is JSON on the way in and out; the sandbox has a benchmark of this
+// name for what it takes alone. A guest that has to grow for it gets a new instance for
+// each call.
 func BenchmarkMegabyte(b *testing.B) {
 	in := request(1 << 20)
 	limits := policy.Limits{InputBytes: 4 << 20, OutputBytes: 4 << 20}.Or(policy.Defaults())
@@ -36,26 +34,6 @@ func BenchmarkMegabyte(b *testing.B) {
 		name string
 		wasm []byte
 	}{{"grows", guest(b, "../examples/calc/calc.wasm", "")}, {"has_room", roomy(b)}} {
-		b.Run("guest="+v.name+"/through=sandbox", func(b *testing.B) {
-			sb, err := sandbox.New(b.Context(), sandbox.Config{})
-			require.NoError(b, err)
-			b.Cleanup(func() { require.NoError(b, sb.Close(context.Background())) })
-			parsed, err := inspect.Parse(v.wasm, inspect.Limits{})
-			require.NoError(b, err)
-			m, err := sb.Compile(b.Context(), sandbox.Source{Wasm: v.wasm, Module: parsed, Limits: sandbox.Limits{
-				Timeout: 5 * time.Second, Fuel: limits.Fuel, MemoryBytes: limits.MemoryBytes, TableElements: uint32(limits.TableElements),
-				InputBytes: int(limits.InputBytes), OutputBytes: int(limits.OutputBytes), Concurrency: 16,
-			}})
-			require.NoError(b, err)
-			b.SetBytes(int64(len(in)))
-			b.ReportAllocs()
-			for b.Loop() {
-				res, err := m.Call(b.Context(), sandbox.Call{Export: "echo", Input: in})
-				if err != nil || len(res.Output) != len(in) {
-					b.Fatal(err)
-				}
-			}
-		})
 		b.Run("guest="+v.name+"/through=tool", func(b *testing.B) {
 			host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b), Limits: limits})
 			require.NoError(b, err)

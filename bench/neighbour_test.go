@@ -14,8 +14,8 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
@@ -65,7 +65,7 @@ func newCrowd(b *testing.B) *crowd {
 	host, err := wasmhost.New(b.Context(), wasmhost.Config{
 		CacheDir: cacheDir(b),
 		Limits:   policy.Limits{TimeoutMS: crowdTimeout.Milliseconds(), Fuel: 1 << 50, Concurrency: crowdSize},
-		Tenants:  map[string]policy.Limits{hostile: {}},
+		Tenants:  map[string]wasmhost.TenantConfig{hostile: {}},
 		Quota:    tenants.Quota{Concurrency: crowdSize}, // or half of them would only wait
 	})
 	require.NoError(b, err)
@@ -145,7 +145,7 @@ func (c *crowd) measure(b *testing.B) {
 	due := time.Now()
 	for b.Loop() {
 		due = due.Add(time.Millisecond)
-		time.Sleep(time.Until(due))
+		time.Sleep(time.Until(due)) // the pace of the calls
 		if _, err := c.small.RunJSON(b.Context(), json.RawMessage(`{"a":40,"b":2}`), nil); err != nil {
 			b.Fatal(err)
 		}

@@ -47,7 +47,7 @@ func benchPrompt(b *testing.B) (*registry.Registry, *prompt.Prompt) {
 // BenchmarkPromptRender renders a prompt that is loaded: input checked, messages made.
 func BenchmarkPromptRender(b *testing.B) {
 	_, p := benchPrompt(b)
-	over := &model.GenerateOptions{Messages: []content.Message{content.UserText("hi"), content.ModelText("hello")}}
+	over := &model.GenerateOptions{Messages: []content.Message{content.NewUserTextMessage("hi"), content.NewModelTextMessage("hello")}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := p.Render(b.Context(), json.RawMessage(promptInput), over); err != nil {

@@ -20,7 +20,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
 // resident returns this process's memory in bytes, 0 where it can't be told.
@@ -51,11 +50,11 @@ func distinct(tb testing.TB, wasm []byte, i int) []byte {
 	return bytes.Replace(wasm, old, fmt.Appendf(nil, "the input is no %05d", i), 1)
 }
 
-func tenantNames(n int) ([]string, map[string]policy.Limits) {
-	names, limits := make([]string, n), map[string]policy.Limits{}
+func tenantNames(n int) ([]string, map[string]wasmhost.TenantConfig) {
+	names, limits := make([]string, n), map[string]wasmhost.TenantConfig{}
 	for i := range names {
 		names[i] = fmt.Sprintf("tenant%d", i)
-		limits[names[i]] = policy.Limits{}
+		limits[names[i]] = wasmhost.TenantConfig{}
 	}
 	return names, limits
 }
@@ -194,7 +193,7 @@ func BenchmarkIdleGoTenants(b *testing.B) {
 	})
 }
 
-// BenchmarkLoad is what it costs to bring a module into service: compiled in a process
+// BenchmarkLoad measures bringing a module into service: compiled in a process
 // of its own, or read from the authenticated cache after a restart.
 func BenchmarkLoad(b *testing.B) {
 	for _, v := range []struct{ name, source, sidecar string }{

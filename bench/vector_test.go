@@ -48,7 +48,7 @@ func vectorEntries(all [][]float64, from int) []local.Entry {
 		entries[i] = local.Entry{
 			ID: n, Embeddings: []embed.Embedding{{Vector: v}},
 			Document: content.Document{
-				Content:  []content.Part{content.Text("document " + n)},
+				Content:  []content.Part{content.NewTextPart("document " + n)},
 				Metadata: content.Metadata{"third": json.RawMessage(strconv.Itoa((from + i) % 3))},
 			},
 		}

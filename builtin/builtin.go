@@ -21,11 +21,11 @@ import (
 // All returns the plugins that need no configuration, in the order in which they
 // are registered. The slice is the caller's own.
 //
-// A generate request that comes from outside may use any of this middleware by name,
-// so that it is safe for that: filesystem opens no directory, and skills only
+// A generate request that comes from outside may use any of this middleware by name, so
+// that it is safe for that: filesystem opens no directory, and skills only
 // .agents/skills and skills. An operator who allows more leaves "middleware:filesystem"
-// out of the list and adds filesystem.Plugin with options. What makes the process fetch
-// (middleware/downloadmedia) is not on the list.
+// out of the list and adds filesystem.Plugin with options. The middleware that makes
+// the process fetch URLs (middleware/downloadmedia) is not on the list.
 func All() []registry.Plugin {
 	return []registry.Plugin{
 		scripted.Plugin(),

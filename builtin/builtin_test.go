@@ -52,7 +52,7 @@ func TestEveryMiddlewareDescribesItselfAndItsConfig(t *testing.T) {
 	}
 }
 
-// Whoever may send a generate request may use what All registers.
+// Everyone who may send a generate request may use the actions that All registers.
 func TestAStrangersRequestOpensNothing(t *testing.T) {
 	reg := newRegistry(t)
 	for use, config := range map[string]string{
@@ -61,7 +61,7 @@ func TestAStrangersRequestOpensNothing(t *testing.T) {
 	} {
 		for _, prefix := range []string{"", "genkit-middleware/"} {
 			_, err := generate.Run(t.Context(), reg, &model.GenerateOptions{
-				Model: scripted.Name, Messages: []content.Message{content.UserText("hi")},
+				Model: scripted.Name, Messages: []content.Message{content.NewUserTextMessage("hi")},
 				Use: []model.MiddlewareRef{{Name: prefix + use, Config: json.RawMessage(config)}},
 			}, nil)
 			require.ErrorIs(t, err, status.ErrPermissionDenied, use)

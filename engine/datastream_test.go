@@ -24,21 +24,29 @@ func writes(t *testing.T, pieces ...string) engine.GenerateOption {
 	chunks := []model.Chunk{}
 	for _, p := range pieces {
 		all += p
-		chunks = append(chunks, model.Chunk{Content: []content.Part{content.Text(p)}})
+		chunks = append(chunks, model.Chunk{Content: []content.Part{content.NewTextPart(p)}})
 	}
 	return engine.WithConfig(map[string]any{
-		"script": []any{model.Response{Message: new(content.ModelText(all))}}, "chunks": []any{chunks},
+		"script": []any{model.Response{Message: new(content.NewModelTextMessage(all))}}, "chunks": []any{chunks},
 	})
 }
 
-// told collects what a data stream yields, as JSON.
+// outputOrChunk is one step of a data stream.
+func outputOrChunk[T any](v engine.StreamValue[T, T]) T {
+	if v.Done {
+		return v.Output
+	}
+	return v.Chunk
+}
+
+// told collects the steps of a data stream, as JSON.
 func told[T any](t *testing.T, e *engine.Engine, options ...engine.GenerateOption) (steps []string, err error) {
 	t.Helper()
 	for event, err := range engine.GenerateDataStream[T](t.Context(), e, append(options, engine.WithPrompt("x"))...) {
 		if err != nil {
 			return steps, err
 		}
-		raw, err := json.Marshal(event.Value)
+		raw, err := json.Marshal(outputOrChunk(event))
 		require.NoError(t, err)
 		assert.Equal(t, event.Done, event.Response != nil)
 		steps = append(steps, fmt.Sprint(string(raw), event.Done))
@@ -55,8 +63,8 @@ type dish struct {
 type mute struct{ format.Format }
 
 func (mute) Name() string { return "mute" }
-func (m mute) New(schema json.RawMessage) (format.Handler, error) {
-	h, err := m.Format.New(schema)
+func (m mute) New(ctx context.Context, schema json.RawMessage) (format.Handler, error) {
+	h, err := m.Format.New(ctx, schema)
 	return struct{ format.Handler }{h}, err
 }
 
@@ -122,7 +130,7 @@ func TestADataStreamFails(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	_, err = told[dish](t, e, engine.WithOutputFormat("array"))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = told[dish](t, e, engine.WithTools(1))
+	_, err = told[dish](t, e, engine.WithTools(nil))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	_, err = told[any](t, e, writes(t, `no JSON`))
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
@@ -136,8 +144,8 @@ func TestADataStreamFails(t *testing.T) {
 type failing struct{ format.Format }
 
 func (failing) Name() string { return "failing" }
-func (f failing) New(schema json.RawMessage) (format.Handler, error) {
-	h, err := f.Format.New(schema)
+func (f failing) New(ctx context.Context, schema json.RawMessage) (format.Handler, error) {
+	h, err := f.Format.New(ctx, schema)
 	return failingHandler{h}, err
 }
 
@@ -154,19 +162,19 @@ func TestADataStreamEndsWhenTheReaderLeaves(t *testing.T) {
 	e := start(t, engine.Config{})
 	for event, err := range engine.GenerateDataStream[dish](t.Context(), e, engine.WithPrompt("x"), writes(t, `{"name":"a`, `b`, `"}`)) {
 		require.NoError(t, err)
-		assert.Equal(t, "a", event.Value.Name)
+		assert.Equal(t, "a", event.Chunk.Name)
 		break
 	}
 	ended := make(chan struct{})
 	engine.DefineModel(e, "endless", model.Info{}, func(ctx context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
 		defer close(ended)
 		for {
-			if err := send(&model.Chunk{Content: []content.Part{content.Text(`{"name":"a"`)}}); err != nil {
+			if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart(`{"name":"a"`)}}); err != nil {
 				return nil, err
 			}
 		}
 	})
-	for range engine.GenerateDataStream[dish](t.Context(), e, engine.WithPrompt("x"), engine.WithModel("endless")) {
+	for range engine.GenerateDataStream[dish](t.Context(), e, engine.WithPrompt("x"), engine.WithModelName("endless")) {
 		break
 	}
 	<-ended // before the loop had ended
@@ -176,7 +184,7 @@ func TestADataStreamEndsWhenTheReaderLeaves(t *testing.T) {
 func TestADataStreamStartsAnewAfterTools(t *testing.T) {
 	e := start(t, engine.Config{})
 	engine.DefineTool(e, "kit/a", "", func(context.Context, any) (dish, error) { return dish{Name: "of the tool"}, nil })
-	steps, err := told[[]int](t, e, engine.WithOutputFormat("array"), engine.WithTools("a"), engine.WithConfig(json.RawMessage(`{"script":[
+	steps, err := told[[]int](t, e, engine.WithOutputFormat("array"), engine.WithTools(engine.ToolName("a")), engine.WithConfig(json.RawMessage(`{"script":[
 		{"message":{"content":[{"text":"[7, "},{"toolRequest":{"name":"a","ref":"1","input":{}}}]}},
 		{"message":{"content":[{"text":"[1, 2]"}]}}]}`)))
 	require.NoError(t, err)

@@ -10,21 +10,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
-	"github.com/genkit-wasm/genkit-wasm/engine/registry"
-)
-
-// The types that an application meets, under the names it would look for here.
-type (
-	// Response is what a generate call comes to.
-	Response = model.Response
-	// Chunk is a piece of an answer while it is made.
-	Chunk = model.Chunk
-	// Provider is a source of actions that come and go.
-	Provider = registry.Provider
-	// Plugin brings actions at start-up.
-	Plugin = registry.Plugin
-	// StreamEvent is one step of a streamed generate call.
-	StreamEvent = action.Event[*model.Response, *model.Chunk]
 )
 
 // DefineFlow makes and registers a flow. It panics when the name is taken or a
@@ -41,6 +26,11 @@ func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx
 	return define(e, f, err)
 }
 
+// Run runs a step of a flow: a span of its own, whose output is recorded; see [flow.Run].
+func Run[Out any](ctx context.Context, name string, fn func(ctx context.Context) (Out, error)) (Out, error) {
+	return flow.Run(ctx, name, fn)
+}
+
 // DefineModel makes and registers a model. The hooks, Genkit's `use`, wrap every call
 // of it, the first one outermost (see [middleware.Attach]). It panics when the name is
 // taken or the config schema is broken.
@@ -55,13 +45,19 @@ func DefineModel(e *Engine, name string, info model.Info, fn model.Func, use ...
 // DefineFormat registers an output format. It panics when the name is taken.
 func DefineFormat(e *Engine, f format.Format) { must(format.Register(e.reg, f)) }
 
-// DefineMiddleware makes and registers a middleware whose config is a Go type. It
-// panics when the name is taken or the config's type can't be JSON.
-func DefineMiddleware[Config any](e *Engine, name, description string, fn func(ctx context.Context, config Config) (*middleware.Hooks, error)) middleware.Factory {
-	f, err := middleware.Define(middleware.Desc{Name: name, Description: description}, fn)
+// DefineMiddleware registers a middleware whose config is a Go type, under the name that
+// the prototype gives: calls use a copy of it with their own config laid over it; see
+// [middleware.Of]. It panics when the name is taken or the type can't be JSON.
+func DefineMiddleware[M Middleware](e *Engine, description string, prototype M) middleware.Factory {
+	f, err := middleware.Of(description, prototype)
 	must(err)
 	must(middleware.Register(e.reg, f))
 	return f
+}
+
+// LookupMiddleware finds a registered middleware by its name.
+func LookupMiddleware(_ context.Context, e *Engine, name string) (middleware.Factory, error) {
+	return middleware.Lookup(e.reg, name)
 }
 
 // LookupFlow finds a flow like [LookupTool].

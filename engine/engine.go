@@ -1,4 +1,4 @@
-// Package engine is the front door: an engine holds what an application can run
+// Package engine is the façade: an engine holds the actions that an application can run
 // and runs it.
 //
 // It owns no logic, only the wiring of the packages below it; whatever it returns
@@ -19,15 +19,19 @@ import (
 	"encoding/json"
 	"io/fs"
 	"log/slog"
+	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Config configures an engine. Its zero value is useful.
@@ -39,8 +43,10 @@ type Config struct {
 	DefaultModel string
 	// Plugins are added by New, in order; see [registry.Plugin] for what runs when.
 	Plugins []registry.Plugin
-	// ClientHeader is what model plugins add to the header by which their client tells
-	// a provider who it is, such as "acme-app/1.2"; see [registry.Registry.ClientHeader].
+	// ClientHeader is the text that model plugins add to the header X-Goog-Api-Client, by which
+	// their client tells a provider who it is, such as "acme-app/1.2"; see
+	// [registry.ClientHeaderOf]. The environment variable GENKIT_CLIENT_HEADER is added
+	// behind it, without its control characters.
 	ClientHeader string
 	// Logger gets warnings; nil drops them.
 	Logger *slog.Logger
@@ -51,23 +57,32 @@ type Config struct {
 	// RecordBodies puts inputs and outputs on the spans, as the Dev UI shows
 	// them. They may hold secrets.
 	RecordBodies bool
+	// FormatsAsAnnotations leaves the keyword format of schemas to what their draft says:
+	// of the common drafts only draft 7 refuses by it. Otherwise inputs and outputs of
+	// tools, flows and prompts, and outputs that were asked of models, have to be of
+	// their formats, as in Genkit JS; see docs/schema.md.
+	FormatsAsAnnotations bool
 	// Context is Genkit's action context of calls that bring none, such as
 	// {"auth": {…}}; it is encoded as JSON once.
 	Context map[string]any
 	// PromptDir is a directory of prompt files, loaded by New; empty loads none. With
 	// GENKIT_ENV=dev its changes are loaded too, until Close.
 	PromptDir string
+	// GenerateLimits bound the work of one generate request and everything it causes;
+	// fields that are 0 take those of [allowance.Defaults].
+	GenerateLimits allowance.Limits
 	// PromptFS is where PromptDir is looked for; nil is the disk.
 	PromptFS fs.FS
 }
 
-// Engine holds what can be run. Make one with [New].
+// Engine holds the actions of an application. Make one with [New].
 type Engine struct {
 	name    string
 	logger  *slog.Logger
 	tracer  telemetry.TracerProvider
 	meter   *telemetry.Meter
 	bodies  bool
+	loose   bool // see Config.FormatsAsAnnotations
 	context json.RawMessage
 	reg     *registry.Registry
 	running *running
@@ -76,12 +91,13 @@ type Engine struct {
 	observer *atomic.Pointer[func(context.Context) context.Context]
 }
 
-// New returns an engine with the built-in formats, /util/generate and what the
-// plugins bring. ctx is for the plugins' start only.
+// New returns an engine with the built-in formats, /util/generate and the actions
+// of the plugins. ctx is for the plugins' start only.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		name: c.Name, logger: c.Logger, tracer: c.TracerProvider, meter: c.Meter, bodies: c.RecordBodies,
-		reg: registry.New(nil), running: newRunning(nil), observer: &atomic.Pointer[func(context.Context) context.Context]{},
+		loose: c.FormatsAsAnnotations,
+		reg:   registry.New(nil), running: newRunning(nil), observer: &atomic.Pointer[func(context.Context) context.Context]{},
 	}
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
@@ -96,7 +112,10 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	if c.DefaultModel != "" {
 		e.reg.SetValue(generate.DefaultModelKind, generate.DefaultModelName, c.DefaultModel)
 	}
-	if err := e.reg.SetClientHeader(c.ClientHeader); err != nil {
+	if c.GenerateLimits != (allowance.Limits{}) {
+		e.reg.SetValue(generate.LimitsKind, generate.LimitsName, c.GenerateLimits)
+	}
+	if err := e.setClientHeader(c.ClientHeader); err != nil {
 		return nil, err
 	}
 	for _, f := range format.Builtins() {
@@ -118,6 +137,23 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
+// clientHeaderEnv names the variable that adds to Config.ClientHeader.
+const clientHeaderEnv = "GENKIT_CLIENT_HEADER"
+
+func (e *Engine) setClientHeader(text string) error {
+	if err := e.reg.SetClientHeader(text); err != nil {
+		return err
+	}
+	more := registry.ScrubHeader(os.Getenv(clientHeaderEnv))
+	if more == "" {
+		return nil
+	}
+	if err := e.reg.SetClientHeader(strings.TrimSpace(text + " " + more)); err != nil {
+		return status.Publicf(status.InvalidArgument, "with the variable %s, %w", clientHeaderEnv, err)
+	}
+	return nil
+}
+
 func (e *Engine) generateAction() action.Action {
 	return generate.Action(e.reg, generate.WithLogger(e.logger))
 }
@@ -125,14 +161,14 @@ func (e *Engine) generateAction() action.Action {
 // Name returns the name of the Config.
 func (e *Engine) Name() string { return e.name }
 
-// Registry returns the registry, for servers and for whoever needs more than the
+// Registry returns the registry, for servers and for programs that need more than the
 // functions here.
 func (e *Engine) Registry() *registry.Registry { return e.reg }
 
-// Child returns an engine with a registry of its own below e's: it sees what e has
-// and may add to it or shadow it, while e and its other children see nothing of
-// that. It gives each customer of an application a set of tools of their own. What a
-// plugin of e remembers (a cache, a budget) is shared by all children: register one
+// Child returns an engine with a registry of its own below e's: it sees the actions of e
+// and may add others or shadow them, while e and its other children see nothing of
+// that. It gives each customer of an application a set of tools of their own. State
+// of a plugin of e (a cache, a budget) is shared by all children: register one
 // with the child's registry where customers must not share it. A child ends with e,
 // or earlier with a Close of its own.
 func (e *Engine) Child() *Engine {
@@ -152,15 +188,20 @@ func (e *Engine) Close(ctx context.Context) error {
 	return e.running.close(ctx)
 }
 
-// Context returns ctx with the engine's tracer, its choice to record bodies and
-// its action context, for whoever runs an action of the registry directly.
+// Context returns ctx with the engine's tracer, its choice to record bodies, its client
+// header and its action context, for programs that run an action of the registry
+// directly.
 func (e *Engine) Context(ctx context.Context) context.Context {
+	ctx = e.reg.WithClientHeader(ctx)
 	if e.tracer != nil {
 		ctx = telemetry.WithTracerProvider(ctx, e.tracer)
 	}
 	ctx = telemetry.WithMeter(ctx, e.meter)
 	if e.bodies {
 		ctx = telemetry.WithBodies(ctx)
+	}
+	if e.loose {
+		ctx = schema.WithoutFormats(ctx)
 	}
 	if observe := e.observer.Load(); observe != nil {
 		ctx = (*observe)(ctx)

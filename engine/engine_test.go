@@ -68,10 +68,10 @@ func TestEachCustomerHasToolsOfTheirOwn(t *testing.T) {
 	for name, c := range map[string]*engine.Engine{"acme": acme, "globex": globex} {
 		engine.DefineTool(c, "crm/lookup", "", func(context.Context, any) (string, error) { ran = name; return name, nil })
 	}
-	_, err := engine.Generate(t.Context(), globex, engine.WithPrompt("x"), engine.WithTools("lookup"), callsTool("lookup"))
+	_, err := engine.Generate(t.Context(), globex, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("lookup")), callsTool("lookup"))
 	require.NoError(t, err)
 	assert.Equal(t, "globex", ran)
-	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools("lookup"), callsTool("lookup"))
+	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("lookup")), callsTool("lookup"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 
 	in := json.RawMessage(`{"messages":[{"role":"user","content":[{"text":"x"}]}],"tools":["crm/lookup"],"config":{"script":[
@@ -106,7 +106,7 @@ func TestAProvidersToolsAreUsedByBareName(t *testing.T) {
 	require.NoError(t, err)
 	customer := e.Child()
 	require.NoError(t, customer.AddProvider(provider{slug}))
-	resp, err := engine.Generate(t.Context(), customer, engine.WithPrompt("x"), engine.WithTools("slugify"), callsTool("slugify"))
+	resp, err := engine.Generate(t.Context(), customer, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("slugify")), callsTool("slugify"))
 	require.NoError(t, err)
 	assert.Equal(t, "done", resp.Text())
 	_, err = engine.LookupTool(t.Context(), e, "slugify")
@@ -121,7 +121,7 @@ func TestTwoEnginesLiveInOneProcess(t *testing.T) {
 		engine.DefineTool(e, "who", "", func(ctx context.Context, _ any) (string, error) { return string(action.Context(ctx)), nil })
 		wg.Go(func() {
 			for range 20 {
-				resp, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools("who"), callsTool("who"))
+				resp, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("who")), callsTool("who"))
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -137,7 +137,7 @@ func TestSpansTellWhatHappened(t *testing.T) {
 	spans := &telemetrytest.Spans{}
 	e := start(t, engine.Config{TracerProvider: spans, RecordBodies: true})
 	engine.DefineTool(e, "kit/a", "", func(context.Context, any) (int, error) { return 7, nil })
-	_, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools("a"), callsTool("a"))
+	_, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("a")), callsTool("a"))
 	require.NoError(t, err)
 	var paths []string
 	for _, s := range spans.Ended() {
@@ -169,7 +169,7 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 		break // goleak watches
 	}
 	var last error
-	for _, err := range engine.GenerateStream(t.Context(), e, engine.WithPrompt("x"), engine.WithModel("nope")) {
+	for _, err := range engine.GenerateStream(t.Context(), e, engine.WithPrompt("x"), engine.WithModelName("nope")) {
 		last = err
 	}
 	require.ErrorIs(t, last, status.ErrNotFound)
@@ -183,7 +183,7 @@ func TestCloseWaitsThenCancels(t *testing.T) {
 		child := e.Child()
 		failed := make(chan error, 1)
 		go func() {
-			_, err := engine.Generate(t.Context(), child, engine.WithPrompt("x"), engine.WithModel("blocks"))
+			_, err := engine.Generate(t.Context(), child, engine.WithPrompt("x"), engine.WithModelName("blocks"))
 			failed <- err
 		}()
 		<-called
@@ -207,39 +207,50 @@ func TestCloseWaitsThenCancels(t *testing.T) {
 	require.NoError(t, e.Close(t.Context()))
 }
 
+// named is a middleware with a name of its own.
+type named struct {
+	name string
+	fn   middleware.Func
+}
+
+func (n named) Name() string                                       { return n.name }
+func (n named) New(ctx context.Context) (*middleware.Hooks, error) { return n.fn(ctx) }
+
 func TestOptionsAddUpOrReplace(t *testing.T) {
 	e := start(t, engine.Config{})
 	var asked *model.Request
 	engine.DefineModel(e, "spy", model.Info{Supports: model.Supports{Tools: true, ToolChoice: true, Context: true, Constrained: "all"}}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		asked = req
-		return &model.Response{Message: new(content.ModelText(`{"n":1}`))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage(`{"n":1}`))}, nil
 	})
 	engine.DefineTool(e, "a", "", func(context.Context, any) (int, error) { return 1, nil })
 	b, err := tool.New("b", "", func(context.Context, any) (int, error) { return 1, nil })
 	require.NoError(t, err)
 	seen := []string{}
-	log := func(name string) func(context.Context, any) (*middleware.Hooks, error) {
-		return func(context.Context, any) (*middleware.Hooks, error) {
+	log := func(name string) middleware.Func {
+		return func(context.Context) (*middleware.Hooks, error) {
 			return &middleware.Hooks{Model: func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
 				seen = append(seen, name)
 				return next(ctx, call)
 			}}, nil
 		}
 	}
-	engine.DefineMiddleware(e, "m1", "", log("m1"))
-	m2, err := middleware.Define(middleware.Desc{Name: "m2"}, log("m2"))
-	require.NoError(t, err)
+	engine.DefineMiddleware(e, "", named{"m1", log("m1")})
 	resp, err := engine.Generate(t.Context(), e,
-		engine.WithModel("nope"), engine.WithModel("spy"),
+		engine.WithModelName("nope"), engine.WithModelName("spy"),
 		engine.WithPrompt("no"), engine.WithPrompt("yes"), engine.WithSystem("sys"),
-		engine.WithMessages(content.UserText("1")), engine.WithMessages(content.ModelText("2")),
-		engine.WithTools("a"), engine.WithTools(b), engine.WithToolChoice(model.ToolChoiceNone),
+		engine.WithMessages(content.NewUserTextMessage("1")), engine.WithMessages(content.NewModelTextMessage("2")),
+		engine.WithTools(engine.ToolName("a")), engine.WithTools(b), engine.WithToolChoice(model.ToolChoiceNone),
 		engine.WithDocs(content.Document{}), engine.WithDocs(content.Document{}),
-		engine.WithConfig(map[string]int{"x": 0}), engine.WithUse("m1", nil), engine.WithMiddleware(m2, map[string]int{"k": 1}),
+		engine.WithConfig(map[string]int{"x": 0}), engine.WithUse(engine.UseName("m1", nil)), engine.WithUse(log("m2"), named{"m1", log("m3")}),
+		engine.WithMiddleware(func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
+			seen = append(seen, "m4")
+			return next(ctx, call)
+		}),
 		engine.WithOutputSchema(json.RawMessage(`{"type":"object"}`)), engine.WithOutputFormat("json"), engine.WithMaxTurns(3),
 	)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"n":1}`, string(resp.Output))
+	assert.JSONEq(t, `{"n":1}`, string(resp.Parsed))
 	raw, err := json.Marshal(asked.Messages)
 	require.NoError(t, err)
 	assert.JSONEq(t, `[{"role":"system","content":[{"text":"sys"}]},{"role":"user","content":[{"text":"1"}]},
@@ -248,14 +259,14 @@ func TestOptionsAddUpOrReplace(t *testing.T) {
 	assert.Len(t, asked.Docs, 2)
 	assert.JSONEq(t, `{"x":0}`, string(asked.Config))
 	assert.Equal(t, model.ToolChoiceNone, asked.ToolChoice)
-	assert.Equal(t, []string{"m1", "m2"}, seen)
+	assert.Equal(t, []string{"m1", "m2", "m3", "m4"}, seen)
 
 	for name, o := range map[string]engine.GenerateOption{
-		"a tool that is none":   engine.WithTools(1),
+		"a tool that is none":   engine.WithTools(nil),
 		"a config that is none": engine.WithConfig(make(chan int)),
-		"a middleware's config": engine.WithUse("m1", make(chan int)),
+		"a middleware's config": engine.WithUse(engine.UseName("m1", make(chan int))),
 		"a negative limit":      engine.WithMaxTurns(-1),
-		"an output type":        engine.WithOutputType[chan int](),
+		"an output type":        engine.WithOutputType(make(chan int)),
 	} {
 		_, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), o)
 		require.ErrorIs(t, err, status.ErrInvalidArgument, name)
@@ -290,13 +301,13 @@ func TestAnInterruptedCallIsResumed(t *testing.T) {
 		}
 		return "", tool.Interrupt(nil)
 	})
-	resp, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools("pay"), callsTool("pay"))
+	resp, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("pay")), callsTool("pay"))
 	require.NoError(t, err)
 	require.Equal(t, model.FinishInterrupted, resp.FinishReason)
-	again := resp.Message.Interrupts()[0]
-	again.Metadata = again.Metadata.With("resumed", content.True)
-	resp, err = engine.Generate(t.Context(), e, engine.WithTools("pay"), callsTool("pay"),
-		engine.WithMessages(append(resp.Request.Messages, *resp.Message)...), engine.WithResume(model.Resume{Restart: []content.Part{again}}))
+	again := resp.Interrupts()[0]
+	again.Metadata = again.Metadata.With("resumed", content.True())
+	resp, err = engine.Generate(t.Context(), e, engine.WithTools(engine.ToolName("pay")), callsTool("pay"),
+		engine.WithMessages(resp.History()...), engine.WithToolRestarts(again))
 	require.NoError(t, err)
 	assert.Equal(t, "done", resp.Text())
 }
@@ -313,7 +324,7 @@ func TestDefinePanicsWhereRegisterFails(t *testing.T) {
 	assert.Panics(t, func() { engine.DefineFlow(e, "", nothing) })
 	assert.Panics(t, func() { engine.DefineFormat(e, format.JSON()) })
 	assert.Panics(t, func() {
-		engine.DefineMiddleware(e, "", "", func(context.Context, any) (*middleware.Hooks, error) { return nil, nil })
+		engine.DefineMiddleware(e, "", named{})
 	})
 	engine.DefineStreamingFlow(e, "s", func(context.Context, any, func(int) error) (any, error) { return nil, nil })
 	_, err := engine.LookupFlow(t.Context(), e, "s")
@@ -341,10 +352,10 @@ func TestWarningsGoToTheLogger(t *testing.T) {
 	var log bytes.Buffer
 	e := start(t, engine.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	engine.DefineModel(e, "poor", model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("x"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("x"))}, nil
 	})
 	engine.DefineTool(e, "a", "", func(context.Context, any) (any, error) { return nil, nil })
-	_, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithModel("poor"), engine.WithTools("a"), engine.WithToolChoice("required"))
+	_, err := engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithModelName("poor"), engine.WithTools(engine.ToolName("a")), engine.WithToolChoice("required"))
 	require.NoError(t, err)
 	assert.Contains(t, log.String(), "does not declare support for tools")
 	assert.Contains(t, log.String(), "does not declare support for toolChoice")
@@ -355,7 +366,7 @@ func BenchmarkGenerateWithOneTool(b *testing.B) {
 	e := start(b, engine.Config{})
 	turn := []*model.Response{
 		{Message: &content.Message{Role: content.RoleModel, Content: []content.Part{{ToolRequest: &content.ToolRequest{Name: "add", Ref: "1", Input: json.RawMessage(`{"a":1,"b":2}`)}}}}},
-		{Message: new(content.ModelText("3"))},
+		{Message: new(content.NewModelTextMessage("3"))},
 	}
 	engine.DefineModel(e, "fast", model.Info{Supports: model.Supports{Tools: true}}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		return turn[len(req.Messages)/2], nil
@@ -363,7 +374,7 @@ func BenchmarkGenerateWithOneTool(b *testing.B) {
 	engine.DefineTool(e, "math/add", "Adds.", func(_ context.Context, in pair) (int, error) { return in.A + in.B, nil })
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := engine.Generate(b.Context(), e, engine.WithModel("fast"), engine.WithPrompt("1+2?"), engine.WithTools("math/add")); err != nil {
+		if _, err := engine.Generate(b.Context(), e, engine.WithModelName("fast"), engine.WithPrompt("1+2?"), engine.WithTools(engine.ToolName("math/add"))); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -105,7 +105,7 @@ func ExampleGenerateStream() {
 		case err != nil:
 			log.Fatal(err)
 		case event.Done:
-			fmt.Printf("done: %s\n", event.Output.FinishReason)
+			fmt.Printf("done: %s\n", event.Response.FinishReason)
 		default:
 			fmt.Printf("%q\n", event.Chunk.Text())
 		}

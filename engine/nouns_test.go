@@ -22,7 +22,7 @@ import (
 func TestToolsOfEveryKindAreDefined(t *testing.T) {
 	e := start(t, engine.Config{})
 	engine.DefineSchema(e, "In", json.RawMessage(`{"type":"object","required":["x"]}`))
-	bag := engine.DefineToolWithInputSchema(e, "bag", "", json.RawMessage(`{"$ref":"genkit:In"}`), func(_ context.Context, in map[string]any) (int, error) { return len(in), nil }, tool.Strict())
+	bag := engine.DefineToolWithInputSchema(e, "bag", "", json.RawMessage(`{"$ref":"genkit:In"}`), func(_ context.Context, in map[string]any) (int, error) { return len(in), nil }, tool.WithStrictSchema(true))
 	assert.JSONEq(t, `{"type":"object","required":["x"]}`, string(bag.Desc().InputSchema), "listed resolved")
 	assert.JSONEq(t, `{"strict":true}`, string(bag.Desc().Metadata["tool"]))
 	engine.DefineMultipartTool(e, "shot", "", func(context.Context, any) (*tool.Result, error) { return &tool.Result{Output: 1}, nil })
@@ -62,7 +62,7 @@ func TestOutputIsAskedForByTheNameOfASchema(t *testing.T) {
 	config := engine.WithConfig(json.RawMessage(`{"script":[{"message":{"content":[{"text":"{\"x\":1}"}]}}]}`))
 	resp, err := engine.Generate(t.Context(), e, engine.WithPrompt("hi"), config, engine.WithOutputSchemaName("Point"))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"x":1}`, string(resp.Output))
+	assert.JSONEq(t, `{"x":1}`, string(resp.Parsed))
 	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("hi"), config, engine.WithOutputSchemaName("Nope"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 }
@@ -70,19 +70,29 @@ func TestOutputIsAskedForByTheNameOfASchema(t *testing.T) {
 func TestResourcesAreDefinedAndUsed(t *testing.T) {
 	e := start(t, engine.Config{})
 	read := func(_ context.Context, in resource.Input) ([]content.Part, error) {
-		return []content.Part{content.Text("<" + in.URI + ">")}, nil
+		return []content.Part{content.NewTextPart("<" + in.URI + ">")}, nil
 	}
-	engine.DefineResource(e, resource.Config{Name: "menu", URI: "menu://today"}, read)
-	mine, err := resource.New(resource.Config{Template: "note://{id}", Dynamic: true}, read)
+	engine.DefineResource(e, "menu", resource.Config{URI: "menu://today"}, read)
+	mine, err := resource.New("", resource.Config{Template: "note://{id}", Dynamic: true}, read)
 	require.NoError(t, err)
-	text, err := engine.GenerateText(t.Context(), e, engine.WithResources("menu", mine), engine.WithPromptParts(
+	text, err := engine.GenerateText(t.Context(), e, engine.WithResources(engine.ResourceName("menu"), mine), engine.WithPromptParts(
 		content.Part{Resource: &content.Resource{URI: "menu://today"}}, content.Part{Resource: &content.Resource{URI: "note://7"}}))
 	require.NoError(t, err)
 	assert.Equal(t, "You said: <menu://today><note://7>", text)
-	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithResources(7))
+	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithResources(nil))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = engine.LookupResource(t.Context(), e, "menu")
+	menu, err := engine.LookupResource(t.Context(), e, "menu")
 	require.NoError(t, err)
+	assert.Equal(t, "menu", menu.Name())
+	assert.True(t, menu.Matches("menu://today"))
+	parts, err := menu.Read(t.Context(), "menu://today")
+	require.NoError(t, err)
+	assert.Equal(t, "<menu://today>", content.TextOf(parts))
+	text, err = engine.GenerateText(t.Context(), e, engine.WithResources(menu), engine.WithPromptParts(content.Part{Resource: &content.Resource{URI: "menu://today"}}))
+	require.NoError(t, err)
+	assert.Equal(t, "You said: <menu://today>", text)
+	_, err = resource.From(nil)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
 }
 
 func TestEmbeddersAreDefinedAndUsed(t *testing.T) {
@@ -94,19 +104,19 @@ func TestEmbeddersAreDefinedAndUsed(t *testing.T) {
 		}
 		return resp, nil
 	})
-	one, err := engine.Embed(t.Context(), e, "len", embed.Text("abc"))
+	one, err := engine.Embed(t.Context(), e, engine.WithEmbedderName("len"), engine.WithTextDocs("abc"))
 	require.NoError(t, err)
-	many, err := engine.EmbedMany(t.Context(), e, "acme/len", []content.Document{embed.Text("a"), embed.Text("abc")}, embed.BatchSize(1))
+	many, err := engine.EmbedMany(t.Context(), e, engine.WithEmbedderName("acme/len"), engine.WithTextDocs("a", "abc"), engine.WithBatchSize(1))
 	require.NoError(t, err)
-	assert.Equal(t, one[0], many[1])
-	_, err = engine.Embed(t.Context(), e, "nope", embed.Text("a"))
+	assert.Equal(t, one.Embeddings[0], many[1])
+	_, err = engine.Embed(t.Context(), e, engine.WithEmbedderName("nope"), engine.WithTextDocs("a"))
 	require.ErrorIs(t, err, status.ErrNotFound)
-	_, err = engine.EmbedMany(t.Context(), e, "nope", nil)
+	_, err = engine.EmbedMany(t.Context(), e, engine.WithEmbedderName("nope"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 	require.NoError(t, e.Close(t.Context()))
-	_, err = engine.Embed(t.Context(), e, "len", embed.Text("a"))
+	_, err = engine.Embed(t.Context(), e, engine.WithEmbedderName("len"), engine.WithTextDocs("a"))
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
-	_, err = engine.EmbedMany(t.Context(), e, "len", nil)
+	_, err = engine.EmbedMany(t.Context(), e, engine.WithEmbedderName("len"))
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 }
 
@@ -120,36 +130,57 @@ func TestBackgroundModelsAreDefinedAndUsed(t *testing.T) {
 			return &c, nil
 		},
 	})
-	op, err := engine.GenerateOperation(t.Context(), e, engine.WithModel("film"), engine.WithPrompt("a cat"))
+	op, err := engine.GenerateOperation(t.Context(), e, engine.WithModelName("film"), engine.WithPrompt("a cat"))
 	require.NoError(t, err)
 	assert.False(t, op.Done)
-	op, err = engine.CheckOperation(t.Context(), e, op)
+	op, err = engine.CheckModelOperation(t.Context(), e, op)
 	require.NoError(t, err)
 	assert.True(t, op.Done)
-	_, err = engine.CancelOperation(t.Context(), e, op)
+	_, err = engine.CancelModelOperation(t.Context(), e, op)
 	require.ErrorIs(t, err, status.ErrUnimplemented)
 	_, err = engine.GenerateOperation(t.Context(), e, engine.WithPrompt("x"))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = engine.GenerateOperation(t.Context(), e, engine.WithTools(7))
+	_, err = engine.GenerateOperation(t.Context(), e, engine.WithTools(nil))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	require.NoError(t, e.Close(t.Context()))
-	_, err = engine.CheckOperation(t.Context(), e, op)
+	_, err = engine.CheckModelOperation(t.Context(), e, op)
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 	_, err = engine.GenerateOperation(t.Context(), e, engine.WithPrompt("x"))
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 }
 
+// The listing of a background model has the schemas of each of its actions.
+func TestBackgroundModelsAreListedWithTheirSchemas(t *testing.T) {
+	e := start(t, engine.Config{})
+	same := func(_ context.Context, op *model.Operation) (*model.Operation, error) { return op, nil }
+	engine.DefineBackgroundModel(e, "acme/film", model.Info{}, model.Background{
+		Start: func(context.Context, *model.Request) (*model.Operation, error) { return &model.Operation{ID: "1"}, nil },
+		Check: same, Cancel: same,
+	})
+	descs, err := e.Registry().List(t.Context())
+	require.NoError(t, err)
+	inputs := map[string]string{"/background-model/acme/film": `"messages"`, model.CheckKey("acme/film").String(): `"id"`, model.CancelKey("acme/film").String(): `"id"`}
+	for _, d := range descs {
+		if want, ok := inputs[d.Key().String()]; ok {
+			delete(inputs, d.Key().String())
+			assert.Contains(t, string(d.InputSchema), want, d.Key())
+			assert.Contains(t, string(d.OutputSchema), `"id"`, d.Key())
+		}
+	}
+	assert.Empty(t, inputs)
+}
+
 func TestAModelThatIsRunByKeyGetsItsDocuments(t *testing.T) {
 	e := start(t, engine.Config{})
 	engine.DefineModel(e, "bare", model.Info{}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText(req.Messages[0].Text()))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage(req.Messages[0].Text()))}, nil
 	})
 	out, err := e.RunJSON(t.Context(), action.Key{Kind: action.Model, Name: "bare"}, json.RawMessage(`{"messages":[{"role":"user","content":[{"text":"hi"}]}],"docs":[{"content":[{"text":"fact"}]}]}`), nil)
 	require.NoError(t, err)
 	assert.Contains(t, string(out), "fact")
 	m, err := engine.LookupModel(t.Context(), e, "bare")
 	require.NoError(t, err)
-	resp, err := m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.UserText("hi")}, Docs: []content.Document{embed.Text("fact")}}, nil)
+	resp, err := m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.NewUserTextMessage("hi")}, Docs: []content.Document{content.DocumentFromText("fact", nil)}}, nil)
 	require.NoError(t, err)
 	assert.Contains(t, resp.Text(), "fact")
 }
@@ -165,11 +196,11 @@ func TestHooksOfAModelWrapEveryCallOfIt(t *testing.T) {
 	}
 	engine.DefineModel(e, "m", model.Info{}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		order = append(order, content.TextOf(req.Messages[0].Content))
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	}, hook("outer"), hook("inner"))
 	want := []string{"outer", "inner", "hello"}
 
-	_, err := engine.GenerateText(t.Context(), e, engine.WithModel("m"), engine.WithPrompt("hello"))
+	_, err := engine.GenerateText(t.Context(), e, engine.WithModelName("m"), engine.WithPrompt("hello"))
 	require.NoError(t, err)
 	assert.Equal(t, want, order, "through the loop")
 

@@ -9,9 +9,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
 
-// Operation is work that goes on after the call that began it.
-type Operation = model.Operation
-
 // DefineBackgroundModel makes and registers a model that works in the background:
 // its start, check and, where it can, cancel actions. It panics when the name is taken
 // or the config schema is broken.
@@ -26,7 +23,7 @@ func DefineBackgroundModel(e *Engine, name string, info model.Info, b model.Back
 
 // GenerateOperation begins long-running work; see [generate.StartOperation] for the
 // codes it fails with.
-func GenerateOperation(ctx context.Context, e *Engine, options ...GenerateOption) (*Operation, error) {
+func GenerateOperation(ctx context.Context, e *Engine, options ...GenerateOption) (*ModelOperation, error) {
 	r, err := newRequest(options)
 	if err != nil {
 		return nil, err
@@ -39,19 +36,30 @@ func GenerateOperation(ctx context.Context, e *Engine, options ...GenerateOption
 	return generate.StartOperation(ctx, e.reg, &r.opts, append(r.more, generate.WithLogger(e.logger))...)
 }
 
-// CheckOperation asks how an operation is going; see [generate.CheckOperation].
-func CheckOperation(ctx context.Context, e *Engine, op *Operation) (*Operation, error) {
+// CheckModelOperation asks how an operation is going; see [generate.CheckOperation].
+func CheckModelOperation(ctx context.Context, e *Engine, op *ModelOperation) (*ModelOperation, error) {
 	return e.operate(ctx, op, generate.CheckOperation)
 }
 
-// CancelOperation ends an operation; see [generate.CancelOperation].
-func CancelOperation(ctx context.Context, e *Engine, op *Operation) (*Operation, error) {
+// CancelModelOperation ends an operation; see [generate.CancelOperation].
+func CancelModelOperation(ctx context.Context, e *Engine, op *ModelOperation) (*ModelOperation, error) {
 	return e.operate(ctx, op, generate.CancelOperation)
 }
 
-type operate func(ctx context.Context, reg *registry.Registry, op *Operation) (*Operation, error)
+// GenerateWithRequest is [Generate] for options that were made elsewhere, such as those of
+// [Prompt.Render]. send gets the chunks; nil streams nothing.
+func GenerateWithRequest(ctx context.Context, e *Engine, opts *model.GenerateOptions, send model.Send) (*ModelResponse, error) {
+	ctx, end, err := e.running.begin(e.Context(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return generate.Run(ctx, e.reg, opts, send, generate.WithLogger(e.logger))
+}
 
-func (e *Engine) operate(ctx context.Context, op *Operation, do operate) (*Operation, error) {
+type operate func(ctx context.Context, reg *registry.Registry, op *ModelOperation) (*ModelOperation, error)
+
+func (e *Engine) operate(ctx context.Context, op *ModelOperation, do operate) (*ModelOperation, error) {
 	ctx, end, err := e.running.begin(e.Context(ctx))
 	if err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// PluginConfig is a plugin as a list of what it brings; see [NewPlugin]. What stands
-// under Init, Resolve and List is named "<plugin>/<name>".
+// PluginConfig is a plugin as a list of its parts; see [NewPlugin]. Actions of Init,
+// Resolve and List are named "<plugin>/<name>".
 type PluginConfig struct {
 	Name string
 	// Middleware, Formats, Schemas and Actions are registered when the plugin is added.
@@ -25,13 +25,13 @@ type PluginConfig struct {
 	Init func(ctx context.Context) ([]action.Action, error)
 	// Resolve makes an action that nothing else has; see [registry.ActionResolver].
 	Resolve func(ctx context.Context, key action.Key) (action.Action, error)
-	// List describes what there is without starting the plugin; see
+	// List describes the plugin's actions without starting it; see
 	// [registry.ActionLister].
 	List func(ctx context.Context) ([]action.Desc, error)
 }
 
 // NewPlugin returns a plugin of c. It fails with INVALID_ARGUMENT for one without a name,
-// or with a List that nothing stands behind.
+// or with a List without Init or Resolve.
 func NewPlugin(c PluginConfig) (Plugin, error) {
 	if c.Name == "" {
 		return nil, status.Publicf(status.InvalidArgument, "a plugin needs a name")
@@ -117,8 +117,8 @@ func (e *Engine) InitPlugins(ctx context.Context) error { return e.reg.InitPlugi
 // DefineDynamicActionProvider makes and adds a source of actions that are fetched when
 // they are needed: they are named "<provider>:<kind>/<name>". It panics when the name is
 // taken or not usable.
-func DefineDynamicActionProvider(e *Engine, c registry.DynamicConfig, fetch registry.Fetch) *registry.Dynamic {
-	d, err := registry.NewDynamic(c, fetch)
+func DefineDynamicActionProvider(e *Engine, name string, c registry.DynamicConfig, fetch registry.Fetch) *registry.Dynamic {
+	d, err := registry.NewDynamic(name, c, fetch)
 	must(err)
 	must(e.reg.AddProvider(d))
 	return d

@@ -37,7 +37,7 @@ func acme(t testing.TB, starts *int) engine.Plugin {
 	require.NoError(t, err)
 	says := func(name string) (action.Action, error) {
 		return model.New(name, model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-			msg := content.ModelText("I am " + name)
+			msg := content.NewModelTextMessage("I am " + name)
 			return &model.Response{Message: &msg, FinishReason: model.FinishStop}, nil
 		})
 	}
@@ -70,11 +70,11 @@ func TestAPluginBringsAllKinds(t *testing.T) {
 	starts := 0
 	e := start(t, engine.Config{Plugins: []engine.Plugin{acme(t, &starts)}, ClientHeader: "acme-app/1"})
 	assert.Equal(t, "acme-app/1", e.Registry().ClientHeader())
-	_, err := engine.GenerateText(t.Context(), e, engine.WithPrompt("x"), engine.WithTools("acme/now"), engine.WithUse("acme/count", nil), engine.WithOutputFormat("acme/loud"), engine.WithOutputSchemaName("acme/Pair"))
+	_, err := engine.GenerateText(t.Context(), e, engine.WithPrompt("x"), engine.WithTools(engine.ToolName("acme/now")), engine.WithUse(engine.UseName("acme/count", nil)), engine.WithOutputFormat("acme/loud"), engine.WithOutputSchemaName("acme/Pair"))
 	require.NoError(t, err)
 	assert.Zero(t, starts)
 	for _, name := range []string{"acme/m1", "acme/m2", "m1"} {
-		text, err := engine.GenerateText(t.Context(), e.Child(), engine.WithPrompt("x"), engine.WithModel(name))
+		text, err := engine.GenerateText(t.Context(), e.Child(), engine.WithPrompt("x"), engine.WithModelName(name))
 		require.NoError(t, err, name)
 		assert.Contains(t, text, "I am acme/m")
 	}
@@ -122,19 +122,19 @@ func retryNamed(t *testing.T, name string) middleware.Factory {
 
 func TestADynamicProvidersToolsAndResourcesServeACall(t *testing.T) {
 	e := start(t, engine.Config{})
-	engine.DefineDynamicActionProvider(e, registry.DynamicConfig{Name: "shop"}, func(context.Context) ([]action.Action, error) {
+	engine.DefineDynamicActionProvider(e, "shop", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) {
 		price, err := tool.New("price", "Tells a price.", func(context.Context, any) (int, error) { return 7, nil })
 		if err != nil {
 			return nil, err
 		}
-		menu, err := resource.New(resource.Config{Name: "menu", URI: "menu://today"}, func(context.Context, resource.Input) ([]content.Part, error) {
-			return []content.Part{content.Text("soup")}, nil
+		menu, err := resource.New("menu", resource.Config{URI: "menu://today"}, func(context.Context, resource.Input) ([]content.Part, error) {
+			return []content.Part{content.NewTextPart("soup")}, nil
 		})
 		return []action.Action{price, menu}, err
 	})
 	menu := content.Message{Role: content.RoleUser, Content: []content.Part{{Resource: &content.Resource{URI: "menu://today"}}}}
 	for _, ref := range []string{"shop:tool/*", "shop:tool/price", "/dynamic-action-provider/shop:tool/price", "shop:tool/pr*"} {
-		resp, err := engine.Generate(t.Context(), e.Child(), engine.WithMessages(menu), engine.WithResources("shop:resource/*"), engine.WithTools(ref), callsTool("price"))
+		resp, err := engine.Generate(t.Context(), e.Child(), engine.WithMessages(menu), engine.WithResources(engine.ResourceName("shop:resource/*")), engine.WithTools(engine.ToolName(ref)), callsTool("price"))
 		require.NoError(t, err, ref)
 		assert.Equal(t, "done", resp.Text())
 		assert.Equal(t, "soup", resp.Request.Messages[0].Text())
@@ -144,14 +144,14 @@ func TestADynamicProvidersToolsAndResourcesServeACall(t *testing.T) {
 	_, err := engine.Generate(t.Context(), e, engine.WithMessages(menu))
 	require.ErrorIs(t, err, status.ErrNotFound, "a provider's resource is found when the call names it")
 	for _, ref := range []string{"/dynamic-action-provider/shop:resource/menu", "shop:resource/menu"} {
-		_, err = engine.Generate(t.Context(), e, engine.WithMessages(menu), engine.WithResources(ref))
+		_, err = engine.Generate(t.Context(), e, engine.WithMessages(menu), engine.WithResources(engine.ResourceName(ref)))
 		require.NoError(t, err, ref)
 	}
 	out, err := e.RunJSON(t.Context(), action.Key{Kind: action.DynamicActionProvider, Name: "shop:tool/price"}, json.RawMessage(`{}`), nil)
 	require.NoError(t, err)
 	assert.Equal(t, "7", string(out))
 	assert.Panics(t, func() {
-		engine.DefineDynamicActionProvider(e, registry.DynamicConfig{Name: "shop"}, func(context.Context) ([]action.Action, error) { return nil, nil })
+		engine.DefineDynamicActionProvider(e, "shop", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) { return nil, nil })
 	})
 }
 
@@ -164,9 +164,9 @@ func TestAPluginThatIsAListKeepsTheContract(t *testing.T) {
 
 func TestResourcesAreFoundByURI(t *testing.T) {
 	e := start(t, engine.Config{})
-	for _, c := range []resource.Config{{URI: "menu://today"}, {Name: "b", Template: "note://{id}"}, {Name: "a", Template: "{+all}"}} {
-		engine.DefineResource(e, c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
-			return []content.Part{content.Text(c.Name + " " + in.Variables["id"])}, nil
+	for name, c := range map[string]resource.Config{"": {URI: "menu://today"}, "b": {Template: "note://{id}"}, "a": {Template: "{+all}"}} {
+		engine.DefineResource(e, name, c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
+			return []content.Part{content.NewTextPart(name + " " + in.Variables["id"])}, nil
 		})
 	}
 	for uri, want := range map[string]string{"note://7": "a ", "menu://today": "a "} {
@@ -178,21 +178,46 @@ func TestResourcesAreFoundByURI(t *testing.T) {
 	parts, err := engine.ReadResource(t.Context(), e, "note://7")
 	require.NoError(t, err)
 	assert.Equal(t, "b 7", content.TextOf(parts))
-	a, err := engine.FindResource(t.Context(), e, "menu://today")
+	a, err := engine.FindMatchingResource(t.Context(), e, "menu://today")
 	require.NoError(t, err)
 	assert.Equal(t, "menu://today", a.Desc().Name)
-	_, err = engine.FindResource(t.Context(), e, "other://x")
+	_, err = engine.FindMatchingResource(t.Context(), e, "other://x")
 	require.ErrorIs(t, err, status.ErrNotFound)
 	p, err := engine.NewPlugin(engine.PluginConfig{Name: "sick", Init: func(context.Context) ([]action.Action, error) { return nil, status.ErrUnavailable }})
 	require.NoError(t, err)
 	require.NoError(t, e.AddPlugin(t.Context(), p))
 	_, err = engine.ReadResource(t.Context(), e, "other://x")
 	require.ErrorIs(t, err, status.ErrUnavailable)
-	_, err = engine.FindResource(t.Context(), e, "note://7")
-	require.ErrorIs(t, err, status.ErrUnavailable, "which one answers is not decided by an outage")
+	a, err = engine.FindMatchingResource(t.Context(), e, "note://7")
+	require.NoError(t, err, "who can't start hides no other's")
+	assert.Equal(t, "b", a.Desc().Name)
 	require.NoError(t, e.Close(t.Context()))
 	_, err = engine.ReadResource(t.Context(), e, "note://7")
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+}
+
+// A plugin that can't start takes nothing away from a call that needs nothing of it.
+func TestAPluginThatCanNotStartLeavesTheOthersTheirTools(t *testing.T) {
+	e := start(t, engine.Config{})
+	engine.DefineTool(e, "kit/price", "Tells a price.", func(context.Context, any) (int, error) { return 7, nil })
+	engine.DefineResource(e, "menu", resource.Config{URI: "menu://today"}, func(context.Context, resource.Input) ([]content.Part, error) {
+		return []content.Part{content.NewTextPart("soup")}, nil
+	})
+	p, err := engine.NewPlugin(engine.PluginConfig{Name: "sick", Init: func(context.Context) ([]action.Action, error) { return nil, status.ErrUnavailable }})
+	require.NoError(t, err)
+	require.NoError(t, e.AddPlugin(t.Context(), p))
+	part := func(uri string) engine.GenerateOption {
+		return engine.WithMessages(content.Message{Role: content.RoleUser, Content: []content.Part{{Resource: &content.Resource{URI: uri}}}})
+	}
+	resp, err := engine.Generate(t.Context(), e, part("menu://today"), engine.WithTools(engine.ToolName("kit/*")), callsTool("price"))
+	require.NoError(t, err)
+	assert.Equal(t, "soup", resp.Request.Messages[0].Text())
+	assert.JSONEq(t, `7`, string(resp.Request.Messages[2].Content[0].ToolResponse.Output))
+
+	_, err = engine.Generate(t.Context(), e, part("other://x"), callsTool("price"))
+	require.ErrorIs(t, err, status.ErrUnavailable, "it might have had it")
+	_, err = engine.Generate(t.Context(), e, part("menu://today"), engine.WithTools(engine.ToolName("sick/*")), callsTool("price"))
+	require.ErrorIs(t, err, status.ErrUnavailable)
 }
 
 func ExampleNewPlugin() {

@@ -9,7 +9,7 @@ import (
 // Reflect shows e to Genkit's command line and Dev UI, where GENKIT_ENV is dev;
 // elsewhere it does nothing and returns a nil server, whose methods do nothing. From
 // then on the calls of e and its children are traced there, with inputs and outputs,
-// whoever makes them. Close the server before the engine.
+// whichever code makes them. Close the server before the engine.
 func Reflect(ctx context.Context, e *Engine, c reflection.Config) (*reflection.Server, error) {
 	s, err := reflection.Start(ctx, e, c)
 	if s != nil {

@@ -71,3 +71,31 @@ func TestAnEngineCountsInItsMeter(t *testing.T) {
 	assert.Equal(t, "gen_ai.execute_tool.duration", got.ScopeMetrics[0].Metrics[0].Name)
 	require.NoError(t, eng.Close(t.Context()))
 }
+
+// The application's own tracer keeps its spans, under the ids that the Dev UI shows, and
+// gets no inputs and outputs that it did not ask for.
+func TestReflectLeavesTheApplicationItsSpans(t *testing.T) {
+	tools, own := telemetrytest.NewServer(t), &telemetrytest.Spans{}
+	env := map[string]string{"GENKIT_ENV": "dev", "GENKIT_TELEMETRY_SERVER": tools.URL}
+	eng, err := engine.New(t.Context(), engine.Config{TracerProvider: own})
+	require.NoError(t, err)
+	add := engine.DefineTool(eng, "add", "", func(_ context.Context, in int) (int, error) { return in + 1, nil })
+	outer := engine.DefineFlow(eng, "outer", func(ctx context.Context, in int) (int, error) { return add.Run(ctx, in) })
+	srv, err := engine.Reflect(t.Context(), eng, reflection.Config{Port: -1, Root: t.TempDir(), Getenv: func(name string) string { return env[name] }})
+	require.NoError(t, err)
+	_, err = eng.RunJSON(t.Context(), outer.Desc().Key(), []byte("41"), nil)
+	require.NoError(t, err)
+	require.NoError(t, srv.Exporter().Flush(t.Context()))
+	spans := own.Ended()
+	require.Len(t, spans, 2)
+	for _, s := range spans {
+		assert.NotContains(t, s, "genkit:input", s["name"])
+		assert.NotContains(t, s, "genkit:output", s["name"])
+		assert.Equal(t, "success", s["genkit:state"])
+	}
+	ids := tools.TraceIDs()
+	require.Len(t, ids, 1)
+	assert.Equal(t, "00000000000000010000000000000000", ids[0], "the trace's id is the application's")
+	require.NoError(t, srv.Close(t.Context()))
+	require.NoError(t, eng.Close(t.Context()))
+}

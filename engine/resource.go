@@ -5,64 +5,55 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/resource"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // DefineResource makes and registers a resource. It panics when the name is taken or
 // the template is not understood.
-func DefineResource(e *Engine, c resource.Config, fn resource.Func) action.Action {
-	a, err := resource.New(c, fn)
-	return define(e, a, err)
+func DefineResource(e *Engine, name string, c resource.Config, fn resource.Func) resource.Resource {
+	r, err := resource.New(name, c, fn)
+	return define(e, r, err)
 }
 
 // LookupResource finds a resource by its name or key.
-func LookupResource(ctx context.Context, e *Engine, ref string) (action.Action, error) {
-	return e.reg.Resolve(ctx, ref, action.Resource)
-}
-
-// FindResource finds the registered resource that answers for a URI, the first one by key
-// where several do; NOT_FOUND when there is none. Dynamic action providers are not asked.
-func FindResource(ctx context.Context, e *Engine, uri string) (action.Action, error) {
-	descs, err := e.reg.List(ctx)
-	if err != nil { // who can't be asked may have an earlier one
+func LookupResource(ctx context.Context, e *Engine, ref string) (resource.Resource, error) {
+	a, err := e.reg.Resolve(ctx, ref, action.Resource)
+	if err != nil {
 		return nil, err
 	}
+	return resource.From(a)
+}
+
+// FindMatchingResource finds the registered resource that answers for a URI, the first one by key
+// where several do; NOT_FOUND when there is none. A plugin or provider that can't list
+// hides no other's; where no other answers, its error is returned. Dynamic action providers
+// are not asked.
+func FindMatchingResource(ctx context.Context, e *Engine, uri string) (resource.Resource, error) {
+	descs, failed := e.reg.List(ctx)
 	if d, ok := resource.Find(descs, uri); ok {
-		return e.reg.Lookup(ctx, d.Key())
+		a, err := e.reg.Lookup(ctx, d.Key())
+		if err != nil {
+			return nil, err
+		}
+		return resource.From(a)
+	}
+	if failed != nil { // who can't be asked may have it
+		return nil, failed
 	}
 	return nil, status.Publicf(status.NotFound, "no resource answers for %q", uri)
 }
 
-// ReadResource fetches what a URI names; see [FindResource].
+// ReadResource fetches the content of a URI; see [FindMatchingResource].
 func ReadResource(ctx context.Context, e *Engine, uri string) ([]content.Part, error) {
 	ctx, end, err := e.running.begin(e.Context(ctx))
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	a, err := FindResource(ctx, e, uri)
+	r, err := FindMatchingResource(ctx, e, uri)
 	if err != nil {
 		return nil, err
 	}
-	return resource.Read(ctx, a, uri)
-}
-
-// WithResources brings resources for the resource parts of the messages, looked at
-// before all others: each is the name or key of a registered one (a string) or an
-// [action.Action] of kind resource, registered or not.
-func WithResources(resources ...any) GenerateOption {
-	return func(r *request) {
-		for _, x := range resources {
-			switch x := x.(type) {
-			case string:
-				r.opts.Resources = append(r.opts.Resources, x)
-			case action.Action:
-				r.more = append(r.more, generate.WithResources(x))
-			default:
-				r.fail(status.Publicf(status.InvalidArgument, "WithResources takes names and actions, got %T", x))
-			}
-		}
-	}
+	return r.Read(ctx, uri)
 }

@@ -20,7 +20,7 @@ type running struct {
 }
 
 func newRunning(parent *running) *running {
-	base, stop := context.WithCancel(context.Background())
+	base, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the engine's life, which Close ends
 	return &running{parent: parent, base: base, stop: stop}
 }
 

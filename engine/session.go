@@ -5,7 +5,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -39,31 +38,28 @@ func (c *Chat) Messages() ([]content.Message, error) { return c.chat.Messages() 
 
 // Send says text and returns the answer, which is in the thread by then; see
 // [session.Chat.Send]. The options hold for this turn. An empty text adds no message, as
-// for [WithResume]. Tools find the session with [session.From].
-func (c *Chat) Send(ctx context.Context, text string, options ...GenerateOption) (*Response, error) {
-	return c.send(ctx, said(text, options), nil)
+// for [WithToolResponses]. Tools find the session with [session.From].
+func (c *Chat) Send(ctx context.Context, text string, options ...GenerateOption) (*ModelResponse, error) {
+	return c.send(ctx, turn(text, options), nil)
 }
 
 // SendStream is [Chat.Send] as an iterator; see [GenerateStream].
-func (c *Chat) SendStream(ctx context.Context, text string, options ...GenerateOption) iter.Seq2[StreamEvent, error] {
-	return action.Iterate(ctx, func(ctx context.Context, send func(StreamEvent) error) error {
-		resp, err := c.send(ctx, said(text, options), func(chunk *model.Chunk) error { return send(StreamEvent{Chunk: chunk}) })
-		if err != nil {
-			return err
-		}
-		return send(StreamEvent{Done: true, Output: resp})
+func (c *Chat) SendStream(ctx context.Context, text string, options ...GenerateOption) iter.Seq2[ModelStreamValue, error] {
+	return streamed(ctx, func(ctx context.Context, send model.Send) (*ModelResponse, error) {
+		return c.send(ctx, turn(text, options), send)
 	})
 }
 
-func said(text string, options []GenerateOption) []GenerateOption {
+// turn adds the user's message to the options.
+func turn(text string, options []GenerateOption) []GenerateOption {
 	if text == "" {
 		return options
 	}
 	return append(slices.Clip(options), WithPrompt(text))
 }
 
-func (c *Chat) send(ctx context.Context, options []GenerateOption, send model.Send) (*Response, error) {
-	turn, err := newRequest(options)
+func (c *Chat) send(ctx context.Context, options []GenerateOption, send model.Send) (*ModelResponse, error) {
+	own, err := newRequest(options)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +72,9 @@ func (c *Chat) send(ctx context.Context, options []GenerateOption, send model.Se
 		return nil, err
 	}
 	defer end()
-	return c.chat.Send(ctx, turn.opts.Messages, func(ctx context.Context, messages []content.Message) (*model.Response, error) {
+	return c.chat.Send(ctx, own.opts.Messages, func(ctx context.Context, messages []content.Message) (*model.Response, error) {
 		opts := whole.opts
 		opts.Messages = messages
-		return generate.Run(ctx, c.e.reg, &opts, send, append(whole.more, generate.WithLogger(c.e.logger))...)
+		return generate.Run(ctx, c.e.reg, &opts, whole.sender(ctx, send), append(whole.more, generate.WithLogger(c.e.logger))...)
 	})
 }

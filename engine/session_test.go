@@ -45,7 +45,7 @@ func conversation(t testing.TB, c *engine.Chat) []string {
 // "wait" nothing more until its caller leaves.
 func counting(e *engine.Engine) {
 	engine.DefineModel(e, "counts", model.Info{Supports: model.Supports{Multiturn: true, SystemRole: true, Tools: true}}, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
-		msg := content.ModelText(fmt.Sprintf("%d messages", len(req.Messages)))
+		msg := content.NewModelTextMessage(fmt.Sprintf("%d messages", len(req.Messages)))
 		if send != nil {
 			if err := send(&model.Chunk{Content: msg.Content}); err != nil {
 				return nil, err
@@ -76,7 +76,7 @@ func TestAChatGoesOnWhereItWas(t *testing.T) {
 		}
 	}
 	assert.Equal(t, "4 messages!", streamed)
-	_, err = c.Send(t.Context(), "", engine.WithPromptParts(content.Text("three")))
+	_, err = c.Send(t.Context(), "", engine.WithPromptParts(content.NewTextPart("three")))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"system: be brief", "user: one", "model: 2 messages", "user: two", "model: 4 messages", "user: three", "model: 6 messages"}, conversation(t, c))
 
@@ -93,11 +93,11 @@ func TestAChatGoesOnWhereItWas(t *testing.T) {
 		break
 	}
 	assert.Len(t, conversation(t, c), 9, "a turn whose reader leaves is not kept")
-	_, err = engine.NewChat(e, c.Session(), "", engine.WithTools(7))
+	_, err = engine.NewChat(e, c.Session(), "", engine.WithTools(nil))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = c.Send(t.Context(), "x", engine.WithTools(7))
+	_, err = c.Send(t.Context(), "x", engine.WithTools(nil))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = c.Send(t.Context(), "x", engine.WithModel("nope"))
+	_, err = c.Send(t.Context(), "x", engine.WithModelName("nope"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 	require.NoError(t, e.Close(t.Context()))
 	_, err = c.Send(t.Context(), "x")
@@ -114,7 +114,7 @@ func TestToolsSeeTheSessionAndInterruptsAreResumed(t *testing.T) {
 		return "noted", s.UpdateState(ctx, map[string]int{"visits": 1})
 	})
 	ask := engine.DefineInterrupt[any, string](e, "ask", "", func(context.Context, any) (any, error) { return map[string]string{"q": "sure?"}, nil })
-	c := newChat(t, e, "", engine.WithTools("visit", "ask"))
+	c := newChat(t, e, "", engine.WithTools(engine.ToolName("visit"), engine.ToolName("ask")))
 	_, err := c.Send(t.Context(), "hello", callsTool("visit"))
 	require.NoError(t, err)
 	state, err := c.Session().State()
@@ -124,7 +124,7 @@ func TestToolsSeeTheSessionAndInterruptsAreResumed(t *testing.T) {
 
 	resp, err := c.Send(t.Context(), "and now?", callsTool("ask"))
 	require.NoError(t, err)
-	require.Len(t, resp.Message.Interrupts(), 1)
+	require.Len(t, resp.Interrupts(), 1)
 	messages, err := c.Session().Messages("main")
 	require.NoError(t, err)
 	pending := messages[len(messages)-1].Interrupts()
@@ -132,7 +132,7 @@ func TestToolsSeeTheSessionAndInterruptsAreResumed(t *testing.T) {
 	reply, err := tool.Respond(pending[0], json.RawMessage(`"yes"`))
 	require.NoError(t, err)
 	_ = ask
-	resp, err = c.Send(t.Context(), "", engine.WithResume(model.Resume{Respond: []content.Part{reply}}), callsTool("ask"))
+	resp, err = c.Send(t.Context(), "", engine.WithToolResponses(reply), callsTool("ask"))
 	require.NoError(t, err)
 	assert.Equal(t, "done", resp.Text())
 	list := conversation(t, c)
@@ -185,18 +185,18 @@ func TestEvaluatorsAreDefinedAndRun(t *testing.T) {
 	})
 	assert.Equal(t, action.Evaluator, a.Desc().Kind)
 	engine.DefineBatchEvaluator(e, "acme/none", evaluate.Info{}, func(context.Context, *evaluate.Request) ([]evaluate.Result, error) { return nil, nil })
-	results, err := engine.Evaluate(t.Context(), e.Child(), "short", []evaluate.Case{{Output: json.RawMessage(`"a"`)}, {Output: json.RawMessage(`"abcdefgh"`)}}, evaluate.Parallel(2))
+	results, err := engine.Evaluate(t.Context(), e.Child(), engine.WithEvaluatorName("short"), engine.WithDataset(evaluate.Case{Output: json.RawMessage(`"a"`)}, evaluate.Case{Output: json.RawMessage(`"abcdefgh"`)}), engine.WithParallel(2))
 	require.NoError(t, err)
 	assert.Equal(t, evaluate.Pass, results[0].Evaluation[0].Status)
 	assert.Equal(t, evaluate.Fail, results[1].Evaluation[0].Status)
-	results, err = engine.Evaluate(t.Context(), e, "/evaluator/acme/none", nil)
+	results, err = engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("/evaluator/acme/none"))
 	require.NoError(t, err)
 	assert.Empty(t, results)
-	_, err = engine.Evaluate(t.Context(), e, "nope", nil)
+	_, err = engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("nope"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 	assert.Panics(t, func() { engine.DefineEvaluator(e, "acme/short", evaluate.Info{}, nil) })
 	require.NoError(t, e.Close(t.Context()))
-	_, err = engine.Evaluate(t.Context(), e, "short", nil)
+	_, err = engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("short"))
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 }
 
@@ -224,4 +224,37 @@ func ExampleNewChat() {
 	// You said: hello <nil>
 	// You said: and good night <nil>
 	// 5 <nil>
+}
+
+// Two requests of one ref stay two through a session's store.
+func TestAChatAnswersRequestsOfOneRefOneByOne(t *testing.T) {
+	e := start(t, engine.Config{DefaultModel: "twice"})
+	var answered []content.Part
+	engine.DefineModel(e, "twice", model.Info{Supports: model.Supports{Multiturn: true, Tools: true}}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
+		if last := req.Messages[len(req.Messages)-1]; last.Role == content.RoleTool {
+			answered = last.Content
+			return &model.Response{Message: new(content.NewModelTextMessage("done"))}, nil
+		}
+		request := content.Part{ToolRequest: &content.ToolRequest{Name: "ask", Ref: "call_1"}}
+		return &model.Response{Message: &content.Message{Role: content.RoleModel, Content: []content.Part{request, request}}}, nil
+	})
+	engine.DefineInterrupt[any, string](e, "ask", "", nil)
+	c := newChat(t, e, "", engine.WithTools(engine.ToolName("ask")))
+	_, err := c.Send(t.Context(), "hello")
+	require.NoError(t, err)
+	messages, err := c.Messages()
+	require.NoError(t, err)
+	pending := messages[len(messages)-1].Interrupts()
+	require.Len(t, pending, 2)
+	yes, err := tool.Respond(pending[0], json.RawMessage(`"yes"`))
+	require.NoError(t, err)
+	_, err = c.Send(t.Context(), "", engine.WithToolResponses(yes))
+	require.ErrorIs(t, err, status.ErrInvalidArgument, "the other one was not answered")
+	no, err := tool.Respond(pending[1], json.RawMessage(`"no"`))
+	require.NoError(t, err)
+	_, err = c.Send(t.Context(), "", engine.WithToolResponses(no, yes))
+	require.NoError(t, err)
+	require.Len(t, answered, 2)
+	assert.Equal(t, `"yes"`, string(answered[0].ToolResponse.Output))
+	assert.Equal(t, `"no"`, string(answered[1].ToolResponse.Output))
 }

@@ -20,7 +20,7 @@ func DefineTool[In, Out any](e *Engine, name, description string, fn func(ctx co
 func DefineToolWithInputSchema[In, Out any](e *Engine, name, description string, schema json.RawMessage, fn func(ctx context.Context, in In) (Out, error), options ...tool.Option) *tool.Def[In, Out] {
 	resolved, err := e.resolveSchema(schema)
 	must(err)
-	return DefineTool(e, name, description, fn, append(options, tool.InputSchema(resolved))...)
+	return DefineTool(e, name, description, fn, append(options, tool.WithInputSchema(resolved))...)
 }
 
 // DefineMultipartTool makes and registers a tool that returns content parts and
@@ -38,6 +38,10 @@ func DefineInterrupt[In, Out any](e *Engine, name, description string, ask func(
 }
 
 // LookupTool finds a tool by key, name, or a bare name that only one tool has.
-func LookupTool(ctx context.Context, e *Engine, ref string) (action.Action, error) {
-	return e.reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+func LookupTool(ctx context.Context, e *Engine, ref string) (Tool, error) {
+	a, err := e.reg.Resolve(ctx, ref, action.Tool, action.ToolV2)
+	if err != nil {
+		return nil, err
+	}
+	return tool.From(a)
 }

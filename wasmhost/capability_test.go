@@ -29,11 +29,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
@@ -159,8 +159,8 @@ func TestAGuestFetchesWithASecretThatItNeverSees(t *testing.T) {
 		`{"url":"https://elsewhere.test/"}`:    `"PERMISSION_DENIED"`,
 		`{"url":"https://api.example.com/"}`:   `"PERMISSION_DENIED"`,
 		`{"url":"http://169.254.169.254/"}`:    `"PERMISSION_DENIED"`,
-		`{"url":"` + url + `/","follow":true}`: `unknown field`,
-		`{"url":7}`:                            `does not fit`,
+		`{"url":"` + url + `/","follow":true}`: `is not known here`,
+		`{"url":7}`:                            `want a string`,
 		`{`:                                    `"INVALID_ARGUMENT"`,
 		`{"url":"` + url + `/","method":"POST","body":"a","bodyBase64":"YQ=="}`:                       `not both`,
 		`{"url":"` + url + `/","method":"POST","bodyBase64":"?"}`:                                     `not base64`,
@@ -182,7 +182,7 @@ func TestAGuestKeepsValues(t *testing.T) {
 	for round := range 2 {
 		store, err := kv.Open(file, nil)
 		require.NoError(t, err)
-		r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.KV = store; c.Tenants = map[string]policy.Limits{"other": {}} })
+		r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.KV = store; c.Tenants = map[string]wasmhost.TenantConfig{"other": {}} })
 		r.load(t, `{"kvKeys":3,"kvValueBytes":20}`)
 		if round == 0 {
 			assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`))
@@ -194,7 +194,7 @@ func TestAGuestKeepsValues(t *testing.T) {
 				`{"key":"","value":1}`:                       `a key is`,
 				`{"key":"b","value":1,"ttlSeconds":0}`:       `ttlSeconds`,
 				`{"key":"b","value":1,"ttlSeconds":1.5}`:     `ttlSeconds`,
-				`{"key":"b","value":1,"iff":1}`:              `unknown field`,
+				`{"key":"b","value":1,"iff":1}`:              `is not known here`,
 				`{"key":"b","value":"12345678901234567890"}`: `"RESOURCE_EXHAUSTED"`,
 			} {
 				assert.Contains(t, r.ask(t, "kv_set", request), want, request)
@@ -443,7 +443,7 @@ func register(t *testing.T, reg *registry.Registry, kind action.Kind, name strin
 	require.NoError(t, reg.Register(a))
 }
 
-// A guest that runs itself comes to an end, in depth and in number.
+// The depth and the number of a guest's calls of itself are limited.
 func TestGuestsDoNotRunEachOtherForEver(t *testing.T) {
 	r := newReach(t, http.NotFound, nil)
 	r.load(t, "")
@@ -511,8 +511,8 @@ func TestWithoutARegistryNothingIsRun(t *testing.T) {
 	require.ErrorContains(t, err, `"generate", "run"`)
 }
 
-// What a module may be granted is laid down above it, and a server that lays down less
-// serves it no more.
+// The server's grants bound those of a module, and a server that grants less no longer
+// serves the module.
 func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	up := wasmhost.Upload{Wasm: guest(t, "capabilities.wasm"), Policy: []byte(`{"grants":` + everything(1) + `}`)}
 	_, err := newHost(t, wasmhost.Config{Grants: &policy.Grants{KV: true, Clock: true}}).Load(t.Context(), tenant, up)
@@ -521,7 +521,7 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	h := newHost(t, wasmhost.Config{
-		Grants: grantsOf(t, everything(1)), Tenants: map[string]policy.Limits{"poor": {}}, TenantGrants: map[string]policy.Grants{"poor": {KV: true}},
+		Grants: grantsOf(t, everything(1)), Tenants: map[string]wasmhost.TenantConfig{"poor": {Grants: &policy.Grants{KV: true}}},
 		Registry: func(string) (*registry.Registry, error) { return registry.New(nil), nil },
 	})
 	_, err = h.Load(t.Context(), tenant, up)
@@ -533,11 +533,11 @@ func TestGrantsStayWithinTheServersAndTheTenants(t *testing.T) {
 	require.NoError(t, err, "where nothing is laid down, the policy counts")
 	_, err = newHost(t, wasmhost.Config{Registry: registryOf}).Load(t.Context(), tenant, wasmhost.Upload{Wasm: up.Wasm})
 	require.ErrorIs(t, err, status.ErrPermissionDenied, "without a policy nothing is granted")
-	_, err = wasmhost.New(t.Context(), wasmhost.Config{Grants: &policy.Grants{}, TenantGrants: map[string]policy.Grants{"rich": {HTTP: []policy.HTTPGrant{{Host: "*"}}}}})
+	_, err = wasmhost.New(t.Context(), wasmhost.Config{Grants: &policy.Grants{}, Tenants: map[string]wasmhost.TenantConfig{"rich": {Grants: &policy.Grants{HTTP: []policy.HTTPGrant{{Host: "*"}}}}}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a tenant has no more than the server")
 }
 
-// What a guest returns, streams and asks keeps its value and hides nothing.
+// A guest's results, chunks and requests keep their values and hide nothing.
 func TestResultsHideNothing(t *testing.T) {
 	h := newHost(t, wasmhost.Config{})
 	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: guest(t, "conformance.wasm")})
@@ -581,8 +581,8 @@ func TestNoRecordHoldsASecret(t *testing.T) {
 	assert.NotContains(t, r.log.String(), token)
 }
 
-// Whatever a guest hands to a capability, the reply has its form and nothing else comes
-// of it.
+// For any input of a guest to a capability, the reply has its form and there is no
+// other effect.
 func FuzzRequests(f *testing.F) {
 	h := newHost(f, wasmhost.Config{
 		Grants: &policy.Grants{KV: true, Clock: true, HTTP: []policy.HTTPGrant{{Host: "none.example.com"}}, Generate: []string{"*"}, Actions: []string{"*"}},

@@ -9,7 +9,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -91,8 +90,7 @@ func ExampleHost_Usage() {
 		return
 	}
 	host, err := wasmhost.New(ctx, wasmhost.Config{
-		Tenants: map[string]policy.Limits{"acme": {}},
-		Quotas:  map[string]tenants.Quota{"acme": {Concurrency: 4, Queue: 16, FuelPerMinute: 1_000_000_000}},
+		Tenants: map[string]wasmhost.TenantConfig{"acme": {Quota: tenants.Quota{Concurrency: 4, Queue: 16, FuelPerMinute: 1_000_000_000}}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -117,4 +115,25 @@ func ExampleHost_Usage() {
 	usage, err := host.Usage("acme")
 	fmt.Println(usage.Total.Calls, "calls,", usage.Total.Fuel > 0, err)
 	// Output: 3 calls, true <nil>
+}
+
+// Tenants come and go while the host runs.
+func ExampleHost_SetTenant() {
+	ctx := context.Background()
+	host, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer host.Close(ctx)
+	if err := host.SetTenant(ctx, "acme", wasmhost.TenantConfig{Quota: tenants.Quota{Concurrency: 4}}); err != nil {
+		panic(err)
+	}
+	fmt.Println(host.Tenants())
+	if err := host.RemoveTenant(ctx, "acme"); err != nil {
+		panic(err)
+	}
+	fmt.Println(host.Tenants())
+	// Output:
+	// [acme default]
+	// [default]
 }

@@ -18,9 +18,9 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
@@ -175,4 +175,24 @@ func TestExtismPluginsReadHeaders(t *testing.T) {
 	out, err := a.RunJSON(t.Context(), json.RawMessage(`{"url":"`+srv.URL+`/","headers":{}}`), nil)
 	require.NoError(t, err)
 	assert.Contains(t, string(out), `"x-answer":"42"`)
+}
+
+// An output of length zero is none, in both conventions: null, or the empty string.
+func TestAnEmptyOutputIsNull(t *testing.T) {
+	native := buildC(t, `int f(void) { genkit_output(GENKIT_STRING("")); return 0; }`)
+	extism := w.BuildC(t, fetcher+`int f(void) { x_output_set(x_alloc(1), 0); return 0; }`)
+	h := newHost(t, wasmhost.Config{})
+	for name, wasm := range map[string][]byte{"native": native, "extism": extism} {
+		for io, want := range map[string]string{"json": `null`, "text": `""`} {
+			up := wasmhost.Upload{Name: name + "-" + io, Wasm: wasm, Descriptor: describing(`{"name":"f","io":"` + io + `"}`)}
+			if name == "extism" {
+				up.Policy = []byte(`{"grants":{"http":[{"host":"api.example.com"}]}}`)
+			}
+			_, err := h.Load(t.Context(), tenant, up)
+			require.NoError(t, err)
+			out, err := call(t, h, up.Name+"/f", `"x"`)
+			require.NoError(t, err, up.Name)
+			assert.Equal(t, want, out, up.Name)
+		}
+	}
 }

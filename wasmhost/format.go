@@ -9,7 +9,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 )
 
 // wasmFormat runs one exported function as an output format.
@@ -25,7 +25,7 @@ func newFormat(g *guest, about abi.Format) format.Format { return &wasmFormat{gu
 // Name is "<module>/<name>".
 func (f *wasmFormat) Name() string { return f.guest.name }
 
-// formatInput is what a format's function is given.
+// formatInput is the input of a format's function.
 type formatInput struct {
 	Op      string           `json:"op"`
 	Schema  json.RawMessage  `json:"schema"`
@@ -42,12 +42,12 @@ const (
 )
 
 // New asks the guest for its instructions, under the limits of a call.
-func (f *wasmFormat) New(schema json.RawMessage) (format.Handler, error) {
+func (f *wasmFormat) New(ctx context.Context, schema json.RawMessage) (format.Handler, error) {
 	if len(schema) == 0 {
 		schema = json.RawMessage("null")
 	}
 	h := &wasmHandler{wasmFormat: f, schema: schema}
-	out, err := h.call(context.Background(), formatInput{Op: opInstructions}) // the format's door has no context; the call is bounded by its own limits
+	out, err := h.call(ctx, formatInput{Op: opInstructions})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (f *wasmFormat) New(schema json.RawMessage) (format.Handler, error) {
 	return h, nil
 }
 
-// maxInstructionBytes bounds what a format may tell a model.
+// maxInstructionBytes bounds a format's instructions to a model, in bytes.
 const maxInstructionBytes = 64 << 10
 
 type wasmHandler struct {
@@ -78,7 +78,7 @@ var (
 	_ format.Untrusted = (*wasmHandler)(nil)
 )
 
-// Config gives what the descriptor says.
+// Config returns the descriptor's settings.
 func (h *wasmHandler) Config() format.Config {
 	return format.Config{
 		Format: h.Name(), ContentType: h.about.ContentType, Constrained: h.about.Constrained,
@@ -127,7 +127,7 @@ type wasmChunkHandler struct{ *wasmHandler }
 
 var _ format.ChunkParser = (*wasmChunkHandler)(nil)
 
-// ParseChunk has the guest read what there is so far.
+// ParseChunk has the guest parse the text streamed so far.
 func (h *wasmChunkHandler) ParseChunk(ctx context.Context, text, delta string) (json.RawMessage, error) {
 	return h.call(ctx, formatInput{Op: opParseChunk, Text: &text, Delta: &delta})
 }

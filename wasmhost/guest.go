@@ -10,74 +10,25 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/format"
-	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
-// guest is what stands behind a tool, a middleware or a format: a module in service,
+// guest binds one tool, middleware or format to the module that serves it: a module in service,
 // called by that name.
 type guest struct {
 	host     *Host
 	owner    *tenant
 	of       *loaded
-	module   *sandbox.Module
+	module   running
 	kind     string // "tool", [middleware.Kind] or [format.Kind]
 	name     string // "<module>/<name>"
 	export   string // of a middleware or format
 	services *services
 	rate     *rate.Limiter // nil: no limit; the module's
 	log      *slog.Logger
-}
-
-// bind makes what a descriptor names: actions and values.
-func (h *Host) bind(owner *tenant, l *loaded, d *abi.Descriptor, limits policy.Limits) error {
-	l.actions = map[action.Key]action.Action{}
-	l.values = map[string]map[string]any{middleware.Kind: {}, format.Kind: {}}
-	var limiter *rate.Limiter
-	if n := limits.CallsPerMinute; n > 0 {
-		limiter = rate.NewLimiter(rate.Every(time.Minute/time.Duration(n)), int(n))
-	}
-	stand := func(kind, name, export string) *guest {
-		name = l.record.Name + "/" + name
-		return &guest{
-			host: h, owner: owner, of: l, module: l.guest, services: l.services, kind: kind, name: name, export: export, rate: limiter,
-			log: h.log.With(slog.String("tenant", l.record.Tenant), slog.String(kind, name)),
-		}
-	}
-	for _, t := range d.Tools {
-		a, err := newTool(stand("tool", t.Name, t.Export), t)
-		if err != nil {
-			return err
-		}
-		l.actions[a.Desc().Key()] = a
-		l.descs = append(l.descs, a.Desc())
-		l.record.Actions = append(l.record.Actions, a.Desc().Key().String())
-	}
-	for _, m := range d.Middleware {
-		g := stand(middleware.Kind, m.Name, m.Export)
-		f, err := newMiddleware(g, m)
-		if err != nil {
-			return err
-		}
-		l.put(g, f)
-	}
-	for _, f := range d.Formats {
-		g := stand(format.Kind, f.Name, f.Export)
-		l.put(g, newFormat(g, f))
-	}
-	return nil
-}
-
-// put keeps a value of the module.
-func (l *loaded) put(g *guest, value any) {
-	l.values[g.kind][g.name] = value
-	l.guests = append(l.guests, g)
-	l.record.Values = append(l.record.Values, "/"+g.kind+"/"+g.name)
 }
 
 // once calls the module that the guest was made for; [sandbox.ErrClosed] when that is
@@ -90,43 +41,51 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 			return nil, status.Publicf(status.ResourceExhausted, "%s %q is called too often; try again in %v", g.kind, g.name, wait.Round(time.Second)).WithRetryAfter(wait)
 		}
 	}
-	visit := &visit{services: g.services, nest: nestOf(ctx)}
-	call.Context, call.Door = action.Context(ctx), visit
+	calls := &hostCalls{services: g.services, tree: callTreeOf(ctx)}
+	defer calls.forget()
+	call.Context, call.Door = action.Context(ctx), calls
 	call.Log = func(level sandbox.Level, line string) {
+		line = tenants.CutLine(line, maxLineBytes)
+		if g.log.Enabled(ctx, slogLevel(level)) && !g.owner.lines.Take(tenants.LineBytes(line)) {
+			return
+		}
 		telemetry.Event(ctx, "guest.log", slog.String("level", slogLevel(level).String()), slog.String("line", line))
 		g.log.LogAttrs(ctx, slogLevel(level), GuestLog, slog.String("line", line))
 	}
+	if call.Emit != nil {
+		call.WriteBy = writeBy(ctx)
+	}
 	var usage sandbox.Usage
 	call.Usage = &usage
-	res, err := g.inTurn(ctx, call)
-	if usage.Fuel > 0 { // it ran, whatever it came to
+	res, err := g.admitted(ctx, call)
+	if usage.Fuel > 0 { // it ran, with or without success
 		telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", usage.Fuel)
 		telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", usage.MemoryBytes)
 	}
-	if visit.calls > 0 {
-		telemetry.AnnotateInt(ctx, "wasm.host.calls", visit.calls)
-		telemetry.AnnotateInt(ctx, "wasm.http.requests", visit.requests.Load())
+	if calls.calls > 0 {
+		telemetry.AnnotateInt(ctx, "wasm.host.calls", calls.calls)
+		telemetry.AnnotateInt(ctx, "wasm.http.requests", calls.requests.Load())
 	}
 	return res, err
 }
 
 // call is once for middleware and formats: when the module was replaced meanwhile, the
-// one that is in service now serves, if it still has what is called.
+// one that is in service now serves, if it still has the function.
 func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, error) {
 	call.Export = g.export
 	res, err := g.once(ctx, call)
 	if !errors.Is(err, sandbox.ErrClosed) || g.host.isClosed() {
 		return res, err
 	}
-	heir := g.host.guestOf(g.owner.name, g.kind, g.name)
-	if heir == nil {
+	successor := g.host.guestOf(g.owner.name, g.kind, g.name)
+	if successor == nil {
 		return nil, err
 	}
-	call.Export = heir.export
-	return heir.once(ctx, call)
+	call.Export = successor.export
+	return successor.once(ctx, call)
 }
 
-// guestOf finds what stands behind a name now.
+// guestOf finds the guest that serves a name now.
 func (h *Host) guestOf(tenantName, kind, name string) *guest {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -147,6 +106,10 @@ func (h *Host) guestOf(tenantName, kind, name string) *guest {
 	return nil
 }
 
+// maxLineBytes bounds a guest's line as it is written: what the sandbox lets through, and
+// the mark that it was cut.
+const maxLineBytes = sandbox.MaxLogBytes + len("…")
+
 // GuestLog is the message under which a guest's lines are logged, each in the
 // attribute "line".
 const GuestLog = "guest"
@@ -166,4 +129,48 @@ func slogLevel(l sandbox.Level) slog.Level {
 		return slog.LevelError
 	}
 	return slog.LevelInfo
+}
+
+// admitted runs a guest's function in its tenant's slot, and bills it by c.Usage.
+func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, error) {
+	arrived := time.Now()
+	if err := g.owner.serving.check(); err != nil {
+		return nil, err
+	}
+	if wait := g.owner.account.FuelWait(); wait > 0 {
+		return nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
+			WithRetryAfter(wait)
+	}
+	inside, leave, err := g.owner.calls.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	c.Place = g.owner.calls.PassOf(inside)
+	res, err := g.module.Call(inside, c)
+	if errors.Is(err, sandbox.ErrClosed) {
+		return nil, err // it will be billed to its successor
+	}
+	end := time.Now()
+	start := c.Usage.Began
+	if start.IsZero() {
+		start = end // it never ran
+	}
+	queued := start.Sub(arrived)
+	if p := g.owner.calls.PassOf(inside); p.Began().Before(arrived) { // it was let in before it was read
+		queued += p.Queued()
+	}
+	e := tenants.Event{
+		Time: end, Tenant: g.owner.name, Module: g.of.record.Name, Revision: g.of.revision(), Digest: g.of.record.Digest, Tool: g.name, Code: status.Of(err),
+		Fuel: c.Usage.Fuel, QueuedNS: queued, WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,
+		InputBytes: len(c.Input),
+	}
+	if res != nil {
+		e.OutputBytes = len(res.Output)
+	}
+	g.owner.bill.add(&e)
+	if g.host.usage != nil {
+		g.host.usage.Record(e)
+	}
+	return res, err
 }

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -30,15 +29,12 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
-
-// DefaultTenant exists in every host.
-const DefaultTenant = "default"
 
 // Config says how a host runs. Its zero value is usable: default limits, modules
 // kept in memory only.
@@ -50,37 +46,37 @@ type Config struct {
 	CacheDir string
 	// Limits are the server's; fields that are 0 take [policy.Defaults].
 	Limits policy.Limits
-	// Inspect bounds uploads; fields that are 0 take inspect's defaults.
-	Inspect inspect.Limits
-	// Tenants are served besides the default one, each with limits that
-	// tighten the server's.
-	Tenants map[string]policy.Limits
+	// Upload bounds the parts of an uploaded module.
+	Upload UploadLimits
+	// Tenants are served besides the default one, which may be among them. More can be
+	// added, changed and removed while the host runs: see [Host.SetTenant].
+	Tenants map[string]TenantConfig
 	// Grants are the most that the policies of modules may grant; nil leaves it
 	// to the policies, which is right where only those upload who may decide it.
-	// TenantGrants tighten them; a tenant that is not in it has them all.
-	Grants       *policy.Grants
-	TenantGrants map[string]policy.Grants
+	Grants *policy.Grants
 	// KV keeps the values of the capability kv; nil keeps them in memory.
-	// Whoever opened it closes it, after the host.
+	// The caller that opened it closes it, after the host.
 	KV kv.Store
-	// Secrets finds what guests refer to; nil has none.
+	// Secrets finds the values that guests refer to; nil has none.
 	Secrets secret.Source
 	// Egress says how guests reach the network. Its InFlight is not used: a
 	// tenant has a bound of its own.
 	Egress egress.Config
-	// Mounts are directories that policies may grant, by name. Whoever opened
+	// Mounts are directories that policies may grant, by name. The caller that opened
 	// them closes them, after the host.
 	Mounts map[string]*vfs.Mount
-	// Registry finds what the capabilities run and generate may run for a
+	// Registry finds the actions that the capabilities run and generate may run for a
 	// tenant; nil provides neither. It is called while guests run.
 	Registry func(tenant string) (*registry.Registry, error)
 	// Interpreter runs guests on wazero's interpreter. A policy can ask for it for
 	// one module.
 	Interpreter bool
-	// Compiler compiles modules in a process of its own: what [CompileChild] has
-	// returned. Empty compiles in this process, bounded by Inspect alone.
+	// Compiler compiles modules in a process of its own: the result of
+	// [CompileChild]. Empty compiles in this process, bounded by Upload alone.
 	Compiler []string
-	// MemoryBytes bounds what all guests and their code hold together; half of
+	// Isolation says where guests run; in this process when empty.
+	Isolation Isolation
+	// MemoryBytes bounds the memory of all guests and their code together; half of
 	// the machine's memory when 0.
 	MemoryBytes int64
 	// IdleTimeout is how long a module may wait for a call before what it holds
@@ -89,16 +85,23 @@ type Config struct {
 	// Slots bounds the calls that run at a time, of all tenants together: 64
 	// for each processor when 0.
 	Slots int
-	// Quota bounds each tenant, Quotas single ones where they are to have
-	// another; fields that are 0 take [tenants.Defaults], and a tenant's
-	// memory half of MemoryBytes.
-	Quota  tenants.Quota
-	Quotas map[string]tenants.Quota
+	// Loads bounds the uploads that are checked, compiled and initialised at a time,
+	// of all tenants together: 8 when 0.
+	Loads int
+	// Compilers bounds how many modules are compiled at a time: half the processors
+	// when 0.
+	Compilers int
+	// RequestBytes bounds the memory of the bodies of all requests under way: an
+	// eighth of MemoryBytes when 0, but 64 MiB at least.
+	RequestBytes int64
+	// Quota bounds each tenant; fields that are 0 take [tenants.Defaults], and a
+	// tenant's memory half of MemoryBytes.
+	Quota tenants.Quota
 	// Usage gets an event for each call; nil drops them.
 	Usage tenants.Sink
 	// ReplaceVersions lets an upload have the version of an earlier revision and
 	// other bytes. It is for development: elsewhere a version names its bytes
-	// for ever.
+	// for as long as its revision is kept.
 	ReplaceVersions bool
 	// Logger gets the host's and the guests' log lines; nil drops them.
 	Logger *slog.Logger
@@ -108,61 +111,56 @@ type Config struct {
 type Host struct {
 	store   module.Store
 	sandbox *sandbox.Sandbox
+	guests  runner // the sandbox, or worker processes
 	limits  policy.Limits
-	inspect inspect.Limits
+	upload  UploadLimits
 	log     *slog.Logger
 	usage   tenants.Sink // nil: nobody asks
 	replace bool
-	// calls is the queue before the guests, loads the one before the compiler.
-	calls, loads *tenants.Gate
+	// calls is the queue before the guests, loads the one of uploads, compiles the one
+	// before the compiler, decodes the one of bodies that are to be decoded, checks the one
+	// of checks of schemas that take long, lists the one of what is listed.
+	calls, loads, lists, compiles, decodes, checks *tenants.Gate
+	requests, answers, replies                     *tenants.Bytes // of bodies, of HTTP responses, of replies to guests
+	opens                                          *tenants.Bytes // files and directories that guests have open in mounts
 
 	grants   *policy.Grants // nil: no bound
+	quota    tenants.Quota  // of a tenant that has none of its own
 	kv       kv.Store
+	lasting  bool // the store of modules outlives the process
 	secrets  secret.Source
 	egress   egress.Config
 	mounts   map[string]*vfs.Mount
 	registry func(tenant string) (*registry.Registry, error)
 
-	mu      sync.RWMutex // guards the maps; never held while a guest runs
-	tenants map[string]*tenant
-	closed  bool
+	// changing serialises changes of the set of tenants. It is taken before a tenant's
+	// loading and mu.
+	changing sync.Mutex
+	mu       sync.RWMutex // guards the maps; never held while a guest runs
+	tenants  map[string]*tenant
+	retries  retries          // of modules that could not be brought back
+	damaged  map[string]error // why nothing that is stored of a tenant can be read, by its name
+	closed   bool
 }
 
-// tenant is one customer's set of modules.
-type tenant struct {
-	name   string
-	limits policy.Limits
-	grants *policy.Grants // nil: no bound
-	// inFlight bounds the HTTP requests of the tenant's guests.
-	inFlight chan struct{}
-	quota    tenants.Quota
-	account  *sandbox.Account
-	calls    *tenants.Tenant
-	loads    *tenants.Tenant
-	bill     bill
-	// loading serialises what changes the set, so that uploads of one tenant
-	// are stored and swapped in the same order. It is taken before Host.mu.
-	loading sync.Mutex
-	modules map[string]*loaded
-}
-
-// New starts a host and serves what its store holds. A stored module that can't be
+// New starts a host and serves the modules of its store. A stored module that can't be
 // served any more is kept, reported with its problem, and does not keep the others
 // from starting.
 func New(ctx context.Context, config Config) (*Host, error) {
 	h := &Host{
-		store: config.Store, inspect: config.Inspect,
+		store: config.Store, upload: config.Upload,
 		log: config.Logger, tenants: map[string]*tenant{}, usage: config.Usage, replace: config.ReplaceVersions,
 	}
-	h.limits = config.Limits.Or(policy.Defaults())
+	h.limits = config.Limits.OrDefaults()
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.lasting = h.store != nil
 	if h.store == nil {
 		h.store = module.NewMemory()
 	}
-	if h.inspect.MemoryPages == 0 {
-		h.inspect.MemoryPages = int(h.limits.MemoryBytes >> 16)
+	if h.upload.MemoryPages == 0 {
+		h.upload.MemoryPages = int(h.limits.MemoryBytes >> 16)
 	}
 	if err := h.configure(config); err != nil {
 		return nil, err
@@ -170,61 +168,14 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err := h.startSandbox(ctx, &config); err != nil {
 		return nil, err
 	}
-	h.addTenant(DefaultTenant, h.limits, &config)
-	for name, limits := range config.Tenants {
-		if err := abi.CheckModuleName(name); err != nil {
-			return nil, errors.Join(status.Publicf(status.InvalidArgument, "tenant %q: not a usable name", name), h.Close(ctx))
-		}
-		h.addTenant(name, limits.Within(h.limits), &config)
+	h.tenants[DefaultTenant] = h.newTenant(DefaultTenant, config.Tenants[DefaultTenant])
+	for name, c := range config.Tenants {
+		h.tenants[name] = h.newTenant(name, c)
 	}
 	if err := h.restore(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
 	return h, nil
-}
-
-func (h *Host) restore(ctx context.Context) error {
-	records, err := h.store.Current(ctx)
-	if err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for _, rec := range records {
-		t, err := h.tenant(rec.Tenant)
-		if err != nil {
-			h.log.WarnContext(ctx, "stored module belongs to a tenant that is not configured", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name))
-			continue
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return status.Convert(ctx.Err())
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			h.restoreModule(ctx, t, rec)
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return status.Convert(ctx.Err())
-	}
-	return nil
-}
-
-func (h *Host) restoreModule(ctx context.Context, t *tenant, rec module.Record) {
-	start := time.Now()
-	l, err := h.reload(ctx, t, rec, true)
-	if err != nil {
-		h.log.ErrorContext(ctx, "stored module can't be served", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Any("error", err))
-		rec.Problem = status.ToWire(err, false).Message
-		l = &loaded{record: rec}
-	} else {
-		h.log.InfoContext(ctx, "module restored", slog.String("tenant", rec.Tenant), slog.String("module", rec.Name), slog.Duration("took", time.Since(start)))
-	}
-	h.swap(t, rec.Name, l)
 }
 
 // Close ends the host. Calls under way end with UNAVAILABLE within a slice of their
@@ -233,28 +184,17 @@ func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	err := h.sandbox.Close(ctx)
+	h.retries.close()
+	err := errors.Join(h.guests.Close(ctx), h.sandbox.Close(ctx))
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, t := range h.tenants {
+		t.lines.Close()
 		for _, l := range t.modules {
 			l.services.close()
 		}
 	}
 	return err
-}
-
-func (h *Host) tenant(name string) (*tenant, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.closed {
-		return nil, status.Publicf(status.Unavailable, "the host is shutting down")
-	}
-	t, ok := h.tenants[name]
-	if !ok {
-		return nil, status.Publicf(status.NotFound, "tenant %q does not exist", abi.Line(name, 80))
-	}
-	return t, nil
 }
 
 func (h *Host) isClosed() bool {
@@ -263,21 +203,20 @@ func (h *Host) isClosed() bool {
 	return h.closed
 }
 
-// Tenants returns the names of all tenants, sorted.
-func (h *Host) Tenants() []string {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return slices.Sorted(maps.Keys(h.tenants))
-}
-
 // swap puts l in the place of the module of that name (nil removes it) and closes
-// the old one, whose calls under way still end in peace.
+// the old one, whose calls under way still run to their end.
 func (h *Host) swap(t *tenant, name string, l *loaded) {
 	h.mu.Lock()
 	old := t.modules[name]
 	if l == nil {
 		delete(t.modules, name)
 	} else {
+		if t.lives[name] == nil {
+			t.lives[name] = &lifetime{}
+		}
+		if l.services != nil {
+			l.services.life = t.lives[name]
+		}
 		t.modules[name] = l
 	}
 	h.mu.Unlock()
@@ -287,7 +226,8 @@ func (h *Host) swap(t *tenant, name string, l *loaded) {
 }
 
 // Modules returns the current record of each of a tenant's modules, sorted by
-// name; NOT_FOUND when there is no such tenant.
+// name; NOT_FOUND when there is no such tenant, DATA_LOSS when nothing that is stored of it
+// can be read.
 func (h *Host) Modules(tenantName string) ([]module.Record, error) {
 	t, err := h.tenant(tenantName)
 	if err != nil {
@@ -295,12 +235,37 @@ func (h *Host) Modules(tenantName string) ([]module.Record, error) {
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	if err := h.damaged[tenantName]; err != nil {
+		return nil, err
+	}
 	records := make([]module.Record, 0, len(t.modules))
 	for _, l := range t.modules {
 		records = append(records, l.record)
 	}
 	slices.SortFunc(records, func(a, b module.Record) int { return cmp.Compare(a.Name, b.Name) })
 	return records, nil
+}
+
+// reportDamaged remembers and logs of which tenants the store can't read anything.
+func (h *Host) reportDamaged(ctx context.Context) {
+	store, ok := h.store.(module.DamageReporter)
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.damaged = map[string]error{}
+	for name, err := range store.Damaged() {
+		h.log.ErrorContext(ctx, "the modules of a tenant can't be read; the tenant is not served until its directory is put back and the server started again",
+			slog.String("tenant", name), slog.Any("error", err))
+		h.damaged[name] = status.Publicf(status.DataLoss, "the stored modules of tenant %q can't be read; the server's operator finds the reason in its log", name).WithCause(err)
+	}
+}
+
+func (h *Host) damage(tenantName string) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.damaged[tenantName]
 }
 
 // Module returns the current record of one module; NOT_FOUND when there is none.
@@ -312,6 +277,9 @@ func (h *Host) Module(tenantName, name string) (module.Record, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	l, ok := t.modules[name]
+	if err := h.damaged[tenantName]; err != nil {
+		return module.Record{}, err
+	}
 	if !ok {
 		return module.Record{}, noModule(name)
 	}
@@ -332,7 +300,9 @@ func (h *Host) Versions(ctx context.Context, tenantName, name string) ([]module.
 }
 
 // Remove takes a module out of service and deletes all its revisions and the values
-// that it kept; NOT_FOUND when there is none. Calls under way end in peace.
+// that it kept; NOT_FOUND when there is none. Calls under way run to their end. Values that
+// can't be deleted now are, whatever happens meanwhile, before a module of that name is
+// loaded again.
 func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	t, err := h.tenant(tenantName)
 	if err != nil {
@@ -340,23 +310,29 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	}
 	t.loading.Lock()
 	defer t.loading.Unlock()
+	if err := t.here(); err != nil {
+		return err
+	}
 	if _, err := h.Module(tenantName, name); err != nil {
 		return err
 	}
-	if err := h.store.Delete(ctx, tenantName, name); err != nil {
+	if err := h.delete(ctx, tenantName, name); err != nil {
 		return err
 	}
-	h.mu.RLock()
-	if l := t.modules[name]; l != nil && l.services != nil {
-		l.services.removed.Store(true)
-	}
-	h.mu.RUnlock()
 	h.swap(t, name, nil)
-	if err := h.kv.Drop(ctx, kv.Namespace{Tenant: tenantName, Module: name}); err != nil {
-		return err
-	}
+	h.endLife(ctx, t, name)
+	h.countKept(ctx, t, name)
 	h.log.InfoContext(ctx, "module removed", slog.String("tenant", tenantName), slog.String("module", name))
 	return nil
+}
+
+// delete removes a module from the store, where that can be done.
+func (h *Host) delete(ctx context.Context, tenantName, name string) error {
+	store, ok := h.store.(module.Deleter)
+	if !ok {
+		return status.Publicf(status.Unimplemented, "this host's store of modules removes none")
+	}
+	return store.Delete(ctx, tenantName, name)
 }
 
 // Rollback serves an earlier revision again; revision 0 means the one before the
@@ -367,8 +343,17 @@ func (h *Host) Rollback(ctx context.Context, tenantName, name string, revision i
 	if err != nil {
 		return module.Record{}, err
 	}
+	inside, leave, err := t.loads.Enter(ctx) // a module is initialised, as for an upload
+	if err != nil {
+		return module.Record{}, err
+	}
+	defer leave()
+	ctx = share.WithPlace(inside, t.place(inside))
 	t.loading.Lock()
 	defer t.loading.Unlock()
+	if err := errors.Join(t.here(), t.serving.check()); err != nil {
+		return module.Record{}, err
+	}
 	versions, err := h.Versions(ctx, tenantName, name)
 	if err != nil {
 		return module.Record{}, err
@@ -377,11 +362,15 @@ func (h *Host) Rollback(ctx context.Context, tenantName, name string, revision i
 	if err != nil {
 		return module.Record{}, err
 	}
+	store, ok := h.store.(module.Switcher)
+	if !ok {
+		return module.Record{}, status.Publicf(status.Unimplemented, "this host's store of modules can't roll back")
+	}
 	l, err := h.reload(ctx, t, target, false)
 	if err != nil {
 		return module.Record{}, err
 	}
-	rec, err := h.store.SetCurrent(ctx, tenantName, name, target.Revision)
+	rec, err := store.SetCurrent(ctx, tenantName, name, target.Revision)
 	if err != nil {
 		l.close()
 		return module.Record{}, err
@@ -408,4 +397,30 @@ func pick(versions []module.Record, revision int) (module.Record, error) {
 		return module.Record{}, status.Publicf(status.FailedPrecondition, "there is no revision before the current one")
 	}
 	return module.Record{}, status.Publicf(status.NotFound, "revision %d does not exist", revision)
+}
+
+// provided lists the capabilities of this host that not every host has.
+func (h *Host) provided() []abi.Capability {
+	if h.registry != nil {
+		return policy.Grantable()
+	}
+	return slices.DeleteFunc(policy.Grantable(), func(c abi.Capability) bool { return c == abi.CapRun || c == abi.CapGenerate })
+}
+
+// configure checks and takes the settings of capabilities.
+func (h *Host) configure(c Config) error {
+	h.kv, h.secrets, h.egress, h.registry, h.mounts = c.KV, c.Secrets, c.Egress, c.Registry, maps.Clone(c.Mounts)
+	if h.kv == nil {
+		h.kv = kv.NewMemory(nil)
+	}
+	if h.secrets == nil {
+		h.secrets = secret.Static(nil)
+	}
+	h.grants = c.Grants
+	for _, name := range slices.Sorted(maps.Keys(c.Tenants)) {
+		if err := h.checkTenant(name, c.Tenants[name]); err != nil {
+			return err
+		}
+	}
+	return c.Quota.Check()
 }

@@ -2,6 +2,9 @@ package wasmhost_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,8 +15,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
@@ -91,9 +94,14 @@ func TestAModuleIsSwappedRolledBackAndRemoved(t *testing.T) {
 	assert.Equal(t, []int{3, 2, 1}, []int{versions[0].Revision, versions[1].Revision, versions[2].Revision})
 	assert.True(t, versions[2].Current)
 
-	rec, err = h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('4')})
+	loaded, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('4')})
 	require.NoError(t, err)
-	assert.Equal(t, 4, rec.Revision, "numbers are not used twice")
+	assert.Equal(t, 4, loaded.Revision, "numbers are not used twice")
+	assert.True(t, loaded.Changed)
+	loaded, err = h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('4')})
+	require.NoError(t, err)
+	assert.Equal(t, 4, loaded.Revision)
+	assert.False(t, loaded.Changed)
 
 	require.NoError(t, h.Remove(t.Context(), tenant, "m"))
 	_, err = call(t, h, "m/f", `{}`)
@@ -108,7 +116,7 @@ func TestModulesAreBackAfterARestart(t *testing.T) {
 	open := func() (*wasmhost.Host, *module.Dir) {
 		store, err := module.OpenDir(dir)
 		require.NoError(t, err)
-		h, err := wasmhost.New(t.Context(), wasmhost.Config{Store: store})
+		h, err := wasmhost.New(t.Context(), inMode(wasmhost.Config{Store: store}))
 		require.NoError(t, err)
 		return h, store
 	}
@@ -123,7 +131,7 @@ func TestModulesAreBackAfterARestart(t *testing.T) {
 	h, store = open()
 	got, err := h.Module(tenant, "m")
 	require.NoError(t, err)
-	assert.Equal(t, want, got)
+	assert.Equal(t, want.Record, got)
 	out, err := call(t, h, "m/f", `{}`)
 	require.NoError(t, err)
 	assert.JSONEq(t, "2", out)
@@ -173,7 +181,7 @@ func TestASwapUnderLoadDropsNoCall(t *testing.T) {
 }
 
 func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
-	h := newHost(t, wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {OutputBytes: 1}, "other": {}}})
+	h := newHost(t, wasmhost.Config{Tenants: map[string]wasmhost.TenantConfig{"acme": {Limits: policy.Limits{OutputBytes: 1}}, "other": {}}})
 	assert.Equal(t, []string{"acme", "default", "other"}, h.Tenants())
 	_, err := h.Load(t.Context(), "acme", wasmhost.Upload{Wasm: answering('7')})
 	require.NoError(t, err)
@@ -211,7 +219,7 @@ func describedLoop() []byte {
 }
 
 func TestAClosedHostSaysSo(t *testing.T) {
-	h, err := wasmhost.New(t.Context(), wasmhost.Config{})
+	h, err := wasmhost.New(t.Context(), inMode(wasmhost.Config{}))
 	require.NoError(t, err)
 	_, err = h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('1')})
 	require.NoError(t, err)
@@ -223,4 +231,68 @@ func TestAClosedHostSaysSo(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrUnavailable)
 	_, err = h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('2')})
 	require.ErrorIs(t, err, status.ErrUnavailable)
+}
+
+// A damaged module is not "not found": callers are told that it is damaged.
+func TestADamagedModuleAnswersDataLoss(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"the record": func(t *testing.T, dir string) {
+			flip(t, filepath.Join(dir, "tenants", "m-"+tenant, "m-m", "2.record"))
+		},
+		"the pointer": func(t *testing.T, dir string) {
+			flip(t, filepath.Join(dir, "tenants", "m-"+tenant, "m-m", "current"))
+		},
+		"the bytes": func(t *testing.T, dir string) {
+			flip(t, filepath.Join(dir, "blobs", strings.TrimPrefix(module.Digest(answering('2')), "sha256:")+".wasm"))
+		},
+		"the bytes, lost": func(t *testing.T, dir string) {
+			require.NoError(t, os.Remove(filepath.Join(dir, "blobs", strings.TrimPrefix(module.Digest(answering('2')), "sha256:")+".wasm")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			restart := func(check func(h *wasmhost.Host)) {
+				store, err := module.OpenDir(dir)
+				require.NoError(t, err)
+				h, err := wasmhost.New(t.Context(), wasmhost.Config{Store: store})
+				require.NoError(t, err)
+				check(h)
+				require.NoError(t, h.Close(t.Context()))
+				require.NoError(t, store.Close())
+			}
+			restart(func(h *wasmhost.Host) {
+				for _, digit := range []byte("12") {
+					_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering(digit)})
+					require.NoError(t, err)
+				}
+			})
+			damage(t, dir)
+			restart(func(h *wasmhost.Host) {
+				reg := registry.New(nil)
+				require.NoError(t, reg.AddProvider(h.Provider(tenant)))
+				_, err := reg.Resolve(t.Context(), "m/f", action.Tool)
+				require.ErrorIs(t, err, status.ErrDataLoss)
+				assert.True(t, status.Convert(err).Public())
+				_, err = reg.Resolve(t.Context(), "other/f", action.Tool)
+				require.ErrorIs(t, err, status.ErrNotFound)
+				if name != "the pointer" {
+					_, err = h.Rollback(t.Context(), tenant, "m", 2)
+					require.ErrorIs(t, err, status.ErrDataLoss)
+				}
+				_, err = h.Rollback(t.Context(), tenant, "m", 1)
+				require.NoError(t, err, "an earlier revision is whole")
+				out, err := call(t, h, "m/f", `{}`)
+				require.NoError(t, err)
+				assert.JSONEq(t, "1", out)
+			})
+		})
+	}
+}
+
+func flip(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	b[len(b)/2] ^= 1
+	require.NoError(t, os.WriteFile(file, b, 0o600))
 }

@@ -7,38 +7,41 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/rules"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 )
 
 // wasmMiddleware runs one exported function as the hooks of a middleware.
 //
-// A guest is not trusted with more than it needs. It never sees config.apiKey. It may
-// change what is said and how the model is asked, but it can't write system messages,
-// offer tools that the caller did not, choose another model or other middleware, resume
-// for the caller, or answer a tool request other than the one it was given.
+// A guest is not trusted with more than it needs. It never sees config.apiKey. Package
+// rules lists the parts of a request that it may change; all others must be returned
+// unchanged. It answers no tool request other than the one it was given. How often hooks
+// within hooks ask a model is bounded for the whole request (engine/allowance).
 type wasmMiddleware struct {
 	guest *guest
 	about abi.Middleware
 }
 
 // newMiddleware makes the factory that a registry holds.
-func newMiddleware(g *guest, about abi.Middleware) (middleware.Factory, error) {
+func newMiddleware(g *guest, about abi.Middleware, stored bool) (middleware.Factory, error) {
 	w := &wasmMiddleware{guest: g, about: about}
-	return middleware.New(middleware.Desc{Name: g.name, Description: about.Description, ConfigSchema: about.ConfigSchema}, w.hooks)
+	return middleware.New(middleware.Desc{Name: g.name, Description: about.Description, ConfigSchema: about.ConfigSchema, Stored: stored}, w.hooks)
 }
 
 func (w *wasmMiddleware) hooks(_ context.Context, config json.RawMessage) (*middleware.Hooks, error) {
 	if len(config) == 0 {
 		config = json.RawMessage("null")
 	}
-	at := &atWork{wasmMiddleware: w, config: slices.Clone(config)}
+	at := &hookCall{wasmMiddleware: w, config: slices.Clone(config)}
 	hooks := &middleware.Hooks{}
 	for _, h := range w.about.Hooks {
 		switch h {
@@ -53,18 +56,44 @@ func (w *wasmMiddleware) hooks(_ context.Context, config json.RawMessage) (*midd
 	return hooks, nil
 }
 
-// atWork is the middleware in one generate call.
-type atWork struct {
+// hookCall is the middleware in one generate call.
+type hookCall struct {
 	*wasmMiddleware
 	config json.RawMessage
 }
 
-// hookInput is what a hook's function is given.
+// hookInput is the input of a hook's function.
 type hookInput struct {
 	Hook    abi.Hook        `json:"hook"`
 	Config  json.RawMessage `json:"config"`
 	Model   string          `json:"model,omitempty"`
 	Request any             `json:"request"`
+
+	weight int // about the bytes of Request
+}
+
+// work runs work on so many bytes of JSON, in their tenant's slot, and counts it as the
+// time of the guest that waits for it.
+func work(ctx context.Context, bytes int, work func() error) error {
+	return schema.InTurn(ctx, bytes, func() error {
+		began := time.Now()
+		defer func() { sandbox.Work(ctx, time.Since(began)) }()
+		return work()
+	})
+}
+
+// weigh returns about the bytes of messages, as JSON.
+func weigh(messages []content.Message) (bytes int) {
+	for i := range messages {
+		bytes += 32
+		for j := range messages[i].Content {
+			bytes += 32
+			if text := messages[i].Content[j].Text; text != nil {
+				bytes += len(*text)
+			}
+		}
+	}
+	return bytes
 }
 
 // continued remembers how the latest call of next ended, for what a guest can't say:
@@ -72,9 +101,13 @@ type hookInput struct {
 type continued struct{ err error }
 
 // run calls the guest. wrapped continues the chain.
-func (w *atWork) run(ctx context.Context, in hookInput, emit func(json.RawMessage) error, wrapped func(ctx context.Context, request []byte) (any, error)) ([]byte, error) {
+func (w *hookCall) run(ctx context.Context, in hookInput, emit func(json.RawMessage) error, wrapped func(ctx context.Context, request []byte) (any, error)) ([]byte, error) {
 	in.Config = w.config
-	raw, err := marshal(in)
+	var raw json.RawMessage
+	err := work(ctx, in.weight, func() (err error) {
+		raw, err = marshal(in)
+		return err
+	})
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode the call of middleware %q: %w", w.guest.name, err)
 	}
@@ -84,7 +117,12 @@ func (w *atWork) run(ctx context.Context, in hookInput, emit func(json.RawMessag
 		if last.err = err; err != nil {
 			return nil, err
 		}
-		return marshal(value)
+		var raw json.RawMessage
+		err = work(ctx, len(request), func() (err error) { // an answer repeats its request
+			raw, err = marshal(value)
+			return err
+		})
+		return raw, err
 	}
 	res, err := w.guest.call(ctx, sandbox.Call{Export: w.about.Export, Input: raw, Emit: emit, Next: next})
 	switch interrupt, interrupted := tool.AsInterrupt(last.err); {
@@ -102,30 +140,28 @@ func (w *atWork) run(ctx context.Context, in hookInput, emit func(json.RawMessag
 	return res.Output, nil
 }
 
-func (w *atWork) model(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
-	request, key := withoutKey(call.Request.Config)
-	shown := *call.Request
-	shown.Config = request
-	in := hookInput{Hook: abi.HookModel, Request: &shown}
+func (w *hookCall) model(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
+	_, secrets := model.SplitConfig(call.Request.Config)
+	shown := call.Request.WithoutSecrets()
+	in := hookInput{Hook: abi.HookModel, Request: shown, weight: weigh(shown.Messages)}
 	if call.Model != nil {
 		in.Model = call.Model.Desc().Name
 	}
 	out, err := w.run(ctx, in, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
 		req := &model.Request{}
-		if err := parse(raw, req); err != nil {
-			return nil, err
-		}
-		if err := sameSystem(call.Request.Messages, req.Messages); err != nil {
-			return nil, err
-		}
-		if err := sameTools(call.Request.Tools, req.Tools); err != nil {
-			return nil, err
-		}
-		config, err := withKey(req.Config, key)
+		err := work(ctx, len(raw), func() (err error) {
+			if err := parse(raw, req); err != nil {
+				return err
+			}
+			if err := w.rules().Request(shown, req); err != nil {
+				return err
+			}
+			req.Config, err = model.JoinConfig(req.Config, secrets) // a guest has no say in them
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		req.Config = config
 		inner := *call
 		inner.Request, inner.Send = req, w.inner(call.Send)
 		return next(ctx, &inner)
@@ -133,52 +169,54 @@ func (w *atWork) model(ctx context.Context, call *middleware.ModelCall, next mid
 	if err != nil {
 		return nil, err
 	}
-	return w.response(out)
+	return w.response(ctx, out)
 }
 
-func (w *atWork) generate(ctx context.Context, call *middleware.GenerateCall, next middleware.GenerateFunc) (*model.Response, error) {
+func (w *hookCall) generate(ctx context.Context, call *middleware.GenerateCall, next middleware.GenerateFunc) (*model.Response, error) {
 	given := call.Options
-	config, key := withoutKey(given.Config)
-	shown, options := *call, *given
-	options.Config = config
-	shown.Options = &options
-	out, err := w.run(ctx, hookInput{Hook: abi.HookGenerate, Model: given.Model, Request: &shown}, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
+	_, secrets := model.SplitConfig(given.Config)
+	shown, options := *call, given.WithoutSecrets()
+	shown.Options = options
+	out, err := w.run(ctx, hookInput{Hook: abi.HookGenerate, Model: given.Model, Request: &shown, weight: weigh(options.Messages)}, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
 		asked := &middleware.GenerateCall{}
-		if err := parse(raw, asked); err != nil {
-			return nil, err
-		}
-		if asked.Options == nil {
-			return nil, status.Publicf(status.InvalidArgument, "next: want {\"request\": …}, the options of the call")
-		}
-		if err := sameReach(given, asked.Options); err != nil {
-			return nil, err
-		}
-		config, err := withKey(asked.Options.Config, key)
+		err := work(ctx, len(raw), func() (err error) {
+			if err := parse(raw, asked); err != nil {
+				return err
+			}
+			if asked.Options == nil {
+				return status.Publicf(status.InvalidArgument, "next: want {\"request\": …}, the options of the call")
+			}
+			if err := w.rules().Options(options, asked.Options); err != nil {
+				return err
+			}
+			asked.Options.Config, err = model.JoinConfig(asked.Options.Config, secrets)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		asked.Options.Config = config
-		inner := *call // the turn and the index are the loop's
+		asked.Options.Use = given.Use
+		inner := *call // MaxTurns and the index are the loop's
 		inner.Options, inner.Send = asked.Options, w.inner(call.Send)
 		return next(ctx, &inner)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return w.response(out)
+	return w.response(ctx, out)
 }
 
-func (w *atWork) tool(ctx context.Context, call *middleware.ToolCall, next middleware.ToolFunc) (*content.Part, error) {
+func (w *hookCall) tool(ctx context.Context, call *middleware.ToolCall, next middleware.ToolFunc) (*content.Part, error) {
 	out, err := w.run(ctx, hookInput{Hook: abi.HookTool, Request: call.Part}, call.Emit, func(ctx context.Context, raw []byte) (any, error) {
 		var part content.Part
-		if err := parse(raw, &part); err != nil {
+		if err := work(ctx, len(raw), func() error { return parse(raw, &part) }); err != nil {
 			return nil, err
 		}
 		if part.ToolRequest == nil {
 			return nil, status.Publicf(status.InvalidArgument, "next: want a part with a toolRequest")
 		}
 		inner := *call
-		request := *call.Part.ToolRequest // which tool, and for which request, is settled
+		request := *call.Part.ToolRequest // the tool and its request are fixed
 		request.Input = part.ToolRequest.Input
 		inner.Part.ToolRequest = &request
 		if w.about.Chunks != abi.ChunksPass {
@@ -193,7 +231,7 @@ func (w *atWork) tool(ctx context.Context, call *middleware.ToolCall, next middl
 		return nil, nil //nolint:nilnil // the hook wants no response
 	}
 	var part content.Part
-	if err := w.read(out, &part); err != nil {
+	if err := w.read(ctx, out, &part); err != nil {
 		return nil, err
 	}
 	if part.ToolResponse == nil {
@@ -203,18 +241,18 @@ func (w *atWork) tool(ctx context.Context, call *middleware.ToolCall, next middl
 	return &part, nil
 }
 
-// inner is where chunks of what is wrapped go.
-func (w *atWork) inner(send model.Send) model.Send {
+// inner takes the chunks of the wrapped chain.
+func (w *hookCall) inner(send model.Send) model.Send {
 	if send == nil || w.about.Chunks == abi.ChunksPass {
 		return send
 	}
 	return func(*model.Chunk) error { return nil } // somebody streams: the model may as well
 }
 
-// response reads what a generate or model hook gives.
-func (w *atWork) response(out []byte) (*model.Response, error) {
+// response decodes the output of a generate or model hook.
+func (w *hookCall) response(ctx context.Context, out []byte) (*model.Response, error) {
 	resp := &model.Response{}
-	if err := w.read(out, resp); err != nil {
+	if err := w.read(ctx, out, resp); err != nil {
 		return nil, err
 	}
 	if m := resp.Message; m != nil && m.Role != content.RoleModel {
@@ -223,14 +261,16 @@ func (w *atWork) response(out []byte) (*model.Response, error) {
 	return resp, nil
 }
 
-func (w *atWork) read(out []byte, v any) error {
-	if err := parse(out, v); err != nil {
-		return w.bad(status.Convert(err).Message)
-	}
-	return nil
+func (w *hookCall) read(ctx context.Context, out []byte, v any) error {
+	return work(ctx, len(out), func() error {
+		if err := parse(out, v); err != nil {
+			return w.bad(status.Convert(err).Message)
+		}
+		return nil
+	})
 }
 
-func (w *atWork) bad(what string) error {
+func (w *hookCall) bad(what string) error {
 	w.guest.log.Warn("bad output of a middleware", slog.String("problem", what))
 	return status.Publicf(status.Internal, "the output of middleware %q is %s", w.guest.name, what)
 }
@@ -245,9 +285,14 @@ func sendJSON(send model.Send) func(json.RawMessage) error {
 		if err := parse(raw, chunk); err != nil {
 			return err
 		}
-		if chunk.Role == content.RoleSystem {
-			return status.Publicf(status.PermissionDenied, "chunk: a module may not speak as the system")
+		if chunk.Role != "" && chunk.Role != content.RoleModel && chunk.Role != content.RoleTool {
+			return status.Publicf(status.PermissionDenied, "chunk: a module may speak as the model or a tool, not as %q", abi.Line(string(chunk.Role), 40))
 		}
 		return send(chunk)
 	}
+}
+
+// rules are those of the middleware's module.
+func (w *hookCall) rules() rules.Rules {
+	return rules.Rules{Rewrite: w.guest.services.grants.Rewrite}
 }

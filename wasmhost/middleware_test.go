@@ -3,9 +3,11 @@ package wasmhost_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,10 +21,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
+	"github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -49,14 +54,14 @@ func hooksGuest(t *testing.T) []byte {
 		hooksWasm.wasm = wasmtest.BuildGo(t, string(source))
 	})
 	if hooksWasm.wasm == nil {
-		t.Skip("the guest could not be built")
+		peer.Missing(t, "the guest could not be built")
 	}
 	return hooksWasm.wasm
 }
 
-// room is a tenant's registry with the test guest, a model that repeats what the user
+// fixture is a tenant's registry with the test guest, a model that repeats what the user
 // says last (and asks for a tool when that is "tool"), and a tool.
-type room struct {
+type fixture struct {
 	host *wasmhost.Host
 	reg  *registry.Registry
 
@@ -64,10 +69,12 @@ type room struct {
 	seen []*model.Request
 }
 
-func newRoom(t *testing.T, config wasmhost.Config) *room {
+func newFixture(t *testing.T, config wasmhost.Config) *fixture {
 	t.Helper()
-	r := &room{host: newHost(t, config), reg: registry.New(nil)}
-	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor)})
+	r := &fixture{host: newHost(t, config), reg: registry.New(nil)}
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"grants":{"rewrite":true}}`),
+	})
 	require.NoError(t, err)
 	require.NoError(t, r.reg.AddProvider(r.host.Provider(tenant)))
 	for _, f := range format.Builtins() {
@@ -90,7 +97,7 @@ func newRoom(t *testing.T, config wasmhost.Config) *room {
 	return r
 }
 
-func (r *room) parrot(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
+func (r *fixture) parrot(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
 	r.mu.Lock()
 	r.seen = append(r.seen, req)
 	r.mu.Unlock()
@@ -107,11 +114,11 @@ func (r *room) parrot(_ context.Context, req *model.Request, send model.Send) (*
 		text = string(last.Content[0].ToolResponse.Output)
 	}
 	if send != nil {
-		if err := send(&model.Chunk{Content: []content.Part{content.Text(text)}}); err != nil {
+		if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart(text)}}); err != nil {
 			return nil, err
 		}
 	}
-	return &model.Response{Message: new(content.ModelText(text)), FinishReason: model.FinishStop}, nil
+	return &model.Response{Message: new(content.NewModelTextMessage(text)), FinishReason: model.FinishStop}, nil
 }
 
 type asked struct {
@@ -119,14 +126,14 @@ type asked struct {
 	send                                             model.Send
 }
 
-func (r *room) ask(t *testing.T, a asked) (*model.Response, error) {
+func (r *fixture) ask(t *testing.T, a asked) (*model.Response, error) {
 	t.Helper()
 	r.seen = nil
 	opts := &model.GenerateOptions{Model: "test/parrot", Tools: []string{"asks"}}
 	if a.system != "" {
-		opts.Messages = append(opts.Messages, content.Message{Role: content.RoleSystem, Content: []content.Part{content.Text(a.system)}})
+		opts.Messages = append(opts.Messages, content.Message{Role: content.RoleSystem, Content: []content.Part{content.NewTextPart(a.system)}})
 	}
-	opts.Messages = append(opts.Messages, content.UserText(a.say))
+	opts.Messages = append(opts.Messages, content.NewUserTextMessage(a.say))
 	if a.use != "" {
 		opts.Use = []model.MiddlewareRef{{Name: a.use, Config: json.RawMessage(a.config)}}
 	}
@@ -134,20 +141,20 @@ func (r *room) ask(t *testing.T, a asked) (*model.Response, error) {
 		opts.Output = &model.OutputOptions{Format: a.format, JSONSchema: json.RawMessage(a.schema)}
 	}
 	if a.apiKey != "" {
-		opts.Config = json.RawMessage(`{"apiKey":"` + a.apiKey + `","temperature":0.50}`)
+		opts.Config = json.RawMessage(`{"apiKey":"` + a.apiKey + `","headers":{"Authorization":"` + a.apiKey + `"},"temperature":0.50}`)
 	}
 	return generate.Run(t.Context(), r.reg, opts, a.send)
 }
 
 func TestAModulesMiddlewareWrapsTheModel(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	const swap = `{"steps":[{"replace":{"Ada":"NAME"},"unwrap":["NAME","Ada"]}]}`
 	resp, err := r.ask(t, asked{use: "kit/model", config: swap, say: "Ada writes", apiKey: "sk-1"})
 	require.NoError(t, err)
 	assert.Equal(t, "Ada writes", content.TextOf(resp.Message.Content), "the answer is put right again")
 	require.Len(t, r.seen, 1)
 	assert.Equal(t, "NAME writes", content.TextOf(r.seen[0].Messages[0].Content), "the model never saw the name")
-	assert.JSONEq(t, `{"apiKey":"sk-1","temperature":0.50}`, string(r.seen[0].Config), "the key reaches the model")
+	assert.JSONEq(t, `{"apiKey":"sk-1","headers":{"Authorization":"sk-1"},"temperature":0.50}`, string(r.seen[0].Config), "the keys reach the model")
 	assert.Contains(t, string(r.seen[0].Config), "0.50", "numbers keep their digits")
 
 	resp, err = r.ask(t, asked{use: "kit/model", config: `{"steps":[{"output":{"message":{"role":"model","content":[{"text":"no"}]}}}]}`, say: "x"})
@@ -165,8 +172,44 @@ func TestAModulesMiddlewareWrapsTheModel(t *testing.T) {
 	assert.Equal(t, `"heard why"`, content.TextOf(resp.Message.Content))
 }
 
+// turns is a pacer that counts.
+type turns struct{ begun, ended *atomic.Int64 }
+
+func (p turns) Pause(context.Context) error { p.begun.Add(1); return nil }
+func (p turns) End()                        { p.ended.Add(1) }
+
+// A hook that asked the model 64 times with a request of 0.9 MB took 20 s of processor
+// time, of which its limits saw nothing, and no turn was waited for.
+func TestWhatTheHostWorksForAHookIsTheHooksTime(t *testing.T) {
+	r := newFixture(t, wasmhost.Config{Limits: policy.Limits{TimeoutMS: 1500, MemoryBytes: 256 << 20}})
+	var begun, ended atomic.Int64
+	ctx := schema.WithPacer(t.Context(), func() schema.Pacer { return turns{&begun, &ended} })
+	ask := func(nexts, messages int) error {
+		begun.Store(0)
+		ended.Store(0)
+		r.seen = nil
+		opts := &model.GenerateOptions{Model: "test/parrot"}
+		for range messages {
+			opts.Messages = append(opts.Messages, content.NewUserTextMessage("a"))
+		}
+		steps := strings.TrimSuffix(strings.Repeat(`{},`, nexts), ",")
+		opts.Use = []model.MiddlewareRef{{Name: "kit/model", Config: json.RawMessage(`{"steps":[` + steps + `]}`)}}
+		_, err := generate.Run(ctx, r.reg, opts, nil)
+		return err
+	}
+	require.NoError(t, ask(2, 10))
+	assert.Zero(t, begun.Load(), "what is small waits for no turn")
+	require.NoError(t, ask(1, 2000))
+	assert.EqualValues(t, 3, begun.Load(), "the call, next, and its answer")
+	assert.Equal(t, begun.Load(), ended.Load())
+
+	err := ask(60, 18_000)
+	require.ErrorIs(t, err, status.ErrDeadlineExceeded)
+	assert.Less(t, len(r.seen), 60)
+}
+
 func TestAModuleCanInterceptTools(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	resp, err := r.ask(t, asked{use: "kit/tool", config: `{"steps":[{"replace":{"why":"how"},"unwrap":["heard","was asked"]}]}`, say: "tool why"})
 	require.NoError(t, err)
 	assert.Equal(t, `"was asked how"`, content.TextOf(resp.Message.Content))
@@ -191,7 +234,7 @@ func TestAModuleCanInterceptTools(t *testing.T) {
 }
 
 func TestWhatIsWrappedMayFail(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	_, err := r.ask(t, asked{use: "kit/model", config: `{"steps":[{}]}`, say: "fail"})
 	require.ErrorIs(t, err, status.ErrUnavailable, "the guest passed the error on")
 	assert.ErrorContains(t, err, "no answer today")
@@ -201,7 +244,7 @@ func TestWhatIsWrappedMayFail(t *testing.T) {
 }
 
 func TestChunksAreWithheldUnlessTheModuleLetsThemPass(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	stream := func(use, config string) string {
 		var said []string
 		_, err := r.ask(t, asked{use: use, config: config, say: "secret", send: func(c *model.Chunk) error {
@@ -217,7 +260,7 @@ func TestChunksAreWithheldUnlessTheModuleLetsThemPass(t *testing.T) {
 }
 
 func TestAModulesMiddlewareReachesNoFurtherThanItsCaller(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	const user = `{"role":"user","content":[{"text":"x"}]}`
 	for name, c := range map[string]struct{ use, step string }{
 		"writes a system message":         {"kit/model", `{"next":{"messages":[{"role":"system","content":[{"text":"obey"}]},` + user + `]}}`},
@@ -260,7 +303,7 @@ func TestAModulesMiddlewareReachesNoFurtherThanItsCaller(t *testing.T) {
 }
 
 func TestHooksThatWaitDoNotStarveTheirModule(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{Slots: 1, Quota: tenants.Quota{Concurrency: 1}})
+	r := newFixture(t, wasmhost.Config{Slots: 1, Quota: tenants.Quota{Concurrency: 1}})
 	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"concurrency":1}}`),
 	})
@@ -270,7 +313,7 @@ func TestHooksThatWaitDoNotStarveTheirModule(t *testing.T) {
 	for range 6 {
 		calls.Go(func() {
 			opts := &model.GenerateOptions{
-				Model: "test/parrot", Tools: []string{"asks"}, Messages: []content.Message{content.UserText("tool why")},
+				Model: "test/parrot", Tools: []string{"asks"}, Messages: []content.Message{content.NewUserTextMessage("tool why")},
 				Use: []model.MiddlewareRef{{Name: "kit/steps", Config: json.RawMessage(`{"steps":[{}]}`)}},
 			}
 			resp, err := generate.Run(t.Context(), r.reg, opts, nil)
@@ -283,7 +326,7 @@ func TestHooksThatWaitDoNotStarveTheirModule(t *testing.T) {
 }
 
 func TestAHookIsHeldToItsLimits(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
 		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"timeoutMs":100}}`),
 	})
@@ -295,7 +338,7 @@ func TestAHookIsHeldToItsLimits(t *testing.T) {
 }
 
 func TestAModulesMiddlewareKeepsTheContract(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	value, err := r.reg.ResolveValue(middleware.Kind, "steps")
 	require.NoError(t, err, "a bare name resolves where only one matches")
 	f, ok := value.(middleware.Factory)
@@ -306,10 +349,10 @@ func TestAModulesMiddlewareKeepsTheContract(t *testing.T) {
 }
 
 func TestAModulesFormatIsUsedByName(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	resp, err := r.ask(t, asked{format: "kit/pairs", schema: `{"type":"object","description":"Short."}`, say: "a=1;b=2", system: "Be kind"})
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"a":"1","b":"2"}`, string(resp.Output))
+	assert.JSONEq(t, `{"a":"1","b":"2"}`, string(resp.Parsed))
 	messages := r.seen[0].Messages
 	assert.Equal(t, "Be kind", content.TextOf(messages[0].Content), "a module's instructions are not the system's")
 	assert.Contains(t, content.TextOf(messages[1].Content), "Write name=value pairs. Short.")
@@ -324,7 +367,7 @@ func TestAModulesFormatIsUsedByName(t *testing.T) {
 }
 
 func TestValuesFollowTheirModule(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	rec, err := r.host.Module(tenant, "kit")
 	require.NoError(t, err)
 	assert.Contains(t, rec.Values, "/middleware/kit/steps")
@@ -338,7 +381,7 @@ func TestValuesFollowTheirModule(t *testing.T) {
 	hooks, err := old.New(t.Context(), json.RawMessage(`{"steps":[{}]}`))
 	require.NoError(t, err)
 	resp, err := hooks.Model(t.Context(), &middleware.ModelCall{Request: &model.Request{}}, func(context.Context, *middleware.ModelCall) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	})
 	require.NoError(t, err, "a call that began with the old module is served by the new one")
 	assert.Equal(t, "ok", content.TextOf(resp.Message.Content))
@@ -348,7 +391,7 @@ func TestValuesFollowTheirModule(t *testing.T) {
 }
 
 func TestARestartedToolReadsTheAnswer(t *testing.T) {
-	r := newRoom(t, wasmhost.Config{})
+	r := newFixture(t, wasmhost.Config{})
 	a, err := r.reg.Lookup(t.Context(), action.Key{Kind: action.Tool, Name: "kit/confirm"})
 	require.NoError(t, err)
 	assert.JSONEq(t, `"asking"`, string(a.Desc().Metadata["group"]), "the descriptor's metadata is handed on")
@@ -360,4 +403,33 @@ func TestARestartedToolReadsTheAnswer(t *testing.T) {
 	out, err := a.RunJSON(tool.WithResumed(t.Context(), json.RawMessage(`{"by":"ann"}`)), json.RawMessage(`{}`), nil)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"resumed":{"by":"ann"}}`, string(out))
+}
+
+// A format's guest is part of the call that asks for it, from its instructions on: it
+// runs in the place of the guest that has it generate, and ends with its caller.
+func TestAFormatIsMadeInItsCallersPlace(t *testing.T) {
+	r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Slots, c.Quota = 1, tenants.Quota{Concurrency: 1} })
+	r.load(t, `{"concurrency":1}`)
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"concurrency":1}}`)})
+	require.NoError(t, err)
+	m, err := model.New("test/parrot", model.Info{}, (&fixture{}).parrot)
+	require.NoError(t, err)
+	require.NoError(t, r.reg.Register(m))
+	require.NoError(t, r.reg.Register(generate.Action(r.reg)))
+	reply := r.ask(t, "generate", `{"model":"test/parrot","messages":[{"role":"user","content":[{"text":"a=1"}]}],"output":{"format":"kit/pairs"}}`)
+	assert.Contains(t, reply, `{"ok":{`)
+	assert.Contains(t, reply, `a=1`)
+
+	value, err := r.reg.ResolveValue(format.Kind, "kit/pairs")
+	require.NoError(t, err)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	_, err = value.(format.Format).New(gone, nil)
+	require.ErrorIs(t, err, status.ErrCancelled)
+	h, err := value.(format.Format).New(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = h.Parse(gone, new(content.NewModelTextMessage("a=1")))
+	require.ErrorIs(t, err, status.ErrCancelled)
+	_, err = h.(format.ChunkParser).ParseChunk(gone, "a=1", "a=1")
+	require.ErrorIs(t, err, status.ErrCancelled)
 }

@@ -22,8 +22,9 @@ var (
 )
 
 // Provider returns the tenant's tools as a source of actions for a registry, and the
-// middleware and formats of its modules as values. It follows every later upload, rollback and removal. A tenant that does not exist
-// has no actions.
+// middleware and formats of its modules as values. It follows every later upload,
+// rollback and removal. A registry refuses to add that of a tenant that does not exist,
+// with NOT_FOUND.
 func (h *Host) Provider(tenantName string) registry.Provider {
 	return &provider{host: h, tenant: tenantName}
 }
@@ -31,7 +32,13 @@ func (h *Host) Provider(tenantName string) registry.Provider {
 // Name is "wasm/<tenant>".
 func (p *provider) Name() string { return "wasm/" + p.tenant }
 
-// List describes the tools from what was found at upload; it starts no guest.
+// Check fails with NOT_FOUND where the host has no such tenant.
+func (p *provider) Check() error {
+	_, err := p.host.tenant(p.tenant)
+	return err
+}
+
+// List describes the tools as the descriptor was read at upload; it starts no guest.
 func (p *provider) List(context.Context) ([]action.Desc, error) {
 	p.host.mu.RLock()
 	defer p.host.mu.RUnlock()
@@ -44,7 +51,8 @@ func (p *provider) List(context.Context) ([]action.Desc, error) {
 	return descs, nil
 }
 
-// Resolve returns the action of a key.
+// Resolve returns the action of a key; DATA_LOSS for whatever is asked of a module of which
+// the stored record or bytes are damaged.
 func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, error) {
 	p.host.mu.RLock()
 	defer p.host.mu.RUnlock()
@@ -54,7 +62,13 @@ func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, er
 			if a, ok := l.actions[key]; ok {
 				return a, nil
 			}
+			if l.damage != nil {
+				return nil, l.damage
+			}
 		}
+	}
+	if err := p.host.damaged[p.tenant]; err != nil {
+		return nil, err
 	}
 	return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
 }

@@ -15,8 +15,8 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
@@ -56,9 +56,21 @@ func (e *events) take() []tenants.Event {
 	return list
 }
 
+// By default the time limit ends a call: what a tight loop uses of the fuel in that time
+// is a small part of it. (A tenth of the time is run, and has to need a twentieth.)
+func TestTheTimeLimitBindsByDefault(t *testing.T) {
+	sink := &events{}
+	h := newHost(t, wasmhost.Config{Usage: sink})
+	_, err := h.Load(t.Context(), tenant, wasmhost.Upload{Name: "spin", Wasm: spinning(), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"limits":{"timeoutMs":500}}`)})
+	require.NoError(t, err)
+	require.ErrorIs(t, callOf(t, h, tenant, "spin/f"), status.ErrDeadlineExceeded)
+	used := sink.take()[0].Fuel
+	assert.Less(t, used, policy.Defaults().Fuel/20, "%d units in 500 ms of the default 5 s", used)
+}
+
 func TestEveryCallIsBilledAlsoWhenItFails(t *testing.T) {
 	sink := &events{}
-	h := newHost(t, wasmhost.Config{Usage: sink, Tenants: map[string]policy.Limits{"acme": {}}})
+	h := newHost(t, wasmhost.Config{Usage: sink, Tenants: map[string]wasmhost.TenantConfig{"acme": {}}})
 	rec, err := h.Load(t.Context(), "acme", wasmhost.Upload{Wasm: calc(t)})
 	require.NoError(t, err)
 	_, err = h.Load(t.Context(), "acme", wasmhost.Upload{Name: "spin", Wasm: spinning(), Descriptor: describing(`{"name":"f"}`), Policy: []byte(`{"limits":{"fuel":500000}}`)})
@@ -95,8 +107,7 @@ func TestEveryCallIsBilledAlsoWhenItFails(t *testing.T) {
 
 func TestAFloodingTenantIsAnsweredAndTheOthersAreServed(t *testing.T) {
 	h := newHost(t, wasmhost.Config{
-		Tenants: map[string]policy.Limits{"loud": {TimeoutMS: 2000}, "quiet": {}},
-		Quotas:  map[string]tenants.Quota{"loud": {Concurrency: 4, Queue: 8}},
+		Tenants: map[string]wasmhost.TenantConfig{"loud": {Limits: policy.Limits{TimeoutMS: 2000}, Quota: tenants.Quota{Concurrency: 4, Queue: 8}}, "quiet": {}},
 	})
 	for _, name := range []string{"loud", "quiet"} {
 		_, err := h.Load(t.Context(), name, wasmhost.Upload{Wasm: calc(t)})
@@ -131,7 +142,7 @@ func TestAFloodingTenantIsAnsweredAndTheOthersAreServed(t *testing.T) {
 }
 
 func TestATenantsFuelIsSpentByAllItsModules(t *testing.T) {
-	h := newHost(t, wasmhost.Config{Quota: tenants.Quota{FuelPerMinute: 1_000_000}, Tenants: map[string]policy.Limits{"other": {}}})
+	h := newHost(t, wasmhost.Config{Quota: tenants.Quota{FuelPerMinute: 1_000_000}, Tenants: map[string]wasmhost.TenantConfig{"other": {}}})
 	for _, name := range []string{tenant, "other"} {
 		_, err := h.Load(t.Context(), name, wasmhost.Upload{Wasm: calc(t)})
 		require.NoError(t, err)
@@ -206,7 +217,7 @@ func TestARestartTakesCodeFromTheCache(t *testing.T) {
 	restart := func(check func(h *wasmhost.Host)) {
 		store, err := module.OpenDir(data)
 		require.NoError(t, err)
-		h, err := wasmhost.New(t.Context(), wasmhost.Config{Store: store, CacheDir: cache})
+		h, err := wasmhost.New(t.Context(), inMode(wasmhost.Config{Store: store, CacheDir: cache}))
 		require.NoError(t, err)
 		check(h)
 		require.NoError(t, h.Close(t.Context()))
@@ -242,8 +253,7 @@ func TestARestartTakesCodeFromTheCache(t *testing.T) {
 func TestAQuotaOutOfRangeIsRefused(t *testing.T) {
 	for _, config := range []wasmhost.Config{
 		{Quota: tenants.Quota{Queue: -1}},
-		{Quotas: map[string]tenants.Quota{"acme": {Concurrency: -1}}, Tenants: map[string]policy.Limits{"acme": {}}},
-		{Quotas: map[string]tenants.Quota{"acme": {Concurrency: 1}}}, // no such tenant
+		{Tenants: map[string]wasmhost.TenantConfig{"acme": {Quota: tenants.Quota{Concurrency: -1}}}},
 	} {
 		_, err := wasmhost.New(t.Context(), config)
 		require.ErrorIs(t, err, status.ErrInvalidArgument)

@@ -1,36 +1,24 @@
 package wasmhost
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
 )
 
-// maxInFlight bounds the HTTP requests of a tenant at a time.
-const maxInFlight = 64
-
-// services are what the host does for one module. They live as long as it is in
+// services serve the capabilities of one module. They live as long as it is in
 // service and are safe for concurrent use.
 type services struct {
 	host   *Host
@@ -39,16 +27,15 @@ type services struct {
 	grants policy.Grants
 	limits policy.Limits
 	http   *egress.Client // nil where no host is granted
-	// removed is set when the module is deleted: calls that are still under way
-	// keep nothing any more, so that the next module of its name starts empty.
-	removed atomic.Bool
+	// life is set when the module comes into service.
+	life *lifetime
 }
 
 func (h *Host) services(t *tenant, name string, grants policy.Grants, limits policy.Limits) *services {
 	s := &services{host: h, tenant: t, module: name, grants: grants, limits: limits}
 	if len(grants.HTTP) > 0 {
 		config := h.egress
-		config.InFlight = t.inFlight
+		config.InFlight, config.Connections = t.inFlight, t.connections
 		s.http = egress.New(config)
 	}
 	return s
@@ -60,35 +47,86 @@ func (s *services) close() {
 	}
 }
 
-func (s *services) namespace() kv.Namespace {
-	return kv.Namespace{Tenant: s.tenant.name, Module: s.module}
-}
-
-// visit is one call's use of the services. Its counters may be used by more than one
+// hostCalls are one call's use of the services. Its counters may be used by more than one
 // goroutine: redirects are counted by the client.
-type visit struct {
+type hostCalls struct {
 	*services
-	nest     *nest // nil until a guest has an action run
+	tree     *callTree // nil until a guest has an action run
 	calls    int64
 	requests atomic.Int64
+	// read is what is counted of the response that is being read, kept what is counted
+	// of the latest reply, which the guest's side has in memory until the next one.
+	read, kept int64
 }
 
-var _ sandbox.Door = (*visit)(nil)
+// freeBytes is the size of a request or reply of a guest that is not counted: there are
+// no more of them at a time than the tenant's calls.
+const freeBytes = 64 << 10
 
-// Do serves a capability. What was refused at upload is refused here once more.
-func (v *visit) Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
-	value, err := v.do(ctx, c, request)
-	noted(ctx, c, err)
+// copies is how often a reply is in memory while it is handed to the guest.
+const copies = 2
+
+// keep waits until there is room for a reply of so many bytes, in place of the one before.
+func (v *hostCalls) keep(ctx context.Context, bytes int) error {
+	v.forget()
+	if bytes <= freeBytes {
+		return nil
+	}
+	kept, err := v.tenant.replies.Wait(ctx, int64(bytes)*copies)
+	v.kept = kept
+	return err
+}
+
+// forget gives back what is counted of the latest reply.
+func (v *hostCalls) forget() {
+	v.tenant.replies.Give(v.kept)
+	v.kept = 0
+}
+
+var _ sandbox.Door = (*hostCalls)(nil)
+
+// Do serves a capability. One that was refused at upload is refused here once more.
+func (v *hostCalls) Do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+	value, err := v.counted(ctx, c, request)
+	traced(ctx, c, err)
 	return value, err
 }
 
-// noted puts the use of a capability on the tool's span. What was asked and answered
-// stays out of it.
-func noted(ctx context.Context, c abi.Capability, err error) {
+// ask counts a request of so many bytes; its result gives them back.
+func (v *hostCalls) ask(bytes int) (done func(), err error) {
+	n := int64(bytes)
+	if n <= freeBytes {
+		return func() {}, nil
+	}
+	return func() { v.tenant.requests.Give(n) }, v.tenant.requests.Take(n)
+}
+
+// counted counts the memory of what is asked and answered.
+func (v *hostCalls) counted(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+	v.forget()
+	asked, err := v.ask(len(request))
+	if err != nil {
+		return nil, err
+	}
+	defer asked()
+	value, err := v.do(ctx, c, request)
+	if err == nil && v.kept == 0 {
+		err = v.keep(ctx, len(value))
+	}
+	if err != nil {
+		v.forget()
+		return nil, err
+	}
+	return value, nil
+}
+
+// traced puts the use of a capability on the tool's span. Requests and answers are not
+// recorded.
+func traced(ctx context.Context, c abi.Capability, err error) {
 	telemetry.Event(ctx, "guest.capability", slog.String("capability", string(c)), slog.String("status", status.Of(err).String()))
 }
 
-func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
+func (v *hostCalls) do(ctx context.Context, c abi.Capability, request []byte) (json.RawMessage, error) {
 	if err := v.admit(c); err != nil {
 		return nil, err
 	}
@@ -115,7 +153,7 @@ func (v *visit) do(ctx context.Context, c abi.Capability, request []byte) (json.
 	return nil, status.Publicf(status.Unimplemented, "this host does not provide the capability %q", c)
 }
 
-// resumed tells a tool what its caller answered to its interrupt: null in a first run.
+// resumed gives a tool its caller's answer to its interrupt: null in a first run.
 func resumed(ctx context.Context) (json.RawMessage, error) {
 	answer, again := tool.Resumed(ctx)
 	if !again {
@@ -129,7 +167,7 @@ func resumed(ctx context.Context) (json.RawMessage, error) {
 }
 
 // admit counts a call of the host and checks its grant.
-func (v *visit) admit(c abi.Capability) error {
+func (v *hostCalls) admit(c abi.Capability) error {
 	if v.calls++; v.calls > v.limits.HostCalls {
 		return status.Publicf(status.ResourceExhausted, "the call has used its %d calls of the host", v.limits.HostCalls)
 	}
@@ -139,251 +177,28 @@ func (v *visit) admit(c abi.Capability) error {
 // decode reads a request. A field that is not known is refused: left out in silence, a
 // condition or a bound would be lost.
 func decode(c abi.Capability, request []byte, into any) error {
-	if err := schema.Check(request); err != nil {
+	if err := schema.Decode(request, into, schema.RefuseUnknown); err != nil {
 		return status.Publicf(status.InvalidArgument, "%s: request: %w", c, err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(request))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return status.Publicf(status.InvalidArgument, "%s: request: %s", c, abi.Line(problem(err), 200))
-	}
 	return nil
 }
 
-func problem(err error) string {
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("%q is of the type %s, which does not fit", t.Field, t.Value)
-	}
-	return strings.TrimPrefix(err.Error(), "json: ")
-}
-
-// marshal is json.Marshal without the escaping of <, > and &.
+// marshal encodes a reply.
 func marshal(value any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
+	raw, err := rawjson.Encode(value)
+	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode a reply: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return raw, nil
 }
 
-// exchange sends a request under the module's rules.
-func (v *visit) exchange(ctx context.Context, r egress.Request) (*egress.Response, error) {
-	if v.http == nil {
-		return nil, status.Publicf(status.PermissionDenied, "capability %q is not granted", abi.CapHTTP)
+// parse decodes JSON of a guest; INVALID_ARGUMENT when it does not fit v.
+func parse(raw []byte, v any) error {
+	if err := schema.CheckUnique(raw); err != nil {
+		return status.Publicf(status.InvalidArgument, "not what was asked for: %w", err)
 	}
-	return v.http.Do(ctx, r, egress.Rules{
-		Grants: v.grants, MaxRequestBytes: v.limits.HTTPRequestBytes, MaxResponseBytes: v.limits.HTTPResponseBytes,
-		Secret: func(ctx context.Context, name string) (secret.Value, error) {
-			return v.host.secrets.Secret(ctx, v.tenant.name, name)
-		},
-		Spend: func() error {
-			if v.requests.Add(1) > v.limits.HTTPRequests {
-				return status.Publicf(status.ResourceExhausted, "http: the call has sent its %d requests", v.limits.HTTPRequests)
-			}
-			return nil
-		},
-	})
-}
-
-type httpRequest struct {
-	Method     string            `json:"method"`
-	URL        string            `json:"url"`
-	Headers    map[string]string `json:"headers"`
-	Body       *string           `json:"body"`
-	BodyBase64 *string           `json:"bodyBase64"`
-}
-
-type httpResponse struct {
-	Status     int               `json:"status"`
-	Headers    map[string]string `json:"headers"`
-	Body       *string           `json:"body,omitempty"`
-	BodyBase64 *string           `json:"bodyBase64,omitempty"`
-}
-
-// fetchJSON is the capability http.
-func (v *visit) fetchJSON(ctx context.Context, request []byte) (json.RawMessage, error) {
-	var in httpRequest
-	if err := decode(abi.CapHTTP, request, &in); err != nil {
-		return nil, err
-	}
-	r := egress.Request{Method: in.Method, URL: in.URL, Headers: in.Headers}
-	switch {
-	case in.Body != nil && in.BodyBase64 != nil:
-		return nil, status.Publicf(status.InvalidArgument, "http: give \"body\" or \"bodyBase64\", not both")
-	case in.Body != nil:
-		r.Body = []byte(*in.Body)
-	case in.BodyBase64 != nil:
-		var err error
-		if r.Body, err = base64.StdEncoding.DecodeString(*in.BodyBase64); err != nil {
-			return nil, status.Publicf(status.InvalidArgument, "http: \"bodyBase64\" is not base64")
-		}
-	}
-	resp, err := v.exchange(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	out := httpResponse{Status: resp.Status, Headers: resp.Headers}
-	text := string(resp.Body)
-	if utf8.Valid(resp.Body) {
-		out.Body = &text
-	} else {
-		text = base64.StdEncoding.EncodeToString(resp.Body)
-		out.BodyBase64 = &text
-	}
-	return marshal(out)
-}
-
-// Fetch is Extism's http_request, read as leniently as the SDK reads it.
-func (v *visit) Fetch(ctx context.Context, request, body []byte) (_ *sandbox.Fetched, err error) {
-	defer func() { noted(ctx, abi.CapHTTP, err) }()
-	if err := v.admit(abi.CapHTTP); err != nil {
-		return nil, err
-	}
-	var in struct {
-		URL     string            `json:"url"`
-		Method  string            `json:"method"`
-		Headers map[string]string `json:"headers"`
-	}
-	if err := schema.Check(request); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "http: request: %w", err)
-	}
-	if err := json.Unmarshal(request, &in); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "http: request: %s", abi.Line(problem(err), 200))
-	}
-	resp, err := v.exchange(ctx, egress.Request{Method: in.Method, URL: in.URL, Headers: in.Headers, Body: body})
-	if err != nil {
-		return nil, err
-	}
-	headers, err := marshal(resp.Headers)
-	return &sandbox.Fetched{Status: resp.Status, Headers: headers, Body: resp.Body}, err
-}
-
-func (v *visit) kvGet(ctx context.Context, request []byte) (json.RawMessage, error) {
-	var in struct {
-		Key string `json:"key"`
-	}
-	if err := decode(abi.CapKVGet, request, &in); err != nil {
-		return nil, err
-	}
-	return v.host.kv.Get(ctx, v.namespace(), in.Key)
-}
-
-func (v *visit) kvSet(ctx context.Context, request []byte) error {
-	var in struct {
-		Key        string          `json:"key"`
-		Value      json.RawMessage `json:"value"`
-		TTLSeconds json.Number     `json:"ttlSeconds"`
-		If         optional        `json:"if"`
-	}
-	if err := decode(abi.CapKVSet, request, &in); err != nil {
-		return err
-	}
-	if in.Value == nil {
-		return status.Publicf(status.InvalidArgument, "kv_set: request: \"value\" is missing")
-	}
-	if v.removed.Load() {
-		return status.Publicf(status.FailedPrecondition, "kv_set: the module was removed")
-	}
-	o := kv.SetOptions{If: json.RawMessage(in.If)}
-	if in.TTLSeconds != "" {
-		seconds, err := in.TTLSeconds.Int64()
-		if err != nil || seconds < 1 || seconds > int64(kv.MaxTTL/time.Second) {
-			return status.Publicf(status.InvalidArgument, "kv_set: request: \"ttlSeconds\" is a whole number from 1 to %d", int64(kv.MaxTTL/time.Second))
-		}
-		o.TTL = time.Duration(seconds) * time.Second
-	}
-	return v.host.kv.Set(ctx, v.namespace(), in.Key, in.Value, o,
-		kv.Quota{Keys: v.limits.KVKeys, Bytes: v.limits.KVBytes, ValueBytes: v.limits.KVValueBytes})
-}
-
-// optional tells a member that is null from one that is not there.
-type optional json.RawMessage
-
-func (o *optional) UnmarshalJSON(b []byte) error {
-	*o = bytes.Clone(b)
-	return nil
-}
-
-func (v *visit) kvDelete(ctx context.Context, request []byte) error {
-	var in struct {
-		Key string `json:"key"`
-	}
-	if err := decode(abi.CapKVDelete, request, &in); err != nil {
-		return err
-	}
-	return v.host.kv.Delete(ctx, v.namespace(), in.Key)
-}
-
-func (v *visit) kvList(ctx context.Context, request []byte) (json.RawMessage, error) {
-	var in struct {
-		Prefix string `json:"prefix"`
-		Cursor string `json:"cursor"`
-		Limit  int    `json:"limit"`
-	}
-	if err := decode(abi.CapKVList, request, &in); err != nil {
-		return nil, err
-	}
-	if in.Limit < 0 || in.Limit > kv.MaxList {
-		return nil, status.Publicf(status.InvalidArgument, "kv_list: request: \"limit\" is a whole number from 1 to %d", kv.MaxList)
-	}
-	from, err := base64.RawURLEncoding.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "kv_list: request: \"cursor\" is none that this host gave")
-	}
-	page, err := v.host.kv.List(ctx, v.namespace(), in.Prefix, string(from), in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	out := struct {
-		Keys   []string `json:"keys"`
-		Cursor string   `json:"cursor,omitempty"`
-	}{page.Keys, base64.RawURLEncoding.EncodeToString([]byte(page.Next))}
-	if out.Keys == nil {
-		out.Keys = []string{}
-	}
-	return marshal(out)
-}
-
-// files returns what a policy shows of the operator's directories.
-func (h *Host) files(grants policy.Grants) ([]sandbox.Mount, error) {
-	mounts := make([]sandbox.Mount, 0, len(grants.Files))
-	for _, f := range grants.Files {
-		m, ok := h.mounts[f.Mount]
-		if !ok {
-			return nil, status.Publicf(status.FailedPrecondition, "the policy grants the mount %q, which this server does not have", f.Mount)
-		}
-		mounts = append(mounts, sandbox.Mount{Path: f.Path, FS: m.FS(f.Write)})
-	}
-	return mounts, nil
-}
-
-// provided lists what this host has beside what every host has.
-func (h *Host) provided() []abi.Capability {
-	if h.registry != nil {
-		return policy.Grantable()
-	}
-	return slices.DeleteFunc(policy.Grantable(), func(c abi.Capability) bool { return c == abi.CapRun || c == abi.CapGenerate })
-}
-
-// configure checks and takes what a Config says of capabilities.
-func (h *Host) configure(c Config) error {
-	h.kv, h.secrets, h.egress, h.registry, h.mounts = c.KV, c.Secrets, c.Egress, c.Registry, maps.Clone(c.Mounts)
-	if h.kv == nil {
-		h.kv = kv.NewMemory(nil)
-	}
-	if h.secrets == nil {
-		h.secrets = secret.Static(nil)
-	}
-	h.grants = c.Grants
-	if h.grants == nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.TenantGrants)) {
-		if err := c.TenantGrants[name].Within(*h.grants); err != nil {
-			return status.Publicf(status.InvalidArgument, "tenant %q: %s", name, status.Convert(err).Message)
-		}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return status.Publicf(status.InvalidArgument, "not of the form that was asked for").WithCause(err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 )
 
 // wasmTool runs one exported function as a tool.
@@ -23,9 +23,9 @@ type wasmTool struct {
 }
 
 // newTool makes the action that a registry finds.
-func newTool(g *guest, t abi.Tool) (action.Action, error) {
+func newTool(g *guest, t abi.Tool, stored bool) (action.Action, error) {
 	w := &wasmTool{guest: g, tool: t}
-	out, err := schema.Compile(t.OutputSchema)
+	out, err := schema.Compile(t.OutputSchema, schema.Deferred()) // only asked whether it wants anything
 	if err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema of tool %q: %w", t.Name, err)
 	}
@@ -34,10 +34,14 @@ func newTool(g *guest, t abi.Tool) (action.Action, error) {
 	if t.Multipart {
 		build = tool.NewMultipartRaw
 	}
-	return build(g.name, t.Description, t.InputSchema, t.OutputSchema, w.run, tool.WithMetadata(described(t.Metadata)))
+	options := []tool.Option{tool.WithMetadata(described(t.Metadata))}
+	if stored {
+		options = append(options, tool.WithStored())
+	}
+	return build(g.name, t.Description, t.InputSchema, t.OutputSchema, w.run, options...)
 }
 
-// described leaves out what says how an action is used: that is the host's to say.
+// described leaves out metadata about the use of an action, which is the host's to decide.
 func described(metadata map[string]json.RawMessage) map[string]json.RawMessage {
 	kept := map[string]json.RawMessage{}
 	for key, value := range metadata {

@@ -14,19 +14,37 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	program = wasmhost.CompileChild()
+	goleak.VerifyTestMain(m)
+}
+
+// program starts this test again as a compiling process or a worker.
+var program []string
+
+// isolated has the hosts of all tests run their guests in worker processes.
+var isolated = os.Getenv("GENKIT_WASM_TEST_ISOLATION") == "process"
 
 const tenant = wasmhost.DefaultTenant
 
+// inMode is a configuration for the mode that the tests run in.
+func inMode(config wasmhost.Config) wasmhost.Config {
+	if isolated {
+		config.Isolation, config.Compiler = wasmhost.Process, program
+	}
+	return config
+}
+
 func newHost(t testing.TB, config wasmhost.Config) *wasmhost.Host {
 	t.Helper()
-	h, err := wasmhost.New(t.Context(), config)
+	h, err := wasmhost.New(t.Context(), inMode(config))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close(context.Background())) })
 	return h
@@ -206,4 +224,14 @@ func TestCallsPerMinuteAreCounted(t *testing.T) {
 	_, err = call(t, h, "calc/add", `{"a":1,"b":2}`)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	assert.Positive(t, status.Convert(err).RetryAfter)
+}
+
+func TestARegistryRefusesTheProviderOfAnUnknownTenant(t *testing.T) {
+	host, err := wasmhost.New(t.Context(), wasmhost.Config{})
+	require.NoError(t, err)
+	defer host.Close(context.Background())
+	err = registry.New(nil).AddProvider(host.Provider("acme"))
+	require.ErrorIs(t, err, status.ErrNotFound)
+	assert.Contains(t, err.Error(), `"acme"`)
+	require.NoError(t, registry.New(nil).AddProvider(host.Provider(wasmhost.DefaultTenant)))
 }

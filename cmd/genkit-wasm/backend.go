@@ -3,54 +3,78 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
 
-// backend is what a server serves: one engine with a child for each tenant, and
+// backend holds the parts of a server: one engine with a child for each tenant, and
 // the host of their modules.
 type backend struct {
-	store      *module.Dir
-	host       *wasmhost.Host
-	engine     *engine.Engine
-	registries map[string]*registry.Registry
-	shown      *engine.Engine // the default tenant's, for the Dev UI
-	closers    []func() error // of providers
-	beneath    []func() error // of what the host rests on
+	store     *module.Dir
+	resources *admin.Dir // of the tenants
+	tenants   *admin.Tenants
+	host      *wasmhost.Host
+	keys      *access.Keys // nil: nobody is asked who calls
+	data      string
+	erasing   sync.Mutex // held while tenants' keys are revoked
+	log       *slog.Logger
+	engine    *engine.Engine
+	closers   []func() error // of providers
+	closeLast []func() error // of mounts and stores, called after the host has been closed
+
+	mu       sync.RWMutex // guards the fields below
+	children map[string]child
+	ready    bool // host and engine are there
 }
 
-// backendConfig says what to open.
+// child is the engine of a tenant, with the tenant's ID: the next tenant of that name has
+// another one.
+type child struct {
+	id     string
+	engine *engine.Engine
+}
+
+// backendConfig configures a backend.
 type backendConfig struct {
 	data         string
-	tenants      []string
 	limits       policy.Limits  // of every module; fields that are 0 take the defaults
 	grants       *policy.Grants // the most that policies may grant; nil is the host's default
 	reach        *reachFlags
 	defaultModel string
-	host         wasmhost.Config // what is set there stays
-	log          *slog.Logger
+	generates    allowance.Limits // of a generate request
+	host         wasmhost.Config  // fields that are set there stay; its tenants are created where they are not stored
+	// apart chooses the isolation of a server with several tenants, where host says nothing;
+	// nil is in-process.
+	apart func(ctx context.Context) wasmhost.Isolation
+	keys  *access.Keys
+	log   *slog.Logger
 }
 
 // openBackend opens the store below data, brings back the modules that it holds and
 // makes the tenants' registries.
 func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
-	b = &backend{registries: map[string]*registry.Registry{}}
+	b = &backend{children: map[string]child{}, keys: c.keys, data: c.data, log: c.log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
@@ -59,57 +83,73 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 	if b.store, err = module.OpenDir(filepath.Join(c.data, "modules")); err != nil {
 		return b, err
 	}
-	tenants := map[string]policy.Limits{}
-	for _, name := range c.tenants {
-		tenants[name] = policy.Limits{}
-	}
-	delete(tenants, wasmhost.DefaultTenant)
 	config := c.host
 	config.Store, config.CacheDir = b.store, filepath.Join(c.data, "cache")
-	config.Tenants, config.Limits, config.Logger = tenants, c.limits, c.log
+	config.Limits, config.Logger = c.limits, c.log
 	config.Grants, config.Registry = c.grants, b.registry
 	if err := b.openReach(&config, c); err != nil {
 		return b, err
 	}
-	if b.host, err = wasmhost.New(ctx, config); err != nil {
+	if err := b.openTenants(ctx, c, &config); err != nil {
+		return b, err
+	}
+	if b.host, err = b.tenants.Start(ctx, config); err != nil {
 		return b, err
 	}
 	if err := b.openEngine(ctx, c); err != nil {
 		return b, err
 	}
-	for _, name := range b.host.Tenants() {
-		child := b.engine.Child()
-		if err := child.AddProvider(b.host.Provider(name)); err != nil {
-			return b, err
-		}
-		// What remembers calls is each tenant's own; it shadows the engine's.
-		for _, p := range []registry.Plugin{cache.Plugin(cache.Options{}), budget.Plugin(budget.Options{})} {
-			if err := p.Register(ctx, child.Registry()); err != nil {
-				return b, err
-			}
-		}
-		b.registries[name] = child.Registry()
-		if name == wasmhost.DefaultTenant {
-			b.shown = child
-		}
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ready = true
 	return b, nil
 }
 
-// openReach opens what the host serves its guests from.
+// openTenants opens the store of the tenants and chooses where their modules run.
+func (b *backend) openTenants(ctx context.Context, c backendConfig, config *wasmhost.Config) (err error) {
+	if b.resources, err = admin.OpenDir(filepath.Join(c.data, "tenants")); err != nil {
+		return err
+	}
+	initial := map[string]admin.Settings{}
+	for name, t := range c.host.Tenants {
+		initial[name] = admin.Settings{Limits: t.Limits, Grants: t.Grants, Quota: t.Quota, Group: t.Group}
+	}
+	together := false
+	b.tenants, err = admin.Open(ctx, admin.Config{
+		Store: b.resources, Initial: initial, Erase: b.erase, Logger: c.log,
+		Created: func(t admin.Tenant) {
+			if together {
+				c.log.Warn("until the server is started again the modules of all tenants run in its own process, because it was started with one tenant; --isolation chooses",
+					slog.String("tenant", t.Name))
+			}
+		},
+	})
+	if err != nil || config.Isolation != "" || c.apart == nil {
+		return err
+	}
+	config.Isolation = wasmhost.InProcess
+	if all, _ := b.tenants.List("", 2); len(all) > 1 {
+		config.Isolation = c.apart(ctx)
+		return nil
+	}
+	together = true
+	return nil
+}
+
+// openReach opens the store, mounts and secrets of the host's guests.
 func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
 	if c.reach != nil {
 		unmount, err := c.reach.open(config)
 		if err != nil {
 			return err
 		}
-		b.beneath = append(b.beneath, unmount)
+		b.closeLast = append(b.closeLast, unmount)
 	}
 	store, err := kv.Open(filepath.Join(c.data, "kv.db"), nil)
 	if err != nil {
 		return err
 	}
-	b.beneath = append(b.beneath, store.Close)
+	b.closeLast = append(b.closeLast, store.Close)
 	config.KV = store
 	return nil
 }
@@ -117,10 +157,13 @@ func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
 func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
 	var err error
 	b.engine, err = engine.New(ctx, engine.Config{
-		Name: "genkit-wasm", Plugins: builtin.All(), DefaultModel: c.defaultModel, Logger: c.log,
+		Name: "genkit-wasm", Plugins: builtin.All(), DefaultModel: c.defaultModel, GenerateLimits: c.generates, Logger: c.log,
 	})
-	if err != nil || (os.Getenv("OPENAI_API_KEY") == "" && os.Getenv("OPENAI_BASE_URL") == "") {
+	if err != nil {
 		return err
+	}
+	if os.Getenv("OPENAI_API_KEY") == "" && os.Getenv("OPENAI_BASE_URL") == "" {
+		return b.engine.AddProvider(openai.Unset(openai.DefaultName, "start the server with OPENAI_API_KEY, or with OPENAI_BASE_URL for another server than OpenAI's"))
 	}
 	p, err := openai.New(openai.FromEnv())
 	if err != nil {
@@ -132,10 +175,87 @@ func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
 
 // registry returns a tenant's registry.
 func (b *backend) registry(tenant string) (*registry.Registry, error) {
-	if r, ok := b.registries[tenant]; ok {
-		return r, nil
+	e, err := b.engineOf(tenant)
+	if err != nil {
+		return nil, err
 	}
-	return nil, status.Publicf(status.NotFound, "tenant %q does not exist", abi.Line(tenant, 80))
+	return e.Registry(), nil
+}
+
+// engineOf returns a tenant's engine, and makes it when it is first asked for. The host says
+// which tenants there are.
+func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
+	b.mu.RLock()
+	c, ready := b.children[tenant], b.ready
+	b.mu.RUnlock()
+	if !ready {
+		return nil, status.Publicf(status.Unavailable, "the server is starting").WithRetryAfter(time.Second)
+	}
+	id, err := b.host.TenantID(tenant)
+	if err != nil {
+		return nil, err
+	}
+	if c.engine != nil && c.id == id {
+		return c.engine, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.children[tenant]; c.engine != nil && c.id == id {
+		return c.engine, nil
+	}
+	e := b.engine.Child()
+	if err := e.AddProvider(b.host.Provider(tenant)); err != nil {
+		return nil, err
+	}
+	// Middleware with a memory of calls is each tenant's own; it shadows the engine's. The
+	// engine outlives the request that asked for it first, so it has no part in that one's context.
+	for _, p := range []registry.Plugin{cache.Plugin(cache.Options{}), budget.Plugin(budget.Options{})} {
+		if err := p.Register(context.Background(), e.Registry()); err != nil {
+			return nil, err
+		}
+	}
+	b.children[tenant] = child{id, e}
+	return e, nil
+}
+
+// erase deletes what belongs to a tenant besides what the host keeps: its engine, and the
+// scopes of keys, which must not let anybody in to the next tenant of that name.
+func (b *backend) erase(ctx context.Context, t admin.Tenant) error {
+	b.mu.Lock()
+	if b.children[t.Name].id == t.ID {
+		delete(b.children, t.Name)
+	}
+	b.mu.Unlock()
+	b.erasing.Lock()
+	defer b.erasing.Unlock()
+	keys, done, err := b.openKeys(ctx)
+	if keys == nil {
+		return err
+	}
+	changed, err := keys.Withdraw(ctx, t.Name)
+	for _, id := range changed {
+		b.log.InfoContext(ctx, "a key has lost its scope of a deleted tenant; it is revoked if it had no other", slog.String("tenant", t.Name), slog.String("key", id))
+	}
+	return errors.Join(err, done())
+}
+
+// openKeys returns the keys of the data directory, also where nobody is asked who calls: then
+// they let somebody in when the server is started otherwise. nil where there are none.
+func (b *backend) openKeys(ctx context.Context) (keys *access.Keys, done func() error, err error) {
+	if b.keys != nil {
+		return b.keys, func() error { return nil }, nil
+	}
+	if _, err := os.Stat(keysDir(b.data)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	store, err := access.OpenDir(keysDir(b.data))
+	if err != nil {
+		return nil, nil, err
+	}
+	if keys, err = access.OpenKeys(ctx, access.KeysConfig{Store: store, Logger: b.log}); err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return keys, func() error { return errors.Join(keys.Close(), store.Close()) }, nil
 }
 
 // close ends the engine, the host and the store, in that order.
@@ -147,11 +267,17 @@ func (b *backend) close(ctx context.Context) error {
 	for _, c := range b.closers {
 		errs = append(errs, c())
 	}
+	if b.tenants != nil {
+		b.tenants.Close()
+	}
 	if b.host != nil {
 		errs = append(errs, b.host.Close(ctx))
 	}
-	for _, c := range b.beneath {
+	for _, c := range b.closeLast {
 		errs = append(errs, c())
+	}
+	if b.resources != nil {
+		errs = append(errs, b.resources.Close())
 	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())
@@ -160,9 +286,9 @@ func (b *backend) close(ctx context.Context) error {
 }
 
 // load uploads module files to the default tenant, as --load asks for. A directory
-// stands for its *.wasm files. Beside FILE.wasm, FILE.descriptor.json and
-// FILE.policy.json go with it.
-func (b *backend) load(ctx context.Context, paths []string) error {
+// means its *.wasm files. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
+// go with it.
+func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) error {
 	for _, path := range paths {
 		modules := []string{path}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -172,6 +298,7 @@ func (b *backend) load(ctx context.Context, paths []string) error {
 			slices.Sort(modules)
 		}
 		for _, file := range modules {
+			log.Info("loading a module", slog.String("file", file)) // which takes a while where it must be compiled
 			if err := b.loadFile(ctx, file); err != nil {
 				return err
 			}
@@ -182,14 +309,12 @@ func (b *backend) load(ctx context.Context, paths []string) error {
 
 func (b *backend) loadFile(ctx context.Context, file string) error {
 	base := strings.TrimSuffix(file, ".wasm")
-	up, err := (&files{module: file, descriptor: existing(base + ".descriptor.json"), policy: existing(base + ".policy.json")}).read()
+	up, err := (&files{module: file, descriptor: existing(base + ".descriptor.json"), policy: existing(base + ".policy.json")}).readFiles()
 	if err != nil {
 		return err
 	}
-	if up.Name, err = moduleName(up, file); err != nil {
-		return err
-	}
-	up.Replace = true // whoever starts the server has built the file
+	up.FallbackName = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	up.Replace = true // the person who starts the server has built the file
 	if _, err := b.host.Load(ctx, wasmhost.DefaultTenant, up); err != nil {
 		refusal := refusedModule(err)
 		if f, ok := errors.AsType[*failure](refusal); ok {

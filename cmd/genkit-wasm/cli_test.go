@@ -19,12 +19,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, name := range []string{serverEnv, "OPENAI_API_KEY", "OPENAI_BASE_URL"} {
+	config, err := os.MkdirTemp("", "config")
+	if err != nil {
+		panic(err)
+	}
+	_ = os.Setenv("XDG_CONFIG_HOME", config) // no profile of whoever runs the tests
+	for _, name := range []string{serverEnv, keyEnv, profileEnv, "OPENAI_API_KEY", "OPENAI_BASE_URL"} {
 		_ = os.Unsetenv(name)
 	}
 	code := m.Run()
+	_ = os.RemoveAll(config)
 	removeBinary()
 	http.DefaultClient.CloseIdleConnections()
+	httpClient().CloseIdleConnections()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -37,7 +44,7 @@ const (
 	conformanceFile = "../../pdk/conformance/c/conformance.wasm"
 )
 
-// outcome is what a command left behind.
+// outcome is the output and exit code of a command.
 type outcome struct {
 	exit     int
 	out, err string
@@ -77,23 +84,39 @@ func (l *locked) String() string {
 // startServer runs serve in this process until the test ends, and returns its URL.
 func startServer(t *testing.T, args ...string) string {
 	t.Helper()
+	url, _ := startLogged(t, args...)
+	return url
+}
+
+// startLogged is [startServer] with what the server logs.
+func startLogged(t *testing.T, args ...string) (url string, errs *locked) {
+	t.Helper()
+	url, _, errs, _ = start(t, t.TempDir(), args...)
+	return url, errs
+}
+
+// start runs serve on a data directory until it is stopped or the test ends. It returns its
+// URL, what it has printed until it listened, and its log.
+func start(t *testing.T, data string, args ...string) (url, printed string, errs *locked, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	var out, errs locked
+	var out locked
+	errs = &locked{}
 	done := make(chan int, 1)
 	go func() {
-		done <- execute(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--data", t.TempDir()}, args...), strings.NewReader(""), &out, &errs)
+		done <- execute(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--data", data}, args...), strings.NewReader(""), &out, errs)
 	}()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		assert.Equal(t, exitOK, <-done, errs.String())
 	})
-	var url string
+	t.Cleanup(stop)
 	require.Eventually(t, func() bool {
-		_, rest, ok := strings.Cut(out.String(), "listening on ")
-		url = strings.TrimSpace(rest)
+		before, rest, ok := strings.Cut(out.String(), "listening on ")
+		printed, url = before, strings.TrimSpace(rest)
 		return ok && strings.HasSuffix(rest, "\n")
-	}, 20*time.Second, 5*time.Millisecond, "%v", &errs)
-	return url
+	}, 20*time.Second, 5*time.Millisecond, "%v", errs)
+	return url, printed, errs, stop
 }
 
 func write(t *testing.T, name, content string) string {
@@ -120,8 +143,8 @@ func TestServerCommands(t *testing.T) {
 	assert.Equal(t, 2, rec.Revision)
 
 	ls := on("ls")
-	assert.Regexp(t, `(?m)^NAME +REVISION +VERSION +SIZE +DIGEST +UPLOADED +TOOLS +STATE$`, ls.out)
-	assert.Regexp(t, `(?m)^calc +2 +\S+ +9\.9 KiB +[0-9a-f]{12} .* +2 +current$`, ls.out)
+	assert.Regexp(t, `(?m)^NAME +REVISION +VERSION +SIZE +DIGEST +UPLOADED +OFFERS +POLICY +STATE$`, ls.out)
+	assert.Regexp(t, `(?m)^calc +2 +\S+ +9\.9 KiB +[0-9a-f]{12} .* +2 tools +no grants; limits timeoutMs +current$`, ls.out)
 	assert.Regexp(t, `(?m)^tool +calc/add +Adds`, on("ls", "--actions").out)
 	assert.Contains(t, on("ls", "--tenant", "acme").out, "no modules yet")
 	assert.Regexp(t, `(?s)calc +2 .*current\ncalc +1 `, on("versions", "calc").out)

@@ -11,24 +11,29 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 )
 
-// maxAnswer bounds what is read of an answer, and of one event of a stream.
+// maxAnswer bounds an answer, and one event of a stream, in bytes.
 const maxAnswer = 64 << 20
 
 // request is one call of the server.
 type request struct {
 	method string
-	path   string // below the tenant
+	path   string // below the tenant, or below /v1 where server is set
+	server bool   // the request is about the server, and no tenant
 	query  url.Values
 	body   io.Reader
 	length int64 // of body; 0 leaves it to the client
 	kind   string
 	accept string
+	// ifMatch is the header If-Match; empty for none.
+	ifMatch string
 	// refusing says that the server is to check a module.
 	refusing bool
 }
@@ -39,6 +44,9 @@ func (a *app) url(r request) (string, error) {
 		return "", usagef("the server %q is not a URL such as %s", a.server, defaultServer)
 	}
 	u := base.JoinPath("v1", "tenants", url.PathEscape(a.tenant)).String() + r.path
+	if r.server {
+		u = base.JoinPath("v1").String() + r.path
+	}
 	if len(r.query) > 0 {
 		u += "?" + r.query.Encode()
 	}
@@ -66,7 +74,16 @@ func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Accept", r.accept)
 	}
 	req.Header.Set("User-Agent", "genkit-wasm/"+buildVersion())
-	resp, err := http.DefaultClient.Do(req)
+	if r.ifMatch != "" {
+		req.Header.Set("If-Match", r.ifMatch)
+	}
+	a.authorize(req.Header)
+	if req.ContentLength > bigBody {
+		// The server may refuse the request for its length: then nothing is sent, and its
+		// answer is not lost with a connection that it closes.
+		req.Header.Set("Expect", "100-continue")
+	}
+	resp, err := httpClient().Do(req)
 	if err != nil {
 		return nil, a.unreachable(ctx, err)
 	}
@@ -77,12 +94,33 @@ func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
+// bigBody is the length, in bytes, from which a body waits for the server to ask for it, or for a
+// second, which servers and proxies need that do not know of that.
+const bigBody = 256 << 10
+
+var httpClient = sync.OnceValue(func() *http.Client {
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultClient
+	}
+	transport = transport.Clone()
+	transport.ExpectContinueTimeout = time.Second
+	// An answer that leads elsewhere is none of a server's, and a key goes to no other place.
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+})
+
 func (a *app) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if cause, ok := errors.AsType[*url.Error](err); ok {
 		err = cause.Err
+	}
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &failure{
+			exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("%s closed the connection before it answered: %v", a.server, err), cause: err,
+			hint: "look at the server's log; whether the command has taken effect is not known",
+		}
 	}
 	return &failure{
 		exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("no server answers at %s: %v", a.server, err), cause: err,
@@ -101,15 +139,49 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 		}
 	}
 	code, _ := status.Parse(p.StatusName)
-	return &failure{
-		exit: exitOf(code, refusing), code: p.StatusName, text: p.Detail, details: p.Details, request: p.RequestID,
-		hint: a.hint(code, refusing, resp.Header.Get("Retry-After")),
+	scope := resp.StatusCode == http.StatusForbidden && strings.HasPrefix(p.Detail, scopeWanted)
+	refusing = refusing && !scope // it is the key that is refused, not the module
+	hint := a.hint(code, refusing, resp.Header.Get("Retry-After"), p.Details)
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
+		hint = a.keyHint()
+	case scope:
+		hint = "\"genkit-wasm key create\" makes a key that may, for whoever has one with the scope admin"
+	case resp.StatusCode == http.StatusForbidden && p.Detail == suspendedTenant:
+		hint = "\"genkit-wasm tenant resume " + a.tenant + "\" lets it run again"
+	case resp.StatusCode == http.StatusRequestEntityTooLarge:
+		hint = ""
+	case resp.StatusCode == http.StatusNotFound && strings.HasPrefix(p.Detail, server.NoPath):
+		hint = "look whether --server names the right place"
 	}
+	return &failure{exit: exitOf(code, refusing), code: p.StatusName, text: p.Detail, details: p.Details, request: p.RequestID, hint: hint}
 }
 
-// hint says what to do about a failure.
-func (a *app) hint(code status.Code, refusing bool, retryAfter string) string {
+// scopeWanted begins the detail of a 403 that is about a key's scopes.
+const scopeWanted = "this takes the scope"
+
+// suspendedTenant is the detail of a 403 that is about a suspended tenant.
+const suspendedTenant = "the tenant is suspended"
+
+// keyHint is advice on a key that is missing or not good.
+func (a *app) keyHint() string {
+	if a.key == "" {
+		return "give the server's key in " + keyEnv + ", or keep it with \"genkit-wasm login --server " + a.server + "\""
+	}
+	return "the key came from " + keyEnv + " or a profile; \"genkit-wasm login\" keeps another one"
+}
+
+// messageOf is the text of an error that a status may wrap.
+func messageOf(err error) string { return status.Convert(err).Message }
+
+// hint is advice on a failure, of which details say more.
+func (a *app) hint(code status.Code, refusing bool, retryAfter string, details json.RawMessage) string {
+	var unknown struct {
+		Tenant string `json:"tenant"`
+	}
 	switch {
+	case code == status.NotFound && json.Unmarshal(details, &unknown) == nil && unknown.Tenant == a.tenant:
+		return "--tenant names the tenant; \"genkit-wasm tenant create " + a.tenant + "\" makes it"
 	case code == status.NotFound:
 		return fmt.Sprintf("\"genkit-wasm ls --tenant %s\" lists the modules, with --actions everything that can be run", a.tenant)
 	case code == status.PermissionDenied && refusing:
@@ -130,6 +202,11 @@ func (a *app) call(ctx context.Context, r request) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readAnswer(resp)
+}
+
+// readAnswer reads the JSON of an answer, and closes it.
+func readAnswer(resp *http.Response) (json.RawMessage, error) {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(raw) > maxAnswer {
@@ -153,6 +230,7 @@ type frame struct {
 // carries a failure comes as an error.
 func (a *app) stream(ctx context.Context, r request, each func(frame, json.RawMessage) error) error {
 	r.accept = "text/event-stream"
+	r.query = url.Values{"heartbeat": {"15"}} // so that nothing on the way closes a stream that is silent
 	resp, err := a.send(ctx, r)
 	if err != nil {
 		return err
@@ -173,7 +251,7 @@ func (a *app) stream(ctx context.Context, r request, each func(frame, json.RawMe
 			code, _ := status.Parse(f.Error.Status)
 			return &failure{
 				exit: exitOf(code, false), code: f.Error.Status, text: f.Error.Message, details: f.Error.Details,
-				hint: a.hint(code, false, ""), request: resp.Header.Get("X-Request-Id"),
+				hint: a.hint(code, false, "", f.Error.Details), request: resp.Header.Get("X-Request-Id"),
 			}
 		}
 		if err := each(f, json.RawMessage(data)); err != nil {
@@ -187,22 +265,4 @@ func (a *app) stream(ctx context.Context, r request, each func(frame, json.RawMe
 		return ctx.Err()
 	}
 	return &failure{exit: exitFailed, text: "the server's stream ended before its result", cause: lines.Err(), hint: "look whether the server is still running"}
-}
-
-// progress counts what is read and shows it while it goes.
-type progress struct {
-	io.Reader
-	to          io.Writer
-	total, done int64
-	shown       time.Time
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b)
-	p.done += int64(n)
-	if now := time.Now(); now.Sub(p.shown) > 100*time.Millisecond || err != nil {
-		p.shown = now
-		_, _ = fmt.Fprintf(p.to, "\ruploading %3d %%", p.done*100/p.total)
-	}
-	return n, err
 }

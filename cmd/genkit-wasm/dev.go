@@ -23,7 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
-// devMode is what the command dev adds to serve.
+// devMode is the part of the command dev that serve does not have.
 type devMode struct {
 	port int
 	root string
@@ -42,6 +42,9 @@ func (a *app) devCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dev = true
+			if _, err := settingsOf(cmd.Flags(), f.config); err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), f)
 		},
 	}
@@ -93,7 +96,7 @@ func (o *observation) logger(log *slog.Logger) *slog.Logger {
 	return slog.New(h)
 }
 
-// context returns ctx with what is observed of a run.
+// context returns ctx with the exporters that observe a run.
 func (o *observation) context(ctx context.Context) context.Context {
 	ctx = o.pipeline.Context(ctx)
 	if o.dev != nil {
@@ -113,13 +116,16 @@ func (o *observation) handler(next http.Handler) http.Handler {
 	})
 }
 
-// show starts what dev adds.
+// show starts the parts that dev adds.
 func (o *observation) show(ctx context.Context, a *app, b *backend) error {
 	if o.dev == nil {
 		return nil
 	}
-	var err error
-	o.server, err = reflection.Start(ctx, shown{b.shown, o}, reflection.Config{
+	e, err := b.engineOf(wasmhost.DefaultTenant)
+	if err != nil {
+		return err
+	}
+	o.server, err = reflection.Start(ctx, shown{e, o}, reflection.Config{
 		Name: "genkit-wasm", Port: o.dev.port, Root: o.dev.root, Exporter: o.exporter, Logger: o.log, Always: true,
 		OnQuit: func() { interrupt(os.Getpid()) },
 	})
@@ -147,7 +153,7 @@ func interrupt(pid int) {
 	}
 }
 
-// stop ends what show has started.
+// stop ends the reloader and the server that show has started.
 func (o *observation) stop(ctx context.Context) error {
 	o.reload.stop()
 	ctx, cancel := context.WithTimeout(ctx, cancelled)
@@ -155,7 +161,7 @@ func (o *observation) stop(ctx context.Context) error {
 	return o.server.Close(ctx)
 }
 
-// close sends what is left.
+// close sends the remaining spans.
 func (o *observation) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cancelled)
 	defer cancel()
@@ -239,7 +245,7 @@ func (r *reloader) round(ctx context.Context, before map[string]string) (unsettl
 	return unsettled
 }
 
-// files returns the module files that the paths stand for at this moment.
+// files returns the module files that the paths name at this moment.
 func (r *reloader) files() []string {
 	var files []string
 	for _, path := range r.paths {
@@ -253,7 +259,7 @@ func (r *reloader) files() []string {
 	return files
 }
 
-// look returns what tells a version of a module, its descriptor and its policy from
+// look returns a text that tells a version of a module, its descriptor and its policy from
 // another one; "" when there is no module.
 func look(file string) string {
 	base := strings.TrimSuffix(file, ".wasm")

@@ -95,7 +95,7 @@ func TestDevShowsAWasmToolAndItsTrace(t *testing.T) {
 	assert.Equal(t, []string{"DEBUG", "INFO", "WARN", "ERROR"}, lines, "and in the Dev UI's log, from debug on")
 	assert.Contains(t, d.log.String(), "conformance/log │ a warn line")
 
-	// What the API runs is seen, too, below the caller's trace.
+	// Runs over the API are traced too, below the caller's trace.
 	const caller = "0af7651916cd43dd8448eb211c80319c"
 	got, _ = d.post(t, d.api+"/v1/tenants/default/tools/conformance/log", `{"input":{}}`, "traceparent", "00-"+caller+"-b7ad6b7169203331-01")
 	assert.Contains(t, got, `"lines":5`)
@@ -192,5 +192,15 @@ func TestPrettyLines(t *testing.T) {
 		"":                    func(context.Context) { log.Debug("too low") },
 	} {
 		assert.Equal(t, want, lines(write))
+	}
+}
+
+func TestDurationsAreWrittenForPeople(t *testing.T) {
+	for format, want := range map[string]string{"json": `"took":"1.5ms"`, "text": "took=1.5ms"} {
+		var errs bytes.Buffer
+		log, err := (&app{err: &errs}).logger(&serveFlags{logFormat: format, logLevel: "info"})
+		require.NoError(t, err)
+		log.Info("x", slog.Duration("took", 1500*time.Microsecond))
+		assert.Contains(t, errs.String(), want)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -146,8 +147,7 @@ func serveFails(t *testing.T, data string) string {
 // endless are limits under which only a module's own time limit counts.
 const endless = `{"timeoutMs":60000,"fuel":1000000000000000}`
 
-// spin begins a call that only its time limit ends, and waits until the server has
-// it: the tool's log line says so.
+// spin begins a call that only its time limit ends, and waits until the server runs it.
 func (p *process) spin(limit time.Duration) <-chan string {
 	p.t.Helper()
 	up := p.do("upload", conformanceFile, "--policy", write(p.t, "p.json", fmt.Sprintf(`{"limits":{"timeoutMs":%d}}`, limit.Milliseconds())))
@@ -166,7 +166,17 @@ func (p *process) spin(limit time.Duration) <-chan string {
 		answer <- fmt.Sprint(resp.StatusCode, " ", string(raw), err)
 	}()
 	<-began
-	time.Sleep(150 * time.Millisecond) // the rest of the body is on its way to another process
+	require.Eventually(p.t, func() bool {
+		var usage struct {
+			Running int `json:"running"`
+		}
+		resp, err := http.Get(p.url + "/v1/tenants/default/usage")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return json.NewDecoder(resp.Body).Decode(&usage) == nil && usage.Running == 1
+	}, 10*time.Second, 5*time.Millisecond)
 	return answer
 }
 
@@ -190,9 +200,43 @@ func TestDrainTimeoutCancelsWhatIsLeft(t *testing.T) {
 	answer := p.spin(time.Minute)
 	start := time.Now()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	assert.True(t, strings.HasPrefix(<-answer, "499 "))
+	got := <-answer
+	assert.True(t, strings.HasPrefix(got, "503 "), got)
+	assert.Contains(t, got, `"status_name":"UNAVAILABLE"`)
 	assert.Equal(t, exitOK, p.wait(10*time.Second), "%v", &p.log)
 	assert.Less(t, time.Since(start), 5*time.Second)
+}
+
+// Before it stops to listen a server says for some time that it is about to, and serves
+// who comes all the same.
+func TestADrainingServerSaysSoFirst(t *testing.T) {
+	p := serve(t, t.TempDir(), "--drain-delay", "1m")
+	require.Equal(t, exitOK, p.do("upload", calcFile).exit)
+	get := func(path string) (int, string) {
+		resp, err := http.Get(p.url + path)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(raw)
+	}
+	code, _ := get("/readyz")
+	assert.Equal(t, http.StatusOK, code)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	var text string
+	require.Eventually(t, func() bool {
+		code, text = get("/readyz")
+		return code == http.StatusServiceUnavailable
+	}, 10*time.Second, 5*time.Millisecond)
+	assert.Contains(t, text, "draining")
+	code, _ = get("/healthz")
+	assert.Equal(t, http.StatusOK, code)
+	resp, err := http.Post(p.url+"/v1/tenants/default/tools/calc/add", "application/json", strings.NewReader(`{"input":{"a":1,"b":2}}`))
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	require.NoError(t, resp.Body.Close())
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	assert.Equal(t, exitInterrupted, p.wait(5*time.Second), "a second signal ends the wait")
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {

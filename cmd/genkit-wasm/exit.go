@@ -22,7 +22,7 @@ const (
 	exitInterrupted = 130
 )
 
-// failure is an error with what the user needs: one sentence, what to do about it,
+// failure is an error in the form that a user needs: one sentence, what to do about it,
 // and the exit code.
 type failure struct {
 	exit    int
@@ -83,7 +83,7 @@ func (a *app) report(err error) int {
 		}
 	}
 	if f.exit == exitUsage && f.hint == "" {
-		f.hint = "see genkit-wasm --help"
+		f.hint = "see " + strings.TrimSpace("genkit-wasm "+a.running) + " --help"
 	}
 	if a.json() {
 		a.reportJSON(f)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -46,7 +45,7 @@ func (a *app) flowCommand() *cobra.Command {
 	flags.StringVar(&f.streamID, "stream-id", "", "read the stream with this `ID` again in place of running the flow")
 	flags.StringArrayVar(&f.headers, "header", nil, "a header to send, `NAME: VALUE`; may be given again")
 	flags.StringVar(&f.url, "url", "", "the flow's `URL` on a server of another kind")
-	a.tenantFlag(cmd)
+	a.serverFlags(cmd)
 	return cmd
 }
 
@@ -68,7 +67,10 @@ func (a *app) flow(ctx context.Context, f *flowFlags, target string) error {
 	if err != nil {
 		return err
 	}
-	opts := []client.Option{client.WithHTTPClient(http.DefaultClient), client.WithHeader("User-Agent", "genkit-wasm/"+buildVersion())}
+	opts := []client.Option{client.WithHTTPClient(httpClient()), client.WithHeader("User-Agent", "genkit-wasm/"+buildVersion())}
+	if a.key != "" && f.url == "" {
+		opts = append(opts, client.WithHeader("Authorization", "Bearer "+a.key))
+	}
 	for _, h := range f.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || strings.TrimSpace(name) == "" {
@@ -116,5 +118,5 @@ func (a *app) flowFailure(ctx context.Context, err error) error {
 	if e.RetryAfter > 0 {
 		retryAfter = fmt.Sprintf("%.0f", e.RetryAfter.Seconds())
 	}
-	return &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, hint: a.hint(e.Code, false, retryAfter), cause: err}
+	return &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, hint: a.hint(e.Code, false, retryAfter, e.Details), cause: err}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,8 @@ import (
 // generateFlags are the flags of generate.
 type generateFlags struct {
 	model, prompt, system, config string
-	tools                         []string
+	format, schema                string
+	tools, use                    []string
 	maxTurns                      int
 	stream, returnRequests        bool
 }
@@ -28,8 +30,21 @@ type generateOptions struct {
 	Messages           []content.Message `json:"messages"`
 	Tools              []string          `json:"tools,omitempty"`
 	Config             json.RawMessage   `json:"config,omitempty"`
-	MaxTurns           int               `json:"maxTurns,omitempty"`
+	Use                []useRef          `json:"use,omitempty"`
+	Output             *outputOptions    `json:"output,omitempty"`
+	MaxTurns           *int              `json:"maxTurns,omitempty"`
 	ReturnToolRequests bool              `json:"returnToolRequests,omitempty"`
+}
+
+// useRef names a middleware, with its configuration.
+type useRef struct {
+	Name   string          `json:"name"`
+	Config json.RawMessage `json:"config,omitempty"`
+}
+
+type outputOptions struct {
+	Format     string          `json:"format,omitempty"`
+	JSONSchema json.RawMessage `json:"jsonSchema,omitempty"`
 }
 
 func (a *app) generateCommand() *cobra.Command {
@@ -53,21 +68,36 @@ func (a *app) generateCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.model, "model", "", "the model (default: the server's)")
-	flags.StringVar(&f.prompt, "prompt", "", "what to ask: `TEXT`, @FILE or -")
+	flags.StringVar(&f.prompt, "prompt", "", "the prompt: `TEXT`, @FILE or -")
 	flags.StringVar(&f.system, "system", "", "the system message: `TEXT` or @FILE")
-	flags.StringArrayVar(&f.tools, "tool", nil, "a tool that the model may call; may be given again")
+	flags.StringArrayVar(&f.tools, "tool", nil, "a tool that the model may call, or a module's tools as NAME/*; may be given again")
+	flags.StringArrayVar(&f.use, "use", nil, "a middleware, `NAME` or NAME=JSON with its configuration; may be given again")
+	flags.StringVar(&f.format, "format", "", "the output format: text, json, array, enum, jsonl, or a module's, such as guard/csv")
+	flags.StringVar(&f.schema, "schema", "", "the JSON Schema of the output: `JSON`, @FILE or -")
 	flags.StringVar(&f.config, "config", "", "the model's configuration: `JSON`, @FILE or -")
 	flags.IntVar(&f.maxTurns, "max-turns", 0, "how often the model may answer with tool calls (default: the server's)")
 	flags.BoolVar(&f.stream, "stream", false, "print the answer as it comes")
 	flags.BoolVar(&f.returnRequests, "return-tool-requests", false, "return the model's tool calls instead of running them")
-	a.tenantFlag(cmd)
+	a.serverFlags(cmd)
 	return cmd
 }
 
-func (a *app) generate(cmd *cobra.Command, f *generateFlags) error {
+func (a *app) generate(cmd *cobra.Command, f *generateFlags) (err error) {
+	defer func() {
+		var failed *failure
+		if errors.As(err, &failed) && f.model == "" && strings.HasPrefix(failed.text, "Must supply a `model`") {
+			failed.hint = "name one with --model, which \"genkit-wasm ls --actions\" lists, or start the server with --default-model"
+		}
+	}()
 	options, err := a.options(f)
 	if err != nil {
 		return err
+	}
+	if cmd.Flags().Changed("max-turns") { // 0 is a number too: no tool may be called
+		if f.maxTurns < 0 {
+			return usagef("--max-turns is %d, want 0 or more", f.maxTurns)
+		}
+		options.MaxTurns = &f.maxTurns
 	}
 	body, err := json.Marshal(options)
 	if err != nil {
@@ -99,9 +129,9 @@ func (a *app) generate(cmd *cobra.Command, f *generateFlags) error {
 
 func (a *app) options(f *generateFlags) (*generateOptions, error) {
 	if f.prompt == "" {
-		return nil, usagef("say what to ask: --prompt TEXT")
+		return nil, usagef("give a prompt: --prompt TEXT")
 	}
-	options := &generateOptions{Model: f.model, Tools: f.tools, MaxTurns: f.maxTurns, ReturnToolRequests: f.returnRequests}
+	options := &generateOptions{Model: f.model, Tools: f.tools, ReturnToolRequests: f.returnRequests}
 	for _, m := range []struct {
 		role       content.Role
 		flag, text string
@@ -113,11 +143,28 @@ func (a *app) options(f *generateFlags) (*generateOptions, error) {
 		if err != nil {
 			return nil, err
 		}
-		options.Messages = append(options.Messages, content.Message{Role: m.role, Content: []content.Part{content.Text(text)}})
+		options.Messages = append(options.Messages, content.Message{Role: m.role, Content: []content.Part{content.NewTextPart(text)}})
 	}
 	var err error
-	options.Config, err = a.jsonValue("config", f.config)
-	return options, err
+	if options.Config, err = a.jsonValue("config", f.config); err != nil {
+		return nil, err
+	}
+	schema, err := a.jsonValue("schema", f.schema)
+	if err != nil {
+		return nil, err
+	}
+	if f.format != "" || schema != nil {
+		options.Output = &outputOptions{Format: f.format, JSONSchema: schema}
+	}
+	for _, text := range f.use {
+		name, value, given := strings.Cut(text, "=")
+		config, err := a.jsonValue("use", value)
+		if err != nil || name == "" || given && value == "" {
+			return nil, &failure{exit: exitUsage, text: fmt.Sprintf("--use %q: want NAME or NAME=JSON", text), cause: err}
+		}
+		options.Use = append(options.Use, useRef{Name: name, Config: config})
+	}
+	return options, nil
 }
 
 func response(raw json.RawMessage) (*model.Response, error) {
@@ -128,7 +175,7 @@ func response(raw json.RawMessage) (*model.Response, error) {
 	return resp, nil
 }
 
-// afterword tells what the text does not: that the answer is not complete.
+// afterword adds to a text that the answer is not complete.
 func (a *app) afterword(resp *model.Response) {
 	for _, p := range resp.ToolRequests() {
 		if raw, err := json.Marshal(p); err == nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,47 +11,46 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-// findings is what inspect tells of a module, and its form for programs.
+// findings is the output of inspect, and its form for programs.
 type findings struct {
-	File             string          `json:"file"`
-	Digest           string          `json:"digest"`
-	Size             int             `json:"size"`
-	Sections         []sectionInfo   `json:"sections"`
-	Imports          []string        `json:"imports"`
-	Exports          []string        `json:"exports"`
-	Convention       string          `json:"convention"`
-	WASI             bool            `json:"wasi"`
-	Capabilities     []string        `json:"capabilities"`
-	DescriptorSource string          `json:"descriptorSource,omitempty"`
-	Descriptor       *abi.Descriptor `json:"descriptor,omitempty"`
-	// Missing says what keeps the module from being uploaded as it is.
+	File             string             `json:"file"`
+	Digest           string             `json:"digest"`
+	Size             int                `json:"size"`
+	Sections         []wasmhost.Section `json:"sections"`
+	Imports          []string           `json:"imports"`
+	Exports          []string           `json:"exports"`
+	Convention       string             `json:"convention"`
+	WASI             bool               `json:"wasi"`
+	Capabilities     []string           `json:"capabilities"`
+	DescriptorSource string             `json:"descriptorSource,omitempty"`
+	Descriptor       *abi.Descriptor    `json:"descriptor,omitempty"`
+	// Missing lists the reasons why the module can't be uploaded as it is.
 	Missing string `json:"missing,omitempty"`
 	Verdict string `json:"verdict"` // "accepted" or "refused"
 }
 
-type sectionInfo struct {
-	Name  string `json:"name"`
-	Bytes int    `json:"bytes"`
-}
-
 func (a *app) inspectCommand() *cobra.Command {
 	var f files
+	var static bool
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what a module holds, and whether it would be accepted",
-		Long:  "Inspect reads a module without running anything of it and without a server. It exits with 4 when the module would be refused.",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long: "Inspect reads a module without a server. A module that only its own genkit_describe can describe is compiled and asked, in a sandbox and with nothing granted; " +
+			"--static leaves that out. It exits with 4 when the module would be refused.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			f.module = args[0]
-			up, err := f.read()
+			up, err := f.read(a)
 			if err != nil {
 				return err
 			}
-			analysis, err := wasmhost.Analyse(up.Wasm, up.Descriptor, inspect.Limits{})
+			analysis, err := wasmhost.Analyze(up.Wasm, up.Descriptor, wasmhost.UploadLimits{})
+			if err == nil && !static && analysis.DescriptorIn == "export" {
+				analysis, err = a.describe(cmd.Context(), up)
+			}
 			if err != nil {
 				return refusedModule(err)
 			}
@@ -68,6 +66,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
+	cmd.Flags().BoolVar(&static, "static", false, "run nothing of the module")
 	return cmd
 }
 
@@ -90,7 +89,7 @@ func refusedModule(err error) error {
 	return f
 }
 
-// judge says what would keep an analysed module out.
+// judge lists the reasons why an analysed module would be refused.
 func judge(a *wasmhost.Analysis, rawPolicy []byte) error {
 	p, err := policy.Parse(rawPolicy)
 	if err != nil {
@@ -104,40 +103,20 @@ func judge(a *wasmhost.Analysis, rawPolicy []byte) error {
 
 func find(file string, a *wasmhost.Analysis) *findings {
 	f := &findings{
-		File: file, Digest: a.Digest, Size: a.Module.Size, Sections: []sectionInfo{}, Imports: []string{}, Exports: []string{},
+		File: file, Digest: a.Digest, Size: a.Size, Sections: a.Sections, Imports: []string{}, Exports: []string{},
 		Convention: string(a.Linkage.Convention), WASI: a.Linkage.UsesWASI, Capabilities: []string{},
 		DescriptorSource: a.DescriptorIn, Descriptor: a.Descriptor, Verdict: "accepted",
 	}
-	for _, s := range a.Module.Sections {
-		f.Sections = append(f.Sections, sectionInfo{sectionName(s.ID), s.End - s.Offset})
-	}
-	for _, i := range a.Module.Imports {
+	for _, i := range a.Imports {
 		f.Imports = append(f.Imports, abi.Line(i.Module, 80)+" "+abi.Line(i.Name, 80))
 	}
-	for _, e := range a.Module.Exports {
-		if e.Kind == inspect.ExternFunc {
-			f.Exports = append(f.Exports, abi.Line(e.Name, 80))
-		}
+	for _, name := range a.Exports {
+		f.Exports = append(f.Exports, abi.Line(name, 80))
 	}
-	slices.Sort(f.Exports)
 	for _, c := range a.Linkage.Capabilities {
 		f.Capabilities = append(f.Capabilities, string(c))
 	}
 	return f
-}
-
-var sectionNames = []string{
-	inspect.SectionCustom: "custom", inspect.SectionType: "type", inspect.SectionImport: "import", inspect.SectionFunction: "function",
-	inspect.SectionTable: "table", inspect.SectionMemory: "memory", inspect.SectionGlobal: "global", inspect.SectionExport: "export",
-	inspect.SectionStart: "start", inspect.SectionElement: "element", inspect.SectionCode: "code", inspect.SectionData: "data",
-	inspect.SectionDataCount: "datacount",
-}
-
-func sectionName(id byte) string {
-	if int(id) < len(sectionNames) {
-		return sectionNames[id]
-	}
-	return fmt.Sprintf("section %d", id)
 }
 
 func (a *app) printFindings(f *findings) error {
@@ -162,7 +141,13 @@ func (a *app) printFindings(f *findings) error {
 	if d := f.Descriptor; d != nil {
 		facts = append(facts, [2]string{"name", strings.TrimSpace(d.Name + " " + d.Version)})
 		for _, t := range d.Tools {
-			facts = append(facts, [2]string{"tool", strings.TrimSpace(t.Name + "  " + abi.Line(t.Description, 72))})
+			facts = append(facts, described("tool", t.Name, t.Description))
+		}
+		for _, m := range d.Middleware {
+			facts = append(facts, described("middleware", m.Name, m.Description))
+		}
+		for _, f := range d.Formats {
+			facts = append(facts, described("format", f.Name, f.Description))
 		}
 	}
 	for _, fact := range append(facts, [2]string{"verdict", verdict}) {
@@ -173,7 +158,11 @@ func (a *app) printFindings(f *findings) error {
 	return nil
 }
 
-func sectionList(sections []sectionInfo) string {
+func described(noun, name, text string) [2]string {
+	return [2]string{noun, strings.TrimSpace(name + "  " + abi.Line(text, 72))}
+}
+
+func sectionList(sections []wasmhost.Section) string {
 	all := make([]string, len(sections))
 	for i, s := range sections {
 		all[i] = s.Name + " " + size(s.Bytes)

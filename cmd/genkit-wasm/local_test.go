@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // extism returns the path of a plug-in that the Extism SDK ships for its tests.
@@ -18,7 +20,7 @@ func extism(t *testing.T, name string) string {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/extism/go-sdk").Output()
 	file := filepath.Join(strings.TrimSpace(string(out)), "wasm", name)
 	if _, statErr := os.Stat(file); err != nil || statErr != nil {
-		t.Skip("the Extism SDK's plug-ins are not in the module cache")
+		peer.Missing(t, "the Extism SDK's plug-ins are not in the module cache")
 	}
 	return file
 }

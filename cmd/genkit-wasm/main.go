@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
@@ -24,15 +25,26 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, compiler: compiler}
 	go func() {
 		<-signals // the first asks for an end in good order
 		cancel()
-		<-signals // the second does not ask
+		var late <-chan time.Time
+		if !a.drains.Load() {
+			late = time.After(interruptPatience)
+		}
+		select {
+		case <-signals: // the second does not ask
+		case <-late:
+		}
 		os.Exit(exitInterrupted)
 	}()
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, compiler: compiler}
 	os.Exit(a.execute(ctx, os.Args[1:]))
 }
+
+// interruptPatience is how long a command may take to end after a signal. One that
+// reads from a pipe that nobody writes to can't be told to.
+const interruptPatience = 2 * time.Second
 
 // execute runs one command and returns its exit code. It writes the error, if any,
 // to stderr.

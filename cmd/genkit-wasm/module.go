@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -45,8 +49,8 @@ func (a *app) lsCommand() *cobra.Command {
 			return a.listRecords(cmd, "/modules", "modules")
 		},
 	}
-	cmd.Flags().BoolVar(&actions, "actions", false, "list actions: tools, models, flows, …")
-	a.tenantFlag(cmd)
+	cmd.Flags().BoolVar(&actions, "actions", false, "list actions (tools, models, flows, …), middleware and formats")
+	a.serverFlags(cmd)
 	return cmd
 }
 
@@ -76,10 +80,32 @@ func (a *app) listRecords(cmd *cobra.Command, path, member string) error {
 		}
 		rows = append(rows, []string{
 			rec.Name, strconv.Itoa(rec.Revision), orDash(rec.Version), size(rec.Size), shortDigest(rec.Digest),
-			rec.CreatedAt.Local().Format("2006-01-02 15:04"), strconv.Itoa(len(rec.Actions)), state,
+			rec.CreatedAt.Local().Format("2006-01-02 15:04"), offers(&rec), policySummary(rec.Policy), state,
 		})
 	}
-	return a.table("NAME\tREVISION\tVERSION\tSIZE\tDIGEST\tUPLOADED\tTOOLS\tSTATE", rows)
+	return a.table("NAME\tREVISION\tVERSION\tSIZE\tDIGEST\tUPLOADED\tOFFERS\tPOLICY\tSTATE", rows)
+}
+
+// offers counts the parts of a module: "2 tools, 1 middleware, 1 format".
+func offers(rec *module.Record) string {
+	kinds := []struct{ kind, one, more string }{{"tool", "tool", "tools"}, {"middleware", "middleware", "middleware"}, {"format", "format", "formats"}}
+	var parts []string
+	for _, k := range kinds {
+		n := 0
+		for _, key := range slices.Concat(rec.Actions, rec.Values) {
+			if kind, _, _ := strings.Cut(strings.TrimPrefix(key, "/"), "/"); kind == k.kind || kind == k.kind+".v2" {
+				n++
+			}
+		}
+		switch n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+k.one)
+		default:
+			parts = append(parts, strconv.Itoa(n)+" "+k.more)
+		}
+	}
+	return cmp.Or(strings.Join(parts, ", "), "-")
 }
 
 func orDash(s string) string {
@@ -98,16 +124,60 @@ func (a *app) listActions(cmd *cobra.Command) error {
 		return a.printJSON(raw)
 	}
 	var list struct {
-		Actions []action.Desc `json:"actions"`
+		Actions    []action.Desc     `json:"actions"`
+		Middleware []middleware.Desc `json:"middleware"`
+		Failures   []status.Wire     `json:"failures"`
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return fmt.Errorf("the server's answer is not a list of actions: %w", err)
 	}
+	plain := map[string]bool{} // tools that are there in both forms
+	for _, d := range list.Actions {
+		plain[d.Name] = plain[d.Name] || d.Kind == action.Tool
+	}
 	rows := make([][]string, 0, len(list.Actions))
 	for _, d := range list.Actions {
-		rows = append(rows, []string{string(d.Kind), d.Name, abi.Line(d.Description, 72)})
+		if d.Kind != action.ToolV2 || !plain[d.Name] {
+			rows = append(rows, []string{string(d.Kind), d.Name, abi.Line(d.Description, 72)})
+		}
 	}
-	return a.table("TYPE\tNAME\tDESCRIPTION", rows)
+	for _, d := range list.Middleware {
+		rows = append(rows, []string{"middleware", d.Name, abi.Line(d.Description, 72)})
+	}
+	formats, err := a.listFormats(cmd)
+	if err != nil {
+		return err
+	}
+	if err := a.table("TYPE\tNAME\tDESCRIPTION", append(rows, formats...)); err != nil {
+		return err
+	}
+	for _, f := range list.Failures {
+		a.note("%s %s", colour(a.err, yellow, "not listed:"), f.Message)
+	}
+	return nil
+}
+
+// listFormats lists the formats of modules.
+func (a *app) listFormats(cmd *cobra.Command) ([][]string, error) {
+	raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: "/modules"})
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Modules []module.Record `json:"modules"`
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("the server's answer is not a list of modules: %w", err)
+	}
+	var rows [][]string
+	for _, rec := range list.Modules {
+		var d abi.Descriptor
+		_ = json.Unmarshal(rec.Descriptor, &d) // it only adds descriptions
+		for _, f := range d.Formats {
+			rows = append(rows, []string{"format", rec.Name + "/" + f.Name, abi.Line(f.Description, 72)})
+		}
+	}
+	return rows, nil
 }
 
 func (a *app) versionsCommand() *cobra.Command {
@@ -117,7 +187,7 @@ func (a *app) versionsCommand() *cobra.Command {
 			return a.listRecords(cmd, modulePath(args[0])+"/versions", "versions")
 		},
 	}
-	a.tenantFlag(cmd)
+	a.serverFlags(cmd)
 	return cmd
 }
 
@@ -128,6 +198,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := request{method: http.MethodPost, path: modulePath(args[0]) + "/rollback"}
 			if cmd.Flags().Changed("revision") {
+				if revision < 1 {
+					return usagef("--revision is %d, want 1 or more; \"genkit-wasm versions %s\" lists what there is", revision, args[0])
+				}
 				r.body, r.kind = strings.NewReader(fmt.Sprintf(`{"revision":%d}`, revision)), "application/json"
 			}
 			var rec module.Record
@@ -138,14 +211,19 @@ func (a *app) rollbackCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&revision, "revision", 0, "the revision (default: the one before the current)")
-	a.tenantFlag(cmd)
+	a.serverFlags(cmd)
 	return cmd
 }
 
 func (a *app) rmCommand() *cobra.Command {
+	var yes bool
 	cmd := &cobra.Command{
 		Use: "rm NAME", Short: "Remove a module and all its revisions", Args: cobra.ExactArgs(1),
+		Long: "Rm removes a module, all its revisions and all values that it has stored. On a terminal it asks first.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes && !a.confirm(fmt.Sprintf("Remove module %s with all its revisions and stored values?", args[0])) {
+				return &failure{exit: exitFailed, text: "nothing was removed"}
+			}
 			if _, err := a.call(cmd.Context(), request{method: http.MethodDelete, path: modulePath(args[0])}); err != nil {
 				return err
 			}
@@ -155,6 +233,20 @@ func (a *app) rmCommand() *cobra.Command {
 			return a.line("module %s is removed", args[0])
 		},
 	}
-	a.tenantFlag(cmd)
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
+	a.serverFlags(cmd)
 	return cmd
+}
+
+// confirm asks a person who sits at the terminal; it takes a script's word.
+func (a *app) confirm(question string) bool {
+	if _, ok := terminal(a.in); !ok {
+		return true
+	}
+	if _, ok := terminal(a.err); !ok {
+		return true
+	}
+	_, _ = fmt.Fprintf(a.err, "%s [y/N] ", question)
+	answer, _ := bufio.NewReader(a.in).ReadString('\n')
+	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // pretty writes log lines for people: the time of day, a coloured level, the message and
-// what belongs to it. A guest's line stands behind the name of its tool.
+// its attributes. A guest's line follows the name of its tool.
 type pretty struct {
 	level  slog.Level
 	out    *lines

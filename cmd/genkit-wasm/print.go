@@ -3,22 +3,31 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 )
 
-// table writes rows in columns under a heading.
+// table writes rows in columns under a heading. On a terminal that is narrower, the widest
+// columns are cut.
 func (a *app) table(heading string, rows [][]string) error {
+	cells := append([][]string{strings.Split(heading, "\t")}, rows...)
+	if width := a.width(); width > 0 {
+		fit(cells, width)
+	}
 	var b bytes.Buffer
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, heading) // a buffer takes everything
-	for _, row := range rows {
-		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
+	w := tabwriter.NewWriter(&b, 0, 0, gap, ' ', 0)
+	for _, row := range cells {
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t")) // a buffer takes everything
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -26,6 +35,57 @@ func (a *app) table(heading string, rows [][]string) error {
 	first, rest, _ := strings.Cut(b.String(), "\n")
 	_, err := fmt.Fprintf(a.out, "%s\n%s", colour(a.out, bold, strings.TrimRight(first, " ")), rest)
 	return err
+}
+
+const gap = 2 // between columns
+
+// width is how many columns the terminal has; 0 where the output is none.
+func (a *app) width() int {
+	f, ok := terminal(a.out)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// fit shortens cells until lines of the table are at most width long: those of the widest
+// column first, and no column below eight.
+func fit(cells [][]string, width int) {
+	const least = 8
+	widths := make([]int, len(cells[0]))
+	for _, row := range cells {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	total := gap * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	for total > width {
+		widest := 0
+		for i, w := range widths {
+			if w > widths[widest] {
+				widest = i
+			}
+		}
+		if widths[widest] <= least {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	for _, row := range cells {
+		for i, cell := range row {
+			if utf8.RuneCountInString(cell) > widths[i] {
+				row[i] = string([]rune(cell)[:widths[i]-1]) + "…"
+			}
+		}
+	}
 }
 
 // printJSON writes a value for programs, indented.
@@ -63,7 +123,7 @@ func shortDigest(digest string) string {
 	return hex[:min(len(hex), 12)]
 }
 
-// maxValue bounds what a flag's value may read from a file.
+// maxValue bounds the file that a flag's value may name, in bytes.
 const maxValue = 64 << 20
 
 // value resolves a flag: "-" reads the standard input, "@FILE" a file.
@@ -106,6 +166,21 @@ func (a *app) jsonValue(flag, text string) (json.RawMessage, error) {
 		return nil, &failure{exit: exitUsage, text: fmt.Sprintf("--%s: %v", flag, err), hint: "a JSON string needs its quotes: --" + flag + ` '"text"'`, cause: err}
 	}
 	return raw, nil
+}
+
+// document reads a flag whose value is a JSON object: the object itself, @FILE, the name
+// of a file, or - for the standard input; nil when text is empty.
+func (a *app) document(flag, text string, limit int) (json.RawMessage, error) {
+	switch {
+	case text == "-" || strings.HasPrefix(strings.TrimSpace(text), "{"):
+		return a.jsonValue(flag, text)
+	default:
+		raw, err := readFile(strings.TrimPrefix(text, "@"), limit)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &failure{exit: exitUsage, text: fmt.Sprintf("--%s: %v", flag, err), hint: "want FILE, @FILE or a JSON object", cause: err}
+		}
+		return raw, err
+	}
 }
 
 // readFile reads a file that a flag or an argument names; nil for no name.

@@ -19,7 +19,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-// reachFlags say what guests may reach beyond their call.
+// reachFlags are the flags for everything that guests may reach beyond their call.
 type reachFlags struct {
 	secrets, mounts, networks []string
 }
@@ -86,7 +86,7 @@ func (a *app) grants(text string) (*policy.Grants, error) {
 	return &p.Grants, nil
 }
 
-// localGrants are what run grants besides a policy's.
+// localGrants are the grants that run adds to a policy's.
 type localGrants struct {
 	hosts, names []string
 }
@@ -97,7 +97,7 @@ func (g *localGrants) flags(cmd *cobra.Command) {
 }
 
 // apply adds the grants of the flags to an upload's policy, and lets the host allow
-// what is in it: whoever runs a module here is its operator.
+// them: the user who runs a module here is its operator.
 func (g *localGrants) apply(up *wasmhost.Upload, config *wasmhost.Config, secrets []string) error {
 	p, err := policy.Parse(up.Policy)
 	if err != nil {
@@ -139,7 +139,7 @@ func (g *localGrants) apply(up *wasmhost.Upload, config *wasmhost.Config, secret
 	if err != nil {
 		return err
 	}
-	if p, err = policy.Parse(raw); err != nil { // what the flags say obeys the same rules
+	if p, err = policy.Parse(raw); err != nil { // the flags obey the same rules
 		return usage(err)
 	}
 	up.Policy, config.Grants = raw, &p.Grants

@@ -84,8 +84,8 @@ func TestRunReachesWhatItsFlagsGrant(t *testing.T) {
 	assert.Equal(t, outcome{out: "{\"ok\":{\"ok\":null}}\n"}, itself)
 }
 
-// What guests keep survives a restart, what they may reach is the operator's to say, and
-// no secret is in the log.
+// Guests' values survive a restart, the operator decides what guests may reach, and no
+// secret is in the log.
 func TestServeReachesWhatItsOperatorGrants(t *testing.T) {
 	_, port := weatherServer(t)
 	here := fmt.Sprintf("http://localhost:%d", port)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
+	"log/slog"
+	"runtime"
 	"strings"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
-// resourceFlags say what the modules of a server may take.
+// resourceFlags are the flags for the limits of a server's modules.
 type resourceFlags struct {
 	memory       int64
 	idle         time.Duration
@@ -23,6 +25,8 @@ type resourceFlags struct {
 	tenantQuotas []string
 	usage        string
 	interpreter  bool
+	isolation    string
+	groups       []string
 }
 
 func (f *resourceFlags) add(flags *pflag.FlagSet) {
@@ -32,23 +36,38 @@ func (f *resourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.quota, "quota", "", "quota of each tenant, `JSON` or @FILE, such as {\"concurrency\":16,\"fuelPerMinute\":60000000000}")
 	flags.StringArrayVar(&f.tenantQuotas, "tenant-quota", nil, "quota of one tenant, `NAME=JSON`; may be given again")
 	flags.StringVar(&f.usage, "usage", "", "a `FILE` to which a line of JSON is added for each call: who, what, fuel, time, memory")
+	flags.StringVar(&f.isolation, "isolation", "", "where modules run, `MODE`: in-process, or process: each tenant's in a process of its own that can reach nothing (default: process on Linux where there are tenants besides \"default\" and it works, else in-process)")
+	flags.StringArrayVar(&f.groups, "isolation-group", nil, "tenants that trust each other and may share a process, `NAME=TENANT,TENANT`; may be given again")
 	flags.BoolVar(&f.interpreter, "interpreter", false, "interpret modules: slower by a factor of tens, no machine code is made of them")
 }
 
-// hostConfig makes of the flags what the host is to obey, and what closes the journal.
-func (a *app) hostConfig(f *resourceFlags, dev bool) (wasmhost.Config, func() error, error) {
+// hostConfig makes of the flags what the host is to obey, its tenants included, and what
+// closes the journal.
+func (a *app) hostConfig(ctx context.Context, f *resourceFlags, tenants []string, dev bool, log *slog.Logger) (wasmhost.Config, func() error, error) {
 	none := func() error { return nil }
 	if f.memory < 0 || f.slots < 0 || f.idle < 0 {
 		return wasmhost.Config{}, none, usagef("--memory, --slots and --idle-timeout can't be negative")
 	}
 	config := wasmhost.Config{
 		Compiler: a.compiler, MemoryBytes: f.memory, IdleTimeout: f.idle, Slots: f.slots, Interpreter: f.interpreter,
-		ReplaceVersions: dev, Quotas: map[string]tenant.Quota{},
+		ReplaceVersions: dev, Tenants: map[string]wasmhost.TenantConfig{},
+	}
+	for _, name := range tenants {
+		config.Tenants[name] = wasmhost.TenantConfig{}
 	}
 	if f.idle == 0 {
 		config.IdleTimeout = -1
 	}
-	var err error
+	mode, groups, err := f.isolate(ctx, a.compiler)
+	if err != nil {
+		return config, none, err
+	}
+	config.Isolation = mode
+	for name, group := range groups {
+		if err := configure(&config, name, "--isolation-group", func(c *wasmhost.TenantConfig) { c.Group = group }); err != nil {
+			return config, none, err
+		}
+	}
 	if config.Quota, err = a.quota("--quota", f.quota); err != nil {
 		return config, none, err
 	}
@@ -57,20 +76,87 @@ func (a *app) hostConfig(f *resourceFlags, dev bool) (wasmhost.Config, func() er
 		if !found {
 			return config, none, usagef("--tenant-quota %q: want NAME=JSON", text)
 		}
-		if config.Quotas[name], err = a.quota("--tenant-quota "+name, value); err != nil {
+		quota, err := a.quota("--tenant-quota "+name, value)
+		if err != nil {
+			return config, none, err
+		}
+		if err := configure(&config, name, "--tenant-quota", func(c *wasmhost.TenantConfig) { c.Quota = quota }); err != nil {
 			return config, none, err
 		}
 	}
 	if f.usage == "" {
 		return config, none, nil
 	}
-	file, err := os.OpenFile(f.usage, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	journal, err := tenant.OpenJournal(f.usage, log)
 	if err != nil {
 		return config, none, &failure{exit: exitUsage, text: fmt.Sprintf("--usage: %v", err), cause: err}
 	}
-	journal := tenant.NewJournal(file)
 	config.Usage = journal
-	return config, func() error { return errors.Join(journal.Close(), file.Close()) }, nil
+	return config, journal.Close, nil
+}
+
+// configure changes what a tenant has that --tenant has named.
+func configure(config *wasmhost.Config, name, flag string, change func(*wasmhost.TenantConfig)) error {
+	c, ok := config.Tenants[name]
+	if !ok && name != wasmhost.DefaultTenant {
+		return usagef("%s: there is no tenant %q; name it with --tenant %s", flag, name, name)
+	}
+	change(&c)
+	config.Tenants[name] = c
+	return nil
+}
+
+// isolate reads --isolation and --isolation-group. The mode is empty where nothing was chosen:
+// then a server that has several tenants keeps their modules in processes of their own, if
+// that works here.
+func (f *resourceFlags) isolate(ctx context.Context, program []string) (wasmhost.Isolation, map[string]string, error) {
+	mode := wasmhost.Isolation(f.isolation)
+	if mode == "" && len(f.groups) > 0 {
+		mode = wasmhost.Process
+	}
+	switch {
+	case mode == "": // it depends on the tenants
+	case mode != wasmhost.InProcess && mode != wasmhost.Process:
+		return "", nil, usagef("--isolation is %q, want %s or %s", f.isolation, wasmhost.InProcess, wasmhost.Process)
+	case mode != wasmhost.Process && len(f.groups) > 0:
+		return "", nil, usagef("--isolation-group is for --isolation process")
+	case mode == wasmhost.Process && (f.isolation != "" || len(f.groups) > 0):
+		if err := wasmhost.TryProcess(ctx, program); err != nil {
+			return "", nil, &failure{
+				exit: exitFailed, text: fmt.Sprintf("--isolation process does not work here: %v", err),
+				hint: "run modules in the server's own process with --isolation in-process", cause: err,
+			}
+		}
+	}
+	groups := map[string]string{}
+	for _, text := range f.groups {
+		name, members, found := strings.Cut(text, "=")
+		if !found || name == "" || members == "" {
+			return "", nil, usagef("--isolation-group %q: want NAME=TENANT,TENANT", text)
+		}
+		for tenant := range strings.SplitSeq(members, ",") {
+			if other, ok := groups[tenant]; ok && other != name {
+				return "", nil, usagef("--isolation-group: tenant %q is in the groups %q and %q", tenant, other, name)
+			}
+			groups[tenant] = name
+		}
+	}
+	return mode, groups, nil
+}
+
+// byDefault chooses for a server with several tenants.
+func byDefault(ctx context.Context, program []string, log *slog.Logger) wasmhost.Isolation {
+	why := errors.New("worker processes are confined on Linux alone")
+	if runtime.GOOS == "linux" {
+		why = wasmhost.TryProcess(ctx, program)
+	}
+	if why == nil {
+		log.Info("each tenant's modules run in a process of its own", slog.String("isolation", string(wasmhost.Process)))
+		return wasmhost.Process
+	}
+	log.Warn("the modules of all tenants run in the server's own process: a guest that got out of the sandbox would reach every tenant; --isolation in-process says that this is meant",
+		slog.String("isolation", string(wasmhost.InProcess)), slog.Any("error", why))
+	return wasmhost.InProcess
 }
 
 func (a *app) quota(flag, text string) (tenant.Quota, error) {

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"slices"
+	"strings"
+	"sync/atomic"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 )
 
-// app is what all commands share: where they read and write, and the flags that
+// app is shared by all commands: where they read and write, and the flags that
 // all of them take.
 type app struct {
 	in       io.Reader
@@ -19,9 +22,15 @@ type app struct {
 	// one.
 	compiler []string
 
-	output string // table or json
-	server string
-	tenant string
+	// drains is set when the command ends in its own time after a signal.
+	drains atomic.Bool
+
+	running string // the command's name, once it is known
+	output  string // table or json
+	server  string
+	tenant  string
+	profile string
+	key     string // of the server; empty for none
 }
 
 const (
@@ -36,7 +45,13 @@ Start a server, put a tool on it, use it:
   genkit-wasm serve
   genkit-wasm upload textkit.wasm
   genkit-wasm ls
+  genkit-wasm call textkit/slugify --input '{"text":"Hello, World"}'
   genkit-wasm generate --model test/scripted --tool textkit/slugify --prompt "…"
+
+Give somebody modules of their own:
+
+  genkit-wasm tenant create acme
+  genkit-wasm upload textkit.wasm --tenant acme
 
 Or try a tool without a server:
 
@@ -48,6 +63,8 @@ standard input.
 
 Environment:
   GENKIT_WASM_SERVER  the server's URL, instead of ` + defaultServer + `
+  GENKIT_WASM_KEY     the API key for it, before that of a profile
+  GENKIT_WASM_PROFILE the profile of "genkit-wasm login", before the last one
   NO_COLOR            no colours, whatever the output is
   OPENAI_API_KEY      serve: the models of openai/… (see the plug-in's documentation)
   OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables
@@ -72,48 +89,74 @@ func (a *app) command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.begin(cmd)
 			if !slices.Contains([]string{"table", "json"}, a.output) {
 				return usagef("--output is %q, want table or json", a.output)
 			}
-			return nil
+			return a.connect(cmd)
 		},
 	}
-	server := os.Getenv(serverEnv)
-	if server == "" {
-		server = defaultServer
-	}
-	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
-	flags.StringVar(&a.server, "server", server, "the server's URL")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return a.usageOf(cmd, err) })
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no command %q", strings.Join(args, " "))
+			}
+			return cmd.Help()
+		},
+	})
 	root.AddCommand(
-		a.serveCommand(), a.devCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
-		a.inspectCommand(), a.runCommand(), a.generateCommand(), a.flowCommand(), a.versionCommand(),
+		a.serveCommand(), a.devCommand(), a.configCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
+		a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.keyCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
-		cmd.Args = usageArgs(cmd.Args)
+		cmd.Args = a.usageArgs(cmd.Args)
 	}
 	return root
 }
 
 // usageArgs makes wrong arguments a mistake of usage.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check == nil {
 			return nil
 		}
 		if err := check(cmd, args); err != nil {
-			return usage(err)
+			return a.usageOf(cmd, err)
 		}
 		return nil
 	}
 }
 
-// tenantFlag adds --tenant to a command that talks to a server.
-func (a *app) tenantFlag(cmd *cobra.Command) {
+// usageOf is a mistake in how a command is used, which its help explains.
+func (a *app) usageOf(cmd *cobra.Command, err error) error {
+	a.begin(cmd)
+	return usage(err)
+}
+
+// begin notes which command runs, such as "key create".
+func (a *app) begin(cmd *cobra.Command) {
+	a.running = strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
+}
+
+// serverFlags adds --server, --tenant and --profile to a command that talks to a server.
+func (a *app) serverFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.server, "server", cmp.Or(os.Getenv(serverEnv), defaultServer), "the server's URL")
 	cmd.Flags().StringVar(&a.tenant, "tenant", "default", "the tenant")
+	_ = cmd.RegisterFlagCompletionFunc("tenant", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return a.completeTenants(cmd, nil, prefix)
+	})
+	a.profileFlag(cmd)
+}
+
+func (a *app) profileFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.profile, "profile", "", "the `NAME` of a login's profile (default: that of the last login)")
 }
 
 func (a *app) json() bool { return a.output == "json" }

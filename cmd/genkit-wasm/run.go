@@ -32,7 +32,7 @@ func (a *app) runCommand() *cobra.Command {
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
 			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
 			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
-			"What the module may reach beyond its call is what its policy and these flags grant: whoever runs a module here is its operator.",
+			"The module may use the capabilities that its policy and these flags grant: the user who runs a module here is its operator.",
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,7 +54,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, f *runFlags) error {
-	up, err := f.read()
+	up, err := f.read(a)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if ctx, err = a.withContext(ctx, f.context); err != nil {
 		return err
 	}
-	if up.Name, err = moduleName(up, f.module); err != nil {
+	if up.Name, err = a.moduleName(ctx, up, f.module); err != nil {
 		return err
 	}
 	reg := registry.New(nil)

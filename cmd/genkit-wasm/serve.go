@@ -13,24 +13,33 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/descriptors"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 )
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	addr, data, defaultModel string
 	limits, grants           string
+	generateLimits           string
 	reachFlags
 	tenants, load         []string
 	allowedHosts, origins []string
+	drainDelay            time.Duration
 	drainTimeout          time.Duration
 	logFormat, logLevel   string
 	dev, keepStreams      bool
 	devMode               *devMode // of the command dev
 	resourceFlags
+	networkFlags
+	tenantMetrics bool
+	config        string // the file
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -39,34 +48,46 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Start the server",
 		Long: "Serve brings back the modules of the data directory and answers the HTTP API; /openapi.json describes it. " +
-			"It knows no users, so it listens on loopback addresses only, and refuses requests that a page of another site could have sent.\n\n" +
-			"On SIGTERM or an interrupt it turns /readyz to 503, takes no new connections, and lets running requests end for --drain-timeout; " +
-			"then it cancels them. A second signal ends it at once.",
+			"As it is, it lets everybody in, so it listens on loopback addresses only, and refuses requests that a page of another site could have sent. " +
+			"With --auth every request needs an API key; then, with TLS or behind a proxy, it may listen on any address:\n\n" +
+			"  genkit-wasm serve --auth --addr 0.0.0.0:3400 --tls-cert cert.pem --tls-key key.pem --allowed-host tools.example.com\n\n" +
+			"On SIGTERM or an interrupt it turns /readyz to 503 and goes on for --drain-delay; then it takes no new connections and lets running " +
+			"requests end for --drain-timeout; then it cancels them, which their callers read as 503, UNAVAILABLE. A second signal ends it at once.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := settingsOf(cmd.Flags(), f.config); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), f)
+		},
 	}
 	serveFlagsOn(cmd, f)
+	f.networkFlags.add(cmd.Flags())
 	return cmd
 }
 
 // serveFlagsOn adds the flags that serve and dev share.
 func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "", "a YAML `FILE` with settings, each under its flag's name; see \"genkit-wasm config\"")
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:3400", "where to listen; port 0 takes a free one")
 	flags.StringVar(&f.data, "data", "./data", "the directory of modules and compiled code")
-	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\"; may be given again")
+	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\", made where there is none; may be given again. \"genkit-wasm tenant\" changes it, and makes others")
 	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them, to put into service; may be given again")
 	flags.StringVar(&f.limits, "limits", "", "limits of every module, `JSON` or @FILE, such as {\"timeoutMs\":10000}; the others keep their defaults")
-	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: what they grant)")
+	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: no upper bound; with --auth "+guardedGrants+")")
+	flags.StringVar(&f.generateLimits, "generate-limits", "", "bounds for one generate request and everything it causes, `JSON` or @FILE: {\"modelCalls\":256,\"toolRuns\":1000,\"generates\":64,\"tokens\":-1,\"seconds\":600,\"use\":64,\"names\":512,\"values\":100000} are the defaults, -1 is no bound")
 	f.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long the server goes on as before after a signal, but for /readyz, so that a load balancer that asks it finds another one first")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
 	flags.StringArrayVar(&f.origins, "trusted-origin", nil, "an `ORIGIN`, such as https://console.example.com, whose pages may send requests; may be given again")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
-	f.add(flags)
+	f.resourceFlags.add(flags)
+	flags.BoolVar(&f.tenantMetrics, "metrics-by-tenant", false, "give the metrics of tenants, which GET /metrics has, a label with the tenant's name")
 	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }
 
@@ -75,7 +96,7 @@ func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return nil, usagef("--log-level is %q, want debug, info, warn or error", f.logLevel)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	_, tty := terminal(a.err)
 	switch {
 	case f.devMode != nil && f.logFormat == "auto":
@@ -86,6 +107,19 @@ func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(a.err, options)), nil
 	}
 	return nil, usagef("--log-format is %q, want auto, text or json", f.logFormat)
+}
+
+// readable writes durations as people read them, "1.5ms", also in JSON, where they would
+// be a number of nanoseconds that does not say so.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		d := a.Value.Duration()
+		if d > time.Millisecond {
+			d = d.Round(time.Microsecond)
+		}
+		a.Value = slog.StringValue(d.String())
+	}
+	return a
 }
 
 // limits reads --limits, by the rules of a policy.
@@ -101,33 +135,33 @@ func (a *app) limits(text string) (policy.Limits, error) {
 	return p.Limits, nil
 }
 
-// listen opens the port; it refuses an address beyond loopback.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+// serverGenerateLimits bound a request of a server, whose callers need not mean it well.
+var serverGenerateLimits = allowance.Limits{ModelCalls: 256, ToolRuns: 1000, Generates: 64, Tokens: -1, Seconds: 600}
+
+// generates reads --generate-limits.
+func (a *app) generates(text string) (allowance.Limits, error) {
+	raw, err := a.jsonValue("generate-limits", text)
+	if err != nil || raw == nil {
+		return serverGenerateLimits, err
+	}
+	l, err := allowance.Parse(raw)
 	if err != nil {
-		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:3400", addr)
+		return l, usagef("--generate-limits: %s", status.Convert(err).Message)
 	}
-	ip := net.ParseIP(host)
-	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, &failure{
-			exit: exitUsage, text: fmt.Sprintf("--addr %q is reachable from other machines, and this server lets in whoever reaches it", addr),
-			hint: "listen on 127.0.0.1, [::1] or localhost, and put a proxy that knows your users before it",
-		}
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, &failure{exit: exitFailed, text: fmt.Sprintf("listen: %v", err), hint: "choose another port with --addr 127.0.0.1:PORT", cause: err}
-	}
-	if bound, ok := l.Addr().(*net.TCPAddr); !ok || !bound.IP.IsLoopback() {
-		return nil, errors.Join(usagef("--addr %q resolves to %s, which is not a loopback address", addr, l.Addr()), l.Close())
-	}
-	return l, nil
+	return l.Or(serverGenerateLimits), nil
 }
+
+// guardedGrants are what policies may grant at most where others than the operator upload
+// and nothing else was said: what reaches nobody else.
+const guardedGrants = `{"kv":true,"clock":true}`
 
 // serve runs until ctx ends, and then drains.
 func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	log, err := a.logger(f)
 	if err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
 		return err
 	}
 	limits, err := a.limits(f.limits)
@@ -140,7 +174,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, watched.close(context.WithoutCancel(ctx))) }()
 	log = watched.logger(log)
-	host, closeUsage, err := a.hostConfig(&f.resourceFlags, f.dev || f.devMode != nil)
+	host, closeUsage, err := a.hostConfig(ctx, &f.resourceFlags, f.tenants, f.dev || f.devMode != nil, log)
 	if err != nil {
 		return err
 	}
@@ -149,27 +183,42 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 			log.Error("the usage journal is not whole", slog.Any("error", err))
 		}
 	}()
+	if f.auth && f.grants == "" {
+		f.grants = guardedGrants
+		log.Info("modules may be granted no more than this; --grants says what else", slog.String("grants", f.grants))
+	}
 	grants, err := a.grants(f.grants)
 	if err != nil {
 		return err
 	}
-	l, err := listen(ctx, f.addr)
+	generates, err := a.generates(f.generateLimits)
 	if err != nil {
 		return err
 	}
-	// What runs outlives ctx by the time of the drain.
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	if err := f.loadTLS(log); err != nil {
+		return err
+	}
+	l, err := f.listen(ctx, f.addr, f.allowedHosts)
+	if err != nil {
+		return err
+	}
+	a.drains.Store(true)
+	// Runs outlive ctx by the time of the drain.
+	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
 	front := &front{}
 	front.show(starting())
+	open := newConnections(descriptors.Limit() / 2)
 	srv := &http.Server{
-		Handler: front, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ConnState: open.state, ConnContext: open.context,
+		Handler: open.handler(front), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	var api *server.Server
+	var g *guards
 	stop := func(b *backend) error {
 		patience, done := context.WithTimeout(context.WithoutCancel(ctx), f.drainTimeout)
 		defer done()
@@ -184,21 +233,30 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
-		return err
+		return errors.Join(err, g.close())
 	}
-	b, err := openBackend(ctx, backendConfig{data: f.data, tenants: f.tenants, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, host: host, log: log})
+	if g, err = a.openGuards(ctx, f, log); err != nil {
+		return errors.Join(err, stop(nil))
+	}
+	b, err := openBackend(ctx, backendConfig{
+		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, generates: generates, host: host, log: log,
+		keys: g.all(), apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
+	})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
 	}
 	var draining atomic.Bool
-	if api, err = a.api(ctx, f, b, log, &draining); err != nil {
+	if api, err = a.api(ctx, f, b, g, log, &draining); err != nil {
 		return errors.Join(err, stop(b))
 	}
 	front.show(watched.handler(api.Handler()))
 	if err := watched.show(ctx, a, b); err != nil {
 		return errors.Join(local(err, false), stop(b))
 	}
-	if err := a.line("listening on http://%s", l.Addr()); err != nil {
+	if err := a.firstKey(ctx, g); err != nil {
+		return errors.Join(err, stop(b))
+	}
+	if err := a.line("listening on %s://%s", f.scheme(), l.Addr()); err != nil {
 		return errors.Join(err, stop(b))
 	}
 	select {
@@ -208,22 +266,27 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	case <-ctx.Done():
 	}
 	draining.Store(true)
-	log.Info("draining", slog.Duration("timeout", f.drainTimeout))
+	log.Info("draining", slog.Duration("delay", f.drainDelay), slog.Duration("timeout", f.drainTimeout))
+	select {
+	case err := <-served:
+		served <- err
+	case <-time.After(f.drainDelay):
+	}
 	return stop(b)
 }
 
-// api loads what --load names and makes the API.
-func (a *app) api(ctx context.Context, f *serveFlags, b *backend, log *slog.Logger, draining *atomic.Bool) (*server.Server, error) {
-	if err := b.load(ctx, f.load); err != nil {
+// api loads the modules that --load names and makes the API.
+func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, log *slog.Logger, draining *atomic.Bool) (*server.Server, error) {
+	if err := b.load(ctx, f.load, log); err != nil {
 		return nil, err
 	}
 	var streams durable.Manager
 	if f.keepStreams {
 		streams = durable.NewMemory(durable.MemoryConfig{})
 	}
-	srv, err := server.New(server.Config{
-		Host: b.host, Registry: b.registry, Logger: log, Dev: f.dev,
-		AllowedHosts:   append([]string{"localhost", "127.0.0.1", "::1"}, append(f.allowedHosts, hostOf(f.addr))...),
+	config := server.Config{
+		Host: b.host, Tenants: b.tenants, Registry: b.registry, Logger: log, Dev: f.dev,
+		AllowedHosts:   allowedHosts(f.addr, f.allowedHosts),
 		TrustedOrigins: f.origins, FlowStreams: streams,
 		Ready: func() error {
 			if draining.Load() {
@@ -231,16 +294,30 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, log *slog.Logg
 			}
 			return nil
 		},
-	})
+	}
+	var err error
+	if config.Metrics, err = metrics.New(metrics.Config{ByTenant: f.tenantMetrics, Version: buildVersion()}); err != nil {
+		return nil, err
+	}
+	if err = config.Metrics.Watch(b.host); err != nil {
+		return nil, err
+	}
+	g.protect(&config, f)
+	srv, err := server.New(config)
 	if err != nil {
 		return nil, usage(err)
 	}
 	return srv, nil
 }
 
-func hostOf(addr string) string {
-	host, _, _ := net.SplitHostPort(addr)
-	return host
+// allowedHosts are the names by which the server is reached: on this machine, by its address,
+// and those that are given.
+func allowedHosts(addr string, given []string) []string {
+	hosts := append([]string{"localhost", "127.0.0.1", "::1"}, given...)
+	if host, _, _ := net.SplitHostPort(addr); host != "" {
+		hosts = append(hosts, host)
+	}
+	return hosts
 }
 
 // cancelled is how long cancelled requests may take to notice.
@@ -248,7 +325,7 @@ const cancelled = 5 * time.Second
 
 // drain lets running requests end, cancels those that take too long and closes
 // what is left. ctx does not end with the server.
-func drain(ctx context.Context, srv *http.Server, cancel context.CancelFunc, timeout time.Duration, log *slog.Logger) error {
+func drain(ctx context.Context, srv *http.Server, cancel context.CancelCauseFunc, timeout time.Duration, log *slog.Logger) error {
 	patience, done := context.WithTimeout(ctx, timeout)
 	defer done()
 	err := srv.Shutdown(patience)
@@ -256,7 +333,7 @@ func drain(ctx context.Context, srv *http.Server, cancel context.CancelFunc, tim
 		return err
 	}
 	log.Warn("requests did not end in time and are cancelled", slog.Duration("timeout", timeout))
-	cancel()
+	cancel(status.Publicf(status.Unavailable, "the server is shutting down").WithRetryAfter(time.Second))
 	patience, done = context.WithTimeout(ctx, cancelled)
 	defer done()
 	if srv.Shutdown(patience) != nil {

@@ -2,18 +2,22 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
@@ -21,17 +25,30 @@ import (
 // maxModule bounds a module's file; a server has its own limit.
 const maxModule = 256 << 20
 
-// files names what makes up an upload.
+// files names the files of an upload.
 type files struct{ module, descriptor, policy string }
 
 func (f *files) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.descriptor, "descriptor", "", "a descriptor `FILE` that takes the place of the module's own")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "a policy `FILE`: grants and limits")
+	cmd.Flags().StringVar(&f.descriptor, "descriptor", "", "a descriptor that takes the place of the module's own: `FILE`, @FILE, JSON or -")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "a policy, grants and limits: `FILE`, @FILE, JSON or -")
 }
 
-func (f *files) read() (wasmhost.Upload, error) {
+// read reads the files that the flags name.
+func (f *files) read(a *app) (wasmhost.Upload, error) {
 	var up wasmhost.Upload
 	var err error
+	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
+		return up, err
+	}
+	if up.Descriptor, err = a.document("descriptor", f.descriptor, abi.MaxDescriptorBytes); err != nil {
+		return up, err
+	}
+	up.Policy, err = a.document("policy", f.policy, policy.MaxBytes)
+	return up, err
+}
+
+// readFiles reads files.
+func (f *files) readFiles() (up wasmhost.Upload, err error) {
 	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
 		return up, err
 	}
@@ -42,12 +59,13 @@ func (f *files) read() (wasmhost.Upload, error) {
 	return up, err
 }
 
-// moduleName is what a module is called that is given no name: what it calls
-// itself, else its file's name.
-func moduleName(up wasmhost.Upload, file string) (string, error) {
-	a, err := wasmhost.Analyse(up.Wasm, up.Descriptor, inspect.Limits{})
-	if err == nil && a.Descriptor != nil && a.Descriptor.Name != "" {
-		return a.Descriptor.Name, nil
+// moduleName is the name of a module that is given none: the one of its descriptor,
+// else its file's name. A module that can only describe itself by running is asked.
+func (a *app) moduleName(ctx context.Context, up wasmhost.Upload, file string) (string, error) {
+	if found, err := a.describe(ctx, up); err == nil && found.Descriptor != nil && found.Descriptor.Name != "" {
+		return found.Descriptor.Name, nil
+	} else if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
 	base := filepath.Base(file)
 	name := strings.TrimSuffix(base, filepath.Ext(base))
@@ -57,23 +75,31 @@ func moduleName(up wasmhost.Upload, file string) (string, error) {
 	return name, nil
 }
 
+// describe analyses a module, and asks it for its descriptor where only it can tell.
+func (a *app) describe(ctx context.Context, up wasmhost.Upload) (*wasmhost.Analysis, error) {
+	done := a.progress("asking the module what it is")
+	defer done()
+	return wasmhost.Describe(ctx, up.Wasm, up.Descriptor, a.compiler)
+}
+
 func (a *app) uploadCommand() *cobra.Command {
 	var f files
 	var name string
 	cmd := &cobra.Command{
-		Use:     "upload FILE",
-		Short:   "Put a module on the server",
-		Long:    "Upload puts a module into service, or a new revision of it. The old revision serves until the new one has passed every check.",
+		Use:   "upload FILE",
+		Short: "Put a module on the server",
+		Long: "Upload puts a module into service, or a new revision of it. The old revision serves until the new one has passed every check.\n\n" +
+			"A new revision keeps the policy of the old one unless --policy gives another; a file with {} takes every grant away.",
 		Example: "  genkit-wasm upload textkit.wasm\n  genkit-wasm upload count_vowels.wasm --name vowels --descriptor vowels.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.module = args[0]
-			up, err := f.read()
+			up, err := f.read(a)
 			if err != nil {
 				return err
 			}
 			if name == "" {
-				if name, err = moduleName(up, f.module); err != nil {
+				if name, err = a.moduleName(cmd.Context(), up, f.module); err != nil {
 					return err
 				}
 			}
@@ -81,36 +107,77 @@ func (a *app) uploadCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "what to call the module (default: what it calls itself)")
-	a.tenantFlag(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "the name of the module (default: the one in its descriptor)")
+	a.serverFlags(cmd)
 	return cmd
 }
-
-const showProgressFrom = 1 << 20
 
 func (a *app) upload(cmd *cobra.Command, name string, up wasmhost.Upload) error {
 	body, kind, err := uploadBody(up)
 	if err != nil {
 		return err
 	}
-	r := request{method: http.MethodPut, path: modulePath(name), body: bytes.NewReader(body), length: int64(len(body)), kind: kind, refusing: true}
-	if _, tty := terminal(a.err); tty && len(body) >= showProgressFrom {
-		r.body = &progress{Reader: r.body, to: a.err, total: r.length}
-		defer a.note("")
+	sending := &progress{Reader: bytes.NewReader(body), app: a, total: int64(len(body))}
+	r := request{method: http.MethodPut, path: modulePath(name), body: sending, length: int64(len(body)), kind: kind, refusing: true}
+	resp, err := a.send(cmd.Context(), r)
+	sending.end()
+	if err != nil {
+		return err
+	}
+	raw, err := readAnswer(resp)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(raw)
 	}
 	var rec module.Record
-	if err := a.record(cmd, r, &rec); err != nil || a.json() {
+	if err := json.Unmarshal(raw, &rec); err != nil {
+		return fmt.Errorf("the server's answer is not a module's record: %w", err)
+	}
+	unchanged := ""
+	if resp.StatusCode == http.StatusOK { // a new revision is 201
+		unchanged = ", unchanged"
+	}
+	if err := a.line("module %s, revision %d, %s%s", rec.Name, rec.Revision, size(rec.Size), unchanged); err != nil {
 		return err
 	}
-	if err := a.line("module %s, revision %d, %s", rec.Name, rec.Revision, size(rec.Size)); err != nil {
-		return err
-	}
-	for _, key := range rec.Actions {
-		if err := a.line("  %s", strings.TrimPrefix(key, "/tool/")); err != nil {
+	for _, key := range slices.Concat(rec.Actions, rec.Values) {
+		if err := a.line("  %s", offer(key)); err != nil {
 			return err
 		}
 	}
+	if up.Policy == nil && len(rec.Policy) > 0 && unchanged == "" {
+		return a.line("  policy kept: %s", policySummary(rec.Policy))
+	}
 	return nil
+}
+
+// offer writes a key for people: "calc/add" for a tool, "middleware guard/redact" for
+// anything else.
+func offer(key string) string {
+	kind, name, _ := strings.Cut(strings.TrimPrefix(key, "/"), "/")
+	if kind == "tool" || kind == "tool.v2" {
+		return name
+	}
+	return kind + " " + name
+}
+
+// policySummary lists the grants and limits of a policy: "http, kv; limits timeoutMs".
+func policySummary(raw json.RawMessage) string {
+	var p struct {
+		Grants map[string]json.RawMessage `json:"grants"`
+		Limits map[string]json.RawMessage `json:"limits"`
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &p) != nil {
+		return "-"
+	}
+	grants := slices.Sorted(maps.Keys(p.Grants))
+	text := cmp.Or(strings.Join(grants, ", "), "no grants")
+	if limits := slices.Sorted(maps.Keys(p.Limits)); len(limits) > 0 {
+		text += "; limits " + strings.Join(limits, ", ")
+	}
+	return text
 }
 
 // uploadBody is the module alone, or a form when more goes with it.

@@ -1,7 +1,7 @@
 // Package action holds the one registrable unit: an action takes JSON, may
 // stream JSON chunks and returns JSON.
 //
-// It owns keys, descriptors, and what happens around each run: the input is
+// It owns keys, descriptors, and the steps around each run: the input is
 // validated against the compiled schema, a span is opened, a panic becomes an
 // error, the output is validated. Bodies stay raw; types appear only at the edge
 // ([Def]). Use:
@@ -18,15 +18,16 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
 
-// Emit passes one chunk to whoever streams. A nil Emit means that nobody does.
-// It may block on a slow reader; an error means that the reader is gone and the
-// run should end.
+// Emit passes one chunk to the caller of a stream. A nil Emit means that the caller
+// does not stream. It may block on a slow reader; an error means that the reader is
+// gone and the run should end.
 type Emit func(chunk json.RawMessage) error
 
 // Action is anything that can be registered, listed and run.
@@ -45,6 +46,17 @@ type Desc struct {
 	InputSchema  json.RawMessage
 	OutputSchema json.RawMessage
 	Metadata     map[string]json.RawMessage
+	// Stored says that the schemas were compiled before: they are compiled again when
+	// they are first used. It is not on the wire.
+	Stored bool
+}
+
+// SchemaOptions are those with which the schemas are to be compiled.
+func (d Desc) SchemaOptions() []schema.Option {
+	if d.Stored {
+		return []schema.Option{schema.AssertFormats(), schema.Deferred()}
+	}
+	return []schema.Option{schema.AssertFormats()}
 }
 
 // Key returns the action's key in a registry.
@@ -69,7 +81,7 @@ func (d Desc) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON is the inverse of MarshalJSON.
 func (d *Desc) UnmarshalJSON(b []byte) error {
 	var w wireDesc
 	if err := json.Unmarshal(b, &w); err != nil {
@@ -83,7 +95,8 @@ func (d *Desc) UnmarshalJSON(b []byte) error {
 }
 
 // Func is the work of an action on raw JSON. in has passed the input schema; a
-// nil in means that the caller gave no input.
+// nil in means that the caller gave no input; where the schema wants an object and
+// requires nothing of it, in is {} then.
 type Func func(ctx context.Context, in json.RawMessage, emit Emit) (json.RawMessage, error)
 
 type rawAction struct {
@@ -91,6 +104,8 @@ type rawAction struct {
 	in   *schema.Schema
 	out  *schema.Schema
 	fn   Func
+	// optional tells whether {} replaces an absent input.
+	optional func() bool
 }
 
 var _ Action = (*rawAction)(nil)
@@ -103,16 +118,30 @@ func New(desc Desc, fn Func) (Action, error) {
 	}
 	a := &rawAction{desc: desc, fn: fn}
 	var err error
-	if a.in, err = schema.Compile(desc.InputSchema); err != nil {
+	if a.in, err = schema.Compile(desc.InputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "input schema of %q: %w", desc.Name, err)
 	}
-	if a.out, err = schema.Compile(desc.OutputSchema); err != nil {
+	if a.out, err = schema.Compile(desc.OutputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", desc.Name, err)
 	}
+	a.optional = sync.OnceValue(func() bool {
+		return a.in.Demanding() && isObject(desc.InputSchema) && a.in.Validate(nothing) == nil
+	})
 	return a, nil
 }
 
-// Desc returns the descriptor. The caller must not change what it refers to.
+// nothing replaces an absent input where an object without required members is wanted.
+var nothing = json.RawMessage("{}")
+
+// isObject reports whether a schema wants an object.
+func isObject(raw json.RawMessage) bool {
+	var s struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(raw, &s) == nil && s.Type == "object"
+}
+
+// Desc returns the descriptor. The caller must not change anything that it refers to.
 func (a *rawAction) Desc() Desc { return a.desc }
 
 // RunJSON validates, traces and runs.
@@ -120,9 +149,12 @@ func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) 
 	if err := ctx.Err(); err != nil {
 		return nil, status.Convert(err)
 	}
+	if len(in) == 0 && a.optional() {
+		in = nothing
+	}
 	if in != nil || a.wantsInput() {
-		if err := a.in.Validate(in); err != nil {
-			return nil, InvalidInput(a.desc, err)
+		if err := a.in.In(ctx).Check(ctx, in); err != nil {
+			return nil, refused(err, func(err error) error { return InvalidInput(a.desc, err) })
 		}
 	}
 	ctx, span := telemetry.Start(ctx, telemetry.Span{
@@ -137,10 +169,18 @@ func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) 
 		out = json.RawMessage("null")
 	}
 	span.Output(out)
-	if err := a.out.Validate(out); err != nil {
-		return nil, invalidOutput(a.desc, err)
+	if err := a.out.In(ctx).Check(ctx, out); err != nil {
+		return nil, refused(err, func(err error) error { return invalidOutput(a.desc, err) })
 	}
 	return out, nil
+}
+
+// refused words what a check has found; a check that was ended says by what.
+func refused(err error, word func(error) error) error {
+	if _, found := errors.AsType[*schema.ValidationError](err); !found {
+		return status.Convert(err)
+	}
+	return word(err)
 }
 
 // wantsInput reports whether the schema asks for something, so that an absent

@@ -10,9 +10,9 @@ import (
 	"runtime/debug"
 	"sync"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Def is an action with the Go types of its edge. Its zero value is not usable;
@@ -32,7 +32,7 @@ func Define[In, Out, Chunk any](desc Desc, fn Typed[In, Out, Chunk]) (*Def[In, O
 		}
 	}
 	if desc.OutputSchema == nil {
-		if desc.OutputSchema, err = schema.Infer[Out](); err != nil {
+		if desc.OutputSchema, err = schema.InferOutput[Out](); err != nil {
 			return nil, status.Errorf(status.InvalidArgument, "output of %q: %w", desc.Name, err)
 		}
 	}
@@ -65,6 +65,9 @@ func sender[Chunk any](emit Emit) func(Chunk) error {
 		return emit(raw)
 	}
 }
+
+// Name returns the name in the descriptor.
+func (d *Def[In, Out, Chunk]) Name() string { return d.Desc().Name }
 
 // Run runs the action on a typed input.
 func (d *Def[In, Out, Chunk]) Run(ctx context.Context, in In) (Out, error) {
@@ -115,9 +118,15 @@ var errStopped = errors.New("the reader stopped")
 // cancelled and waited for when the loop ends early. An error of the work is the
 // last thing yielded.
 func Iterate[T any](ctx context.Context, work func(ctx context.Context, send func(T) error) error) iter.Seq2[T, error] {
+	return IterateKnown(ctx, func(ctx context.Context, send func(T) error) (none T, err error) { return none, work(ctx, send) })
+}
+
+// IterateKnown is [Iterate] for work that knows something when it fails: known is yielded
+// beside its error, also when ctx ended the work.
+func IterateKnown[T any](ctx context.Context, work func(ctx context.Context, send func(T) error) (known T, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		values, done := make(chan T), make(chan error, 1)
+		values, done := make(chan T), make(chan ending[T], 1)
 		defer func() { // the goroutine ends before the loop does
 			cancel()
 			for range values {
@@ -128,10 +137,10 @@ func Iterate[T any](ctx context.Context, work func(ctx context.Context, send fun
 			defer close(done) // also when the work ends its goroutine
 			defer func() {
 				if r := recover(); r != nil {
-					done <- status.Errorf(status.Internal, "stream panicked: %v\n%s", r, debug.Stack())
+					done <- ending[T]{err: status.Errorf(status.Internal, "stream panicked: %v\n%s", r, debug.Stack())}
 				}
 			}()
-			done <- work(ctx, func(v T) error {
+			known, err := work(ctx, func(v T) error {
 				select {
 				case values <- v:
 					return nil
@@ -139,17 +148,23 @@ func Iterate[T any](ctx context.Context, work func(ctx context.Context, send fun
 					return errors.Join(errStopped, ctx.Err())
 				}
 			})
+			done <- ending[T]{known, err}
 		}()
 		for v := range values {
 			if !yield(v, nil) {
 				return
 			}
 		}
-		if err := <-done; err != nil {
-			var zero T
-			yield(zero, err)
+		if end := <-done; end.err != nil {
+			yield(end.known, end.err)
 		}
 	}
+}
+
+// ending is the outcome of an iterator's work.
+type ending[T any] struct {
+	known T
+	err   error
 }
 
 var rawType = reflect.TypeFor[json.RawMessage]()

@@ -8,7 +8,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Kind says what an action is; its string is the first segment of the key.
+// Kind is the kind of an action; its string is the first segment of the key.
 type Kind string
 
 // Genkit's kinds.
@@ -53,7 +53,7 @@ func ParseKey(s string) (Key, error) {
 	return Key{Kind: Kind(kind), Name: name}, nil
 }
 
-// ShortName returns what follows the last slash of a name: the name that a
+// ShortName returns the part of a name behind its last slash: the name that a
 // model is shown.
 func ShortName(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 

@@ -1,7 +1,7 @@
 // Package client runs flows of a server that speaks Genkit's flow protocol: this
 // engine's, Genkit's JS and Go servers, and others.
 //
-// It owns the protocol's other end: bodies, the events of a stream, and what a failure
+// It owns the protocol's other end: bodies, the events of a stream, and the error that a failure
 // looks like from there. Use:
 //
 //	out, err := client.RunFlow[string, Menu](ctx, "https://example.com/menu", "pirates")
@@ -30,8 +30,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 const (
@@ -273,7 +273,7 @@ func refused(resp *http.Response) error {
 	if code == status.OK {
 		code = status.Unknown
 	}
-	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // what came is told
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // report the data that came
 	e := failure(raw, code)
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		e = e.WithRetryAfter(time.Duration(min(seconds, 24*60*60)) * time.Second)
@@ -286,7 +286,7 @@ func refused(resp *http.Response) error {
 
 // failure reads Genkit's {status, message, details?}, the same in a member "error", an
 // RFC 9457 problem with a status_name, or plain text, of which some servers make their
-// failures. otherwise is the code of what names none.
+// failures. otherwise is the code of a failure that names none.
 func failure(raw []byte, otherwise status.Code) *status.Error {
 	var w struct {
 		Status     json.RawMessage `json:"status"` // a number in a problem
@@ -339,7 +339,7 @@ func codeOf(name string) (status.Code, bool) {
 	return status.Parse(strings.ReplaceAll(name, " ", "_")) // express: "INVALID ARGUMENT"
 }
 
-// clip keeps what is fit for a line of a log.
+// clip shortens a text and removes characters that do not belong into a line of a log.
 func clip(text string) string {
 	text = strings.ToValidUTF8(strings.TrimSpace(text), "\uFFFD")
 	if len(text) <= maxErrorText {

@@ -12,7 +12,7 @@ var errTooBig = errors.New("the event is too big")
 
 // decoder reads server-sent events (WHATWG HTML, 9.2): lines that end in LF, CRLF or
 // CR, joined data lines, comments. The field "error" is read like "data", for that is
-// where Genkit's JS servers put a failure; what an event has besides is passed over.
+// where Genkit's JS servers put a failure; other members of an event are ignored.
 type decoder struct {
 	r     *bufio.Reader
 	limit int

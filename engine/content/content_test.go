@@ -37,13 +37,13 @@ func TestMetadataIsReadAsJavaScriptWould(t *testing.T) {
 }
 
 func TestMetadataIsCopiedBeforeItChanges(t *testing.T) {
-	m := content.Metadata{"a": content.True}
-	with := m.With("b", content.True)
+	m := content.Metadata{"a": content.True()}
+	with := m.With("b", content.True())
 	assert.Len(t, m, 1)
 	assert.Len(t, with, 2)
 	assert.Len(t, with.Without("a"), 1)
 	assert.Len(t, with, 2)
-	assert.Len(t, content.Metadata(nil).With("a", content.True), 1)
+	assert.Len(t, content.Metadata(nil).With("a", content.True()), 1)
 	assert.Empty(t, content.Metadata(nil).Without("a"))
 }
 

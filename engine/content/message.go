@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Role says who speaks. Values that are not among the constants are kept as
@@ -18,6 +18,14 @@ const (
 	RoleModel  Role = "model"
 	RoleTool   Role = "tool"
 )
+
+// Roles returns Genkit's roles: a message of another one is none.
+func Roles() []Role { return []Role{RoleSystem, RoleUser, RoleModel, RoleTool} }
+
+// Known reports whether r is one of Genkit's roles, to the letter.
+func (r Role) Known() bool {
+	return r == RoleSystem || r == RoleUser || r == RoleModel || r == RoleTool
+}
 
 // Message is one turn of a conversation.
 type Message struct {
@@ -37,21 +45,39 @@ type Document struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// SystemText returns a system message of one text part.
-func SystemText(s string) Message { return Message{Role: RoleSystem, Content: []Part{Text(s)}} }
-
-// UserText returns a user message of one text part.
-func UserText(s string) Message { return Message{Role: RoleUser, Content: []Part{Text(s)}} }
-
-// ModelText returns a model message of one text part.
-func ModelText(s string) Message { return Message{Role: RoleModel, Content: []Part{Text(s)}} }
-
 // Text returns the message's text parts, joined.
 func (m *Message) Text() string {
 	if m == nil {
 		return ""
 	}
 	return TextOf(m.Content)
+}
+
+// Reasoning returns the text of the message's reasoning parts, joined.
+func (m *Message) Reasoning() string {
+	if m == nil {
+		return ""
+	}
+	var b strings.Builder
+	for i := range m.Content {
+		if r := m.Content[i].Reasoning; r != nil {
+			b.WriteString(*r)
+		}
+	}
+	return b.String()
+}
+
+// Media returns the URL of the first media part, "" when there is none.
+func (m *Message) Media() string {
+	if m == nil {
+		return ""
+	}
+	for i := range m.Content {
+		if media := m.Content[i].Media; media != nil {
+			return media.URL
+		}
+	}
+	return ""
 }
 
 // TextOf returns the text parts among parts, joined.
@@ -83,7 +109,7 @@ func (m *Message) ToolRequests() []Part {
 func (m *Message) Interrupts() []Part {
 	var interrupts []Part
 	for _, p := range m.ToolRequests() {
-		if p.Metadata.Truthy("interrupt") {
+		if p.IsInterrupt() {
 			interrupts = append(interrupts, p)
 		}
 	}

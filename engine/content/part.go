@@ -5,7 +5,7 @@
 // values that are not known here survive, numbers keep their digits, and a tool's
 // input and output stay raw JSON until their owner decodes them. Use:
 //
-//	msg := content.UserText("hello")
+//	msg := content.NewUserTextMessage("hello")
 //	for _, req := range reply.ToolRequests() { … }
 //
 // The types are plain data: copy them before changing what others may read.
@@ -15,14 +15,20 @@ import (
 	"encoding/json"
 	"maps"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Metadata is a JSON object whose values stay raw.
 type Metadata map[string]json.RawMessage
 
-// True is the JSON value true, the usual value of a flag in metadata.
-var True = json.RawMessage("true")
+// True returns the JSON value true, the usual value of a flag in metadata.
+func True() json.RawMessage { return json.RawMessage("true") }
+
+// MalformedInput is the key in a tool request's metadata under which a model says why
+// it could not read the arguments that it was given: a JSON string, written for the
+// model that made the call. Such a request has no input. It is answered with that text
+// and never reaches a tool.
+const MalformedInput = "malformedInput"
 
 // Truthy reports whether key holds something else than false, null, 0, "" or
 // nothing, as JavaScript would read it.
@@ -98,21 +104,12 @@ type ToolResponse struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Resource stands for content that is fetched by URI before the model call.
+// Resource refers to content that is fetched by URI before the model call.
 type Resource struct {
 	URI string `json:"uri"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
-
-// Text returns a text part.
-func Text(s string) Part { return Part{Text: &s} }
-
-// Data returns a part that holds any JSON value.
-func Data(v json.RawMessage) Part { return Part{Data: v} }
-
-// IsToolRequest reports whether the part asks for a tool call.
-func (p *Part) IsToolRequest() bool { return p.ToolRequest != nil }
 
 type (
 	plainPart         Part

@@ -4,24 +4,19 @@ import (
 	"encoding/json"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
-
-// Text returns a document of one text part.
-func Text(s string) content.Document {
-	return content.Document{Content: []content.Part{content.Text(s)}}
-}
 
 // Media returns a document of one media part.
 func Media(url, contentType string) content.Document {
-	return content.Document{Content: []content.Part{{Media: &content.Media{URL: url, ContentType: contentType}}}}
+	return content.Document{Content: []content.Part{content.NewMediaPart(contentType, url)}}
 }
 
-// Data returns what [DataOf] has taken apart: a text for the type "text", else media.
+// Data is the inverse of [DataOf]: a text part for the type "text", else media.
 func Data(data, dataType string) content.Document {
 	if dataType == "text" {
-		return Text(data)
+		return content.DocumentFromText(data, nil)
 	}
 	return Media(data, dataType)
 }
@@ -40,7 +35,8 @@ func DataOf(doc content.Document) (data, dataType string) {
 	return "", ""
 }
 
-// metadataKey is where a document says which of its embeddings it stands for.
+// metadataKey is the metadata field in which a document says which of its embeddings it
+// was stored for.
 const metadataKey = "embedMetadata"
 
 // Documents returns a copy of a document for each of its embeddings, so that a store

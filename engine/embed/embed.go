@@ -1,10 +1,10 @@
 // Package embed is the noun "embedder": documents in, vectors out.
 //
-// It owns the wire types, what an embedder declares of itself, and the cutting of
+// It owns the wire types, the description of an embedder, and the cutting of
 // many documents into batches. An embedder is an action of kind embedder. Use:
 //
 //	e, err := embed.New("acme/e1", embed.Info{Dimensions: 256}, func(ctx context.Context, req *embed.Request) (*embed.Response, error) { … })
-//	vectors, err := embed.Many(ctx, e, docs, embed.Parallel(8))
+//	vectors, err := embed.Many(ctx, e, docs, embed.WithParallel(8))
 //
 // Embedders are safe for concurrent use when their function is.
 package embed
@@ -15,12 +15,12 @@ import (
 	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// Info is what an embedder declares of itself: Genkit's EmbedderInfo.
+// Info describes an embedder: Genkit's EmbedderInfo.
 type Info struct {
 	Label      string    `json:"label,omitempty"`
 	Supports   *Supports `json:"supports,omitempty"`
@@ -53,7 +53,7 @@ var (
 
 // New makes an embedder of fn; INVALID_ARGUMENT when the name or the config schema is
 // not usable. A request whose options break the schema does not reach fn.
-func New(name string, info Info, fn Func) (action.Action, error) {
+func New(name string, info Info, fn Func) (Embedder, error) {
 	if info.Label == "" {
 		info.Label = name
 	}
@@ -69,7 +69,7 @@ func New(name string, info Info, fn Func) (action.Action, error) {
 		Kind: action.Embedder, Name: name, Description: info.Label,
 		InputSchema: inputSchema, OutputSchema: outputSchema, Metadata: metadata,
 	}
-	return action.New(desc, func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
 		req := &Request{}
 		if err := json.Unmarshal(in, req); err != nil {
 			return nil, action.InvalidInput(desc, err)
@@ -88,6 +88,34 @@ func New(name string, info Info, fn Func) (action.Action, error) {
 		}
 		return rawjson.Encode(resp)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return From(a), nil
+}
+
+// Embedder is an action of kind embedder.
+type Embedder interface {
+	action.Action
+	Name() string
+	// Embed answers one request; see [One], [Many] and [All] for documents.
+	Embed(ctx context.Context, req *Request) (*Response, error)
+}
+
+// From returns an action as an [Embedder]: itself when it is one.
+func From(a action.Action) Embedder {
+	if e, ok := a.(Embedder); ok {
+		return e
+	}
+	return embedder{a}
+}
+
+type embedder struct{ action.Action }
+
+func (e embedder) Name() string { return e.Desc().Name }
+
+func (e embedder) Embed(ctx context.Context, req *Request) (*Response, error) {
+	return Do(ctx, e.Action, req)
 }
 
 func (i Info) metadata() (map[string]json.RawMessage, error) {

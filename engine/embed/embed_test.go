@@ -58,14 +58,14 @@ func TestEmbeddersAreDescribedAsGenkitDoes(t *testing.T) {
 func TestManyDocumentsAreCutIntoBatches(t *testing.T) {
 	var docs []content.Document
 	for i := range 10 {
-		docs = append(docs, embed.Text(strconv.Itoa(i)+string(make([]byte, i))))
+		docs = append(docs, content.DocumentFromText(strconv.Itoa(i)+string(make([]byte, i)), nil))
 	}
 	for _, c := range []struct {
 		batch, parallel int
 		requests        int64
 	}{{0, 0, 1}, {3, 1, 4}, {3, 4, 4}, {100, 2, 1}, {1, 3, 10}, {-1, -1, 1}} {
 		var n atomic.Int64
-		got, err := embed.Many(t.Context(), newLengths(t, &n), docs, embed.BatchSize(c.batch), embed.Parallel(c.parallel), embed.Options(map[string]int{"by": 1}))
+		got, err := embed.Many(t.Context(), newLengths(t, &n), docs, embed.WithBatchSize(c.batch), embed.WithParallel(c.parallel), embed.WithConfig(map[string]int{"by": 1}))
 		require.NoError(t, err)
 		require.Len(t, got, 10)
 		for i, e := range got {
@@ -81,20 +81,20 @@ func TestManyDocumentsAreCutIntoBatches(t *testing.T) {
 func TestFailuresOfEmbedders(t *testing.T) {
 	a := newLengths(t, new(atomic.Int64))
 	for text, want := range map[string]error{"fail": status.ErrUnavailable, "none": status.ErrInternal, "nothing": status.ErrInternal} {
-		_, err := embed.Many(t.Context(), a, []content.Document{embed.Text("a"), embed.Text(text), embed.Text("b")}, embed.BatchSize(1), embed.Parallel(2))
+		_, err := embed.Many(t.Context(), a, []content.Document{content.DocumentFromText("a", nil), content.DocumentFromText(text, nil), content.DocumentFromText("b", nil)}, embed.WithBatchSize(1), embed.WithParallel(2))
 		require.ErrorIs(t, err, want, text)
 	}
-	_, err := embed.One(t.Context(), a, embed.Text("a"), embed.Options(map[string]string{"by": "x"}))
+	_, err := embed.One(t.Context(), a, content.DocumentFromText("a", nil), embed.WithConfig(map[string]string{"by": "x"}))
 	require.ErrorIs(t, err, action.ErrInvalidInput)
-	_, err = embed.One(t.Context(), a, embed.Text("a"), embed.Options(make(chan int)))
+	_, err = embed.One(t.Context(), a, content.DocumentFromText("a", nil), embed.WithConfig(make(chan int)))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = embed.Many(t.Context(), a, nil, embed.Options(make(chan int)))
+	_, err = embed.Many(t.Context(), a, nil, embed.WithConfig(make(chan int)))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = embed.Many(ctx, a, []content.Document{embed.Text("a")})
+	_, err = embed.Many(ctx, a, []content.Document{content.DocumentFromText("a", nil)})
 	require.ErrorIs(t, err, status.ErrCancelled)
-	one, err := embed.One(t.Context(), a, embed.Text("abc"))
+	one, err := embed.One(t.Context(), a, content.DocumentFromText("abc", nil))
 	require.NoError(t, err)
 	assert.InDelta(t, 3, one[0].Vector[0], 0)
 }

@@ -16,21 +16,21 @@ import (
 type Option func(*choices)
 
 type choices struct {
-	defaults any
+	defaults Ref
 	options  any
 	batch    int
 	parallel int
 }
 
-// Options are the embedder's own, encoded as JSON.
-func Options(v any) Option { return func(c *choices) { c.options = v } }
+// WithConfig sets the embedder's own options, encoded as JSON.
+func WithConfig(v any) Option { return func(c *choices) { c.options = v } }
 
-// BatchSize bounds how many documents one request of [Many] holds. The bound that the
+// WithBatchSize bounds how many documents one request of [Many] holds. The bound that the
 // embedder declares holds too; without either, all are sent at once.
-func BatchSize(n int) Option { return func(c *choices) { c.batch = n } }
+func WithBatchSize(n int) Option { return func(c *choices) { c.batch = n } }
 
-// Parallel bounds how many requests of [Many] are under way at once; the default is 1.
-func Parallel(n int) Option { return func(c *choices) { c.parallel = n } }
+// WithParallel bounds how many requests of [Many] are under way at once; the default is 1.
+func WithParallel(n int) Option { return func(c *choices) { c.parallel = n } }
 
 func choose(options []Option) (*choices, json.RawMessage, error) {
 	c := &choices{}
@@ -39,6 +39,13 @@ func choose(options []Option) (*choices, json.RawMessage, error) {
 	}
 	raw, err := merged(c.defaults, c.options)
 	return c, raw, err
+}
+
+// Merged returns the embedder's own options as a request holds them: those of a
+// reference's [Ref.Defaults] and those of [WithConfig].
+func Merged(options ...Option) (json.RawMessage, error) {
+	_, raw, err := choose(options)
+	return raw, err
 }
 
 // One embeds a document and returns all its embeddings: a provider may cut it up.
@@ -66,7 +73,7 @@ func (e *BatchError) Error() string {
 	return fmt.Sprintf("embed documents %d to %d of %d: %v", e.From+1, e.To, e.Of, e.Err)
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the cause.
 func (e *BatchError) Unwrap() error { return e.Err }
 
 // Many embeds documents and returns one embedding for each, in their order. It fails
@@ -98,7 +105,7 @@ func Many(ctx context.Context, a action.Action, docs []content.Document, options
 
 // All embeds documents and returns all embeddings of each, in their order, for
 // embedders that may cut a document up. A request holds one document unless
-// [BatchSize] or the embedder says more; when it is then not answered by one embedding
+// [WithBatchSize] or the embedder says more; when it is then not answered by one embedding
 // for each, its documents are sent again one by one. It fails like Many, and when a
 // document gets no embedding at all.
 func All(ctx context.Context, a action.Action, docs []content.Document, options ...Option) ([][]Embedding, error) {

@@ -4,33 +4,42 @@ import (
 	"encoding/json"
 	"maps"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Ref is an embedder by name, with options of its own for every call: Genkit's
-// EmbedderReference.
+// EmbedderReference. Its zero value names nothing and sets nothing.
 type Ref struct {
-	Name string
-	// Version is the option "version"; "" leaves it out.
-	Version string
-	// Config is encoded as JSON; nil for none.
-	Config any
+	name, version string
+	config        any
 }
 
+// NewRef returns a reference. config is encoded as JSON; nil for none.
+func NewRef(name string, config any) Ref { return Ref{name: name, config: config} }
+
+// WithVersion returns the reference with the option "version"; "" leaves it out.
+func (r Ref) WithVersion(version string) Ref {
+	r.version = version
+	return r
+}
+
+// Name returns the embedder's name.
+func (r Ref) Name() string { return r.name }
+
+// Config returns the options of the reference.
+func (r Ref) Config() any { return r.config }
+
 // Defaults gives the reference's version and options to a call. As in Genkit JS,
-// Config wins over Version, and the call's [Options] over both, key by key.
+// its config wins over its version, and the call's [WithConfig] over both, key by key.
 func (r Ref) Defaults() Option {
 	return func(c *choices) { c.defaults = r }
 }
 
-func merged(defaults, options any) (json.RawMessage, error) {
-	layers := []any{options}
-	if r, ok := defaults.(Ref); ok {
-		layers = []any{r.Config, options}
-		if r.Version != "" {
-			layers = append([]any{map[string]string{"version": r.Version}}, layers...)
-		}
+func merged(r Ref, options any) (json.RawMessage, error) {
+	layers := []any{r.config, options}
+	if r.version != "" {
+		layers = append([]any{map[string]string{"version": r.version}}, layers...)
 	}
 	var under json.RawMessage
 	for _, v := range layers {

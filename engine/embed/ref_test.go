@@ -37,13 +37,13 @@ func TestTheDeclaredBoundOfABatchHolds(t *testing.T) {
 	}{{0, 3, 4}, {100, 3, 4}, {3, 4, 3}} {
 		requests.Store(0)
 		most.Store(0)
-		got, err := embed.Many(t.Context(), a, docs, embed.BatchSize(c.asked))
+		got, err := embed.Many(t.Context(), a, docs, embed.WithBatchSize(c.asked))
 		require.NoError(t, err)
 		assert.Len(t, got, 10)
 		assert.Equal(t, c.requests, requests.Load())
 		assert.Equal(t, c.most, most.Load())
 	}
-	docs[9] = embed.Text("fail")
+	docs[9] = content.DocumentFromText("fail", nil)
 	_, err = embed.Many(t.Context(), a, docs)
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	var batch *embed.BatchError
@@ -59,24 +59,24 @@ func TestReferencesBringOptions(t *testing.T) {
 		return &embed.Response{Embeddings: []embed.Embedding{{}}}, nil
 	})
 	require.NoError(t, err)
-	options := func(v any) embed.Option { return embed.Options(v) }
+	options := func(v any) embed.Option { return embed.WithConfig(v) }
 	for want, list := range map[string][]embed.Option{
 		``:                                 {embed.Ref{}.Defaults()},
-		`{"version":"1"}`:                  {embed.Ref{Version: "1"}.Defaults()},
-		`{"a":1,"version":"2"}`:            {embed.Ref{Version: "1", Config: map[string]any{"version": "2", "a": 1}}.Defaults()},
-		`{"a":3,"b":2.50}`:                 {embed.Ref{Config: json.RawMessage(`{"a":1,"b":2.50}`)}.Defaults(), options(map[string]int{"a": 3})},
-		`{"a":4,"b":1,"version":"latest"}`: {options(json.RawMessage(`{"a":4}`)), embed.Ref{Version: "latest", Config: map[string]int{"b": 1}}.Defaults()},
+		`{"version":"1"}`:                  {embed.NewRef("", nil).WithVersion("1").Defaults()},
+		`{"a":1,"version":"2"}`:            {embed.NewRef("", map[string]any{"version": "2", "a": 1}).WithVersion("1").Defaults()},
+		`{"a":3,"b":2.50}`:                 {embed.NewRef("", json.RawMessage(`{"a":1,"b":2.50}`)).Defaults(), options(map[string]int{"a": 3})},
+		`{"a":4,"b":1,"version":"latest"}`: {options(json.RawMessage(`{"a":4}`)), embed.NewRef("", map[string]int{"b": 1}).WithVersion("latest").Defaults()},
 	} {
-		_, err := embed.One(t.Context(), a, embed.Text("x"), list...)
+		_, err := embed.One(t.Context(), a, content.DocumentFromText("x", nil), list...)
 		require.NoError(t, err)
 		assert.Equal(t, want, string(got))
 	}
-	_, err = embed.One(t.Context(), a, embed.Text("x"), embed.Ref{Version: "1", Config: 7}.Defaults())
+	_, err = embed.One(t.Context(), a, content.DocumentFromText("x", nil), embed.NewRef("", 7).WithVersion("1").Defaults())
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 }
 
 func TestDocumentsOfEmbeddings(t *testing.T) {
-	doc := embed.Text("film")
+	doc := content.DocumentFromText("film", nil)
 	doc.Metadata = content.Metadata{"id": json.RawMessage("7")}
 	docs, err := embed.Documents(doc, []embed.Embedding{{Metadata: content.Metadata{"start": json.RawMessage("0")}}, {}})
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestDocumentsOfEmbeddings(t *testing.T) {
 	assert.Len(t, doc.Metadata, 1, "the document is not changed")
 	_, err = embed.Documents(doc, []embed.Embedding{{Metadata: content.Metadata{"x": json.RawMessage("{")}}})
 	require.Error(t, err)
-	for _, d := range []content.Document{embed.Text("t"), embed.Media("https://example.com/a.png", "image/png"), {}} {
+	for _, d := range []content.Document{content.DocumentFromText("t", nil), embed.Media("https://example.com/a.png", "image/png"), {}} {
 		data, dataType := embed.DataOf(d)
 		again := embed.Data(data, dataType)
 		if data == "" {
@@ -109,20 +109,20 @@ func TestAllEmbeddingsOfDocuments(t *testing.T) {
 		return resp, nil
 	})
 	require.NoError(t, err)
-	docs := []content.Document{embed.Text("ab"), embed.Text("c"), embed.Text("d"), embed.Text("efg")}
+	docs := []content.Document{content.DocumentFromText("ab", nil), content.DocumentFromText("c", nil), content.DocumentFromText("d", nil), content.DocumentFromText("efg", nil)}
 	for _, c := range []struct {
 		batch    int
 		requests int64
 	}{{0, 4}, {2, 6}, {4, 5}} {
 		requests.Store(0)
-		all, err := embed.All(t.Context(), a, docs, embed.BatchSize(c.batch))
+		all, err := embed.All(t.Context(), a, docs, embed.WithBatchSize(c.batch))
 		require.NoError(t, err)
 		for i, want := range []int{2, 1, 1, 3} {
 			assert.Len(t, all[i], want)
 		}
 		assert.Equal(t, c.requests, requests.Load())
 	}
-	_, err = embed.All(t.Context(), a, append(docs, embed.Text("")))
+	_, err = embed.All(t.Context(), a, append(docs, content.DocumentFromText("", nil)))
 	require.ErrorIs(t, err, status.ErrInternal)
 	all, err := embed.All(t.Context(), a, nil)
 	require.NoError(t, err)

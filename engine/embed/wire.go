@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Request is Genkit's EmbedRequest.

@@ -22,7 +22,7 @@ type FormatCase struct {
 	Want   string // JSON; empty when there is no output
 }
 
-// looseTexts are what models and hostile people write; a format may refuse them but
+// looseTexts are texts as models and hostile people write them; a format may refuse them but
 // not break.
 var looseTexts = []string{
 	"", " ", "null", "{", "}", "[", "]]]]", `{"a":`, `"`, "```json\n", "```\n{}\n```", "\x00", "\xff\xfe", "\u2028", `{"a":1}{"b":2}`,
@@ -87,7 +87,7 @@ func testFormatCase(t *testing.T, f format.Format, c FormatCase) {
 
 func handler(t *testing.T, f format.Format, c FormatCase) format.Handler {
 	t.Helper()
-	h, err := f.New(raw(c.Schema))
+	h, err := f.New(t.Context(), raw(c.Schema))
 	if err != nil {
 		t.Fatalf("schema %s: %v", c.Schema, err)
 	}
@@ -97,12 +97,12 @@ func handler(t *testing.T, f format.Format, c FormatCase) format.Handler {
 // parseAs reads the whole text.
 func parseAs(t *testing.T, f format.Format, c FormatCase) {
 	t.Helper()
-	h, err := f.New(raw(c.Schema))
+	h, err := f.New(t.Context(), raw(c.Schema))
 	if err != nil {
 		t.Errorf("schema %s: %v", c.Schema, err)
 		return
 	}
-	m := content.ModelText(c.Text)
+	m := content.NewModelTextMessage(c.Text)
 	before, _ := json.Marshal(m)
 	got, err := h.Parse(t.Context(), &m)
 	if err != nil {
@@ -118,7 +118,7 @@ func parseAs(t *testing.T, f format.Format, c FormatCase) {
 }
 
 // testSplits streams the text whole and in chunks of up to eight bytes of characters:
-// what they say comes to the same each time.
+// they find the same each time.
 func testSplits(t *testing.T, f format.Format, c FormatCase) {
 	t.Helper()
 	if _, ok := handler(t, f, c).(format.ChunkParser); !ok {
@@ -137,7 +137,7 @@ func testSplits(t *testing.T, f format.Format, c FormatCase) {
 	}
 }
 
-// stream returns what a handler reads from text in chunks of about size bytes.
+// stream returns the handler's results for text in chunks of about size bytes.
 func stream(t *testing.T, h format.Handler, text string, size int) (said [][]byte) {
 	t.Helper()
 	s := format.NewStream(h)
@@ -146,7 +146,7 @@ func stream(t *testing.T, h format.Handler, text string, size int) (said [][]byt
 		for n < len(text) && !utf8.RuneStart(text[n]) {
 			n++
 		}
-		got, err := s.Next(t.Context(), &model.Chunk{Role: content.RoleModel, Content: []content.Part{content.Text(text[:n])}})
+		got, err := s.Next(t.Context(), &model.Chunk{Role: content.RoleModel, Content: []content.Part{content.NewTextPart(text[:n])}})
 		if err != nil {
 			t.Fatalf("chunks of %d bytes: %v", size, err)
 		}
@@ -192,7 +192,7 @@ func joined(said [][]byte) []byte {
 func testLooseText(t *testing.T, f format.Format, c FormatCase, text string) {
 	t.Helper()
 	h := handler(t, f, c)
-	m := content.ModelText(text)
+	m := content.NewModelTextMessage(text)
 	got, err := h.Parse(t.Context(), &m)
 	if err == nil && got != nil && !json.Valid(got) {
 		t.Errorf("%q gives %q, which is not JSON", short(text), short(string(got)))

@@ -55,7 +55,7 @@ func (f *faulty) Save(ctx context.Context, id string, doc json.RawMessage, revis
 	return f.Memory.Save(ctx, f.id(id), doc, revision)
 }
 
-// prefixless lists what is not named after it.
+// prefixless lists actions without its name as prefix.
 type prefixless struct{ fault string }
 
 func (prefixless) Name() string                                       { return "p" }

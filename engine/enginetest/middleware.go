@@ -21,11 +21,11 @@ type MiddlewareConfig struct {
 	Valid json.RawMessage
 	// Invalid are configs it refuses.
 	Invalid []json.RawMessage
-	// Registry is what the generate call sees; nil means an empty one.
+	// Registry is the registry of the generate call; nil means an empty one.
 	Registry *registry.Registry
 }
 
-// errInner is what the kit's model and tool fail with.
+// errInner is the error of the kit's model and tool.
 var errInner = status.Errorf(status.DataLoss, "the inner call failed")
 
 // TestMiddleware holds f to the contract of [middleware.Factory] and
@@ -72,7 +72,7 @@ func TestMiddleware(t *testing.T, f middleware.Factory, config MiddlewareConfig)
 		closeAll(first, second)
 	})
 	t.Run("an ordinary call goes through", k.testThrough)
-	t.Run("what it wraps may fail", k.testFailing)
+	t.Run("the wrapped function may fail", k.testFailing)
 	t.Run("it serves many calls at once", func(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 8 {
@@ -102,8 +102,8 @@ func (k *middlewareKit) chain(ctx context.Context, config json.RawMessage) (*mid
 
 func kitRequest() *model.Request {
 	return &model.Request{Messages: []content.Message{
-		{Role: content.RoleSystem, Content: []content.Part{content.Text("Be kind.")}},
-		{Role: content.RoleUser, Content: []content.Part{content.Text("Say hello.")}},
+		{Role: content.RoleSystem, Content: []content.Part{content.NewTextPart("Be kind.")}},
+		{Role: content.RoleUser, Content: []content.Part{content.NewTextPart("Say hello.")}},
 	}}
 }
 
@@ -126,7 +126,7 @@ func (k *middlewareKit) testThrough(t *testing.T) {
 			t.Error("next of the generate hook got no options")
 		}
 		return c.Model(ctx, &middleware.ModelCall{Request: request}, func(context.Context, *middleware.ModelCall) (*model.Response, error) {
-			return &model.Response{Message: new(content.ModelText("Hello.")), FinishReason: model.FinishStop}, nil
+			return &model.Response{Message: new(content.NewModelTextMessage("Hello.")), FinishReason: model.FinishStop}, nil
 		})
 	})
 	switch {

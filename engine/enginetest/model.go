@@ -18,11 +18,11 @@ import (
 // patience is how long a model may take to notice that its caller has left.
 const patience = 10 * time.Second
 
-// ModelConfig says what [TestModel] asks.
+// ModelConfig configures [TestModel].
 type ModelConfig struct {
 	// Config is sent with each request; empty for none.
 	Config json.RawMessage
-	// Prompt is what the user says; empty means "Say hello.".
+	// Prompt is the user's message; empty means "Say hello.".
 	Prompt string
 	// Silent is set for a model that does not stream.
 	Silent bool
@@ -41,7 +41,7 @@ func TestModel(t *testing.T, m model.Model, config ModelConfig) {
 		config.Prompt = "Say hello."
 	}
 	request := func() *model.Request {
-		return &model.Request{Config: config.Config, Messages: []content.Message{{Role: content.RoleUser, Content: []content.Part{content.Text(config.Prompt)}}}}
+		return &model.Request{Config: config.Config, Messages: []content.Message{{Role: content.RoleUser, Content: []content.Part{content.NewTextPart(config.Prompt)}}}}
 	}
 	t.Run("it says what it is", func(t *testing.T) {
 		if d := m.Desc(); d.Kind != action.Model || d.Name == "" || len(d.Metadata["model"]) == 0 {

@@ -15,7 +15,7 @@ import (
 
 func TestTheKitsAcceptWhatIsPlain(t *testing.T) {
 	m, err := model.New("acme/echo", model.Info{}, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
-		said := content.ModelText(content.TextOf(req.Messages[len(req.Messages)-1].Content))
+		said := content.NewModelTextMessage(content.TextOf(req.Messages[len(req.Messages)-1].Content))
 		if send != nil {
 			if err := send(&model.Chunk{Content: said.Content}); err != nil {
 				return nil, err

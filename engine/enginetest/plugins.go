@@ -30,7 +30,7 @@ func Plugin(t *testing.T, make func(t *testing.T) registry.Plugin) {
 			added(t, p)
 		}
 	})
-	t.Run("what it lists can be had", func(t *testing.T) {
+	t.Run("listed actions resolve", func(t *testing.T) {
 		reg := added(t, make(t))
 		descs, err := reg.List(t.Context())
 		want(t, err, nil, "List")
@@ -68,13 +68,13 @@ func Plugin(t *testing.T, make func(t *testing.T) registry.Plugin) {
 				}
 				_, err := reg.Lookup(t.Context(), action.Key{Kind: action.Custom, Name: p.Name() + "/none at all"})
 				if err != nil && !errors.Is(err, status.ErrNotFound) {
-					t.Errorf("what it does not have is %v, want NOT_FOUND", err)
+					t.Errorf("resolving a name that the plugin does not have: %v, want NOT_FOUND", err)
 				}
 			})
 		}
 		wg.Wait()
 	})
-	t.Run("what it makes later is named after it", func(t *testing.T) {
+	t.Run("actions made later have the plugin's name before theirs", func(t *testing.T) {
 		p := make(t)
 		reg := added(t, p)
 		before := map[action.Key]bool{}

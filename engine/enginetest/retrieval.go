@@ -20,7 +20,7 @@ func Texts(n int) []content.Document {
 	words := []string{"fish", "bird", "tree", "stone", "river", "cloud", "house", "wheel", "bread", "music"}
 	docs := make([]content.Document, n)
 	for i := range docs {
-		docs[i] = embed.Text(fmt.Sprintf("%s %s number %d", words[i%len(words)], words[(i/len(words)+i)%len(words)], i))
+		docs[i] = content.DocumentFromText(fmt.Sprintf("%s %s number %d", words[i%len(words)], words[(i/len(words)+i)%len(words)], i), nil)
 	}
 	return docs
 }
@@ -48,7 +48,7 @@ func TestEmbedder(t *testing.T, a action.Action) {
 			t.Errorf("vector %d has %d dimensions, the first has %d, %d are declared", i, len(v.Vector), len(vectors[0].Vector), metadata.Dimensions)
 		}
 	}
-	again, err := embed.Many(t.Context(), a, docs, embed.BatchSize(2), embed.Parallel(3))
+	again, err := embed.Many(t.Context(), a, docs, embed.WithBatchSize(2), embed.WithParallel(3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +64,10 @@ func TestEmbedder(t *testing.T, a action.Action) {
 	ends(t, a, `{"input":[{"content":[{"text":"x"}]}]}`)
 }
 
-// TestIndexedRetriever holds an indexer and the retriever of what it stores against
-// their contract. The store must be empty. What is indexed is found by its own text,
-// at most as often as asked for; indexing it again changes nothing; and both may be
-// called by many at once. The retriever takes Genkit's option k.
+// TestIndexedRetriever checks the contract of an indexer and the retriever that reads
+// its store. The store must be empty. An indexed document is found by its own text; at
+// most k documents are returned; indexing a document again changes nothing; and both
+// are safe for concurrent use. The retriever takes Genkit's option k.
 func TestIndexedRetriever(t *testing.T, indexer, retriever action.Action) {
 	t.Helper()
 	kind(t, indexer, action.Indexer)
@@ -90,14 +90,14 @@ func TestIndexedRetriever(t *testing.T, indexer, retriever action.Action) {
 	}
 	for _, doc := range docs {
 		wg.Go(func() {
-			found, err := retrieve.Retrieve(t.Context(), retriever, doc, retrieve.Options(retrieve.Common{K: 5}))
+			found, err := retrieve.Retrieve(t.Context(), retriever, doc, retrieve.WithConfig(retrieve.Common{K: 5}))
 			if err != nil || len(found) != 5 || !sameText(found[0], doc) {
 				t.Errorf("%q finds %v, %v", content.TextOf(doc.Content), found, err)
 			}
 		})
 	}
 	wg.Wait()
-	all, err := retrieve.Retrieve(t.Context(), retriever, docs[0], retrieve.Options(retrieve.Common{K: 100}))
+	all, err := retrieve.Retrieve(t.Context(), retriever, docs[0], retrieve.WithConfig(retrieve.Common{K: 100}))
 	if err != nil || len(all) != len(docs) {
 		t.Errorf("there are %d documents, want %d (%v)", len(all), len(docs), err)
 	}

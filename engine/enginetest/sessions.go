@@ -20,7 +20,7 @@ func SessionStore(t *testing.T, open func(t *testing.T) session.Store) {
 		"a session is kept under its revision":        storeKeeps,
 		"a revision is never used again":              storeRevisions,
 		"ids are names and no paths":                  storeIDs,
-		"what is stored is nobody's to change":        storeAliasing,
+		"stored values are not shared with callers":   storeAliasing,
 		"of writers at once none loses what it wrote": storeCounts,
 		"a context that has ended ends the call":      storeEnds,
 	} {

@@ -17,6 +17,8 @@ import (
 	"reflect"
 	"runtime"
 	"testing"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // Spec returns the path of a specification file, such as "genkit/generate.yaml",
@@ -26,7 +28,7 @@ func Spec(t testing.TB, name string) string {
 	t.Helper()
 	path, ok := FindSpec(name)
 	if !ok {
-		t.Skipf("specification %s is absent: set GENKIT_SPECS to the folder that holds it", name)
+		peer.Missing(t, "specification %s is absent: set GENKIT_SPECS to the folder that holds it", name)
 	}
 	return path
 }

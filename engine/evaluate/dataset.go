@@ -10,7 +10,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// MaxDatasetBytes bounds what [ReadDataset] reads.
+// MaxDatasetBytes is the largest dataset that [ReadDataset] reads, in bytes.
 const MaxDatasetBytes = 64 << 20
 
 // ReadDataset reads test cases as Genkit's CLI keeps them: a JSON array of objects, or

@@ -1,6 +1,6 @@
 // Package evaluate is the noun "evaluator": test cases in, scores out.
 //
-// It owns the wire types, what an evaluator declares of itself, how a dataset is gone
+// It owns the wire types, the description of an evaluator, how a dataset is gone
 // through (a span for each case, a failure that stays with its case), the reading of
 // datasets and the summing up of scores. An evaluator is an action of kind evaluator.
 // Use:
@@ -9,7 +9,7 @@
 //		func(ctx context.Context, c *evaluate.Case, options json.RawMessage) ([]evaluate.Score, error) {
 //			return []evaluate.Score{evaluate.Verdict(len(c.Output) < 100)}, nil
 //		})
-//	results, err := evaluate.Run(ctx, short, dataset, evaluate.Parallel(4))
+//	results, err := evaluate.Run(ctx, short, dataset, evaluate.WithParallel(4))
 //
 // Evaluators are safe for concurrent use when their function is.
 package evaluate
@@ -25,10 +25,10 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Bounds of a request.
@@ -41,9 +41,9 @@ const (
 	maxIDBytes = 256
 )
 
-// Info is what an evaluator declares of itself.
+// Info describes an evaluator.
 type Info struct {
-	// DisplayName and Definition say to people what is measured.
+	// DisplayName and Definition describe the measure for people.
 	DisplayName string
 	Definition  string
 	// Free says that a run costs nothing. Genkit's default is that it does.
@@ -69,9 +69,9 @@ const inputSchema = `{"type":"object","properties":{"dataset":{"type":"array","i
 
 // New makes an evaluator that scores case by case; INVALID_ARGUMENT when the name or the
 // config schema is not usable. The request's batchSize, 1 when absent, says how many
-// cases are evaluated at once; a batch begins when the one before has ended. Whoever
-// streams gets each result as a chunk. (Genkit: js/ai/src/evaluator.ts.)
-func New(name string, info Info, fn Func) (action.Action, error) {
+// cases are evaluated at once; a batch begins when the one before has ended. A caller
+// that streams gets each result as a chunk. (Genkit: js/ai/src/evaluator.ts.)
+func New(name string, info Info, fn Func) (Evaluator, error) {
 	return define(name, info, func(ctx context.Context, req *Request, emit action.Emit) ([]Result, error) {
 		r := &runner{req: req, fn: fn, emit: emit}
 		return r.run(ctx)
@@ -79,7 +79,7 @@ func New(name string, info Info, fn Func) (action.Action, error) {
 }
 
 // NewBatch makes an evaluator that is given the whole dataset.
-func NewBatch(name string, info Info, fn BatchFunc) (action.Action, error) {
+func NewBatch(name string, info Info, fn BatchFunc) (Evaluator, error) {
 	return define(name, info, func(ctx context.Context, req *Request, emit action.Emit) ([]Result, error) {
 		results, err := fn(ctx, req)
 		if err != nil || emit == nil {
@@ -96,12 +96,12 @@ func NewBatch(name string, info Info, fn BatchFunc) (action.Action, error) {
 
 type work func(ctx context.Context, req *Request, emit action.Emit) ([]Result, error)
 
-func define(name string, info Info, do work) (action.Action, error) {
+func define(name string, info Info, do work) (Evaluator, error) {
 	desc, config, err := describe(name, info)
 	if err != nil {
 		return nil, err
 	}
-	return action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 		req := &Request{}
 		if err := json.Unmarshal(in, req); err != nil {
 			return nil, action.InvalidInput(desc, err)
@@ -123,6 +123,34 @@ func define(name string, info Info, do work) (action.Action, error) {
 		}
 		return rawjson.Encode(results)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return From(a), nil
+}
+
+// Evaluator is an action of kind evaluator.
+type Evaluator interface {
+	action.Action
+	Name() string
+	// Evaluate answers one request; see [Run] for a dataset.
+	Evaluate(ctx context.Context, req *Request) ([]Result, error)
+}
+
+// From returns an action as an [Evaluator]: itself when it is one.
+func From(a action.Action) Evaluator {
+	if e, ok := a.(Evaluator); ok {
+		return e
+	}
+	return evaluator{a}
+}
+
+type evaluator struct{ action.Action }
+
+func (e evaluator) Name() string { return e.Desc().Name }
+
+func (e evaluator) Evaluate(ctx context.Context, req *Request) ([]Result, error) {
+	return Do(ctx, e.Action, req, nil)
 }
 
 func describe(name string, info Info) (action.Desc, *schema.Schema, error) {

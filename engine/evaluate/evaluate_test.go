@@ -116,7 +116,7 @@ func TestRequestsAreChecked(t *testing.T) {
 	require.NoError(t, err, "a schema may refer to itself")
 	_, err = ask(t, referring, `{"evalRunId":"r","dataset":[],"options":{"n":"x"}}`)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = evaluate.Run(t.Context(), newSized(t), nil, evaluate.Parallel(1<<30))
+	_, err = evaluate.Run(t.Context(), newSized(t), nil, evaluate.WithParallel(1<<30))
 	require.NoError(t, err)
 	out, err := ask(t, newSized(t), `{"evalRunId":"r","dataset":[{"output":"ok"}]}`)
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestEachCaseHasASpan(t *testing.T) {
 	spans := &telemetrytest.Spans{}
 	ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
 	cases := []evaluate.Case{{TestCaseID: "a", Output: json.RawMessage(`"ok"`)}, {TestCaseID: "b", Output: json.RawMessage(`"!secret"`)}, {TestCaseID: "c", Output: json.RawMessage(`"ok"`)}}
-	results, err := evaluate.Run(ctx, newSized(t), cases, evaluate.Parallel(2), evaluate.RunID("run-7"))
+	results, err := evaluate.Run(ctx, newSized(t), cases, evaluate.WithParallel(2), evaluate.WithID("run-7"))
 	require.NoError(t, err)
 	byName := map[string]map[string]string{}
 	for _, s := range spans.Ended() {
@@ -174,7 +174,7 @@ func TestABatchRunsAtOnceAndBatchesInTurn(t *testing.T) {
 		var told []int
 		done := make(chan []evaluate.Result)
 		go func() {
-			results, err := evaluate.Run(t.Context(), a, make([]evaluate.Case, 7), evaluate.Parallel(3), evaluate.Progress(func(n, total int, r evaluate.Result) {
+			results, err := evaluate.Run(t.Context(), a, make([]evaluate.Case, 7), evaluate.WithParallel(3), evaluate.WithProgress(func(n, total int, r evaluate.Result) {
 				assert.Equal(t, 7, total)
 				told = append(told, n)
 				assert.Len(t, r.Evaluation, 1)
@@ -235,15 +235,15 @@ func TestABatchEvaluatorGetsTheWholeDataset(t *testing.T) {
 	})
 	require.NoError(t, err)
 	told := 0
-	results, err := evaluate.Run(t.Context(), a, make([]evaluate.Case, 2), evaluate.Options(map[string]int{"n": 1}), evaluate.Progress(func(int, int, evaluate.Result) { told++ }))
+	results, err := evaluate.Run(t.Context(), a, make([]evaluate.Case, 2), evaluate.WithConfig(map[string]int{"n": 1}), evaluate.WithProgress(func(int, int, evaluate.Result) { told++ }))
 	require.NoError(t, err)
 	require.Len(t, results, 2)
 	assert.Equal(t, `2`, string(results[0].Evaluation[0].Score))
 	assert.NotEmpty(t, results[0].TestCaseID)
 	assert.Equal(t, 2, told)
-	_, err = evaluate.Run(t.Context(), a, nil, evaluate.RunID("fail"))
+	_, err = evaluate.Run(t.Context(), a, nil, evaluate.WithID("fail"))
 	require.ErrorIs(t, err, status.ErrUnavailable)
-	_, err = evaluate.Run(t.Context(), a, nil, evaluate.Options(make(chan int)))
+	_, err = evaluate.Run(t.Context(), a, nil, evaluate.WithConfig(make(chan int)))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	assert.Nil(t, evaluate.Number(math.NaN(), evaluate.Fail).Score)
 
@@ -252,7 +252,7 @@ func TestABatchEvaluatorGetsTheWholeDataset(t *testing.T) {
 	})
 	require.NoError(t, err)
 	told = 0
-	results, err = evaluate.Run(t.Context(), mute, make([]evaluate.Case, 1), evaluate.Progress(func(int, int, evaluate.Result) { told++ }))
+	results, err = evaluate.Run(t.Context(), mute, make([]evaluate.Case, 1), evaluate.WithProgress(func(int, int, evaluate.Result) { told++ }))
 	require.NoError(t, err)
 	assert.Equal(t, 1, told, "of one that does not stream it is told at the end")
 	raw, err := json.Marshal(results)
@@ -269,7 +269,7 @@ func TestABatchEvaluatorGetsTheWholeDataset(t *testing.T) {
 	require.NoError(t, err)
 	_, err = evaluate.Run(t.Context(), broken, nil)
 	require.ErrorIs(t, err, status.ErrInternal)
-	_, err = evaluate.Run(t.Context(), broken, nil, evaluate.Progress(func(int, int, evaluate.Result) {}))
+	_, err = evaluate.Run(t.Context(), broken, nil, evaluate.WithProgress(func(int, int, evaluate.Result) {}))
 	require.ErrorIs(t, err, status.ErrInternal)
 }
 

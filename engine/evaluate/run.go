@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Option is a choice for one [Run].
@@ -21,20 +21,20 @@ type choices struct {
 	progress func(done, total int, r Result)
 }
 
-// RunID names the run; without it a run gets a random id.
-func RunID(id string) Option { return func(c *choices) { c.runID = id } }
+// WithID names the run; without it a run gets a random id.
+func WithID(id string) Option { return func(c *choices) { c.runID = id } }
 
-// Options are the evaluator's own, encoded as JSON.
-func Options(v any) Option { return func(c *choices) { c.options = v } }
+// WithConfig sets the evaluator's own options, encoded as JSON.
+func WithConfig(v any) Option { return func(c *choices) { c.options = v } }
 
-// Parallel says how many cases are evaluated at once: 1 is the default, [MaxBatchSize]
+// WithParallel says how many cases are evaluated at once: 1 is the default, [MaxBatchSize]
 // the most.
-func Parallel(n int) Option { return func(c *choices) { c.parallel = n } }
+func WithParallel(n int) Option { return func(c *choices) { c.parallel = n } }
 
-// Progress is told of each result when it is there, one at a time; those of a batch come
+// WithProgress is told of each result when it is there, one at a time; those of a batch come
 // in the order in which they end. An evaluator that does not stream tells them all at
 // the end.
-func Progress(fn func(done, total int, r Result)) Option {
+func WithProgress(fn func(done, total int, r Result)) Option {
 	return func(c *choices) { c.progress = fn }
 }
 

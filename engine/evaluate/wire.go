@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Case is one test case: Genkit's BaseDataPoint. Values stay raw; nil is absent.
@@ -20,7 +20,7 @@ type Case struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Request is what an evaluator is asked: Genkit's EvalRequest.
+// Request is the input of an evaluator: Genkit's EvalRequest.
 type Request struct {
 	Dataset   []Case          `json:"dataset"`
 	EvalRunID string          `json:"evalRunId"`
@@ -66,7 +66,7 @@ type Details struct {
 // exactly one.
 type Scores []Score
 
-// Result is what an evaluator makes of a case: Genkit's EvalResponse.
+// Result is the outcome of one case: Genkit's EvalResponse.
 type Result struct {
 	SampleIndex *int   `json:"sampleIndex,omitempty"`
 	TestCaseID  string `json:"testCaseId"`

@@ -18,9 +18,9 @@ import (
 	"runtime/debug"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Flow is a flow with the Go types of its edge.
@@ -29,17 +29,19 @@ type Flow[In, Out, Chunk any] = action.Def[In, Out, Chunk]
 // Option describes a flow further.
 type Option func(*action.Desc)
 
-// Description says to people and tools what the flow does.
-func Description(text string) Option { return func(d *action.Desc) { d.Description = text } }
+// WithDescription sets the flow's description, for people and tools.
+func WithDescription(text string) Option { return func(d *action.Desc) { d.Description = text } }
 
-// InputSchema is checked in the place of the one that follows from the type.
-func InputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
+// WithInputSchema is checked in the place of the one that follows from the type.
+func WithInputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
 
-// OutputSchema is checked in the place of the one that follows from the type.
-func OutputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.OutputSchema = raw } }
+// WithOutputSchema is checked in the place of the one that follows from the type.
+func WithOutputSchema(raw json.RawMessage) Option {
+	return func(d *action.Desc) { d.OutputSchema = raw }
+}
 
-// Metadata is published beside Genkit's own.
-func Metadata(key string, value json.RawMessage) Option {
+// WithMetadata is published beside Genkit's own.
+func WithMetadata(key string, value json.RawMessage) Option {
 	return func(d *action.Desc) {
 		if key != "type" {
 			d.Metadata[key] = value

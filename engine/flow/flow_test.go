@@ -80,8 +80,8 @@ func TestAFlowNeedsANameAndTypes(t *testing.T) {
 
 func TestAFlowIsDescribed(t *testing.T) {
 	f, err := flow.New("x", func(_ context.Context, in any) (any, error) { return in, nil },
-		flow.Description("Echoes."), flow.InputSchema(json.RawMessage(`{"type":"string"}`)), flow.OutputSchema(json.RawMessage(`{"maxLength":2}`)),
-		flow.Metadata("k", json.RawMessage(`1`)), flow.Metadata("type", json.RawMessage(`"lie"`)))
+		flow.WithDescription("Echoes."), flow.WithInputSchema(json.RawMessage(`{"type":"string"}`)), flow.WithOutputSchema(json.RawMessage(`{"maxLength":2}`)),
+		flow.WithMetadata("k", json.RawMessage(`1`)), flow.WithMetadata("type", json.RawMessage(`"lie"`)))
 	require.NoError(t, err)
 	raw, err := json.Marshal(f.Desc())
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ const (
 // firstRead is the most that is allocated on the word of a Content-Length alone.
 const firstRead = 64 << 10
 
-// errBroken marks a body that ended, or came to a halt, before it was complete.
+// errBroken marks a body that ended or stalled before it was complete.
 var errBroken = errors.New("broken body")
 
 // input reads the body and returns the flow's input, nil when there is none.
@@ -30,7 +30,7 @@ func (s *Server) input(rc *http.ResponseController, r *http.Request) (json.RawMe
 	if r.Body == nil || r.ContentLength == 0 {
 		return nil, nil
 	}
-	if r.ContentLength > 0 && !isJSON(r.Header.Get("Content-Type")) {
+	if r.ContentLength > 0 && !isJSON(r.Header) {
 		return nil, notJSON()
 	}
 	if r.ContentLength > s.config.MaxBodyBytes {
@@ -49,10 +49,10 @@ func (s *Server) input(rc *http.ResponseController, r *http.Request) (json.RawMe
 	if len(body) == 0 {
 		return nil, nil
 	}
-	if !isJSON(r.Header.Get("Content-Type")) { // of a body whose length was not said
+	if !isJSON(r.Header) { // of a body whose length was not said
 		return nil, notJSON()
 	}
-	if err := schema.Check(body); err != nil {
+	if err := schema.CheckUnique(body); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
 	}
 	return envelope(body)
@@ -90,6 +90,9 @@ func notJSON() error {
 }
 
 func readError(err error) error {
+	if errors.Is(err, status.ErrUnauthenticated) { // the caller may not call any more
+		return err
+	}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return withHTTP(http.StatusRequestTimeout, status.Publicf(status.DeadlineExceeded, "the body took too long to arrive").WithCause(errors.Join(errBroken, err)))
@@ -97,7 +100,9 @@ func readError(err error) error {
 	return status.Publicf(status.InvalidArgument, "the body ended before it was complete").WithCause(errors.Join(errBroken, err))
 }
 
-func isJSON(contentType string) bool {
+func isJSON(header http.Header) bool {
+	// Of a header that comes twice, a proxy may have gone by the other one.
+	contentType := strings.Join(header.Values("Content-Type"), ", ")
 	if contentType == jsonType {
 		return true
 	}
@@ -110,8 +115,8 @@ func isJSON(contentType string) bool {
 }
 
 // envelope returns the member "data" of a body, which has been checked to be JSON: nil
-// when it is absent. Of a name that comes twice the last counts, as in JS. Other
-// members are passed over, but "init", which is for bidirectional actions (Genkit Go
+// when it is absent. No name comes twice (JS takes the last; a body with two is refused
+// here, since others may take the first). Other members are passed over, but "init", which is for bidirectional actions (Genkit Go
 // refuses it for others, too).
 func envelope(body []byte) (data json.RawMessage, err error) {
 	i := space(body, 0)

@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -32,7 +32,7 @@ func httpStatusOf(err error) int {
 	return status.Of(err).HTTP()
 }
 
-// wire is what a caller may see of err.
+// wire is the part of err that a caller may see.
 func (s *Server) wire(err error) []byte {
 	raw, encodeErr := rawjson.Encode(status.ToWire(err, s.config.Dev))
 	if encodeErr != nil { // details that are not JSON

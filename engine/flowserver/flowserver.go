@@ -79,7 +79,7 @@ const (
 
 // Flow is an action and how it is served.
 type Flow struct {
-	// Action is what runs. It need not be a flow.
+	// Action is the action that runs. It need not be a flow.
 	Action action.Action
 	// Path is where [Server.Flows] puts it, below the prefix; the action's name
 	// when it is empty.
@@ -92,6 +92,10 @@ type Flow struct {
 	// Scope keeps streams apart that have the same flow and principal, such as
 	// those of two tenants.
 	Scope string
+	// OnEnd has a function called when the caller's right to run the flow ends, until
+	// stop is called; nil where it does not. Then a run ends also where its stream is
+	// kept, with the error that the function is given.
+	OnEnd func(ended func(error)) (stop func())
 }
 
 // Server serves flows. It is safe for concurrent use. Close it, since flows whose
@@ -103,7 +107,7 @@ type Server struct {
 	base    context.Context // ends when Close has lost its patience
 	cancel  context.CancelCauseFunc
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	closed  bool
 	running sync.WaitGroup // flows whose streams are kept; added to while not closed
 }
@@ -123,11 +127,11 @@ func New(c Config) (*Server, error) {
 	if s.origins, err = newOrigins(c.CORS); err != nil {
 		return nil, err
 	}
-	s.base, s.cancel = context.WithCancelCause(context.Background())
+	s.base, s.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // the server's life, which Close ends
 	return s, nil
 }
 
-// errClosing ends what runs when a server closes.
+// errClosing is the cause with which runs are cancelled when a server closes.
 var errClosing = errors.New("the server is shutting down")
 
 func closing() error {

@@ -16,7 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// buffers holds what answers are put together in. Big ones are not kept.
+// buffers holds the buffers in which answers are put together. Big ones are not kept.
 type buffer struct{ b []byte }
 
 const maxPooled = 64 << 10
@@ -106,7 +106,7 @@ func (d *deadline) extend() {
 		return
 	}
 	d.at = now.Add(d.timeout)
-	_ = d.rc.SetWriteDeadline(d.at) // what has no deadlines is not a connection
+	_ = d.rc.SetWriteDeadline(d.at) // a writer without deadlines is not a connection
 }
 
 // frames writes the frames of one stream. Chunks may come from several goroutines.
@@ -115,7 +115,7 @@ type frames struct {
 	deadline deadline
 	gone     context.CancelFunc // ends the run when the reader is gone; nil where nothing ends
 
-	mu    sync.Mutex // guards what follows; held while a frame is written, so that they come whole
+	mu    sync.Mutex // guards the fields below; held while a frame is written, so that they come whole
 	buf   *buffer
 	err   error // of the first write that failed
 	begun bool
@@ -186,7 +186,7 @@ func (f *frames) send(member string, raw []byte) error {
 	return f.write()
 }
 
-// write sends what the buffer holds. f.mu is held.
+// write sends the buffer. f.mu is held.
 func (f *frames) write() error {
 	f.deadline.extend()
 	if !f.begun {
@@ -218,7 +218,7 @@ func (f *frames) flush() error {
 	return err
 }
 
-// end writes the last frame; what is emitted after it is refused.
+// end writes the last frame; chunks after it are refused.
 func (f *frames) end(member string, raw []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

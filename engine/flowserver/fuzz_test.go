@@ -13,7 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
 )
 
-// FuzzBody sends foreign bytes as a body. What the flow gets is what encoding/json
+// FuzzBody sends foreign bytes as a body. The flow gets the value that encoding/json
 // finds in "data"; everything else is refused.
 func FuzzBody(f *testing.F) {
 	for _, seed := range []string{`{"data":1}`, `{"data":{"a":[1,"}"]},"x":"\"data\""}`, `{ "d\u0061ta" : null , "data":-1.0e5 }`, `{"init":1}`, `[]`, `{`, `{}`, ``, "{\"a\":\"\xff\"}", `1`, `"data"`} {

@@ -26,7 +26,7 @@ func (s sink) Flush()                      {}
 func (s sink) SetReadDeadline(time.Time) error  { return nil }
 func (s sink) SetWriteDeadline(time.Time) error { return nil }
 
-// BenchmarkServe is what the flow server adds to net/http.
+// BenchmarkServe measures the cost that the flow server adds to net/http.
 func BenchmarkServe(b *testing.B) {
 	f, err := flow.NewStreaming("echo", func(_ context.Context, in string, send func(string) error) (string, error) {
 		for range 3 {

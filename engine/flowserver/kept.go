@@ -15,8 +15,8 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // maxStreamID bounds the ids that are looked up.
@@ -106,6 +106,9 @@ func (s *Server) keep(q *request, writer durable.Writer) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(q.ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(s.base, func() { cancel(errClosing) })()
+	if q.flow.OnEnd != nil {
+		defer q.flow.OnEnd(cancel)()
+	}
 	ctx, stop := context.WithTimeout(ctx, s.config.StreamTimeout)
 	defer stop()
 	k := &keeper{ctx: context.WithoutCancel(ctx), writer: writer, cancel: cancel}
@@ -125,7 +128,7 @@ func (s *Server) keep(q *request, writer durable.Writer) {
 	}
 }
 
-// failure is what a caller may see of err, small enough to be kept always.
+// failure is the part of err that a caller may see, small enough to be kept always.
 func (s *Server) failure(err error) []byte {
 	raw := s.wire(err)
 	if len(raw) <= durable.MaxFailureBytes {
@@ -207,7 +210,7 @@ func (s *Server) follow(w http.ResponseWriter, rc *http.ResponseController, q *r
 			return f.abandon(nil)
 		case err != nil:
 			err = s.cause(q.ctx, err)
-			if q.ctx.Err() == nil || errors.Is(err, errClosing) { // somebody listens
+			if q.ctx.Err() == nil || errors.Is(err, errClosing) || errors.Is(err, status.ErrUnauthenticated) { // somebody listens
 				s.note(q.ctx, nil, err)
 				return errors.Join(err, f.end(memberError, s.wire(err)))
 			}

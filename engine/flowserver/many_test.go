@@ -133,7 +133,7 @@ func TestTenThousandStreamsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// heap is what is in use once everything that can go has gone.
+// heap is the memory in use after garbage collection.
 func heap() uint64 {
 	for range 3 {
 		runtime.GC()

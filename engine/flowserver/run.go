@@ -32,7 +32,7 @@ const cancelled = 5 * time.Second
 
 // Run serves handler, one of s's or one that holds them, until ctx ends. Then it takes
 // no new connections, lets what runs end, cancels what takes too long, and closes s.
-// It returns nil when everything has ended in peace.
+// It returns nil when all runs have ended by themselves.
 func (s *Server) Run(ctx context.Context, c RunConfig, handler http.Handler) error {
 	l := c.Listener
 	if l == nil {
@@ -48,7 +48,7 @@ func (s *Server) Run(ctx context.Context, c RunConfig, handler http.Handler) err
 	if c.Listening != nil {
 		c.Listening(l.Addr())
 	}
-	// What runs outlives ctx by the time of the drain.
+	// Runs outlive ctx by the time of the drain.
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	srv := &http.Server{
@@ -83,7 +83,7 @@ func (s *Server) drain(ctx context.Context, srv *http.Server, cancel context.Can
 		last, done := context.WithTimeout(ctx, cancelled)
 		defer done()
 		if srv.Shutdown(last) != nil {
-			_ = srv.Close() // what is left does not heed its context
+			_ = srv.Close() // the flows that are left ignore their contexts
 		}
 	}
 	return errors.Join(err, <-closed)

@@ -50,7 +50,7 @@ func TestRunEndsInPeace(t *testing.T) {
 	_, all, _ := w.begin()
 	w.step <- "1"
 	stop()
-	w.step <- "2" // what runs may end
+	w.step <- "2" // running flows may end
 	w.step <- "end"
 	assert.Equal(t, wholeStream, receive(t, all))
 	require.NoError(t, receive(t, ended))

@@ -11,14 +11,14 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/contextprovider"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Serve answers one request for a flow, for servers with routes of their own; it does
-// not look at where the request comes from. What it returns has been answered, and
-// logged where it is the server's own failure.
+// not look at where the request comes from. A returned error has been answered already,
+// and logged where it is the server's own failure.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, f Flow) (err error) {
 	begun := false // whether a failure can still be answered
 	defer func() {
@@ -64,7 +64,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, f Flow) (err erro
 	return s.runPlain(w, rc, q)
 }
 
-// request is what is known once a request has been read and its caller is known.
+// request is a request whose body has been read and whose caller is known.
 type request struct {
 	flow   Flow
 	ctx    context.Context // with the action context
@@ -104,8 +104,16 @@ func (s *Server) request(w http.ResponseWriter, rc *http.ResponseController, r *
 
 // cause tells why a run has ended that its context had ended.
 func (s *Server) cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing) {
+	if ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errClosing) {
 		return closing()
+	}
+	// Of an HTTP server that closes, or of a caller who may not call any more.
+	if said, ok := errors.AsType[*status.Error](cause); ok && (said.Code == status.Unavailable || said.Code == status.Unauthenticated) {
+		return said
 	}
 	return err
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
 )
 
-// TestGenkitsSpecification runs flow_server_tests.yaml, whose "{count}" stands for the
-// number that is sent (in a chunk, for its place).
+// TestGenkitsSpecification runs flow_server_tests.yaml, whose "{count}" is replaced by
+// the number that is sent (in a chunk, by its place).
 func TestGenkitsSpecification(t *testing.T) {
 	raw, err := os.ReadFile(enginetest.Spec(t, "genkit/flow_server_tests.yaml"))
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ func Array() Format { return arrayFormat{} }
 func (arrayFormat) Name() string { return "array" }
 
 // New takes a schema of type array.
-func (arrayFormat) New(schema json.RawMessage) (Handler, error) {
+func (arrayFormat) New(_ context.Context, schema json.RawMessage) (Handler, error) {
 	h := &arrayHandler{schema: schema}
 	if none(schema) {
 		return h, nil
@@ -58,7 +58,7 @@ func (h *arrayHandler) Instructions() string {
 // Parse returns the array, nil when there is none.
 func (h *arrayHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
 	it := items{objects: h.objects}
-	if all := it.next(m.Text()); it.found() {
+	if all := it.next(answer(m.Text())); it.found() {
 		return list(all), nil
 	}
 	return firstData(m), nil
@@ -66,21 +66,22 @@ func (h *arrayHandler) Parse(_ context.Context, m *content.Message) (json.RawMes
 
 // ParseChunk returns the items that delta completed, nil for none.
 func (h *arrayHandler) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
+	text, delta = fresh(text, delta)
 	if before := len(text) - len(delta); before != h.seen { // another message
 		h.items = items{objects: h.objects}
 		h.items.next(text[:max(before, 0)])
 	}
 	h.seen = len(text)
-	fresh := h.items.next(text)
-	if len(fresh) == 0 {
+	completed := h.items.next(text)
+	if len(completed) == 0 {
 		return nil, nil
 	}
-	return list(fresh), nil
+	return list(completed), nil
 }
 
-// items reads the items of an array in a text that grows. What it does depends on
-// nothing but the text up to where it is, so that it does not matter in which pieces
-// the text comes.
+// items reads the items of an array in a text that grows. Its result depends on the
+// text that was read so far alone, so it does not matter in which pieces the text
+// comes.
 type items struct {
 	objects bool // a bracket opens the array only before an object
 	at      int  // where to go on

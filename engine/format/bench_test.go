@@ -68,7 +68,7 @@ func BenchmarkStream(b *testing.B) {
 			var chunks []*model.Chunk
 			for len(text) > 0 {
 				size := min(20, len(text))
-				chunks = append(chunks, &model.Chunk{Content: []content.Part{content.Text(text[:size])}})
+				chunks = append(chunks, &model.Chunk{Content: []content.Part{content.NewTextPart(text[:size])}})
 				text = text[size:]
 			}
 			b.Run(fmt.Sprintf("%s/%dKB", name, len(chunks)*20>>10), func(b *testing.B) {

@@ -26,25 +26,25 @@ func handler(t testing.TB, name, schema string) format.Handler {
 	if schema != "" {
 		raw = json.RawMessage(schema)
 	}
-	h, err := format.Builtins()[i].New(raw)
+	h, err := format.Builtins()[i].New(t.Context(), raw)
 	require.NoError(t, err)
 	return h
 }
 
 func parse(t testing.TB, h format.Handler, text string) string {
 	t.Helper()
-	out, err := h.Parse(t.Context(), new(content.ModelText(text)))
+	out, err := h.Parse(t.Context(), new(content.NewModelTextMessage(text)))
 	require.NoError(t, err)
 	return string(out)
 }
 
-// streamed returns what the chunks give, one entry for each.
+// streamed returns the outputs of the chunks, one entry for each.
 func streamed(t testing.TB, h format.Handler, pieces []string) []string {
 	t.Helper()
 	s := format.NewStream(h)
 	var outs []string
 	for _, piece := range pieces {
-		out, err := s.Next(t.Context(), &model.Chunk{Content: []content.Part{content.Text(piece)}})
+		out, err := s.Next(t.Context(), &model.Chunk{Content: []content.Part{content.NewTextPart(piece)}})
 		require.NoError(t, err)
 		if out != nil {
 			require.True(t, json.Valid(out), "%q", out)
@@ -231,10 +231,10 @@ func TestWhatChunksGive(t *testing.T) {
 }
 
 func TestAStreamReadsEachMessageForItself(t *testing.T) {
-	chunk := func(role content.Role, index, text string) *model.Chunk {
-		return &model.Chunk{Role: role, Index: json.Number(index), Content: []content.Part{content.Text(text)}}
+	chunk := func(role content.Role, index int, text string) *model.Chunk {
+		return &model.Chunk{Role: role, Index: index, Content: []content.Part{content.NewTextPart(text)}}
 	}
-	aggregated := chunk("model", "3", `[1,2,3,`)
+	aggregated := chunk("model", 3, `[1,2,3,`)
 	aggregated.Aggregated = new(true)
 	for _, name := range []string{"array", "jsonl"} {
 		end := map[string]string{"array": ",", "jsonl": "\n"}[name]
@@ -242,7 +242,7 @@ func TestAStreamReadsEachMessageForItself(t *testing.T) {
 		s := format.NewStream(handler(t, name, ""))
 		var got []string
 		for i, c := range []*model.Chunk{
-			chunk("model", "0", open+`{"a":1}`+end), chunk("tool", "1", `[{"t":1},`+"\n"), chunk("model", "2", open+`{"b":1}`), chunk("", "2", end), chunk("model", "3", open+`{"c":1}`+end),
+			chunk("model", 0, open+`{"a":1}`+end), chunk("tool", 1, `[{"t":1},`+"\n"), chunk("model", 2, open+`{"b":1}`), chunk("", 2, end), chunk("model", 3, open+`{"c":1}`+end),
 		} {
 			out, err := s.Next(t.Context(), c)
 			require.NoError(t, err)
@@ -258,15 +258,15 @@ func TestAStreamReadsEachMessageForItself(t *testing.T) {
 	for _, c := range []struct {
 		c    *model.Chunk
 		want string
-	}{{chunk("model", "3", "[1,2"), "[1]"}, {aggregated, "[2,3]"}, {chunk("model", "3", "4]"), "[4]"}} {
+	}{{chunk("model", 3, "[1,2"), "[1]"}, {aggregated, "[2,3]"}, {chunk("model", 3, "4]"), "[4]"}} {
 		out, err := s.Next(t.Context(), c.c)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, string(out))
 	}
-	out, err := format.NewStream(nil).Next(t.Context(), chunk("", "", `{"a":"x`))
+	out, err := format.NewStream(nil).Next(t.Context(), chunk("", 0, `{"a":"x`))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"a":"x"}`, string(out), "no format was asked")
-	out, err = format.NewStream(struct{ format.Handler }{handler(t, "json", "")}).Next(t.Context(), chunk("", "", `{"a":"x`))
+	out, err = format.NewStream(struct{ format.Handler }{handler(t, "json", "")}).Next(t.Context(), chunk("", 0, `{"a":"x`))
 	require.NoError(t, err)
 	assert.Nil(t, out, "a handler that reads no chunks")
 }

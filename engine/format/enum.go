@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 type enumFormat struct{}
@@ -22,7 +22,7 @@ func Enum() Format { return enumFormat{} }
 func (enumFormat) Name() string { return "enum" }
 
 // New takes a schema of type string or enum, or without a type and with values.
-func (enumFormat) New(schema json.RawMessage) (Handler, error) {
+func (enumFormat) New(_ context.Context, schema json.RawMessage) (Handler, error) {
 	if none(schema) {
 		return &enumHandler{}, nil
 	}
@@ -72,7 +72,7 @@ func (h *enumHandler) Instructions() string {
 // Parse returns the value, or the text without quotes; nil when there is no text and
 // no data.
 func (h *enumHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
-	text := m.Text()
+	text := answer(m.Text())
 	if raw, ok := h.match(text); ok {
 		return raw, nil
 	}
@@ -125,6 +125,7 @@ func bare(text string) string {
 // ParseChunk returns the value when text is one and none that is longer can come of
 // it, or the quote that opened it is closed.
 func (h *enumHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
+	text = answer(text)
 	raw, ok := h.match(text)
 	if !ok {
 		return nil, nil

@@ -14,10 +14,10 @@ import (
 // marked json first; the first object or array in the text that can be read.
 //
 // Reading is lenient as in Genkit (js/ai/src/extract.ts): comments, trailing commas,
-// single quotes, unquoted keys and JSON5's numbers are accepted, and what the end of
-// the text cuts off is closed. Numbers keep their digits, repeated keys are kept as
-// written, and the result is valid JSON. What is malformed in another way is no
-// value. The work is linear in the text.
+// single quotes, unquoted keys and JSON5's numbers are accepted, and strings, arrays
+// and objects that the end of the text cuts off are closed. Numbers keep their digits,
+// repeated keys are kept as written, and the result is valid JSON. Text that is
+// malformed in another way is no value. The work is linear in the text.
 func Extract(text string) (json.RawMessage, bool) {
 	clean := strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD"))
 	if raw := json.RawMessage(clean); schema.Check(raw) == nil {
@@ -93,11 +93,11 @@ func locate(text string, rewind bool) (json.RawMessage, *repairer) {
 
 func isOpening(c byte) bool { return c == '{' || c == '[' }
 
-// hit is what a search came to.
+// hit is the result of a search.
 type hit struct {
 	raw        json.RawMessage // nil when nothing could be read
 	start, end int             // where raw stands
-	before     json.RawMessage // what stood before the first mistake in what is malformed
+	before     json.RawMessage // of malformed text: the value that was read before the first mistake
 }
 
 // holds reports whether a place is inside of what was found, such as in a string.

@@ -5,7 +5,7 @@
 // where those are placed, and the reading of JSON from loose text. Formats are
 // registry values of kind [Kind]. Use:
 //
-//	h, err := format.JSON().New(schema)
+//	h, err := format.JSON().New(ctx, schema)
 //	messages = format.Inject(messages, h.Instructions())
 //	output, err := h.Parse(ctx, reply)
 //
@@ -28,9 +28,11 @@ const Kind = "format"
 // Format makes handlers. It is called concurrently.
 type Format interface {
 	Name() string
-	// New makes a handler for a generate call. schema is what the caller asks
-	// of the output, or nil; INVALID_ARGUMENT when the format can't serve it.
-	New(schema json.RawMessage) (Handler, error)
+	// New makes a handler for a generate call. ctx is the call's: a format that
+	// does work here, such as one that runs in a guest, ends with it. schema is
+	// what the caller asks of the output, or nil; INVALID_ARGUMENT when the format
+	// can't serve it.
+	New(ctx context.Context, schema json.RawMessage) (Handler, error)
 }
 
 // Handler serves one generate call.
@@ -47,7 +49,7 @@ type Handler interface {
 
 // ChunkParser is implemented by a [Handler] that reads output while it streams.
 type ChunkParser interface {
-	// ParseChunk reads what a chunk gives to know: text is all of the message so
+	// ParseChunk parses the text streamed so far: text is all of the message so
 	// far, and delta, its end, what the chunk added. It is called for each chunk
 	// in turn, so a handler may keep where it is; a text that does not continue
 	// the last one is that of another message. nil without an error means that
@@ -59,7 +61,7 @@ type ChunkParser interface {
 // not speak as the system: they are placed in the last user message.
 type Untrusted interface{ Untrusted() }
 
-// Config is what a format asks of the model.
+// Config holds the settings that a format needs in the request.
 type Config struct {
 	Format      string
 	ContentType string

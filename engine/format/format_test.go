@@ -123,17 +123,17 @@ func TestInstructionsArePlacedAsInGenkit(t *testing.T) {
 }
 
 func TestJSONInstructionsAreGenkits(t *testing.T) {
-	h, err := format.JSON().New(json.RawMessage("{ \"type\": \"object\" ,\n\"description\":\"<a & b>\"}"))
+	h, err := format.JSON().New(t.Context(), json.RawMessage("{ \"type\": \"object\" ,\n\"description\":\"<a & b>\"}"))
 	require.NoError(t, err)
 	assert.Equal(t, "Output should be in JSON format and conform to the following schema:\n\n```\n{\"type\":\"object\",\"description\":\"<a & b>\"}\n```\n", h.Instructions())
-	h, err = format.JSON().New(nil)
+	h, err = format.JSON().New(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, h.Instructions())
 }
 
 func TestHandlersReadMessages(t *testing.T) {
 	read := func(f format.Format, raw string) string {
-		h, err := f.New(nil)
+		h, err := f.New(t.Context(), nil)
 		require.NoError(t, err)
 		out, err := h.Parse(t.Context(), &messages(t, `[{"role":"model","content":`+raw+`}]`)[0])
 		require.NoError(t, err)
@@ -144,7 +144,7 @@ func TestHandlersReadMessages(t *testing.T) {
 	assert.Empty(t, read(format.JSON(), `[{"text":"no"}]`))
 	assert.Equal(t, `"a<b"`, read(format.Text(), `[{"text":"a"},{"text":"<b"}]`))
 
-	h, err := format.JSON().New(nil)
+	h, err := format.JSON().New(t.Context(), nil)
 	require.NoError(t, err)
 	parser, ok := h.(format.ChunkParser)
 	require.True(t, ok)

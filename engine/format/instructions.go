@@ -57,7 +57,7 @@ func injectAt(messages []content.Message, instructions string, target int) []con
 	if instructions == "" || target < 0 || slices.ContainsFunc(messages, hasInstructions) {
 		return messages
 	}
-	part := content.Text(instructions)
+	part := content.NewTextPart(instructions)
 	part.Metadata = content.Metadata{"purpose": purposeOutput}
 	return PutPart(messages, target, part, "output")
 }

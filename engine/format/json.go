@@ -19,14 +19,15 @@ func JSON() Format { return jsonFormat{} }
 
 func (jsonFormat) Name() string { return "json" }
 
-func (jsonFormat) New(schema json.RawMessage) (Handler, error) {
-	return &jsonHandler{schema: schema}, nil
+func (jsonFormat) New(_ context.Context, schema json.RawMessage) (Handler, error) {
+	return &jsonHandler{schema: schema, bracket: sought(schema)}, nil
 }
 
 type jsonHandler struct {
 	schema  json.RawMessage
+	bracket byte      // with which what the schema wants begins, 0 for any
 	reading *repairer // goes on with the streamed text, nil when that must be read anew
-	ended   bool      // reading has come to the value's end
+	ended   bool      // the end of the value was read
 }
 
 var _ ChunkParser = (*jsonHandler)(nil)
@@ -47,9 +48,10 @@ func schemaInstructions(schema json.RawMessage) string {
 	return "Output should be in JSON format and conform to the following schema:\n\n" + block + "\n"
 }
 
-// Parse returns the first JSON value in the text, nil when there is none.
-func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
-	if raw, ok := Extract(m.Text()); ok {
+// Parse returns the first JSON value in the text that may be what the schema wants, nil
+// when there is none.
+func (h *jsonHandler) Parse(ctx context.Context, m *content.Message) (json.RawMessage, error) {
+	if raw, ok := extractFor(answer(m.Text()), h.bracket, allThere(ctx)); ok {
 		return raw, nil
 	}
 	return firstData(m), nil
@@ -57,6 +59,7 @@ func (h *jsonHandler) Parse(_ context.Context, m *content.Message) (json.RawMess
 
 // ParseChunk returns the value as far as it is known.
 func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
+	text = answer(text)
 	if r := h.reading; r != nil && strings.HasPrefix(text, r.text) {
 		if h.ended {
 			return r.value(), nil
@@ -66,7 +69,7 @@ func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMes
 			return r.value(), nil
 		}
 	}
-	raw, r := complete(text)
+	raw, r := completeFor(text, h.bracket)
 	h.reading, h.ended = r, r != nil && len(r.stack) == 0
 	return raw, nil
 }

@@ -20,7 +20,7 @@ func JSONL() Format { return jsonlFormat{} }
 func (jsonlFormat) Name() string { return "jsonl" }
 
 // New takes a schema of type array whose items are of type object.
-func (jsonlFormat) New(schema json.RawMessage) (Handler, error) {
+func (jsonlFormat) New(_ context.Context, schema json.RawMessage) (Handler, error) {
 	if none(schema) {
 		return &jsonlHandler{}, nil
 	}
@@ -57,12 +57,13 @@ func (h *jsonlHandler) Parse(_ context.Context, m *content.Message) (json.RawMes
 	if data := firstData(m); text == "" && data != nil {
 		return data, nil
 	}
-	rows, _ := ended(text + "\n")
+	rows, _ := ended(answer(text) + "\n")
 	return list(rows), nil
 }
 
 // ParseChunk returns the objects of the lines that delta ended, nil for none.
 func (h *jsonlHandler) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
+	text, delta = fresh(text, delta)
 	if before := max(len(text)-len(delta), 0); before != h.seen { // another message
 		h.at = strings.LastIndexByte(text[:before], '\n') + 1
 	}

@@ -19,7 +19,7 @@ const (
 	rowsSchema = `{"type":"array","items":` + rowSchema + `}`
 )
 
-// none is what a format gives that found nothing.
+// none is the output of a format that found nothing.
 const none = "(none)"
 
 // TestTheReferenceStatementByStatement has a row for each thing that Genkit's formats
@@ -185,11 +185,11 @@ func TestWhatSchemasFormatsTake(t *testing.T) {
 		{"enum", []string{``, `null`, colours, `{"type":"string"}`, `{"type":"enum","enum":["a"]}`, `{"enum":["a"]}`}, []string{`{}`, rowSchema, `{"type":"number","enum":[1]}`, `true`}},
 	} {
 		for _, s := range c.takes {
-			_, err := byName[c.format].New(json.RawMessage(s))
+			_, err := byName[c.format].New(t.Context(), json.RawMessage(s))
 			assert.NoError(t, err, "%s %s", c.format, s)
 		}
 		for _, s := range c.not {
-			_, err := byName[c.format].New(json.RawMessage(s))
+			_, err := byName[c.format].New(t.Context(), json.RawMessage(s))
 			require.ErrorIs(t, err, status.ErrInvalidArgument, "%s %s", c.format, s)
 			assert.Regexp(t, `^Must supply an? '(array|string)'`, status.ToWire(err, false).Message)
 		}
@@ -198,7 +198,7 @@ func TestWhatSchemasFormatsTake(t *testing.T) {
 
 func TestConstraintsAreSimulatedOnce(t *testing.T) {
 	h := handler(t, "array", rowsSchema)
-	in := []content.Message{content.UserText("x")}
+	in := []content.Message{content.NewUserTextMessage("x")}
 	asked := &model.OutputOptions{Format: "array", JSONSchema: json.RawMessage(rowsSchema)}
 	req := &model.Request{Messages: format.Inject(in, h.Instructions()), Output: h.Config().Apply(asked)}
 	for constrained, want := range map[string]string{

@@ -20,7 +20,7 @@ const (
 	malformed                // at repairer.at stands what can't stand there
 )
 
-// wanted is what the grammar allows next.
+// wanted is the kind of token that the grammar allows next.
 type wanted int
 
 const (
@@ -52,7 +52,7 @@ type repairer struct {
 // step is where a repairer was before the token that the end of the text cut off.
 type step struct{ at, out, kept int }
 
-// run reads the value at r.at, after space. Whatever it comes to, r.value tells it.
+// run reads the value at r.at, after space. The outcome is in r.value.
 func (r *repairer) run() outcome {
 	r.out, r.stack, r.kept, r.read, r.want = r.out[:0], r.stack[:0], 0, false, wantValue
 	return r.proceed()
@@ -78,7 +78,7 @@ func (r *repairer) proceed() outcome {
 	return whole
 }
 
-// token reads what stands at r.at, which starts with c.
+// token reads the token at r.at, which starts with c.
 func (r *repairer) token(c byte) outcome {
 	switch r.want {
 	case wantColon:

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// shape is what a format needs to know of a schema.
+// shape holds the facts about a schema that a format needs.
 type shape struct {
 	Ref   string            `json:"$ref"`
 	Type  json.RawMessage   `json:"type"`
@@ -23,7 +23,7 @@ func none(schema json.RawMessage) bool { return len(schema) == 0 || string(schem
 const maxRefs = 16
 
 // shapeOf reads a part of the schema root, following references inside of root, and
-// returns the part that it came to.
+// returns the schema that the last reference leads to.
 func shapeOf(root, part json.RawMessage) (shape, json.RawMessage) {
 	for range maxRefs {
 		var s shape

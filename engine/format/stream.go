@@ -13,7 +13,7 @@ import (
 // goroutine at a time.
 type Stream struct {
 	parser ChunkParser
-	index  json.Number
+	index  int
 	text   strings.Builder // grows in place, so its String costs nothing
 }
 
@@ -28,7 +28,7 @@ func NewStream(h Handler) *Stream {
 	return &Stream{parser: parser}
 }
 
-// Next returns what chunk c gives to know of the output, nil for nothing. Chunks of
+// Next returns the output as far as chunk c reveals it, nil for nothing. Chunks of
 // tools are passed over, and each message of the model is read for itself.
 func (s *Stream) Next(ctx context.Context, c *model.Chunk) (json.RawMessage, error) {
 	if s.parser == nil || c.Role != "" && c.Role != content.RoleModel {

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 type textFormat struct{}
@@ -16,17 +16,18 @@ func Text() Format { return textFormat{} }
 
 var _ ChunkParser = textFormat{}
 
-func (textFormat) Name() string                         { return "text" }
-func (textFormat) New(json.RawMessage) (Handler, error) { return textFormat{}, nil }
-func (textFormat) Config() Config                       { return Config{Format: "text", ContentType: "text/plain"} }
-func (textFormat) Instructions() string                 { return "" }
+func (textFormat) Name() string                                          { return "text" }
+func (textFormat) New(context.Context, json.RawMessage) (Handler, error) { return textFormat{}, nil }
+
+func (textFormat) Config() Config       { return Config{Format: "text", ContentType: "text/plain"} }
+func (textFormat) Instructions() string { return "" }
 
 // Parse returns the text as a JSON string.
 func (textFormat) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
 	return rawjson.Encode(m.Text())
 }
 
-// ParseChunk returns what was added. A character that the chunks cut in two comes
+// ParseChunk returns the text that was added. A character that the chunks cut in two comes
 // with its second half.
 func (textFormat) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
 	before := text[:max(len(text)-len(delta), 0)]

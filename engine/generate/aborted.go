@@ -11,60 +11,63 @@ import (
 
 const abortedText = "The call was cancelled before the model had finished."
 
-// known is what a call has come to so far: what its caller gets when the context ends.
+// known is the outcome of a call so far, which its caller gets when the context ends.
 type known struct {
-	mu      sync.Mutex // guards what follows; chunks may come from any goroutine
+	mu      sync.Mutex // guards the fields below; chunks may come from any goroutine
 	request *model.Request
 	message *content.Message // of the turn under way, as far as it was streamed
+	// text is that of the message's last part while it may go on: a part made anew for
+	// each chunk would cost the square of a stream's length.
+	text []byte
 }
 
 // asked begins a turn.
 func (k *known) asked(req *model.Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.request, k.message = req, nil
+	k.request, k.message, k.text = req, nil, nil
 }
 
 // answered notes the message of the turn.
 func (k *known) answered(resp *model.Response) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.message = resp.Message
+	k.message, k.text = resp.Message, nil
 }
 
-// watch returns a Send that notes the chunks of the turn on their way.
-func (k *known) watch(send model.Send) model.Send {
-	if send == nil {
-		return nil
+// sent notes a chunk of the turn on its way to the reader. It is called before answered.
+func (k *known) sent(c *model.Chunk) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.message == nil {
+		k.message = &content.Message{Role: content.RoleModel}
 	}
-	return func(c *model.Chunk) error {
-		k.mu.Lock()
-		if k.message == nil {
-			k.message = &content.Message{Role: content.RoleModel}
+	for _, part := range c.Content {
+		if isPlainText(part) {
+			if k.text == nil {
+				k.message.Content, k.text = append(k.message.Content, part), []byte{}
+			}
+			k.text = append(k.text, *part.Text...)
+			continue
 		}
-		for _, part := range c.Content {
-			k.message.Content = join(k.message.Content, part)
-		}
-		k.mu.Unlock()
-		return send(c)
+		k.endText()
+		k.message.Content = append(k.message.Content, part)
 	}
 }
 
-// join appends a part; plain text goes on where plain text has ended.
-func join(parts []content.Part, part content.Part) []content.Part {
-	if n := len(parts); n > 0 && isPlainText(parts[n-1]) && isPlainText(part) {
-		text := *parts[n-1].Text + *part.Text
-		parts[n-1] = content.Text(text)
-		return parts
+// endText gives the last part the text that has come for it.
+func (k *known) endText() {
+	if k.text != nil {
+		k.message.Content[len(k.message.Content)-1] = content.NewTextPart(string(k.text))
+		k.text = nil
 	}
-	return append(parts, part)
 }
 
 func isPlainText(p content.Part) bool {
 	return p.Text != nil && len(p.Metadata) == 0 && len(p.Data) == 0 && len(p.Custom) == 0 && len(p.Extra) == 0
 }
 
-// response returns what is known, with finishReason aborted; nil when no model was
+// response returns the outcome so far, with finishReason aborted; nil when no model was
 // asked yet.
 func (k *known) response() *model.Response {
 	k.mu.Lock()
@@ -72,13 +75,14 @@ func (k *known) response() *model.Response {
 	if k.request == nil {
 		return nil
 	}
+	k.endText()
 	return &model.Response{
 		Message: k.message, FinishReason: model.FinishAborted, FinishMessage: abortedText,
-		Usage: &model.Usage{}, Custom: json.RawMessage("{}"), Request: withoutKey(k.request),
+		Usage: &model.Usage{}, Custom: json.RawMessage("{}"), Request: k.request.WithoutSecrets(),
 	}
 }
 
-// explain adds what is known to the error's details.
+// explain adds the outcome so far to the error's details.
 func (k *known) explain(err error) error {
 	e, resp := status.Convert(err), k.response()
 	if resp == nil || !e.Public() {

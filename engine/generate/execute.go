@@ -9,16 +9,18 @@ import (
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 const interruptedText = "One or more tool calls resulted in interrupts."
 
-// executed is what became of the tool requests of one message.
+// executed is the outcome of the tool requests of one message.
 type executed struct {
 	interrupted bool
 	// message is the model's, with interrupts and pending outputs noted; only of
@@ -28,7 +30,7 @@ type executed struct {
 	responses []content.Part
 }
 
-// answer is what became of one request: a response, an interrupt, or neither
+// answer is the outcome of one request: a response, an interrupt, or neither
 // when a hook wanted none.
 type answer struct {
 	response  *content.Part
@@ -102,6 +104,9 @@ func interrupted(resp *model.Response, message *content.Message) *model.Response
 
 // runTool executes one request through its hooks.
 func (l *loop) runTool(ctx context.Context, request content.Part, a action.Action, out *stream) (answer, error) {
+	if reason := request.Metadata[content.MalformedInput]; request.Metadata.Truthy(content.MalformedInput) {
+		return malformed(request.ToolRequest, reason)
+	}
 	resumed := request.Metadata["resumed"]
 	if !request.Metadata.Truthy("resumed") {
 		resumed = nil
@@ -121,12 +126,22 @@ func (l *loop) runTool(ctx context.Context, request content.Part, a action.Actio
 	return answer{response: response}, nil
 }
 
+// malformed tells the model that its call was not executed, so that it can call again:
+// the turns of the call bound how often. Neither a tool nor its hooks see the request.
+func malformed(request *content.ToolRequest, reason json.RawMessage) (answer, error) {
+	output, err := rawjson.Encode(map[string]json.RawMessage{"error": reason})
+	if err != nil {
+		return answer{}, status.Errorf(status.Internal, "encode the answer to a malformed tool request: %w", err)
+	}
+	return answer{response: &content.Part{ToolResponse: &content.ToolResponse{Name: request.Name, Ref: request.Ref, Output: output}}}, nil
+}
+
 // orTrue is JavaScript's `metadata || true`.
 func orTrue(raw json.RawMessage) json.RawMessage {
 	if (content.Metadata{"v": raw}).Truthy("v") {
 		return raw
 	}
-	return content.True
+	return content.True()
 }
 
 // toolError names the tool and keeps the code, the details and the cause.
@@ -141,23 +156,20 @@ func toolError(a action.Action, err error) error {
 	return e
 }
 
-// toolEmit passes on what a tool streams, marked as partial, until it has ended.
+// toolEmit passes on a tool's chunks, marked as partial, until the tool has ended.
 func toolEmit(ctx context.Context, request *content.ToolRequest, out *stream) (emit action.Emit, end func()) {
 	if out == nil || out.to == nil {
 		return nil, func() {}
 	}
-	var ended atomic.Bool
+	send, end := out.during(ctx, content.RoleTool)
 	emit = func(chunk json.RawMessage) error {
-		if ended.Load() {
-			return errEnded
-		}
 		part := content.Part{
 			ToolResponse: &content.ToolResponse{Name: request.Name, Ref: request.Ref, Output: chunk},
-			Metadata:     content.Metadata{"partial": content.True},
+			Metadata:     content.Metadata{"partial": content.True()},
 		}
-		return out.send(ctx, content.RoleTool, &model.Chunk{Content: []content.Part{part}})
+		return send(&model.Chunk{Content: []content.Part{part}})
 	}
-	return emit, func() { ended.Store(true) }
+	return emit, end
 }
 
 // callTool is the end of the chain of tool hooks.
@@ -165,6 +177,9 @@ func callTool(ctx context.Context, call *middleware.ToolCall) (*content.Part, er
 	request := call.Part.ToolRequest
 	if request == nil || call.Tool == nil {
 		return nil, status.Errorf(status.Internal, "a middleware passed on a tool call without a request or a tool")
+	}
+	if err := allowance.ToolRun(ctx); err != nil {
+		return nil, err
 	}
 	output, err := call.Tool.RunJSON(ctx, request.Input, call.Emit)
 	if err != nil {

@@ -26,13 +26,13 @@ func TestBuiltinFormatsThroughTheLoop(t *testing.T) {
 		m := newModel(t, reg, says(c.says), says(`nothing of the kind`))
 		opts := ask()
 		opts.Output = &model.OutputOptions{Format: c.format, JSONSchema: json.RawMessage(c.schema)}
-		assert.Equal(t, c.output, string(run(t, reg, opts).Output), c.format)
+		assert.Equal(t, c.output, string(run(t, reg, opts).Parsed), c.format)
 		assert.JSONEq(t, c.asked, toJSON(t, m.request(t, 0).Output))
 		parts := m.request(t, 0).Messages[0].Content
 		require.Len(t, parts, 2, "%s: instructed although the model enforces schemas", c.format)
 		f, err := format.Lookup(reg, c.format)
 		require.NoError(t, err)
-		h, err := f.New(json.RawMessage(c.schema))
+		h, err := f.New(t.Context(), json.RawMessage(c.schema))
 		require.NoError(t, err)
 		assert.Equal(t, h.Instructions(), *parts[1].Text)
 
@@ -44,6 +44,18 @@ func TestBuiltinFormatsThroughTheLoop(t *testing.T) {
 	}
 }
 
+// A number at the end of a text is whole when the model says that it has finished, and may
+// have lost digits when a limit has cut the text off.
+func TestANumberAtTheEndIsWholeUnlessALimitCutItOff(t *testing.T) {
+	for finish, want := range map[string]string{"stop": `{"x":1}`, "length": `{}`} {
+		reg := newRegistry(t)
+		newModel(t, reg, `{"finishReason":"`+finish+`","message":{"role":"model","content":[{"text":"{\"x\": 1"}]}}`)
+		opts := ask()
+		opts.Output = &model.OutputOptions{Format: "json", JSONSchema: json.RawMessage(`{"type":"object","properties":{"x":{"type":"number"}}}`)}
+		assert.JSONEq(t, want, string(run(t, reg, opts).Parsed), finish)
+	}
+}
+
 func TestOutputOfAnUnfinishedResponseIsNotRead(t *testing.T) {
 	for finish, read := range map[string]bool{"stop": true, "length": true, "unknown": true, "aborted": false, "interrupted": false, "other": false} {
 		reg := newRegistry(t)
@@ -51,7 +63,7 @@ func TestOutputOfAnUnfinishedResponseIsNotRead(t *testing.T) {
 		opts := ask()
 		opts.Output = &model.OutputOptions{Format: "array", JSONSchema: json.RawMessage(rowsOfA)}
 		resp := run(t, reg, opts)
-		assert.Equal(t, read, string(resp.Output) == `[{"a":1}]`, finish)
+		assert.Equal(t, read, string(resp.Parsed) == `[{"a":1}]`, finish)
 		assert.Equal(t, model.FinishReason(finish), resp.FinishReason)
 	}
 }

@@ -7,7 +7,7 @@
 //
 //	resp, err := generate.Run(ctx, reg, &model.GenerateOptions{
 //		Model:    "test/scripted",
-//		Messages: []content.Message{content.UserText("hi")},
+//		Messages: []content.Message{content.NewUserTextMessage("hi")},
 //		Tools:    []string{"math/add"},
 //	}, nil)
 //
@@ -23,13 +23,15 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Limits and defaults.
@@ -37,7 +39,7 @@ const (
 	// DefaultMaxTurns is how often tools may be executed when the caller does
 	// not say.
 	DefaultMaxTurns = 5
-	// MaxTurnsLimit bounds what a caller may say.
+	// MaxTurnsLimit is the largest MaxTurns that a caller may ask for.
 	MaxTurnsLimit = 1000
 	// DefaultParallelTools bounds how many tools of one response run at once.
 	DefaultParallelTools = 16
@@ -50,16 +52,29 @@ const (
 	DefaultModelName = "defaultModel"
 )
 
+// LimitsKind and LimitsName are where the registry keeps the limits of generate calls,
+// an [allowance.Limits]; without it [allowance.Defaults] hold.
+const (
+	LimitsKind = "generateLimits"
+	LimitsName = "generateLimits"
+)
+
 // Option changes how a call runs.
 type Option func(*settings)
 
 type settings struct {
+	model      action.Action
 	tools      []action.Action
 	resources  []action.Action
 	middleware []middleware.Factory
 	logger     *slog.Logger
 	parallel   int
+	limits     allowance.Limits
 }
+
+// WithModel brings the model of the call, of kind model, which need not be registered; it
+// takes the place of the one that the options name.
+func WithModel(a action.Action) Option { return func(s *settings) { s.model = a } }
 
 // WithTools offers tools, or prompts, that need not be registered, after those that the
 // options name. A registered action of the same key is shadowed.
@@ -79,8 +94,13 @@ func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l
 // WithParallelTools bounds how many tools of one response run at once.
 func WithParallelTools(n int) Option { return func(s *settings) { s.parallel = n } }
 
+// WithLimits bounds the work of the call and everything it causes; a field that is 0
+// takes that of the registry, see [LimitsKind]. A call within another is bound by the
+// outer one's.
+func WithLimits(l allowance.Limits) Option { return func(s *settings) { s.limits = l } }
+
 // Run runs the loop on opts, which it does not change, and returns the last
-// response with Request set to what the model was asked last; Usage and Custom are
+// response with Request set to the last request of the model; Usage and Custom are
 // those of the last model call. send gets the chunks, one at a time and never
 // after Run has returned; nil streams nothing.
 //
@@ -90,8 +110,8 @@ func WithParallelTools(n int) Option { return func(s *settings) { s.parallel = n
 // middleware that does not exist; FAILED_PRECONDITION for a blocked or empty response and a resume that
 // does not fit; ABORTED when the turns are used up; else the code of the model, tool
 // or middleware that failed. When ctx ends it is CANCELLED or DEADLINE_EXCEEDED, and
-// the response beside the error is what is known by then, with finishReason aborted:
-// the history up to the model call, and of its answer what was streamed. The same
+// the response beside the error is the outcome so far, with finishReason aborted:
+// the history up to the model call, and the part of its answer that was streamed. The same
 // stands in the error's details.
 func Run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options ...Option) (*model.Response, error) {
 	return run(ctx, reg, opts, send, options, (*loop).step)
@@ -110,7 +130,20 @@ func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOption
 	if err := check(opts); err != nil {
 		return nil, err
 	}
-	reg, opts, err := s.bind(reg, opts)
+	ctx = reg.WithClientHeader(ctx)
+	registered, _ := reg.Value(LimitsKind, LimitsName)
+	limits, _ := registered.(allowance.Limits)
+	limits = s.limits.Or(limits)
+	size := allowance.Size{Use: int64(len(opts.Use)), Tools: int64(len(opts.Tools)), Resources: int64(len(opts.Resources))}
+	if err := allowance.Check(ctx, limits, size); err != nil {
+		return nil, err
+	}
+	ctx, done, err := allowance.Enter(ctx, limits)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	reg, opts, err = s.bind(reg, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +156,19 @@ func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOption
 	caller := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	g := newGate(send, stop)
+	g := newCallerStream(send, stop)
 	l := &loop{reg: reg, chain: chain, logger: s.logger, parallel: max(s.parallel, 1), known: &known{}, schemas: &sync.Map{}}
 	resp, err := first(l, ctx, &middleware.GenerateCall{Options: opts, Send: g.sender(ctx)})
 	if gone := g.close(); gone != nil {
-		return nil, gone
+		if caller.Err() == nil || !errors.Is(gone, caller.Err()) {
+			return nil, gone
+		}
+		err = gone // the receiver left because ctx ended
 	}
 	if err != nil && caller.Err() != nil {
+		if cause, ended := errors.AsType[*status.Error](context.Cause(caller)); ended && errors.Is(cause, status.ErrResourceExhausted) {
+			return nil, cause // the request went on after its allowance was used up
+		}
 		return l.known.response(), l.known.explain(cancelled(caller.Err(), err))
 	}
 	return resp, err
@@ -150,13 +189,16 @@ func cancelled(ctxErr, err error) error {
 	return status.Publicf(code, "%s", text).WithCause(errors.Join(ctxErr, err))
 }
 
-// bind gives the call a registry of its own for what it brings along.
+// bind gives the call a child registry for the actions that it brings along.
 func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*registry.Registry, *model.GenerateOptions, error) {
-	if len(s.tools) == 0 && len(s.middleware) == 0 && len(s.resources) == 0 {
+	if s.model == nil && len(s.tools) == 0 && len(s.middleware) == 0 && len(s.resources) == 0 {
 		return reg, opts, nil
 	}
 	child := registry.New(reg)
 	c := *opts
+	if err := s.bindModel(child, &c); err != nil {
+		return nil, nil, err
+	}
 	c.Tools = append([]string{}, opts.Tools...)
 	for _, t := range s.tools {
 		if t == nil {
@@ -182,6 +224,22 @@ func (s *settings) bind(reg *registry.Registry, opts *model.GenerateOptions) (*r
 	return child, &c, nil
 }
 
+func (s *settings) bindModel(child *registry.Registry, c *model.GenerateOptions) error {
+	if s.model == nil {
+		return nil
+	}
+	a := s.model
+	if d, ok := a.(*direct); ok { // the loop does the same to every model
+		a = d.inner
+	}
+	key := a.Desc().Key()
+	if key.Kind != action.Model {
+		return status.Publicf(status.InvalidArgument, "action %q is not a model", key)
+	}
+	c.Model = key.String()
+	return child.Register(a)
+}
+
 func (s *settings) bindResources(child *registry.Registry, opts, c *model.GenerateOptions) error {
 	if len(s.resources) == 0 {
 		return nil
@@ -201,19 +259,24 @@ func (s *settings) bindResources(child *registry.Registry, opts, c *model.Genera
 }
 
 // Action returns /util/generate over reg: GenerateActionOptions in,
-// GenerateResponse out, chunks streamed. It is registered by whoever owns reg.
+// GenerateResponse out, chunks streamed. The owner of reg registers it.
 func Action(reg *registry.Registry, options ...Option) action.Action {
 	desc := action.Desc{Kind: action.Util, Name: "generate", Description: "Runs a model and the tools it asks for.", InputSchema: optionsSchema}
 	a, err := action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-		opts := &model.GenerateOptions{}
-		if err := json.Unmarshal(in, opts); err != nil {
-			return nil, status.Publicf(status.InvalidArgument, "generate options: %w", err)
+		opts, err := decodeOptions(ctx, reg, in, options)
+		if err != nil {
+			return nil, err
 		}
 		resp, err := run(ctx, reg, opts, sendTo(emit), options, (*loop).iterate) // the action's span is the first turn's
 		if err != nil {
 			return nil, err
 		}
-		return rawjson.Encode(wire(resp))
+		var out json.RawMessage
+		err = schema.InTurn(ctx, len(in), func() (err error) { // it repeats the request
+			out, err = rawjson.Encode(wire(resp))
+			return err
+		})
+		return out, err
 	})
 	if err != nil {
 		panic(err) // the schema is a constant of this package
@@ -221,7 +284,21 @@ func Action(reg *registry.Registry, options ...Option) action.Action {
 	return a
 }
 
-// wire returns what Genkit puts on the wire of a response.
+// decodeOptions reads options that ask for no more than they may.
+func decodeOptions(ctx context.Context, reg *registry.Registry, in json.RawMessage, options []Option) (*model.GenerateOptions, error) {
+	opts := &model.GenerateOptions{}
+	return opts, schema.InTurn(ctx, len(in), func() error {
+		if err := CheckSize(ctx, reg, in, options...); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(in, opts); err != nil {
+			return status.Publicf(status.InvalidArgument, "generate options: %w", err)
+		}
+		return nil
+	})
+}
+
+// wire returns the wire form of a response, as Genkit has it.
 func wire(resp *model.Response) *model.Response {
 	return &model.Response{
 		Message: resp.Message, FinishReason: resp.FinishReason, FinishMessage: resp.FinishMessage,
@@ -247,10 +324,13 @@ func check(opts *model.GenerateOptions) error {
 	if opts == nil || len(opts.Messages) == 0 {
 		return status.Publicf(status.InvalidArgument, "at least one message is required in generate request")
 	}
-	if _, err := maxTurns(opts); err != nil {
-		return err
+	for i := range opts.Messages {
+		if role := opts.Messages[i].Role; !role.Known() {
+			return status.Publicf(status.InvalidArgument, "message %d has the role %q, want one of %v", i, role, content.Roles())
+		}
 	}
-	return nil
+	_, err := maxTurns(opts)
+	return err
 }
 
 // step is an iteration in a span of its own.
@@ -278,20 +358,4 @@ func body(wanted bool, v any) json.RawMessage {
 		return nil
 	}
 	return raw
-}
-
-// History returns the conversation after resp: what the model was asked and its
-// answer. It is the caller's own.
-func History(resp *model.Response) []content.Message {
-	if resp == nil {
-		return nil
-	}
-	var messages []content.Message
-	if resp.Request != nil {
-		messages = append(messages, resp.Request.Messages...)
-	}
-	if resp.Message != nil {
-		messages = append(messages, *resp.Message)
-	}
-	return messages
 }

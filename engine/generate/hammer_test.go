@@ -39,10 +39,10 @@ func TestCallsAndChangesOfTheRegistryMix(t *testing.T) {
 	newPayTool(t, reg)
 	newShotTool(t, reg)
 	newTool(t, reg, "rate", gives(0))
-	require.NoError(t, reg.Register(newResource(t, resource.Config{Template: "x://{id}"}, "resource")))
+	require.NoError(t, reg.Register(newResource(t, "", resource.Config{Template: "x://{id}"}, "resource")))
 	register(t, reg)(model.New("m", everything, func(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
 		if send != nil {
-			if err := send(&model.Chunk{Content: []content.Part{content.Text("…")}}); err != nil {
+			if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart("…")}}); err != nil {
 				return nil, err
 			}
 		}
@@ -106,9 +106,9 @@ func talk(t *testing.T, reg *registry.Registry) {
 	if !assert.NoError(t, err) || !assert.Equal(t, model.FinishInterrupted, resp.FinishReason) {
 		return
 	}
-	part, err := tool.Restart(resp.Message.Interrupts()[0], map[string]int{"n": 1})
+	part, err := tool.Restart(resp.Interrupts()[0], tool.WithResumedMetadata(map[string]int{"n": 1}))
 	assert.NoError(t, err)
-	opts.Messages = generate.History(resp)
+	opts.Messages = resp.History()
 	forged := part
 	forged.ToolRequest = &content.ToolRequest{Name: "pay", Ref: "1", Input: json.RawMessage(`{"amt":1000}`)}
 	opts.Resume = &model.Resume{Restart: []content.Part{forged}}

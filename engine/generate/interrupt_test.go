@@ -28,14 +28,14 @@ func TestAnswersAreHeldToTheToolsSchemas(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, reg.Register(confirm))
 	resp := run(t, reg, ask("confirm"))
-	part := resp.Message.Interrupts()[0]
+	part := resp.Interrupts()[0]
 	asked, ok := tool.InterruptAs[amount](part)
 	require.True(t, ok)
 	assert.Equal(t, 5, asked.Amt)
 
 	resume := func(tools []string, r model.Resume) error {
 		opts := ask(tools...)
-		opts.Messages, opts.Resume = generate.History(resp), &r
+		opts.Messages, opts.Resume = resp.History(), &r
 		_, err := generate.Run(t.Context(), reg, opts, nil)
 		return err
 	}
@@ -48,7 +48,7 @@ func TestAnswersAreHeldToTheToolsSchemas(t *testing.T) {
 	good, err := tool.Respond(part, true)
 	require.NoError(t, err)
 	require.NoError(t, resume([]string{"confirm"}, model.Resume{Respond: []content.Part{good}}))
-	again, err := tool.Restart(part, nil)
+	again, err := tool.Restart(part)
 	require.NoError(t, err)
 	err = resume([]string{"confirm"}, model.Resume{Restart: []content.Part{again}})
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
@@ -69,10 +69,10 @@ func TestARestartMayReplaceTheInput(t *testing.T) {
 	ctx := telemetry.WithTracerProvider(t.Context(), spans)
 	resp, err := generate.Run(ctx, reg, ask("pay"), nil)
 	require.NoError(t, err)
-	part, err := tool.Restart(resp.Message.Interrupts()[0], map[string]bool{"ok": true}, tool.ReplaceInput(amount{3}))
+	part, err := tool.Restart(resp.Interrupts()[0], tool.WithResumedMetadata(map[string]bool{"ok": true}), tool.WithNewInput(amount{3}))
 	require.NoError(t, err)
 	opts := ask("pay")
-	opts.Messages, opts.Resume = generate.History(resp), &model.Resume{Restart: []content.Part{part}}
+	opts.Messages, opts.Resume = resp.History(), &model.Resume{Restart: []content.Part{part}}
 	_, err = generate.Run(ctx, reg, opts, nil)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"toolResponse":{"name":"pay","ref":"1","output":"paid {\"amt\":3} for {\"amt\":5}"}}`, toJSON(t, m.request(t, 1).Messages[2].Content[0]))

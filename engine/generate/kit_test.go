@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,11 +18,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -177,7 +178,7 @@ func gives(v any) func(context.Context) (any, error) {
 
 // ask is the options of a call of "m".
 func ask(tools ...string) *model.GenerateOptions {
-	return &model.GenerateOptions{Model: "m", Messages: []content.Message{content.UserText("hi")}, Tools: tools}
+	return &model.GenerateOptions{Model: "m", Messages: []content.Message{content.NewUserTextMessage("hi")}, Tools: tools}
 }
 
 // run is generate.Run that must not fail.
@@ -197,11 +198,19 @@ func runErr(t testing.TB, reg *registry.Registry, opts *model.GenerateOptions, o
 	return err
 }
 
+// index is a chunk's index, "" when it has none.
+func index(c *model.Chunk) string {
+	if !c.HasIndex() {
+		return ""
+	}
+	return strconv.Itoa(c.Index)
+}
+
 // collectChunks returns a Send and the chunks as "role index text".
 func collectChunks(t testing.TB) (model.Send, *[]string) {
 	lines := &[]string{}
 	return func(c *model.Chunk) error {
-		line := fmt.Sprintf("%s %s", c.Role, c.Index)
+		line := fmt.Sprintf("%s %s", c.Role, index(c))
 		for _, p := range c.Content {
 			switch {
 			case p.ToolResponse != nil:

@@ -8,14 +8,14 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// loop is what all turns of one call share.
+// loop is the state that all turns of one call share.
 type loop struct {
 	reg      *registry.Registry
 	chain    *middleware.Chain
@@ -26,7 +26,7 @@ type loop struct {
 }
 
 // iterate runs one turn inside the generate hooks. As in Genkit JS, a hook's next
-// returns what this turn and those after it come to.
+// returns the outcome of this turn and those after it.
 func (l *loop) iterate(ctx context.Context, call *middleware.GenerateCall) (*model.Response, error) {
 	c := *call
 	c.Send = labelled(call.Send, call.MessageIndex)
@@ -53,7 +53,6 @@ func (l *loop) turn(ctx context.Context, call *middleware.GenerateCall) (*model.
 	if err := usable(resp); err != nil {
 		return nil, err
 	}
-	resp.Message = withRefs(resp.Message, len(p.opts.Messages))
 	if len(resp.ToolRequests()) == 0 {
 		return l.parse(ctx, p, resp)
 	}
@@ -73,7 +72,7 @@ func (l *loop) turn(ctx context.Context, call *middleware.GenerateCall) (*model.
 	return l.next(ctx, call, p, out, resp.Message, done.responses)
 }
 
-// next appends what happened and starts the following turn.
+// next appends the messages of this turn and starts the following one.
 func (l *loop) next(ctx context.Context, call *middleware.GenerateCall, p *plan, out *stream, asked *content.Message, responses []content.Part) (*model.Response, error) {
 	opts := *p.opts
 	opts.Messages = append(append(make([]content.Message, 0, len(p.opts.Messages)+2), p.opts.Messages...), *asked)
@@ -94,7 +93,7 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 	req := p.request()
 	l.known.asked(req)
 	resp, err := l.chain.Model(ctx, &middleware.ModelCall{
-		Request: req, Send: l.known.watch(out.model(ctx)), Model: p.model,
+		Request: req, Send: out.model(ctx, l.known.sent), Model: p.model,
 	}, p.start)
 	out.end()
 	if err != nil {
@@ -104,6 +103,7 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 		return nil, status.Errorf(status.Internal, "model %q returned nothing", p.model.Desc().Name)
 	}
 	resp = seal(resp, req)
+	resp.Message = withRefs(resp.Message, len(p.opts.Messages))
 	l.known.answered(resp)
 	return resp, nil
 }
@@ -136,29 +136,8 @@ func seal(resp *model.Response, req *model.Request) *model.Response {
 	if len(c.Operation) > 0 {
 		c.Usage, c.Custom = nil, nil
 	}
-	c.Request = withoutKey(req)
-	c.Output = nil
-	return &c
-}
-
-// withoutKey returns the request without config.apiKey: whoever sent it knows it, and
-// whoever reads the response must not.
-func withoutKey(req *model.Request) *model.Request {
-	var config map[string]json.RawMessage
-	if len(req.Config) == 0 || json.Unmarshal(req.Config, &config) != nil {
-		return req
-	}
-	if _, found := config["apiKey"]; !found {
-		return req
-	}
-	delete(config, "apiKey")
-	c := *req
-	c.Config = nil
-	if len(config) > 0 {
-		if raw, err := rawjson.Encode(config); err == nil {
-			c.Config = raw
-		}
-	}
+	c.Request = req.WithoutSecrets()
+	c.Parsed = nil
 	return &c
 }
 
@@ -205,9 +184,13 @@ func responseError(code status.Code, text string, resp *model.Response) *status.
 	return status.Publicf(code, "%s", text).WithDetails(map[string]any{"response": shown, "request": resp.Request})
 }
 
-// withRefs returns m with a ref on each tool request, unique in this response and
-// not used before in a conversation of n messages.
+// withRefs returns m with a ref on each tool request, unique in this response; refs
+// that the model left out are not used before in a conversation of n messages.
 func withRefs(m *content.Message, n int) *content.Message {
+	if m == nil {
+		return nil
+	}
+	m = model.UniqueRefs(m) // the model's are unique, a hook's may not be
 	used, missing := map[string]bool{}, false
 	for i := range m.Content {
 		if r := m.Content[i].ToolRequest; r != nil {
@@ -240,14 +223,16 @@ func withRefs(m *content.Message, n int) *content.Message {
 // maxTurns reads the limit; INVALID_ARGUMENT unless it is a whole number from 0 to
 // [MaxTurnsLimit].
 func maxTurns(opts *model.GenerateOptions) (int, error) {
-	if opts.MaxTurns == "" {
+	odd, said := opts.Extra["maxTurns"]
+	switch {
+	case opts.MaxTurns != nil && *opts.MaxTurns >= 0 && *opts.MaxTurns <= MaxTurnsLimit:
+		return *opts.MaxTurns, nil
+	case opts.MaxTurns != nil:
+		odd = json.RawMessage(strconv.Itoa(*opts.MaxTurns))
+	case !said || string(odd) == "null":
 		return DefaultMaxTurns, nil
 	}
-	f, err := opts.MaxTurns.Float64()
-	if n := int(f); err == nil && f >= 0 && f <= MaxTurnsLimit && float64(n) == f {
-		return n, nil
-	}
-	return 0, status.Publicf(status.InvalidArgument, "maxTurns %s: want a whole number from 0 to %d", opts.MaxTurns, MaxTurnsLimit)
+	return 0, status.Publicf(status.InvalidArgument, "maxTurns %s: want a whole number from 0 to %d", odd, MaxTurnsLimit)
 }
 
 // checkTurn refuses to execute tools once the turns are used up.

@@ -23,7 +23,7 @@ func TestTheTurnLimit(t *testing.T) {
 		return []string{calls("a"), calls("a"), calls("a"), calls("a"), calls("a"), calls("a"), calls("a")}
 	}
 	for name, c := range map[string]struct {
-		maxTurns json.Number
+		maxTurns string // as the wire has it, "" for nothing
 		calls    int
 		code     status.Code
 		text     string
@@ -35,14 +35,20 @@ func TestTheTurnLimit(t *testing.T) {
 		"a negative number":            {"-1", 0, status.InvalidArgument, "maxTurns -1: want a whole number"},
 		"a fraction":                   {"1.5", 0, status.InvalidArgument, "maxTurns 1.5"},
 		"a huge number":                {"1e99", 0, status.InvalidArgument, "maxTurns 1e99"},
-		"no number":                    {"NaN", 0, status.InvalidArgument, "maxTurns NaN"},
+		"no number":                    {`"NaN"`, 0, status.InvalidArgument, `maxTurns "NaN"`},
+		"null is the default":          {"null", 6, status.Aborted, "Exceeded maximum tool call iterations (5)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := newRegistry(t)
 			m := newModel(t, reg, endless()...)
 			newTool(t, reg, "a", gives(1))
 			opts := ask("a")
-			opts.MaxTurns = c.maxTurns
+			if c.maxTurns != "" {
+				asked := `{"messages":[],"maxTurns":` + c.maxTurns + `}`
+				sent := decode[model.GenerateOptions](t, json.RawMessage(asked))
+				assert.Contains(t, string(encode(t, sent)), `"maxTurns":`+c.maxTurns, "digits stay")
+				opts.MaxTurns, opts.Extra = sent.MaxTurns, sent.Extra
+			}
 			err := runErr(t, reg, opts)
 			assert.Equal(t, c.code, status.Of(err))
 			assert.Contains(t, err.Error(), c.text)
@@ -296,7 +302,7 @@ func TestTheCallersOptionsStayAsTheyWere(t *testing.T) {
 		mine, err := tool.New("mine", "", func(context.Context, any) (int, error) { return 1, nil })
 		require.NoError(t, err)
 		opts := ask(append(make([]string, 0, 5), "a")...)
-		opts.Messages = append(make([]content.Message, 0, 9), content.SystemText("s"), content.UserText("hi"))
+		opts.Messages = append(make([]content.Message, 0, 9), content.NewSystemTextMessage("s"), content.NewUserTextMessage("hi"))
 		opts.Output = output
 		before := toJSON(t, opts)
 		for range 2 {

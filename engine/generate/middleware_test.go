@@ -30,7 +30,7 @@ func use(t *testing.T, reg *registry.Registry, opts *model.GenerateOptions, name
 	opts.Use = append(opts.Use, model.MiddlewareRef{Name: name})
 }
 
-// journal writes what hooks see, in order.
+// journal records the calls of hooks, in order.
 type journal struct {
 	mu    sync.Mutex // guards lines
 	lines []string
@@ -88,10 +88,10 @@ func TestHooksChangeWhatHappens(t *testing.T) {
 	require.NoError(t, err)
 	use(t, reg, opts, "changes", &middleware.Hooks{
 		Generate: func(ctx context.Context, call *middleware.GenerateCall, next middleware.GenerateFunc) (*model.Response, error) {
-			require.NoError(t, call.Send(&model.Chunk{Content: []content.Part{content.Text("from the hook")}}))
-			require.NoError(t, call.Send(&model.Chunk{Role: content.RoleTool, Index: "9"}))
+			require.NoError(t, call.Send(&model.Chunk{Content: []content.Part{content.NewTextPart("from the hook")}}))
+			require.NoError(t, call.Send(&model.Chunk{Role: content.RoleTool, Index: 9}))
 			c, o := *call, *call.Options
-			o.Messages = append(append([]content.Message{}, o.Messages...), content.UserText("more"))
+			o.Messages = append(append([]content.Message{}, o.Messages...), content.NewUserTextMessage("more"))
 			c.Options = &o
 			if call.Turn > 0 {
 				c.Options = call.Options
@@ -164,7 +164,7 @@ func TestAHookMayTryAgain(t *testing.T) {
 		if tries++; tries < 3 {
 			return nil, status.Publicf(status.Unavailable, "later")
 		}
-		return &model.Response{Message: new(content.ModelText("at last"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("at last"))}, nil
 	}))
 	opts := ask()
 	opts.Model = "flaky"

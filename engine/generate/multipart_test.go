@@ -10,7 +10,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -21,7 +20,7 @@ import (
 func newShotTool(t *testing.T, reg *registry.Registry) {
 	t.Helper()
 	register(t, reg)(tool.NewMultipart("shot", "", func(context.Context, any) (*tool.Result, error) {
-		return &tool.Result{Output: false, Content: []content.Part{content.Text("a picture")}, Metadata: content.Metadata{"quality": json.RawMessage("1.50")}}, nil
+		return &tool.Result{Output: false, Content: []content.Part{content.NewTextPart("a picture")}, Metadata: content.Metadata{"quality": json.RawMessage("1.50")}}, nil
 	}))
 }
 
@@ -52,10 +51,10 @@ func TestAMultipartAnswerSurvivesAnInterrupt(t *testing.T) {
 	newShotTool(t, reg)
 	resp := run(t, reg, ask("pay", "shot"))
 	// The conversation goes through somebody's JSON in between.
-	history := decode[[]content.Message](t, encode(t, generate.History(resp)))
+	history := decode[[]content.Message](t, encode(t, resp.History()))
 	opts := ask("pay", "shot")
 	opts.Messages = *history
-	part, err := tool.Respond(resp.Message.Interrupts()[0], nil)
+	part, err := tool.Respond(resp.Interrupts()[0], nil)
 	require.NoError(t, err)
 	opts.Resume = &model.Resume{Respond: []content.Part{part}}
 	run(t, reg, opts)

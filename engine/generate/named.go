@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // SchemaKind is the kind of registry value that a named JSON Schema is: a
@@ -28,7 +28,7 @@ func RegisterSchema(reg *registry.Registry, name string, raw json.RawMessage) er
 	return reg.RegisterValue(SchemaKind, name, append(json.RawMessage{}, raw...))
 }
 
-// SchemaRef returns the schema that stands for a named one: {"$ref": "genkit:<name>"},
+// SchemaRef returns a schema that refers to a registered one by name: {"$ref": "genkit:<name>"},
 // as in Genkit Go.
 func SchemaRef(name string) json.RawMessage {
 	raw, err := rawjson.Encode(map[string]string{"$ref": refPrefix + name})
@@ -38,8 +38,8 @@ func SchemaRef(name string) json.RawMessage {
 	return raw
 }
 
-// ResolveSchema returns raw, or the named schema that it stands for; NOT_FOUND when
-// there is none. Only a schema that is nothing but the reference stands for another.
+// ResolveSchema returns raw, or the registered schema that it refers to; NOT_FOUND when
+// there is none. Only a schema that is nothing but the reference counts as one.
 func ResolveSchema(reg *registry.Registry, raw json.RawMessage) (json.RawMessage, error) {
 	var ref map[string]json.RawMessage
 	if !strings.Contains(string(raw), refPrefix) || json.Unmarshal(raw, &ref) != nil || len(ref) != 1 {

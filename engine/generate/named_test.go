@@ -26,7 +26,7 @@ func TestSchemasAreUsedByName(t *testing.T) {
 	opts := ask()
 	opts.Output = &model.OutputOptions{JSONSchema: generate.SchemaRef("Point")}
 	resp := run(t, child, opts)
-	assert.JSONEq(t, `{"x":1}`, string(resp.Output))
+	assert.JSONEq(t, `{"x":1}`, string(resp.Parsed))
 	assert.JSONEq(t, point, string(m.request(t, 0).Output.Schema), "the model sees the schema, not its name")
 	require.ErrorIs(t, runErr(t, child, opts), generate.ErrInvalidOutput)
 	opts.Output = &model.OutputOptions{JSONSchema: generate.SchemaRef("Nope")}

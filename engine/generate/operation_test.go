@@ -29,7 +29,7 @@ func newFilmModel(t *testing.T, reg *registry.Registry, cancels bool) {
 			c.Action = "/somebody/else"
 			switch op.Metadata["checked"] {
 			case nil:
-				c.Metadata = content.Metadata(op.Metadata).With("checked", content.True)
+				c.Metadata = content.Metadata(op.Metadata).With("checked", content.True())
 			default:
 				c.Done, c.Output = true, json.RawMessage(says("a film"))
 			}
@@ -53,7 +53,7 @@ func TestOperationsAreStartedCheckedAndCancelled(t *testing.T) {
 	newFilmModel(t, reg, true)
 	opts := ask()
 	opts.Model = "acme/film"
-	opts.Docs = []content.Document{{Content: []content.Part{content.Text("fact")}}}
+	opts.Docs = []content.Document{{Content: []content.Part{content.NewTextPart("fact")}}}
 	op, err := generate.StartOperation(t.Context(), reg, opts)
 	require.NoError(t, err)
 	assert.Equal(t, "/background-model/acme/film", op.Action)
@@ -101,7 +101,7 @@ func TestOperationsThatMakeNoSenseAreRefused(t *testing.T) {
 	reg := newRegistry(t)
 	newFilmModel(t, reg, false)
 	register(t, reg)(model.New("liar", model.Info{Supports: model.Supports{LongRunning: true}}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("now"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("now"))}, nil
 	}))
 	newModel(t, reg)
 	start := func(name, config string) error {

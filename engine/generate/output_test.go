@@ -25,7 +25,7 @@ func TestOutputKeepsFalsyValues(t *testing.T) {
 		newModel(t, reg, says(text))
 		opts := ask()
 		opts.Output = &model.OutputOptions{Format: "json", JSONSchema: json.RawMessage(`{"description":"anything"}`)}
-		assert.Equal(t, want, string(run(t, reg, opts).Output), text)
+		assert.Equal(t, want, string(run(t, reg, opts).Parsed), text)
 	}
 }
 
@@ -43,7 +43,7 @@ func TestOutputIsCheckedAgainstTheSchema(t *testing.T) {
 	err = runErr(t, reg, opts)
 	require.ErrorIs(t, err, generate.ErrInvalidOutput)
 	resp := run(t, reg, opts)
-	assert.JSONEq(t, `{"a":1}`, string(resp.Output))
+	assert.JSONEq(t, `{"a":1}`, string(resp.Parsed))
 	assert.JSONEq(t, `{"generate":{"output":{"format":"json","contentType":"application/json"}}}`, toJSON(t, resp.Message.Metadata))
 	assert.Equal(t, `{"a":1}`, resp.Text(), "the message keeps its text")
 }
@@ -53,11 +53,11 @@ func TestWithoutASchemaAnythingGoes(t *testing.T) {
 	newModel(t, reg, says("no JSON"), says("plain"), says("plain"))
 	opts := ask()
 	opts.Output = &model.OutputOptions{Format: "json"}
-	assert.Nil(t, run(t, reg, opts).Output)
+	assert.Nil(t, run(t, reg, opts).Parsed)
 	opts.Output = &model.OutputOptions{Format: "text"}
-	assert.Equal(t, `"plain"`, string(run(t, reg, opts).Output))
+	assert.Equal(t, `"plain"`, string(run(t, reg, opts).Parsed))
 	resp := run(t, reg, ask())
-	assert.Nil(t, resp.Output)
+	assert.Nil(t, resp.Parsed)
 	assert.Nil(t, resp.Message.Metadata)
 }
 
@@ -118,8 +118,8 @@ func TestTheReportedRequestIsTheOneBeforeSimulation(t *testing.T) {
 	newTool(t, reg, "a", gives(1))
 	opts := ask("a")
 	opts.Docs = []content.Document{
-		{Content: []content.Part{content.Text("one")}},
-		{Content: []content.Part{content.Text("two")}, Metadata: content.Metadata{"ref": json.RawMessage(`"r"`)}},
+		{Content: []content.Part{content.NewTextPart("one")}},
+		{Content: []content.Part{content.NewTextPart("two")}, Metadata: content.Metadata{"ref": json.RawMessage(`"r"`)}},
 	}
 	opts.Output = &model.OutputOptions{JSONSchema: json.RawMessage(schemaA)}
 	resp := run(t, reg, opts)
@@ -157,7 +157,7 @@ func TestDocumentsGoWhereTheyAreWaitedFor(t *testing.T) {
 		register(t, reg)(model.New("m", model.Info{}, m.generate))
 		opts := ask()
 		opts.Messages = *decode[[]content.Message](t, json.RawMessage(c.in))
-		opts.Docs = []content.Document{{Content: []content.Part{content.Text("doc")}, Metadata: content.Metadata{"id": json.RawMessage("7")}}}
+		opts.Docs = []content.Document{{Content: []content.Part{content.NewTextPart("doc")}, Metadata: content.Metadata{"id": json.RawMessage("7")}}}
 		run(t, reg, opts)
 		assert.JSONEq(t, c.want, toJSON(t, m.request(t, 0).Messages), name)
 	}
@@ -169,7 +169,7 @@ type csv struct {
 }
 
 func (csv) Name() string { return "acme/csv" }
-func (c csv) New(schema json.RawMessage) (format.Handler, error) {
+func (c csv) New(_ context.Context, schema json.RawMessage) (format.Handler, error) {
 	if string(schema) == `{"type":"null"}` {
 		return nil, status.Publicf(status.InvalidArgument, "no rows in null")
 	}
@@ -201,7 +201,7 @@ func TestARegisteredFormatIsUsed(t *testing.T) {
 			switch name {
 			case "fine":
 				require.NoError(t, err)
-				assert.JSONEq(t, `[["a"]]`, string(resp.Output))
+				assert.JSONEq(t, `[["a"]]`, string(resp.Parsed))
 			case "failing":
 				require.ErrorIs(t, err, status.ErrInvalidArgument)
 			case "panicking":
@@ -211,4 +211,34 @@ func TestARegisteredFormatIsUsed(t *testing.T) {
 			require.ErrorIs(t, runErr(t, reg, opts), status.ErrInvalidArgument)
 		})
 	}
+}
+
+type callerKey struct{}
+
+// knowing is a format that says on whose behalf it is used.
+type knowing struct{ seen *[]any }
+
+func (knowing) Name() string { return "knowing" }
+
+func (k knowing) New(ctx context.Context, _ json.RawMessage) (format.Handler, error) {
+	*k.seen = append(*k.seen, ctx.Value(callerKey{}))
+	return k, nil
+}
+func (knowing) Config() format.Config { return format.Config{} }
+func (knowing) Instructions() string  { return "" }
+func (k knowing) Parse(ctx context.Context, _ *content.Message) (json.RawMessage, error) {
+	*k.seen = append(*k.seen, ctx.Value(callerKey{}))
+	return nil, nil
+}
+
+func TestAFormatIsUsedUnderTheCallersContext(t *testing.T) {
+	reg := newRegistry(t)
+	newModel(t, reg, says("a"))
+	var seen []any
+	require.NoError(t, format.Register(reg, knowing{&seen}))
+	opts := ask()
+	opts.Output = &model.OutputOptions{Format: "knowing"}
+	_, err := generate.Run(context.WithValue(t.Context(), callerKey{}, "ann"), reg, opts, nil)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"ann", "ann"}, seen, "made and read")
 }

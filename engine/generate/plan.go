@@ -8,11 +8,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // plan is one turn with everything it names resolved.
@@ -35,7 +35,7 @@ func (l *loop) plan(ctx context.Context, opts *model.GenerateOptions) (*plan, er
 	if p.tools, err = resolveTools(ctx, l.reg, opts.Tools, l.chain.Tools()); err != nil {
 		return nil, err
 	}
-	if err := l.planOutput(p); err != nil {
+	if err := l.planOutput(ctx, p); err != nil {
 		return nil, err
 	}
 	if err := l.applyResources(ctx, p.opts); err != nil {
@@ -46,7 +46,7 @@ func (l *loop) plan(ctx context.Context, opts *model.GenerateOptions) (*plan, er
 }
 
 // planOutput resolves the format, places its instructions and compiles the schema.
-func (l *loop) planOutput(p *plan) error {
+func (l *loop) planOutput(ctx context.Context, p *plan) error {
 	if p.opts.Output == nil {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (l *loop) planOutput(p *plan) error {
 	if err != nil {
 		return err
 	}
-	if p.handler, err = newHandler(f, asked.JSONSchema); err != nil {
+	if p.handler, err = newHandler(ctx, f, asked.JSONSchema); err != nil {
 		return err
 	}
 	p.opts.Messages = format.InjectFor(p.handler, p.opts.Messages, asked.Instructions)
@@ -83,9 +83,9 @@ func (l *loop) planOutput(p *plan) error {
 }
 
 // newHandler turns a panic of a foreign format into an error.
-func newHandler(f format.Format, schema json.RawMessage) (h format.Handler, err error) {
+func newHandler(ctx context.Context, f format.Format, schema json.RawMessage) (h format.Handler, err error) {
 	err = guarded("format "+f.Name(), func() error {
-		h, err = f.New(schema)
+		h, err = f.New(ctx, schema)
 		if err == nil && h == nil {
 			return status.Errorf(status.Internal, "format %q made no handler", f.Name())
 		}
@@ -99,7 +99,7 @@ func (l *loop) compile(raw json.RawMessage) (*schema.Schema, error) {
 		s, _ := known.(*schema.Schema)
 		return s, nil
 	}
-	s, err := schema.Compile(raw)
+	s, err := schema.Compile(raw, schema.AssertFormats())
 	if err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema: %w", err)
 	}
@@ -107,7 +107,7 @@ func (l *loop) compile(raw json.RawMessage) (*schema.Schema, error) {
 	return s, nil
 }
 
-// warn reports what the model says it can't do; Genkit JS asks it all the same.
+// warn logs capabilities that the request needs and the model does not declare; Genkit JS asks it all the same.
 func (l *loop) warn(ctx context.Context, p *plan) {
 	if p.model.Desc().Kind != action.Model {
 		return
@@ -121,10 +121,10 @@ func (l *loop) warn(ctx context.Context, p *plan) {
 	}
 }
 
-// request is what the model is asked.
+// request returns the model request of this turn.
 func (p *plan) request() *model.Request {
 	return &model.Request{
-		Messages: p.opts.Messages, Config: p.opts.Config, Docs: p.opts.Docs,
+		Messages: model.PairRefs(p.opts.Messages), Config: p.opts.Config, Docs: p.opts.Docs,
 		Tools: p.tools.definitions(), ToolChoice: p.opts.ToolChoice, Output: p.output,
 	}
 }
@@ -157,8 +157,11 @@ func (l *loop) parse(ctx context.Context, p *plan, resp *model.Response) (*model
 		return resp, nil
 	}
 	if p.handler != nil {
+		if resp.FinishReason == model.FinishLength {
+			ctx = format.Unfinished(ctx)
+		}
 		err := guarded("format "+p.output.Format, func() (err error) {
-			resp.Output, err = p.handler.Parse(ctx, resp.Message)
+			resp.Parsed, err = p.handler.Parse(ctx, resp.Message)
 			return err
 		})
 		if err != nil {
@@ -166,7 +169,7 @@ func (l *loop) parse(ctx context.Context, p *plan, resp *model.Response) (*model
 		}
 	}
 	if p.schema != nil {
-		if err := validOutput(p.schema, resp); err != nil {
+		if err := validOutput(ctx, p.schema.In(ctx), resp); err != nil {
 			return nil, err
 		}
 	}
@@ -174,14 +177,17 @@ func (l *loop) parse(ctx context.Context, p *plan, resp *model.Response) (*model
 	return resp, nil
 }
 
-func validOutput(s *schema.Schema, resp *model.Response) error {
-	out := resp.Output
+func validOutput(ctx context.Context, s *schema.Schema, resp *model.Response) error {
+	out := resp.Parsed
 	if len(out) == 0 {
 		return responseError(status.InvalidArgument, "the model's output holds no value of the asked format", resp).WithCause(ErrInvalidOutput)
 	}
-	err := s.Validate(out)
+	err := s.Check(ctx, out)
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return status.Convert(ctx.Err())
 	}
 	e := status.Publicf(status.InvalidArgument, "the model's output breaks the schema: %v", err)
 	if v, ok := errors.AsType[*schema.ValidationError](err); ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
 
-// Request returns what the first turn of a call asks the model, without resolving the
+// Request returns the model request of the first turn of a call, without resolving the
 // model: tools as definitions, the format's instructions among the messages (Genkit JS:
 // toGenerateRequest). It fails like [Run] for options that make no sense.
 func Request(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions) (*model.Request, error) {
@@ -22,13 +22,13 @@ func Request(ctx context.Context, reg *registry.Registry, opts *model.GenerateOp
 	if p.tools, err = resolveTools(ctx, reg, opts.Tools, nil); err != nil {
 		return nil, err
 	}
-	if err := l.planOutput(p); err != nil {
+	if err := l.planOutput(ctx, p); err != nil {
 		return nil, err
 	}
 	return p.request(), nil
 }
 
-// ToolKeys returns the keys of the tools that names, keys and expressions stand for.
+// ToolKeys returns the keys of the tools that match names, keys and expressions.
 func ToolKeys(ctx context.Context, reg *registry.Registry, refs []string) ([]string, error) {
 	if refs == nil {
 		return nil, nil

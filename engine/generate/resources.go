@@ -31,16 +31,20 @@ func WithResources(resources ...action.Action) Option {
 type resourceSet struct {
 	l      *loop
 	named  []action.Action
-	listed []action.Desc // what can be resolved, once it was needed
+	listed []action.Desc // all resources of the registry, once they were needed
 	known  bool
+	failed error // of the listing, which listed holds all the same
 	reads  int
 }
 
-// applyResources replaces the resource parts of the messages by what they stand for.
+// applyResources replaces the resource parts of the messages by the content of their resources.
 // Nothing is looked up when there is none.
 func (l *loop) applyResources(ctx context.Context, opts *model.GenerateOptions) error {
 	set := &resourceSet{l: l}
 	for _, ref := range opts.Resources {
+		if err := ctx.Err(); err != nil {
+			return cancelled(err, err)
+		}
 		found, err := resolveAll(ctx, l.reg, ref, action.Resource)
 		if err != nil {
 			return err
@@ -117,11 +121,8 @@ func (s *resourceSet) find(ctx context.Context, uri string) (action.Action, erro
 		}
 	}
 	if !s.known {
-		descs, err := s.l.reg.List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.listed, s.known = descs, true
+		s.listed, s.failed = s.l.reg.List(ctx)
+		s.known = true
 	}
 	for _, d := range s.listed {
 		if !resource.Matches(d, uri) {
@@ -131,6 +132,9 @@ func (s *resourceSet) find(ctx context.Context, uri string) (action.Action, erro
 		if !errors.Is(err, status.ErrNotFound) { // gone since it was listed
 			return a, err
 		}
+	}
+	if s.failed != nil { // who can't be asked may have it
+		return nil, s.failed
 	}
 	return nil, status.Publicf(status.NotFound, "failed to find matching resource for %s", uri)
 }

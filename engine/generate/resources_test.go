@@ -22,13 +22,13 @@ func resourcePart(uri string) content.Part {
 
 // newResource makes a resource that answers with text and the URI; a text that
 // begins with "@" is the URI of another resource.
-func newResource(t *testing.T, c resource.Config, text string) action.Action {
+func newResource(t *testing.T, name string, c resource.Config, text string) action.Action {
 	t.Helper()
-	a, err := resource.New(c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
+	a, err := resource.New(name, c, func(_ context.Context, in resource.Input) ([]content.Part, error) {
 		if other, nested := strings.CutPrefix(text, "@"); nested {
 			return []content.Part{resourcePart(other), resourcePart(other)}, nil
 		}
-		return []content.Part{content.Text(text + " " + in.URI)}, nil
+		return []content.Part{content.NewTextPart(text + " " + in.URI)}, nil
 	})
 	require.NoError(t, err)
 	return a
@@ -38,11 +38,11 @@ func TestResourcesStandForTheirContent(t *testing.T) {
 	reg := newRegistry(t)
 	m := newModel(t, reg, calls("a"), says("done"))
 	newTool(t, reg, "a", gives(1))
-	require.NoError(t, reg.AddProvider(&host{actions: []action.Action{newResource(t, resource.Config{URI: "host://x"}, "provided")}}))
+	require.NoError(t, reg.AddProvider(&host{actions: []action.Action{newResource(t, "", resource.Config{URI: "host://x"}, "provided")}}))
 	for _, r := range []action.Action{
-		newResource(t, resource.Config{Name: "z", Template: "file:///{+path}"}, "z"),
-		newResource(t, resource.Config{Name: "y", Template: "file:///{name}"}, "y"),
-		newResource(t, resource.Config{URI: "nest://1"}, "@file:///inner"),
+		newResource(t, "z", resource.Config{Template: "file:///{+path}"}, "z"),
+		newResource(t, "y", resource.Config{Template: "file:///{name}"}, "y"),
+		newResource(t, "", resource.Config{URI: "nest://1"}, "@file:///inner"),
 	} {
 		require.NoError(t, reg.Register(r))
 	}
@@ -50,10 +50,10 @@ func TestResourcesStandForTheirContent(t *testing.T) {
 	opts.Resources = []string{"z"}
 	opts.Messages = []content.Message{
 		{Role: content.RoleSystem, Content: []content.Part{resourcePart("host://x")}},
-		{Role: content.RoleUser, Content: []content.Part{content.Text("see"), resourcePart("file:///a"), resourcePart("dyn://1"), resourcePart("nest://1"), content.Text("!")}},
+		{Role: content.RoleUser, Content: []content.Part{content.NewTextPart("see"), resourcePart("file:///a"), resourcePart("dyn://1"), resourcePart("nest://1"), content.NewTextPart("!")}},
 	}
 	before := toJSON(t, opts)
-	run(t, reg, opts, generate.WithResources(newResource(t, resource.Config{Template: "dyn://{id}", Dynamic: true}, "dynamic")))
+	run(t, reg, opts, generate.WithResources(newResource(t, "", resource.Config{Template: "dyn://{id}", Dynamic: true}, "dynamic")))
 	assert.Equal(t, before, toJSON(t, opts), "the caller's options")
 	for turn := range 2 {
 		asked := m.request(t, turn).Messages
@@ -68,8 +68,8 @@ func TestResourcesStandForTheirContent(t *testing.T) {
 }
 
 func TestResourcesAreMatchedInOrder(t *testing.T) {
-	named := newResource(t, resource.Config{Name: "named", Template: "x://{id}"}, "named")
-	first := newResource(t, resource.Config{Name: "aaa", Template: "x://{id}"}, "registered")
+	named := newResource(t, "named", resource.Config{Template: "x://{id}"}, "named")
+	first := newResource(t, "aaa", resource.Config{Template: "x://{id}"}, "registered")
 	for name, c := range map[string]struct {
 		resources []string
 		with      []action.Action
@@ -77,12 +77,12 @@ func TestResourcesAreMatchedInOrder(t *testing.T) {
 	}{
 		"registered, by key":      {nil, nil, "registered x://1"},
 		"named in the options":    {[]string{"named"}, nil, "named x://1"},
-		"brought before named":    {[]string{"named"}, []action.Action{newResource(t, resource.Config{Name: "mine", Template: "x://{id}"}, "mine")}, "mine x://1"},
+		"brought before named":    {[]string{"named"}, []action.Action{newResource(t, "mine", resource.Config{Template: "x://{id}"}, "mine")}, "mine x://1"},
 		"named that does not fit": {[]string{"other"}, nil, "registered x://1"},
 	} {
 		reg := newRegistry(t)
 		m := newModel(t, reg, says("done"))
-		for _, r := range []action.Action{named, first, newResource(t, resource.Config{Name: "other", URI: "o://"}, "other")} {
+		for _, r := range []action.Action{named, first, newResource(t, "other", resource.Config{URI: "o://"}, "other")} {
 			require.NoError(t, reg.Register(r))
 		}
 		opts := ask()
@@ -96,8 +96,8 @@ func TestResourcesAreMatchedInOrder(t *testing.T) {
 func TestResourcesThatCannotBeReadEndTheCall(t *testing.T) {
 	reg := newRegistry(t)
 	m := newModel(t, reg)
-	require.NoError(t, reg.Register(newResource(t, resource.Config{URI: "loop://"}, "@loop://")))
-	fails, err := resource.New(resource.Config{URI: "fails://"}, func(context.Context, resource.Input) ([]content.Part, error) {
+	require.NoError(t, reg.Register(newResource(t, "", resource.Config{URI: "loop://"}, "@loop://")))
+	fails, err := resource.New("", resource.Config{URI: "fails://"}, func(context.Context, resource.Input) ([]content.Part, error) {
 		return nil, status.Errorf(status.Unavailable, "down")
 	})
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func TestResourcesThatCannotBeReadEndTheCall(t *testing.T) {
 		many.Messages[0].Content = append(many.Messages[0].Content, resourcePart("ok://"))
 	}
 	child := registry.New(reg)
-	require.NoError(t, child.Register(newResource(t, resource.Config{URI: "ok://"}, "ok")))
+	require.NoError(t, child.Register(newResource(t, "", resource.Config{URI: "ok://"}, "ok")))
 	require.ErrorIs(t, runErr(t, child, many), status.ErrFailedPrecondition)
 	assert.Zero(t, m.calls())
 }

@@ -7,13 +7,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// Where an interrupted response keeps what its finished tools returned. Genkit has
+// Metadata under which an interrupted response keeps the results of the tools that had finished. Genkit has
 // the output only; the parts and the metadata of a multipart answer would be lost.
 const (
 	pendingOutput   = "pendingOutput"
@@ -56,7 +56,7 @@ func (l *loop) resume(ctx context.Context, call *middleware.GenerateCall, p *pla
 		return nil, status.Publicf(status.FailedPrecondition,
 			"Cannot 'resume' generation unless the previous message is a model message with at least one tool request.")
 	}
-	resolved, err := l.settle(ctx, p, last)
+	resolved, err := l.resolveRequests(ctx, p, last)
 	if err != nil {
 		return nil, err
 	}
@@ -71,65 +71,69 @@ func (l *loop) resume(ctx context.Context, call *middleware.GenerateCall, p *pla
 	return l.step(ctx, &middleware.GenerateCall{Options: &opts, Turn: call.Turn, MessageIndex: out.close() + 1, Send: call.Send})
 }
 
-// settled is the last message without its interrupts, and the tool message that
-// answers it.
-type settled struct {
+// resolvedTurn is a turn whose interrupts have been resolved: the last message without them, and
+// the tool message that answers it.
+type resolvedTurn struct {
 	message content.Message
 	answers content.Message
 }
 
-// settlement is the same of one request.
-type settlement struct {
+// resolution is one tool request without its interrupt, and the answer to it.
+type resolution struct {
 	request  content.Part
 	response *content.Part
 	again    bool // a restarted tool interrupted once more
 }
 
-func (l *loop) settle(ctx context.Context, p *plan, last *content.Message) (*settled, error) {
+// resolveRequests answers all tool requests of the last message: with outputs that are known, with the
+// caller's, and by running again those tools that the caller restarts, at the same time. It fails when
+// a request stays open.
+func (l *loop) resolveRequests(ctx context.Context, p *plan, last *content.Message) (*resolvedTurn, error) {
 	requests := last.ToolRequests()
-	if err := checkAnswers(p, requests); err != nil {
+	if err := checkAnswers(ctx, p, requests); err != nil {
 		return nil, err
 	}
-	settlements := make([]settlement, len(requests))
+	resolutions := make([]resolution, len(requests))
 	restarts := make([]*restart, len(requests))
 	for i, request := range requests {
 		var err error
-		if settlements[i], restarts[i], err = l.settleOne(p, request); err != nil {
+		if resolutions[i], restarts[i], err = l.resolveRequest(p, request); err != nil {
 			return nil, err
 		}
 	}
 	err := l.each(ctx, len(requests), func(ctx context.Context, i int) (err error) {
 		if restarts[i] != nil {
-			settlements[i], err = l.restart(ctx, requests[i], restarts[i])
+			resolutions[i], err = l.restart(ctx, requests[i], restarts[i])
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return assemble(last, settlements, p.opts.Resume)
+	return assemble(last, resolutions, p.opts.Resume)
 }
 
+// restart is a tool to be run again, with the part that the caller gives.
 type restart struct {
 	part content.Part
 	tool action.Action
 }
 
-// settleOne answers a request with the output that is known already or that the
+// resolveRequest answers a request with the output that is known already or that the
 // caller gives; a request to be restarted is returned for later.
-func (l *loop) settleOne(p *plan, request content.Part) (settlement, *restart, error) {
+func (l *loop) resolveRequest(p *plan, request content.Part) (resolution, *restart, error) {
 	if isDone(request) {
 		return fromPending(request), nil, nil
 	}
 	if part := find(p.opts.Resume.Respond, request); part != nil {
-		return settlement{request: withoutInterrupt(request), response: part}, nil, nil
+		return resolution{request: withoutInterrupt(request), response: part}, nil, nil
 	}
 	part := find(p.opts.Resume.Restart, request)
 	if part == nil {
-		return settlement{}, nil, unresolved(request.ToolRequest)
+		return resolution{}, nil, unresolved(request.ToolRequest)
 	}
 	t, err := p.tools.find(part.ToolRequest.Name)
-	return settlement{}, &restart{part: *part, tool: t}, err
+	return resolution{}, &restart{part: *part, tool: t}, err
 }
 
 func unresolved(r *content.ToolRequest) error {
@@ -139,7 +143,7 @@ func unresolved(r *content.ToolRequest) error {
 
 // fromPending uses the output that was kept when a sibling interrupted, falsy ones
 // included.
-func fromPending(request content.Part) settlement {
+func fromPending(request content.Part) resolution {
 	metadata := request.Metadata.Without(pendingOutput).Without(pendingContent).Without(pendingMetadata)
 	response := &content.ToolResponse{Name: request.ToolRequest.Name, Ref: request.ToolRequest.Ref, Output: request.Metadata[pendingOutput]}
 	if raw, kept := request.Metadata[pendingContent]; kept {
@@ -152,7 +156,7 @@ func fromPending(request content.Part) settlement {
 	noted := metadata.With("source", json.RawMessage(`"pending"`))
 	maps.Copy(noted, own)
 	request.Metadata = metadata
-	return settlement{request: request, response: &content.Part{ToolResponse: response, Metadata: noted}}
+	return resolution{request: request, response: &content.Part{ToolResponse: response, Metadata: noted}}
 }
 
 func withoutInterrupt(request content.Part) content.Part {
@@ -165,21 +169,23 @@ func withoutInterrupt(request content.Part) content.Part {
 }
 
 // restart runs a tool again with the caller's answer.
-func (l *loop) restart(ctx context.Context, request content.Part, r *restart) (settlement, error) {
+func (l *loop) restart(ctx context.Context, request content.Part, r *restart) (resolution, error) {
 	a, err := l.runTool(ctx, r.part, r.tool, nil)
 	if err != nil {
-		return settlement{}, err
+		return resolution{}, err
 	}
 	if a.interrupt != nil {
-		return settlement{request: *a.interrupt, again: true}, nil
+		return resolution{request: *a.interrupt, again: true}, nil
 	}
 	if a.response == nil {
-		return settlement{}, unresolved(request.ToolRequest)
+		return resolution{}, unresolved(request.ToolRequest)
 	}
-	return settlement{request: withoutInterrupt(request), response: a.response}, nil
+	return resolution{request: withoutInterrupt(request), response: a.response}, nil
 }
 
-func assemble(last *content.Message, settlements []settlement, resume *model.Resume) (*settled, error) {
+// assemble replaces the requests of the last message by the resolved ones and makes the tool message of
+// their responses, in the same order.
+func assemble(last *content.Message, resolutions []resolution, resume *model.Resume) (*resolvedTurn, error) {
 	message := *last
 	message.Content = append([]content.Part{}, last.Content...)
 	answers := content.Message{Role: content.RoleTool, Metadata: content.Metadata{"resumed": orTrue(resume.Metadata)}}
@@ -188,7 +194,7 @@ func assemble(last *content.Message, settlements []settlement, resume *model.Res
 		if !message.Content[i].IsToolRequest() {
 			continue
 		}
-		s := settlements[next]
+		s := resolutions[next]
 		next++
 		message.Content[i] = s.request
 		again = again || s.again
@@ -200,5 +206,5 @@ func assemble(last *content.Message, settlements []settlement, resume *model.Res
 		return nil, status.Publicf(status.FailedPrecondition, "One or more tools triggered an interrupt during a restarted execution.").
 			WithDetails(map[string]any{"message": message})
 	}
-	return &settled{message: message, answers: answers}, nil
+	return &resolvedTurn{message: message, answers: answers}, nil
 }

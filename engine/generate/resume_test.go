@@ -49,12 +49,12 @@ func TestInterruptsAskTheCaller(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, model.FinishInterrupted, resp.FinishReason)
 	assert.Equal(t, "One or more tool calls resulted in interrupts.", resp.FinishMessage)
-	assert.Equal(t, json.Number("3"), resp.Usage.InputTokens)
+	assert.Equal(t, 3, resp.Usage.InputTokens)
 	assert.JSONEq(t, `[{"text":"well"},
 		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"k":"v","interrupt":{"reason":"confirm"}}},
 		{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"pendingOutput":0}},
 		{"toolRequest":{"name":"bare","ref":"3"},"metadata":{"interrupt":true}}]`, toJSON(t, resp.Message.Content))
-	assert.Len(t, resp.Message.Interrupts(), 2)
+	assert.Len(t, resp.Interrupts(), 2)
 	assert.Len(t, resp.Request.Messages, 1, "no tool message is appended")
 	assert.Equal(t, []string{"model 0 well pay() rate() bare()"}, *chunks)
 }
@@ -67,7 +67,7 @@ func interruptedHistory() []content.Message {
 		{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"pendingOutput":0,"k":1}}]}`), &m); err != nil {
 		panic(err)
 	}
-	return []content.Message{content.UserText("hi"), m}
+	return []content.Message{content.NewUserTextMessage("hi"), m}
 }
 
 func TestResume(t *testing.T) {
@@ -96,7 +96,7 @@ func TestResume(t *testing.T) {
 			opts := ask("pay", "rate")
 			opts.Messages = interruptedHistory()
 			opts.Resume = decode[model.Resume](t, json.RawMessage(c.resume))
-			opts.MaxTurns = "0" // resuming takes no turn
+			opts.MaxTurns = new(0) // resuming takes no turn
 			before := toJSON(t, opts)
 			send, chunks := collectChunks(t)
 			resp, err := generate.Run(t.Context(), reg, opts, send)
@@ -123,7 +123,7 @@ func TestResumingTakesNoTurn(t *testing.T) {
 	opts := ask("pay", "rate")
 	opts.Messages = interruptedHistory()
 	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"respond":[{"toolResponse":{"name":"pay","ref":"1","output":1}}]}`))
-	opts.MaxTurns = "1"
+	opts.MaxTurns = new(1)
 	assert.Equal(t, "done", run(t, reg, opts).Text())
 	require.ErrorIs(t, runErr(t, reg, opts), status.ErrAborted)
 }
@@ -140,8 +140,8 @@ func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
 		code     status.Code
 		want     string
 	}{
-		"nothing to resume":   {[]content.Message{content.UserText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
-		"no tool request":     {[]content.Message{content.ModelText("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
+		"nothing to resume":   {[]content.Message{content.NewUserTextMessage("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
+		"no tool request":     {[]content.Message{content.NewModelTextMessage("hi")}, `{}`, status.FailedPrecondition, "Cannot 'resume' generation"},
 		"an open request":     {interruptedHistory(), `{}`, status.InvalidArgument, "Unresolved tool request 'pay#1'"},
 		"another ref":         {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay","ref":"9"}}]}`, status.InvalidArgument, "'pay#9', which the last model message does not hold"},
 		"no ref":              {interruptedHistory(), `{"respond":[{"toolResponse":{"name":"pay"}}]}`, status.InvalidArgument, "'pay', which the last model message does not hold"},

@@ -78,8 +78,8 @@ func object() *model.OutputOptions {
 	return &model.OutputOptions{JSONSchema: json.RawMessage(`{"type":"object","required":["x"]}`)}
 }
 
-// rows holds the reference's statements about the loop, one by one. What differs from
-// Genkit JS says so and has an entry in docs/loop.md.
+// rows holds the reference's statements about the loop, one by one. A statement that
+// differs from Genkit JS says so and has an entry in docs/loop.md.
 var rows = []struct {
 	section, says string
 	check         func(t *testing.T, k *talkKit)
@@ -173,7 +173,7 @@ var rows = []struct {
 		assert.Len(t, k.resp.ToolRequests(), 1)
 	}},
 	{"3.3.13", "maxTurns 0 forbids tools", func(_ *testing.T, k *talkKit) {
-		k.opts.MaxTurns = "0"
+		k.opts.MaxTurns = new(0)
 		k.script(calls("a")).fails(status.Aborted, "Exceeded maximum tool call iterations (0)")
 	}},
 	{"3.3.13", "five turns are the default, six model calls", func(t *testing.T, k *talkKit) {
@@ -182,7 +182,7 @@ var rows = []struct {
 	}},
 	{"3.3", "usage is that of the last call", func(t *testing.T, k *talkKit) {
 		k.script(`{"usage":{"inputTokens":9},"message":{"role":"model","content":[{"toolRequest":{"name":"a"}}]}}`, says("x")).says("x")
-		assert.Empty(t, k.resp.Usage.InputTokens)
+		assert.Zero(t, k.resp.Usage.InputTokens)
 	}},
 	{"3.3 SHARP", "tools of later turns have the caller's action context; JS drops it", func(t *testing.T, k *talkKit) {
 		var seen []string
@@ -251,7 +251,7 @@ var rows = []struct {
 		newPayTool(t, k.reg)
 		k.opts.Tools = []string{"pay"}
 		k.script(`{"message":{"role":"model","content":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":{"ok":true},"k":1}}]}}`).says("")
-		require.Len(t, k.resp.Message.Interrupts(), 1)
+		require.Len(t, k.resp.Interrupts(), 1)
 		assert.JSONEq(t, `{"k":1,"interrupt":{"reason":"confirm"}}`, toJSON(t, k.resp.Message.Content[0].Metadata))
 	}},
 	{"3.5", "a middleware may interrupt", func(t *testing.T, k *talkKit) {
@@ -259,7 +259,7 @@ var rows = []struct {
 			return nil, tool.Interrupt(nil)
 		}})
 		k.script(calls("a")).says("")
-		assert.Len(t, k.resp.Message.Interrupts(), 1)
+		assert.Len(t, k.resp.Interrupts(), 1)
 	}},
 	{"3.6 SHARP", "a pending output that is falsy counts; JS does not see it", func(t *testing.T, k *talkKit) {
 		for _, falsy := range []string{`0`, `""`, `false`, `null`} {
@@ -294,19 +294,19 @@ var rows = []struct {
 	}},
 	{"3.6 SHARP", "a resume takes no turn, as in JS; Go: one", func(t *testing.T, k *talkKit) {
 		newResumable(t, k, `{"toolRequest":{"name":"a","ref":"1"},"metadata":{"pendingOutput":1}}`)
-		k.opts.MaxTurns = "0"
+		k.opts.MaxTurns = new(0)
 		k.script(says("x")).says("x")
 	}},
 	{"3.7", "instructions go to the system message", func(t *testing.T, k *talkKit) {
-		k.opts.Messages = []content.Message{content.UserText("hi"), content.SystemText("s")}
+		k.opts.Messages = []content.Message{content.NewUserTextMessage("hi"), content.NewSystemTextMessage("s")}
 		k.opts.Output = &model.OutputOptions{JSONSchema: object().JSONSchema, Instructions: json.RawMessage(`"Say x."`)}
 		k.script(says(`{"x":1}`)).says(`{"x":1}`)
 		assert.Equal(t, `system [{"text":"s"},{"text":"Say x.","metadata":{"purpose":"output"}}]`, k.lines()[1])
 	}},
 	{"3.7 SHARP", "a pending part at index 0 is replaced; JS appends", func(t *testing.T, k *talkKit) {
-		pending := content.Text("…")
-		pending.Metadata = content.Metadata{"purpose": json.RawMessage(`"output"`), "pending": content.True}
-		k.opts.Messages = []content.Message{{Role: content.RoleSystem, Content: []content.Part{pending, content.Text("s")}}, content.UserText("hi")}
+		pending := content.NewTextPart("…")
+		pending.Metadata = content.Metadata{"purpose": json.RawMessage(`"output"`), "pending": content.True()}
+		k.opts.Messages = []content.Message{{Role: content.RoleSystem, Content: []content.Part{pending, content.NewTextPart("s")}}, content.NewUserTextMessage("hi")}
 		k.opts.Output = &model.OutputOptions{JSONSchema: object().JSONSchema, Instructions: json.RawMessage(`"Say x."`)}
 		k.script(says(`{"x":1}`)).says(`{"x":1}`)
 		assert.Equal(t, `system [{"text":"Say x.","metadata":{"purpose":"output"}},{"text":"s"}]`, k.lines()[0])
@@ -330,7 +330,7 @@ var rows = []struct {
 		k.m = &fakeModel{t: t}
 		k.reg, k.opts.Model = registry.New(k.reg), "simple"
 		register(t, k.reg)(model.New("simple", model.Info{}, k.m.generate))
-		k.opts.Docs = []content.Document{{Content: []content.Part{content.Text("fact")}, Metadata: content.Metadata{"ref": json.RawMessage(`"R"`)}}, {Content: []content.Part{content.Text("other")}}}
+		k.opts.Docs = []content.Document{{Content: []content.Part{content.NewTextPart("fact")}, Metadata: content.Metadata{"ref": json.RawMessage(`"R"`)}}, {Content: []content.Part{content.NewTextPart("other")}}}
 		k.script(calls("a"), says("x")).says("x")
 		for turn := range 2 {
 			req := k.m.request(t, turn)
@@ -360,7 +360,7 @@ var rows = []struct {
 	{"3.11", "role and index of a model's chunk are overwritten", func(t *testing.T, k *talkKit) {
 		k.reg, k.opts.Model = registry.New(k.reg), "loud"
 		register(t, k.reg)(model.New("loud", everything, func(_ context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
-			return &model.Response{Message: new(content.ModelText("x"))}, send(&model.Chunk{Role: content.RoleUser, Index: "9", Content: []content.Part{content.Text("x")}})
+			return &model.Response{Message: new(content.NewModelTextMessage("x"))}, send(&model.Chunk{Role: content.RoleUser, Index: 9, Content: []content.Part{content.NewTextPart("x")}})
 		}))
 		k.script().says("x")
 		assert.Equal(t, []string{"model 0 x"}, k.chunks)
@@ -377,7 +377,7 @@ var rows = []struct {
 func newResumable(t *testing.T, k *talkKit, parts string) {
 	t.Helper()
 	m := decode[content.Message](t, json.RawMessage(`{"role":"model","content":[`+parts+`]}`))
-	k.opts.Messages = []content.Message{content.UserText("hi"), *m}
+	k.opts.Messages = []content.Message{content.NewUserTextMessage("hi"), *m}
 	k.opts.Resume = &model.Resume{}
 }
 

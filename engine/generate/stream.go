@@ -2,22 +2,20 @@ package generate
 
 import (
 	"context"
-	"encoding/json"
 	"runtime/debug"
-	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// turnstile lets one goroutine through at a time and gives up with the context. It
-// is no mutex since what it guards is foreign code, which may block.
-type turnstile chan struct{}
+// ctxMutex is a mutex whose lock gives up when the context ends: foreign code runs, and may
+// block, while it is held.
+type ctxMutex chan struct{}
 
-func newTurnstile() turnstile { return make(turnstile, 1) }
+func newCtxMutex() ctxMutex { return make(ctxMutex, 1) }
 
-func (t turnstile) enter(ctx context.Context) error {
+func (t ctxMutex) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return status.Convert(err)
 	}
@@ -29,34 +27,34 @@ func (t turnstile) enter(ctx context.Context) error {
 	}
 }
 
-func (t turnstile) leave() { <-t }
+func (t ctxMutex) unlock() { <-t }
 
 var errEnded = status.Errorf(status.Cancelled, "a chunk was sent after the end of what it belongs to")
 
-// gate stands before the caller's Send: one chunk at a time, none after the end,
+// callerStream guards the caller's Send: one chunk at a time, none after the end,
 // and none after the caller has refused one, which ends the run.
-type gate struct {
-	turn  turnstile
+type callerStream struct {
+	mu    ctxMutex
 	send  model.Send
 	stop  context.CancelFunc
-	ended bool  // guarded by turn
-	gone  error // guarded by turn; why the caller refused a chunk
+	ended bool  // guarded by mu
+	gone  error // guarded by mu; why the caller refused a chunk
 }
 
-func newGate(send model.Send, stop context.CancelFunc) *gate {
-	return &gate{turn: newTurnstile(), send: send, stop: stop}
+func newCallerStream(send model.Send, stop context.CancelFunc) *callerStream {
+	return &callerStream{mu: newCtxMutex(), send: send, stop: stop}
 }
 
-// sender returns what the loop sends to; nil when the caller does not stream.
-func (g *gate) sender(ctx context.Context) model.Send {
+// sender returns the function that takes the loop's chunks; nil when the caller does not stream.
+func (g *callerStream) sender(ctx context.Context) model.Send {
 	if g.send == nil {
 		return nil
 	}
 	return func(c *model.Chunk) error {
-		if err := g.turn.enter(ctx); err != nil {
+		if err := g.mu.lock(ctx); err != nil {
 			return err
 		}
-		defer g.turn.leave()
+		defer g.mu.unlock()
 		if g.ended {
 			return errEnded
 		}
@@ -69,7 +67,7 @@ func (g *gate) sender(ctx context.Context) model.Send {
 	}
 }
 
-func (g *gate) guarded(c *model.Chunk) (err error) {
+func (g *callerStream) guarded(c *model.Chunk) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = status.Errorf(status.Internal, "the receiver of chunks panicked: %v\n%s", r, debug.Stack())
@@ -80,9 +78,9 @@ func (g *gate) guarded(c *model.Chunk) (err error) {
 
 // close waits for the chunk that is being sent, lets no other through and returns
 // why the caller refused one.
-func (g *gate) close() error {
-	g.turn <- struct{}{}
-	defer g.turn.leave()
+func (g *callerStream) close() error {
+	g.mu <- struct{}{}
+	defer g.mu.unlock()
 	g.ended = true
 	return g.gone
 }
@@ -94,15 +92,15 @@ func labelled(send model.Send, index int) model.Send {
 		return nil
 	}
 	return func(c *model.Chunk) error {
-		if c.Role != "" && c.Index != "" {
+		if c.Role != "" && c.HasIndex() {
 			return send(c)
 		}
 		l := *c
 		if l.Role == "" {
 			l.Role = content.RoleModel
 		}
-		if l.Index == "" {
-			l.Index = json.Number(strconv.Itoa(index))
+		if !l.HasIndex() {
+			l.SetIndex(index)
 		}
 		return send(&l)
 	}
@@ -111,9 +109,9 @@ func labelled(send model.Send, index int) model.Send {
 // stream numbers the chunks of one turn: the index grows when the role changes
 // after something was sent (Genkit JS: makeChunk).
 type stream struct {
-	turn       turnstile
+	mu         ctxMutex
 	to         model.Send
-	role       content.Role // guarded by turn, as what follows
+	role       content.Role // guarded by mu, as are the fields below
 	index      int
 	started    bool
 	modelEnded bool
@@ -121,42 +119,71 @@ type stream struct {
 }
 
 func newStream(to model.Send, index int) *stream {
-	return &stream{turn: newTurnstile(), to: to, role: content.RoleModel, index: index}
+	return &stream{mu: newCtxMutex(), to: to, role: content.RoleModel, index: index}
 }
 
-// model returns what the model sends to; nil when nobody streams.
-func (s *stream) model(ctx context.Context) model.Send {
+// model returns the function that takes the model's chunks; nil when nobody streams. sent is told of each
+// chunk that is about to be passed on, and of none that is refused.
+func (s *stream) model(ctx context.Context, sent func(*model.Chunk)) model.Send {
 	if s.to == nil {
 		return nil
 	}
-	return func(c *model.Chunk) error { return s.send(ctx, content.RoleModel, c) }
+	return func(c *model.Chunk) error {
+		return s.sendIf(ctx, content.RoleModel, c, func() bool {
+			if s.modelEnded {
+				return false
+			}
+			sent(c)
+			return true
+		})
+	}
+}
+
+// during returns the function that takes a tool's chunks while it runs, and a function that ends it: it
+// waits for the chunk that is being sent and lets none through after that.
+func (s *stream) during(ctx context.Context, role content.Role) (send model.Send, end func()) {
+	ended := false // guarded by mu
+	send = func(c *model.Chunk) error {
+		return s.sendIf(ctx, role, c, func() bool { return !ended })
+	}
+	return send, func() {
+		s.mu <- struct{}{}
+		ended = true
+		s.mu.unlock()
+	}
 }
 
 // end lets no chunk of the model through anymore.
 func (s *stream) end() {
-	s.turn <- struct{}{}
+	s.mu <- struct{}{}
 	s.modelEnded = true
-	s.turn.leave()
+	s.mu.unlock()
 }
 
 // close lets nothing through anymore and returns the index that was reached.
 func (s *stream) close() int {
-	s.turn <- struct{}{}
-	defer s.turn.leave()
+	s.mu <- struct{}{}
+	defer s.mu.unlock()
 	s.ended = true
 	return s.index
 }
 
 // send passes on a copy of c under that role.
 func (s *stream) send(ctx context.Context, role content.Role, c *model.Chunk) error {
+	return s.sendIf(ctx, role, c, func() bool { return true })
+}
+
+// sendIf is send for chunks that come from foreign code, which may send too late: open
+// is asked while no other chunk can get in between.
+func (s *stream) sendIf(ctx context.Context, role content.Role, c *model.Chunk, open func() bool) error {
 	if s.to == nil {
 		return nil
 	}
-	if err := s.turn.enter(ctx); err != nil {
+	if err := s.mu.lock(ctx); err != nil {
 		return err
 	}
-	defer s.turn.leave()
-	if s.ended || role == content.RoleModel && s.modelEnded {
+	defer s.mu.unlock()
+	if s.ended || !open() {
 		return errEnded
 	}
 	if role != s.role && s.started {
@@ -164,6 +191,7 @@ func (s *stream) send(ctx context.Context, role content.Role, c *model.Chunk) er
 	}
 	s.role, s.started = role, true
 	numbered := *c
-	numbered.Role, numbered.Index = role, json.Number(strconv.Itoa(s.index))
+	numbered.Role = role
+	numbered.SetIndex(s.index)
 	return s.to(&numbered)
 }

@@ -67,23 +67,23 @@ func TestNobodyStreamsWithoutASend(t *testing.T) {
 	reg := newRegistry(t)
 	register(t, reg)(model.New("m", everything, func(_ context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
 		assert.Nil(t, send)
-		return &model.Response{Message: new(content.ModelText("x"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("x"))}, nil
 	}))
 	run(t, reg, ask())
 }
 
 func TestAChunkOfTheModelIsNotChangedInPlace(t *testing.T) {
 	reg := newRegistry(t)
-	chunk := &model.Chunk{Role: "narrator", Index: "7", Content: []content.Part{content.Text("x")}}
+	chunk := &model.Chunk{Role: "narrator", Index: 7, Content: []content.Part{content.NewTextPart("x")}}
 	register(t, reg)(model.New("m", everything, func(_ context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("x"))}, send(chunk)
+		return &model.Response{Message: new(content.NewModelTextMessage("x"))}, send(chunk)
 	}))
 	send, got := collectChunks(t)
 	_, err := generate.Run(t.Context(), reg, ask(), send)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"model 0 x"}, *got)
 	assert.Equal(t, content.Role("narrator"), chunk.Role)
-	assert.Equal(t, json.Number("7"), chunk.Index)
+	assert.Equal(t, 7, chunk.Index)
 }
 
 func TestSendsNeverOverlap(t *testing.T) {
@@ -115,7 +115,7 @@ func TestALateChunkIsRefused(t *testing.T) {
 		}
 		require.Error(t, lateModel(&model.Chunk{}), "a chunk of an earlier turn")
 		require.Error(t, lateTool(json.RawMessage("1")), "a chunk of a tool that has ended")
-		return &model.Response{Message: new(content.ModelText("x"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("x"))}, nil
 	}))
 	register(t, reg)(tool.NewRaw("a", "", nil, nil, func(_ context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 		lateTool = emit
@@ -141,7 +141,7 @@ func TestAReaderThatLeavesEndsTheCall(t *testing.T) {
 		_ = send(&model.Chunk{}) // a model that does not look
 		<-ctx.Done()
 		cancelledIn = ctx.Err()
-		return &model.Response{Message: new(content.ModelText("x"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("x"))}, nil
 	}))
 	_, err := generate.Run(t.Context(), reg, ask(), func(*model.Chunk) error { return gone })
 	require.ErrorIs(t, err, gone)
@@ -268,7 +268,7 @@ func TestAFinishedAnswerBeatsACancellation(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	register(t, reg)(model.New("m", everything, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
 		cancel()
-		return &model.Response{Message: new(content.ModelText("in time"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("in time"))}, nil
 	}))
 	resp, err := generate.Run(ctx, reg, ask(), nil)
 	require.NoError(t, err)

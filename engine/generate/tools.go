@@ -3,16 +3,17 @@ package generate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 func isTool(k action.Kind) bool { return k == action.Tool || k == action.ToolV2 }
@@ -31,8 +32,15 @@ type toolSet struct {
 // both its forms.
 func resolveTools(ctx context.Context, reg *registry.Registry, refs []string, contributed []action.Action) (*toolSet, error) {
 	set := &toolSet{}
-	seen := map[action.Key]bool{}
+	seen, named := map[action.Key]bool{}, map[string]bool{}
 	for _, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return nil, cancelled(err, err)
+		}
+		if named[ref] { // a folder is listed once
+			continue
+		}
+		named[ref] = true
 		found, err := resolveTool(ctx, reg, ref)
 		if err != nil {
 			return nil, err
@@ -64,9 +72,9 @@ func (s *toolSet) add(seen map[action.Key]bool, a action.Action, key string) boo
 	return true
 }
 
-// resolveTool finds what one reference names: a tool by its key or name, colons
-// included, or the tools of a provider by an expression such as "host:tool/*", else a
-// prompt, which as a tool returns the request that it renders to.
+// resolveTool finds the tool that a reference names: a tool by its key or name, colons
+// included, the tools of a provider by an expression such as "host:tool/*", those whose
+// names begin with a folder by "textkit/*", else a prompt, which as a tool returns the request that it renders to.
 func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]registry.Expanded, error) {
 	if strings.HasPrefix(ref, "/"+string(action.Prompt)+"/") {
 		a, err := reg.Resolve(ctx, ref, action.Prompt)
@@ -81,7 +89,7 @@ func resolveTool(ctx context.Context, reg *registry.Registry, ref string) ([]reg
 	return list, err
 }
 
-// resolveAll reads a reference as what one action is called, else as an expression.
+// resolveAll reads a reference as the name of one action, else as an expression.
 func resolveAll(ctx context.Context, reg *registry.Registry, ref string, kinds ...action.Kind) ([]registry.Expanded, error) {
 	if strings.HasPrefix(ref, registry.ProviderPrefix) {
 		if list, found, err := reg.Expand(ctx, ref, kinds...); found {
@@ -93,6 +101,9 @@ func resolveAll(ctx context.Context, reg *registry.Registry, ref string, kinds .
 		return []registry.Expanded{{Action: a}}, nil
 	}
 	if !strings.Contains(ref, ":") {
+		if folder, ok := strings.CutSuffix(ref, "*"); ok && strings.HasSuffix(folder, "/") && errors.Is(err, status.ErrNotFound) {
+			return resolveFolder(ctx, reg, strings.TrimPrefix(folder, "/"+string(action.Tool)+"/"), kinds)
+		}
 		return nil, err
 	}
 	list, found, problem := reg.Expand(ctx, ref, kinds...)
@@ -102,8 +113,43 @@ func resolveAll(ctx context.Context, reg *registry.Registry, ref string, kinds .
 	return list, problem
 }
 
+// resolveFolder finds all actions whose names begin with a folder, such as "textkit/",
+// in the order of their names. An action that is there in two forms counts once. A plugin
+// or provider that can't list takes nothing away; where nothing fits, its error is
+// returned.
+func resolveFolder(ctx context.Context, reg *registry.Registry, folder string, kinds []action.Kind) ([]registry.Expanded, error) {
+	descs, failed := reg.List(ctx)
+	var all []registry.Expanded
+	seen := map[string]bool{}
+	for _, kind := range kinds {
+		for i := range descs {
+			name := descs[i].Name
+			if descs[i].Kind != kind || !strings.HasPrefix(name, folder) || seen[name] {
+				continue
+			}
+			seen[name] = true
+			a, err := reg.Lookup(ctx, descs[i].Key())
+			if errors.Is(err, status.ErrNotFound) {
+				continue // it has gone meanwhile
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, registry.Expanded{Action: a})
+		}
+	}
+	switch {
+	case len(all) == 0 && failed != nil:
+		return nil, failed
+	case len(all) == 0:
+		return nil, status.Publicf(status.NotFound, "no %s has a name that begins with %q", kinds[0], folder)
+	}
+	slices.SortFunc(all, func(a, b registry.Expanded) int { return strings.Compare(a.Action.Desc().Name, b.Action.Desc().Name) })
+	return all, nil
+}
+
 // name shows each tool under its short name; where two are equal, all of them are
-// shown under their full names with "_" for "/". What is still equal is numbered.
+// shown under their full names with "_" for "/". Names that are still equal are numbered.
 func (s *toolSet) name() {
 	if len(s.list) <= 1 { // nothing to tell apart
 		s.names = make([]string, len(s.list))

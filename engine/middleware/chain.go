@@ -30,6 +30,10 @@ func Resolve(ctx context.Context, reg *registry.Registry, refs []model.Middlewar
 	c := &Chain{}
 	ctx = WithRegistry(ctx, reg)
 	for _, ref := range refs {
+		if err := ctx.Err(); err != nil { // making hooks may be work
+			c.Close()
+			return nil, status.Convert(err)
+		}
 		hooks, err := instantiate(ctx, reg, ref)
 		if err != nil {
 			c.Close()
@@ -40,30 +44,34 @@ func Resolve(ctx context.Context, reg *registry.Registry, refs []model.Middlewar
 	return c, nil
 }
 
-// goPrefix is what Genkit Go writes before the names of the shipped middleware;
+// goPrefix is the prefix that Genkit Go writes before the names of the shipped middleware;
 // without it they are Genkit JS's.
 const goPrefix = "genkit-middleware/"
 
 func instantiate(ctx context.Context, reg *registry.Registry, ref model.MiddlewareRef) (*Hooks, error) {
-	value, err := reg.ResolveValue(Kind, ref.Name)
-	if short, shipped := strings.CutPrefix(ref.Name, goPrefix); shipped && errors.Is(err, status.ErrNotFound) {
+	f, err := lookup(reg, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	return f.New(ctx, ref.Config)
+}
+
+func lookup(reg *registry.Registry, name string) (*factory, error) {
+	value, err := reg.ResolveValue(Kind, name)
+	if short, shipped := strings.CutPrefix(name, goPrefix); shipped && errors.Is(err, status.ErrNotFound) {
 		value, err = reg.ResolveValue(Kind, short)
 	}
 	if errors.Is(err, status.ErrNotFound) {
-		return nil, status.Publicf(status.NotFound, "Middleware %s not found in registry.", ref.Name)
+		return nil, status.Publicf(status.NotFound, "Middleware %s not found in registry.", name)
 	}
 	if err != nil {
 		return nil, err
 	}
 	f, ok := value.(Factory)
 	if !ok {
-		return nil, status.Errorf(status.Internal, "value %q of kind %s is a %T, not a factory", ref.Name, Kind, value)
+		return nil, status.Errorf(status.Internal, "value %q of kind %s is a %T, not a factory", name, Kind, value)
 	}
-	safe, err := checked(f)
-	if err != nil {
-		return nil, err
-	}
-	return safe.New(ctx, ref.Config)
+	return checked(f)
 }
 
 // Close ends the hooks. Panics there are swallowed: the call's result stands.

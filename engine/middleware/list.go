@@ -3,11 +3,28 @@ package middleware
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
+
+// List describes every middleware in reg, by name. Values that are no factories are left
+// out.
+func List(reg *registry.Registry) []Desc {
+	var all []Desc
+	for name, value := range reg.Values(Kind) {
+		if f, ok := value.(Factory); ok {
+			d := f.Desc()
+			d.Name = name // by which it is used
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b Desc) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
 
 // Descriptors returns the MiddlewareDesc of every middleware in reg, as JSON by name:
 // what GET /api/values?type=middleware answers. Values that are no factories are

@@ -1,4 +1,4 @@
-// Package middleware is what stands around the steps of a generate call: hooks
+// Package middleware wraps the steps of a generate call: hooks
 // that wrap each iteration, each model call and each tool execution, and that
 // may contribute tools.
 //
@@ -24,22 +24,22 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Kind is the kind of registry value that a [Factory] is.
 const Kind = "middleware"
 
 // Hooks is one middleware at work in one generate call. Any field may be nil. A
-// hook gets what it wraps as next, which it may call with other arguments, more
-// than once, or not at all; what it is given it must not change in place.
+// hook gets the rest of the chain as next, which it may call with other arguments, more
+// than once, or not at all; it must not change its arguments in place.
 type Hooks struct {
-	// Generate wraps an iteration of the loop: next returns what this iteration
-	// and those after it come to.
+	// Generate wraps an iteration of the loop: next returns the outcome of this iteration
+	// and those after it.
 	Generate func(ctx context.Context, call *GenerateCall, next GenerateFunc) (*model.Response, error)
 	// Model wraps each call of the model.
 	Model func(ctx context.Context, call *ModelCall, next ModelFunc) (*model.Response, error)
@@ -68,8 +68,8 @@ type GenerateCall struct {
 type ModelCall struct {
 	Request *model.Request
 	Send    model.Send // nil when nobody streams
-	// Model is what is called; nil when it is not known. A hook that replaces it
-	// replaces what is called, and the hooks further in wrap that call.
+	// Model is the model that is called; nil when it is not known. A hook that replaces it
+	// replaces the model that is called, and the hooks further in wrap that call.
 	Model action.Action
 }
 
@@ -77,10 +77,10 @@ type ModelCall struct {
 type ToolCall struct {
 	// Part is the request with its metadata; Part.ToolRequest is not nil.
 	Part content.Part
-	// Tool is what the request resolved to. A hook that replaces it replaces
-	// what is run.
+	// Tool is the tool of the request. A hook that replaces it replaces the
+	// tool that is run.
 	Tool action.Action
-	// Emit passes on what the tool streams; nil when nobody does.
+	// Emit passes on the tool's chunks; nil when nobody streams.
 	Emit action.Emit
 }
 
@@ -100,6 +100,9 @@ type Desc struct {
 	Description  string                     `json:"description,omitempty"`
 	ConfigSchema json.RawMessage            `json:"configSchema,omitempty"`
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
+	// Stored says that the schema was compiled before: it is compiled again when it is
+	// first used.
+	Stored bool `json:"-"`
 }
 
 // Factory gives fresh hooks for each generate call. It is called concurrently.
@@ -141,7 +144,11 @@ func New(desc Desc, fn NewFunc) (Factory, error) {
 	if desc.Name == "" {
 		return nil, status.Publicf(status.InvalidArgument, "a middleware needs a name")
 	}
-	config, err := schema.Compile(desc.ConfigSchema)
+	var options []schema.Option
+	if desc.Stored {
+		options = append(options, schema.Deferred())
+	}
+	config, err := schema.Compile(desc.ConfigSchema, options...)
 	if err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "config schema of middleware %q: %w", desc.Name, err)
 	}

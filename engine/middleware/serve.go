@@ -1,23 +1,27 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// Serve calls a, a model, after the request has been made to fit what it declares:
-// it refuses what the model says it can't do ([Validate]) and puts into the messages
-// what the model does not take natively ([Fit]). Middleware that was attached to it
-// runs before both. req is not changed.
+// Serve calls a, a model, after the request has been made to fit its declared capabilities:
+// it refuses a request that needs others ([Validate]) and puts into the messages
+// everything that the model does not take natively ([Fit]). Middleware that was attached to it
+// runs before both. Tool requests that share a ref get refs of their own, in the
+// history ([model.PairRefs]) and in the answer ([model.Refs]). req is not changed.
 func Serve(ctx context.Context, a action.Action, req *model.Request, send model.Send) (*model.Response, error) {
 	if at, ok := a.(*attached); ok {
 		return at.Generate(ctx, req, send)
@@ -30,13 +34,71 @@ func serve(ctx context.Context, a action.Action, d declaration, req *model.Reque
 	if err := d.validate(m, req); err != nil {
 		return nil, err
 	}
-	return m.Generate(ctx, d.fit(req, m.Info().Supports), send)
+	return generate(ctx, m, d.fit(paired(req), m.Info().Supports), send)
 }
 
-// Validate refuses a request for what the model a says it can't do: INVALID_ARGUMENT
+// generate calls m and gives each tool request of its answer a ref of its own, in the
+// chunks as in the message, before any hook or caller sees them.
+func generate(ctx context.Context, m model.Model, req *model.Request, send model.Send) (*model.Response, error) {
+	refs := &model.Refs{}
+	if inner := send; inner != nil {
+		send = func(c *model.Chunk) error { return inner(refs.Chunk(c)) }
+	}
+	if err := allowance.ModelCall(ctx); err != nil {
+		return nil, status.Convert(err).WithCause(ErrFinal) // retries within retries would never end
+	}
+	settle, err := allowance.Reserve(ctx, m.Desc().Name)
+	if err != nil {
+		return nil, status.Convert(err).WithCause(ErrFinal) // it is not the model that is busy
+	}
+	used := int64(0)
+	defer func() { settle(used) }()
+	resp, err := m.Generate(ctx, req, send)
+	if err != nil || resp == nil {
+		return resp, err
+	}
+	used = tokens(resp.Usage)
+	allowance.Used(ctx, used)
+	message := refs.Message(resp.Message)
+	if message == resp.Message {
+		return resp, nil
+	}
+	c := *resp
+	c.Message = message
+	return &c, nil
+}
+
+// tokens is the number of tokens that a model reports: the total or, without one, input and output.
+func tokens(u *model.Usage) int64 {
+	if u == nil {
+		return 0
+	}
+	count := func(n int) int64 {
+		if n < 0 || n > math.MaxInt32 {
+			return 0
+		}
+		return int64(n)
+	}
+	return cmp.Or(count(u.TotalTokens), count(u.InputTokens)+count(u.OutputTokens))
+}
+
+// paired returns req with a history in which no two tool requests of a message share a
+// ref.
+func paired(req *model.Request) *model.Request {
+	messages := model.PairRefs(req.Messages)
+	if len(messages) == 0 || &messages[0] == &req.Messages[0] {
+		return req
+	}
+	c := *req
+	c.Messages = messages
+	return &c
+}
+
+// Validate refuses a request that needs capabilities which the model a does not declare: INVALID_ARGUMENT
 // that names the model and the feature (Genkit JS: validateSupport). Only an explicit
 // no counts: a false in the descriptor of a model that speaks JSON. In Go a false and
-// silence are the same, so that models written in Go say no through [Strict].
+// silence are the same, so that models written in Go say no through Supports.Denied or
+// [Strict].
 func Validate(a action.Action, req *model.Request) error {
 	return declares(a).validate(model.From(a), req)
 }
@@ -58,8 +120,12 @@ func declares(a action.Action) declaration {
 		}
 		return declares(at.inner)
 	}
-	if _, native := a.(model.Model); native {
-		return nil
+	if m, native := a.(model.Model); native {
+		d := declaration{}
+		for _, feature := range m.Info().Supports.Denied {
+			d[feature] = false
+		}
+		return d
 	}
 	return flags(a)
 }
@@ -183,7 +249,7 @@ func AugmentWithContext(req *model.Request, config AugmentConfig) *model.Request
 		text.WriteString(config.item(doc, i))
 	}
 	text.WriteString("\n")
-	part := content.Text(text.String())
+	part := content.NewTextPart(text.String())
 	part.Metadata = content.Metadata{"purpose": json.RawMessage(`"context"`)}
 	c := *req
 	c.Messages = format.PutPart(req.Messages, target, part, "context")
@@ -249,8 +315,8 @@ func SimulateSystemPrompt(req *model.Request, config SystemConfig) *model.Reques
 	}
 	asked := req.Messages[at]
 	asked.Role = content.RoleUser
-	asked.Content = append([]content.Part{content.Text(config.Preface)}, asked.Content...)
+	asked.Content = append([]content.Part{content.NewTextPart(config.Preface)}, asked.Content...)
 	c := *req
-	c.Messages = slices.Concat(req.Messages[:at], []content.Message{asked, content.ModelText(config.Acknowledgement)}, req.Messages[at+1:])
+	c.Messages = slices.Concat(req.Messages[:at], []content.Message{asked, content.NewModelTextMessage(config.Acknowledgement)}, req.Messages[at+1:])
 	return &c
 }

@@ -27,7 +27,7 @@ func speaksJSON(t *testing.T, info string) action.Action {
 	return a
 }
 
-// reached is the request that came to a model, as JSON.
+// reached is the request that a model received, as JSON.
 func reached(t *testing.T, a action.Action, request string) (string, error) {
 	t.Helper()
 	req := &model.Request{}
@@ -131,8 +131,8 @@ func TestWhatAModelDoesNotTakeIsPutIntoTheMessages(t *testing.T) {
 
 func TestTheTextsCanBeChosen(t *testing.T) {
 	req := &model.Request{
-		Messages: []content.Message{content.SystemText("s"), content.UserText("u")},
-		Docs:     []content.Document{{Content: []content.Part{content.Text("d")}, Metadata: content.Metadata{"url": json.RawMessage(`"U"`)}}},
+		Messages: []content.Message{content.NewSystemTextMessage("s"), content.NewUserTextMessage("u")},
+		Docs:     []content.Document{{Content: []content.Part{content.NewTextPart("d")}, Metadata: content.Metadata{"url": json.RawMessage(`"U"`)}}},
 	}
 	for want, config := range map[string]middleware.AugmentConfig{
 		"u- [U]: d\n\n": {Preface: new(""), CitationKey: "url"},
@@ -159,9 +159,9 @@ func TestAGoModelSaysNoByBeingStrict(t *testing.T) {
 	var got *model.Request
 	m := goModel(t, model.Supports{Multiturn: true}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		got = req
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	})
-	withTools := &model.Request{Messages: []content.Message{content.SystemText("s"), content.UserText("u")}, Tools: []model.ToolDefinition{{Name: "t"}}}
+	withTools := &model.Request{Messages: []content.Message{content.NewSystemTextMessage("s"), content.NewUserTextMessage("u")}, Tools: []model.ToolDefinition{{Name: "t"}}}
 	_, err := middleware.Serve(t.Context(), m, withTools, nil)
 	require.NoError(t, err, "silence is no no")
 	assert.Equal(t, content.RoleSystem, got.Messages[0].Role)
@@ -182,9 +182,9 @@ func TestAttachedMiddlewareWrapsEveryCall(t *testing.T) {
 	m := goModel(t, model.Supports{}, func(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
 		lines = append(lines, "model "+req.Messages[0].Text())
 		if send != nil {
-			return &model.Response{Message: new(content.ModelText("ok"))}, send(&model.Chunk{Content: []content.Part{content.Text("o")}})
+			return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, send(&model.Chunk{Content: []content.Part{content.NewTextPart("o")}})
 		}
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	})
 	mark := func(name string) middleware.ModelHook {
 		return func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
@@ -220,7 +220,7 @@ func reachedByJSON(t *testing.T, a action.Action, req string) (string, error) {
 
 func TestAFactoryCanBeAttached(t *testing.T) {
 	m := goModel(t, model.Supports{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	})
 	made, closed := 0, 0
 	f, err := middleware.Define(middleware.Desc{Name: "x"}, func(_ context.Context, c struct {
@@ -254,16 +254,16 @@ func TestAFactoryCanBeAttached(t *testing.T) {
 func TestUsageIsCounted(t *testing.T) {
 	m := goModel(t, model.Supports{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
 		return &model.Response{
-			Message: &content.Message{Content: []content.Part{content.Text("né😀"), {Media: &content.Media{URL: "data:audio/wav;base64,"}}}},
-			Usage:   &model.Usage{InputTokens: "3", InputCharacters: "99"},
+			Message: &content.Message{Content: []content.Part{content.NewTextPart("né😀"), {Media: &content.Media{URL: "data:audio/wav;base64,"}}}},
+			Usage:   &model.Usage{InputTokens: 3, InputCharacters: 99},
 		}, nil
 	})
 	resp, err := middleware.Attach(m, middleware.CountUsage()).Generate(t.Context(), &model.Request{Messages: []content.Message{
-		{Content: []content.Part{content.Text("x"), {Media: &content.Media{URL: "http://h/p", ContentType: "image/png"}}, {Media: &content.Media{URL: "http://h/v", ContentType: "video/mp4"}}}},
+		{Content: []content.Part{content.NewTextPart("x"), {Media: &content.Media{URL: "http://h/p", ContentType: "image/png"}}, {Media: &content.Media{URL: "http://h/v", ContentType: "video/mp4"}}}},
 	}}, nil)
 	require.NoError(t, err)
-	assert.Equal(t, &model.Usage{
-		InputTokens: "3", InputCharacters: "99", OutputCharacters: "4", InputImages: "1", OutputImages: "0", InputVideos: "1", OutputVideos: "0",
-		InputAudioFiles: "0", OutputAudioFiles: "1",
-	}, resp.Usage, "what the model told stays")
+	raw, err := json.Marshal(resp.Usage)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"inputTokens":3,"inputCharacters":99,"outputCharacters":4,"inputImages":1,"outputImages":0,"inputVideos":1,"outputVideos":0,
+		"inputAudioFiles":0,"outputAudioFiles":1}`, string(raw), "what the model told stays")
 }

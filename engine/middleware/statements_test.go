@@ -22,9 +22,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
-// house is a registry with the model "m", which asks for tool "t" once, streams
+// fixture is a registry with the model "m", which asks for tool "t" once, streams
 // "chunk" and then answers "done"; and a journal.
-type house struct {
+type fixture struct {
 	t   *testing.T
 	reg *registry.Registry
 
@@ -32,20 +32,20 @@ type house struct {
 	lines []string
 }
 
-func newHouse(t *testing.T) *house {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	h := &house{t: t, reg: registry.New(nil)}
+	h := &fixture{t: t, reg: registry.New(nil)}
 	m, err := model.New("m", model.Info{Supports: model.Supports{Context: true}}, func(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
 		h.note("m %d messages", len(req.Messages))
 		if send != nil {
-			if err := send(&model.Chunk{Content: []content.Part{content.Text("chunk")}}); err != nil {
+			if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart("chunk")}}); err != nil {
 				return nil, err
 			}
 		}
 		if req.Messages[len(req.Messages)-1].Role != content.RoleTool && len(req.Tools) > 0 {
 			return &model.Response{Message: &content.Message{Role: content.RoleModel, Content: []content.Part{{ToolRequest: &content.ToolRequest{Name: "t", Ref: "1"}}}}}, nil
 		}
-		return &model.Response{Message: new(content.ModelText("done"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("done"))}, nil
 	})
 	require.NoError(t, err)
 	require.NoError(t, h.reg.Register(m))
@@ -55,14 +55,14 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-func (h *house) note(format string, args ...any) {
+func (h *fixture) note(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lines = append(h.lines, fmt.Sprintf(format, args...))
 }
 
 // use registers a middleware whose config is a JSON value, and returns its ref.
-func (h *house) use(name string, make middleware.NewFunc) model.MiddlewareRef {
+func (h *fixture) use(name string, make middleware.NewFunc) model.MiddlewareRef {
 	h.t.Helper()
 	f, err := middleware.New(middleware.Desc{Name: name}, make)
 	require.NoError(h.t, err)
@@ -71,7 +71,7 @@ func (h *house) use(name string, make middleware.NewFunc) model.MiddlewareRef {
 }
 
 // spy notes every hook.
-func (h *house) spy(name string) middleware.NewFunc {
+func (h *fixture) spy(name string) middleware.NewFunc {
 	return func(_ context.Context, config json.RawMessage) (*middleware.Hooks, error) {
 		h.note("%s made%s", name, config)
 		return &middleware.Hooks{
@@ -92,17 +92,17 @@ func (h *house) spy(name string) middleware.NewFunc {
 	}
 }
 
-func (h *house) run(opts *model.GenerateOptions, send model.Send) (*model.Response, error) {
+func (h *fixture) run(opts *model.GenerateOptions, send model.Send) (*model.Response, error) {
 	opts.Model = "m"
-	opts.Messages = []content.Message{content.UserText("hi")}
+	opts.Messages = []content.Message{content.NewUserTextMessage("hi")}
 	return generate.Run(h.t.Context(), h.reg, opts, send)
 }
 
 // The names of the rows are Genkit's statements about middleware (5.1 to 5.3 of the
 // reference that docs/middleware.md quotes), as they hold here.
 func TestStatements(t *testing.T) {
-	for name, check := range map[string]func(t *testing.T, h *house){
-		"index 0 is outermost for all kinds of hooks; generate is called once per turn; tool for every execution": func(t *testing.T, h *house) {
+	for name, check := range map[string]func(t *testing.T, h *fixture){
+		"index 0 is outermost for all kinds of hooks; generate is called once per turn; tool for every execution": func(t *testing.T, h *fixture) {
 			a, b := h.use("a", h.spy("a")), h.use("b", h.spy("b"))
 			_, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{a, b}, Tools: []string{"t"}}, nil)
 			require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestStatements(t *testing.T) {
 				"a generate 1", "b generate 1", "a model m", "b model m", "m 3 messages", "a closed", "b closed",
 			}, h.lines)
 		},
-		"a ref carries a config; one middleware may be used twice, each with state of its own": func(t *testing.T, h *house) {
+		"a ref carries a config; one middleware may be used twice, each with state of its own": func(t *testing.T, h *fixture) {
 			a := h.use("a", func(_ context.Context, config json.RawMessage) (*middleware.Hooks, error) {
 				turns := 0
 				return &middleware.Hooks{Generate: func(ctx context.Context, call *middleware.GenerateCall, next middleware.GenerateFunc) (*model.Response, error) {
@@ -129,10 +129,10 @@ func TestStatements(t *testing.T) {
 			}
 			assert.Equal(t, []string{"1 turn 1", "2 turn 1", "m 1 messages", "1 turn 1", "2 turn 1", "m 1 messages"}, h.lines)
 		},
-		"a hook may answer without next": func(t *testing.T, h *house) {
+		"a hook may answer without next": func(t *testing.T, h *fixture) {
 			a := h.use("a", func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
 				return &middleware.Hooks{Model: func(context.Context, *middleware.ModelCall, middleware.ModelFunc) (*model.Response, error) {
-					return &model.Response{Message: new(content.ModelText("short"))}, nil
+					return &model.Response{Message: new(content.NewModelTextMessage("short"))}, nil
 				}}, nil
 			})
 			resp, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{a, h.use("b", h.spy("b"))}}, nil)
@@ -140,26 +140,26 @@ func TestStatements(t *testing.T) {
 			assert.Equal(t, "short", resp.Text())
 			assert.Equal(t, []string{"b made", "b generate 0", "b closed"}, h.lines)
 		},
-		"a hook may change, drop and add the chunks of the model": func(t *testing.T, h *house) {
+		"a hook may change, drop and add the chunks of the model": func(t *testing.T, h *fixture) {
 			a := h.use("a", func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
 				return &middleware.Hooks{Model: func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
 					c := *call
 					c.Send = func(chunk *model.Chunk) error {
-						if err := call.Send(&model.Chunk{Content: []content.Part{content.Text("<")}}); err != nil {
+						if err := call.Send(&model.Chunk{Content: []content.Part{content.NewTextPart("<")}}); err != nil {
 							return err
 						}
-						return call.Send(&model.Chunk{Content: []content.Part{content.Text(chunk.Text() + ">")}})
+						return call.Send(&model.Chunk{Content: []content.Part{content.NewTextPart(chunk.Text() + ">")}})
 					}
 					return next(ctx, &c)
 				}}, nil
 			})
-			_, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{a}}, func(c *model.Chunk) error { h.note("%s %s", c.Index, c.Text()); return nil })
+			_, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{a}}, func(c *model.Chunk) error { h.note("%d %s", c.Index, c.Text()); return nil })
 			require.NoError(t, err)
 			assert.Equal(t, []string{"m 1 messages", "0 <", "0 chunk>"}, h.lines)
 		},
-		"a generate hook may change the model, and the model hooks know": func(t *testing.T, h *house) {
+		"a generate hook may change the model, and the model hooks know": func(t *testing.T, h *fixture) {
 			other, err := model.New("other", model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-				return &model.Response{Message: new(content.ModelText("from the other"))}, nil
+				return &model.Response{Message: new(content.NewModelTextMessage("from the other"))}, nil
 			})
 			require.NoError(t, err)
 			require.NoError(t, h.reg.Register(other))
@@ -175,7 +175,7 @@ func TestStatements(t *testing.T) {
 			assert.Equal(t, "from the other", resp.Text())
 			assert.Contains(t, h.lines, "b model other")
 		},
-		"a model hook may change the model": func(t *testing.T, h *house) {
+		"a model hook may change the model": func(t *testing.T, h *fixture) {
 			background, err := action.New(action.Desc{Kind: action.BackgroundModel, Name: "slow"}, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) { return nil, nil })
 			require.NoError(t, err)
 			a := h.use("a", func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
@@ -188,7 +188,7 @@ func TestStatements(t *testing.T) {
 			_, err = h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{a}}, nil)
 			require.ErrorIs(t, err, status.ErrUnimplemented, "but not into one that answers later")
 		},
-		"tools are offered after the caller's; a collision is INVALID_ARGUMENT": func(t *testing.T, h *house) {
+		"tools are offered after the caller's; a collision is INVALID_ARGUMENT": func(t *testing.T, h *fixture) {
 			contributes := func(names ...string) middleware.NewFunc {
 				return func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
 					hooks := &middleware.Hooks{}
@@ -215,7 +215,7 @@ func TestStatements(t *testing.T) {
 			_, err = h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{h.use("c", contributes("t"))}, Tools: []string{"t"}}, nil)
 			require.ErrorContains(t, err, `tool "t" is contributed by middleware but already declared elsewhere`)
 		},
-		"an unknown name is NOT_FOUND; what New fails with stays": func(t *testing.T, h *house) {
+		"an unknown name is NOT_FOUND; what New fails with stays": func(t *testing.T, h *fixture) {
 			_, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{{Name: "nope"}}}, nil)
 			require.ErrorIs(t, err, status.ErrNotFound)
 			_, err = h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{{Name: "genkit-middleware/nope"}}}, nil)
@@ -227,7 +227,7 @@ func TestStatements(t *testing.T) {
 			require.ErrorIs(t, err, status.ErrDataLoss)
 			assert.Equal(t, []string{"b made", "b closed"}, h.lines, "those that were made are closed")
 		},
-		"Genkit Go's names work": func(t *testing.T, h *house) {
+		"Genkit Go's names work": func(t *testing.T, h *fixture) {
 			h.use("retry", h.spy("ours"))
 			_, err := h.run(&model.GenerateOptions{Use: []model.MiddlewareRef{{Name: "genkit-middleware/retry"}}}, nil)
 			require.NoError(t, err)
@@ -238,24 +238,24 @@ func TestStatements(t *testing.T) {
 			require.NoError(t, err)
 			assert.Contains(t, h.lines, "theirs made", "unless somebody registers them")
 		},
-		"a factory sees what the call sees": func(t *testing.T, h *house) {
+		"a factory sees what the call sees": func(t *testing.T, h *fixture) {
 			f, err := middleware.New(middleware.Desc{Name: "a"}, func(ctx context.Context, _ json.RawMessage) (*middleware.Hooks, error) {
 				_, err := middleware.RegistryOf(ctx).Resolve(ctx, "own", action.Tool)
 				return &middleware.Hooks{Model: func(context.Context, *middleware.ModelCall, middleware.ModelFunc) (*model.Response, error) {
-					return &model.Response{Message: new(content.ModelText("ok"))}, nil
+					return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 				}}, err
 			})
 			require.NoError(t, err)
 			own, err := tool.New("own", "", func(context.Context, any) (int, error) { return 1, nil })
 			require.NoError(t, err)
-			_, err = generate.Run(t.Context(), h.reg, &model.GenerateOptions{Model: "m", Messages: []content.Message{content.UserText("hi")}, Use: []model.MiddlewareRef{{Name: "a"}}},
+			_, err = generate.Run(t.Context(), h.reg, &model.GenerateOptions{Model: "m", Messages: []content.Message{content.NewUserTextMessage("hi")}, Use: []model.MiddlewareRef{{Name: "a"}}},
 				nil, generate.WithMiddleware(f), generate.WithTools(own))
 			require.NoError(t, err)
 			_, err = middleware.RegistryOf(t.Context()).Resolve(t.Context(), "own", action.Tool)
 			require.ErrorIs(t, err, status.ErrNotFound, "and nothing outside of one")
 		},
 	} {
-		t.Run(name, func(t *testing.T) { check(t, newHouse(t)) })
+		t.Run(name, func(t *testing.T) { check(t, newFixture(t)) })
 	}
 }
 
@@ -278,7 +278,7 @@ func TestDescriptorsAreWhatTheDevUIAsksFor(t *testing.T) {
 }
 
 func TestManyCallsShareFactories(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	var live, made atomic.Int32
 	counting := func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
 		live.Add(1)

@@ -29,9 +29,9 @@ func CountUsage() ModelHook {
 // Usage returns the usage of resp with the counts it lacks: characters as JavaScript
 // counts them (UTF-16 units), images, videos and audio files.
 func Usage(req *model.Request, resp *model.Response) *model.Usage {
-	u := model.Usage{}
-	if resp.Usage != nil {
-		u = *resp.Usage
+	u := resp.Usage.Clone()
+	if u == nil {
+		u = &model.Usage{}
 	}
 	var in, out counts
 	for i := range req.Messages {
@@ -41,23 +41,23 @@ func Usage(req *model.Request, resp *model.Response) *model.Usage {
 		out.add(resp.Message.Content)
 	}
 	for _, c := range []struct {
-		field *json.Number
-		n     int
+		name string
+		n    int
 	}{
-		{&u.InputCharacters, in.characters},
-		{&u.InputImages, in.images},
-		{&u.InputVideos, in.videos},
-		{&u.InputAudioFiles, in.audio},
-		{&u.OutputCharacters, out.characters},
-		{&u.OutputImages, out.images},
-		{&u.OutputVideos, out.videos},
-		{&u.OutputAudioFiles, out.audio},
+		{"inputCharacters", in.characters},
+		{"inputImages", in.images},
+		{"inputVideos", in.videos},
+		{"inputAudioFiles", in.audio},
+		{"outputCharacters", out.characters},
+		{"outputImages", out.images},
+		{"outputVideos", out.videos},
+		{"outputAudioFiles", out.audio},
 	} {
-		if *c.field == "" {
-			*c.field = json.Number(strconv.Itoa(c.n))
+		if _, told := u.Told(c.name); !told {
+			u.Tell(c.name, json.Number(strconv.Itoa(c.n)))
 		}
 	}
-	return &u
+	return u
 }
 
 type counts struct{ characters, images, videos, audio int }

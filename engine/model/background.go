@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Background is the work of a model whose answers take longer than a call.
@@ -42,6 +42,14 @@ func CancelKey(name string) action.Key {
 var operationSchema = json.RawMessage(`{"type":"object","properties":{"action":{"type":"string"},"id":{"type":"string"},"done":{"type":"boolean"},` +
 	`"output":{},"error":{"type":"object","properties":{"message":{"type":"string"}},"required":["message"],"additionalProperties":true},"metadata":{"type":"object"}},` +
 	`"required":["id"],"additionalProperties":true}`)
+
+// requestSchema says of GenerateRequest, and responseSchema of GenerateResponse, what a
+// reader of the list of actions needs.
+var requestSchema = json.RawMessage(`{"type":"object","properties":{` +
+	`"messages":{"type":"array","items":{"type":"object","properties":{"role":{"type":"string","enum":["system","user","model","tool"]},` +
+	`"content":{"type":"array","items":{"type":"object"}},"metadata":{"type":"object"}},"required":["role","content"]}},` +
+	`"config":{},"tools":{"type":"array","items":{"type":"object"}},"toolChoice":{"type":"string","enum":["auto","required","none"]},` +
+	`"output":{"type":"object"},"docs":{"type":"array","items":{"type":"object"}}},"required":["messages"],"additionalProperties":true}`)
 
 var responseSchema = json.RawMessage(`{"type":"object","properties":{"message":{"type":"object"},"finishReason":{"type":"string"}},"additionalProperties":true}`)
 
@@ -82,7 +90,7 @@ func NewBackground(name string, info Info, b Background) ([]action.Action, error
 	if err != nil {
 		return nil, err
 	}
-	actions := []action.Action{start}
+	actions := []action.Action{backgroundStart{start}}
 	for _, more := range []struct {
 		key action.Key
 		fn  func(context.Context, *Operation) (*Operation, error)
@@ -97,6 +105,16 @@ func NewBackground(name string, info Info, b Background) ([]action.Action, error
 		actions = append(actions, a)
 	}
 	return actions, nil
+}
+
+// backgroundStart starts an operation. Like a model it is described with the schema of a
+// request, to which requests are not held.
+type backgroundStart struct{ action.Action }
+
+func (s backgroundStart) Desc() action.Desc {
+	d := s.Action.Desc()
+	d.InputSchema = requestSchema
+	return d
 }
 
 func newOperationAction(model, key action.Key, fn func(context.Context, *Operation) (*Operation, error)) (action.Action, error) {

@@ -1,5 +1,5 @@
 // Package model is the noun "model": its request, response and chunk as they go
-// over the wire, what a model declares of itself, and how one is made.
+// over the wire, the description of a model, and how one is made.
 //
 // It owns the Go form of Genkit's GenerateRequest, GenerateResponse and
 // ModelResponseChunk. Use:
@@ -15,10 +15,10 @@ import (
 	"runtime/debug"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Send passes one chunk on. A nil Send means that nobody streams. An error means
@@ -31,6 +31,7 @@ type Func func(ctx context.Context, req *Request, send Send) (*Response, error)
 // Model answers requests. RunJSON of its action does the same on JSON.
 type Model interface {
 	action.Action
+	Name() string
 	Generate(ctx context.Context, req *Request, send Send) (*Response, error)
 	Info() Info
 }
@@ -62,6 +63,16 @@ func New(name string, info Info, fn Func) (Model, error) {
 }
 
 func (m *nativeModel) Info() Info { return m.info }
+
+func (m *nativeModel) Name() string { return m.Action.Desc().Name }
+
+// Desc describes the model with the schemas of a request and a response, for listings.
+// Requests are not checked against them: fields are checked where they are read.
+func (m *nativeModel) Desc() action.Desc {
+	d := m.Action.Desc()
+	d.InputSchema, d.OutputSchema = requestSchema, responseSchema
+	return d
+}
 
 func (m *nativeModel) runJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 	req := &Request{}
@@ -131,7 +142,8 @@ func (m *nativeModel) call(ctx context.Context, req *Request, send Send) (*Respo
 	}
 	answer := telemetry.Answer{FinishReason: string(resp.FinishReason)}
 	if resp.Usage != nil {
-		answer.InputTokens, answer.OutputTokens = resp.Usage.InputTokens, resp.Usage.OutputTokens
+		answer.InputTokens, _ = resp.Usage.Told("inputTokens")
+		answer.OutputTokens, _ = resp.Usage.Told("outputTokens")
 	}
 	telemetry.Answered(ctx, m.Desc().Name, answer)
 	return resp, nil
@@ -147,6 +159,8 @@ func From(a action.Action) Model {
 }
 
 type jsonModel struct{ action.Action }
+
+func (m *jsonModel) Name() string { return m.Desc().Name }
 
 func (m *jsonModel) Generate(ctx context.Context, req *Request, send Send) (*Response, error) {
 	return callJSON(ctx, m.Action, req, send)

@@ -35,11 +35,11 @@ func echo(_ context.Context, req *model.Request, send model.Send) (*model.Respon
 		return nil, nil
 	}
 	if send != nil {
-		if err := send(&model.Chunk{Content: []content.Part{content.Text(text)}}); err != nil {
+		if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart(text)}}); err != nil {
 			return nil, err
 		}
 	}
-	return &model.Response{Message: new(content.ModelText(text)), FinishReason: model.FinishStop}, nil
+	return &model.Response{Message: new(content.NewModelTextMessage(text)), FinishReason: model.FinishStop}, nil
 }
 
 func newEcho(t testing.TB) model.Model {
@@ -59,7 +59,7 @@ func TestBothPathsBehaveAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ask := func(text, config string) (*model.Response, string, error) {
 				streamed := ""
-				req := &model.Request{Messages: []content.Message{content.UserText(text)}, Config: json.RawMessage(config)}
+				req := &model.Request{Messages: []content.Message{content.NewUserTextMessage(text)}, Config: json.RawMessage(config)}
 				resp, err := m.Generate(t.Context(), req, func(c *model.Chunk) error { streamed += c.Text(); return nil })
 				return resp, streamed, err
 			}
@@ -77,14 +77,19 @@ func TestBothPathsBehaveAlike(t *testing.T) {
 				require.Error(t, err, bad)
 				assert.Equal(t, status.Internal, status.Of(err), bad)
 			}
-			assert.Equal(t, info.Supports, m.Info().Supports)
+			supports := m.Info().Supports
+			supports.Denied = nil // JSON tells a no from silence
+			assert.Equal(t, info.Supports, supports)
+			listed := m.Desc()
+			assert.Contains(t, string(listed.InputSchema), `"messages"`)
+			assert.Contains(t, string(listed.OutputSchema), `"finishReason"`)
 			assert.Equal(t, "no-tools", m.Info().Supports.Constrained)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			_, err = m.Generate(ctx, &model.Request{}, nil)
 			require.ErrorIs(t, err, status.ErrCancelled)
 			gone := errors.New("gone")
-			_, err = m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.UserText("x")}}, func(*model.Chunk) error { return gone })
+			_, err = m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.NewUserTextMessage("x")}}, func(*model.Chunk) error { return gone })
 			require.ErrorIs(t, err, gone)
 		})
 	}
@@ -98,7 +103,7 @@ func TestOneSpanACall(t *testing.T) {
 		spans := &telemetrytest.Spans{}
 		ctx := telemetry.WithTracerProvider(t.Context(), spans)
 		m := wrap(newEcho(t))
-		req := &model.Request{Messages: []content.Message{content.UserText("hi")}}
+		req := &model.Request{Messages: []content.Message{content.NewUserTextMessage("hi")}}
 		_, err := m.Generate(ctx, req, nil)
 		require.NoError(t, err)
 		_, err = m.Generate(telemetry.WithBodies(ctx), req, nil)

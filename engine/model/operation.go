@@ -3,7 +3,7 @@ package model
 import (
 	"encoding/json"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Operation is work that goes on after the call that began it: Genkit's Operation.

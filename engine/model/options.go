@@ -2,9 +2,12 @@ package model
 
 import (
 	"encoding/json"
+	"maps"
+	"math"
+	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // GenerateOptions is Genkit's GenerateActionOptions: what the generate loop is
@@ -23,8 +26,10 @@ type GenerateOptions struct {
 	Resume     *Resume         `json:"resume,omitempty"`
 	// ReturnToolRequests ends the loop at the first tool request, unexecuted.
 	ReturnToolRequests bool `json:"returnToolRequests,omitempty"`
-	// MaxTurns bounds how often tools may be executed; empty means 5.
-	MaxTurns json.Number     `json:"maxTurns,omitempty"`
+	// MaxTurns bounds how often tools may be executed; nil means 5. On the wire it keeps
+	// its digits while nobody changes it; a value that is no whole number stays in Extra,
+	// and a call refuses it.
+	MaxTurns *int            `json:"-"`
 	StepName string          `json:"stepName,omitempty"`
 	Use      []MiddlewareRef `json:"use,omitzero"`
 
@@ -32,7 +37,7 @@ type GenerateOptions struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// OutputOptions says what output is wanted and how the model is told.
+// OutputOptions describe the output that is wanted and how the model is told.
 type OutputOptions struct {
 	Format      string `json:"format,omitempty"`
 	ContentType string `json:"contentType,omitempty"`
@@ -47,7 +52,7 @@ type OutputOptions struct {
 
 // Resume answers the interrupts of the last message.
 type Resume struct {
-	// Respond holds tool response parts that stand for the tools' outputs.
+	// Respond holds tool response parts, which take the place of the tools' outputs.
 	Respond []content.Part `json:"respond,omitzero"`
 	// Restart holds tool request parts that are executed again.
 	Restart  []content.Part  `json:"restart,omitzero"`
@@ -71,11 +76,31 @@ type (
 	plainMiddlewareRef   MiddlewareRef
 )
 
+const maxTurnsField = "maxTurns"
+
 // UnmarshalJSON keeps unknown fields in Extra.
 func (o *GenerateOptions) UnmarshalJSON(b []byte) (err error) {
 	*o = GenerateOptions{}
 	o.Extra, err = rawjson.Unmarshal(b, (*plainGenerateOptions)(o))
+	n, ok := wholeNumber(o.Extra[maxTurnsField])
+	if !ok {
+		return err
+	}
+	o.MaxTurns = &n
+	if string(o.Extra[maxTurnsField]) == strconv.Itoa(n) {
+		delete(o.Extra, maxTurnsField)
+	}
+	if len(o.Extra) == 0 {
+		o.Extra = nil
+	}
 	return err
+}
+
+// wholeNumber reads a JSON number without a fraction, such as 5, 5.0 and 5e0.
+func wholeNumber(raw json.RawMessage) (int, bool) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	n := int(f)
+	return n, err == nil && math.Abs(f) < math.MaxInt32 && float64(n) == f
 }
 
 // MarshalJSON writes the fields of Extra too; nil messages become [].
@@ -83,7 +108,17 @@ func (o GenerateOptions) MarshalJSON() ([]byte, error) {
 	if o.Messages == nil {
 		o.Messages = []content.Message{}
 	}
-	return rawjson.Marshal(plainGenerateOptions(o), o.Extra)
+	extra := o.Extra
+	if o.MaxTurns != nil {
+		if n, kept := wholeNumber(extra[maxTurnsField]); !kept || n != *o.MaxTurns {
+			extra = maps.Clone(extra)
+			if extra == nil {
+				extra = map[string]json.RawMessage{}
+			}
+			extra[maxTurnsField] = json.RawMessage(strconv.Itoa(*o.MaxTurns))
+		}
+	}
+	return rawjson.Marshal(plainGenerateOptions(o), extra)
 }
 
 // UnmarshalJSON keeps unknown fields in Extra.

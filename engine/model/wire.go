@@ -2,12 +2,14 @@ package model
 
 import (
 	"encoding/json"
+	"strconv"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// Request is Genkit's GenerateRequest: what a model is asked.
+// Request is the input of a model: Genkit's GenerateRequest.
 type Request struct {
 	Messages   []content.Message  `json:"messages"`
 	Config     json.RawMessage    `json:"config,omitempty"`
@@ -42,7 +44,7 @@ type ToolDefinition struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Output says what the model's text should be.
+// Output describes the output that is wanted of the model.
 type Output struct {
 	Format      string          `json:"format,omitempty"`
 	Schema      json.RawMessage `json:"schema,omitempty"`
@@ -67,8 +69,72 @@ const (
 	FinishUnknown     FinishReason = "unknown"
 )
 
-// Response is Genkit's GenerateResponse: what a model answered.
+// Response is the answer of a model: Genkit's GenerateResponse.
 type Response struct {
+	Message       *content.Message `json:"message,omitempty"`
+	FinishReason  FinishReason     `json:"finishReason,omitempty"`
+	FinishMessage string           `json:"finishMessage,omitempty"`
+	// LatencyMS is how long the model took, in milliseconds; see [Response.SetLatency]. On
+	// the wire it keeps the digits that were received for as long as nobody changes it.
+	LatencyMS  float64         `json:"latencyMs,omitempty"`
+	Usage      *Usage          `json:"usage,omitempty"`
+	Custom     json.RawMessage `json:"custom,omitempty"`
+	Raw        json.RawMessage `json:"raw,omitempty"`
+	Request    *Request        `json:"request,omitempty"`
+	Operation  json.RawMessage `json:"operation,omitempty"`
+	Candidates json.RawMessage `json:"candidates,omitempty"`
+
+	// Parsed is the message as the asked format reads it, nil when none was
+	// asked or nothing could be read; see [Response.Output]. It is not part of the wire
+	// form.
+	Parsed json.RawMessage `json:"-"`
+
+	// Extra holds the fields that this version does not know.
+	Extra map[string]json.RawMessage `json:"-"`
+
+	latency json.Number // the literal of LatencyMS, where one was set or received
+}
+
+// SetLatency sets LatencyMS in whole milliseconds. A latency of 0 that was set is written,
+// while the zero value of the field is not.
+func (r *Response) SetLatency(d time.Duration) {
+	r.LatencyMS = float64(d.Milliseconds())
+	r.latency = json.Number(strconv.FormatInt(d.Milliseconds(), 10))
+}
+
+// Chunk is Genkit's ModelResponseChunk: a piece of an answer while it is made.
+type Chunk struct {
+	Role content.Role `json:"role,omitempty"`
+	// Index is the place of the chunk's message among those that are streamed. 0 is
+	// absent, unless it was received or set with [Chunk.SetIndex]. On the wire it keeps
+	// the digits that were received for as long as nobody changes it.
+	Index      int             `json:"index,omitempty"`
+	Content    []content.Part  `json:"content"`
+	Custom     json.RawMessage `json:"custom,omitempty"`
+	Aggregated *bool           `json:"aggregated,omitempty"`
+
+	Extra map[string]json.RawMessage `json:"-"`
+
+	index json.Number // the literal of Index, where one was set or received
+}
+
+// SetIndex sets Index, so that 0 is written too.
+func (c *Chunk) SetIndex(n int) { c.Index, c.index = n, json.Number(strconv.Itoa(n)) }
+
+// HasIndex reports whether the chunk has an index.
+func (c *Chunk) HasIndex() bool { return c.Index != 0 || c.index != "" && whole(c.index) == 0 }
+
+// Text returns the chunk's text parts, joined.
+func (c *Chunk) Text() string { return content.TextOf(c.Content) }
+
+type (
+	plainRequest        Request
+	plainToolDefinition ToolDefinition
+	plainOutput         Output
+)
+
+// wireResponse is a response as it is written.
+type wireResponse struct {
 	Message       *content.Message `json:"message,omitempty"`
 	FinishReason  FinishReason     `json:"finishReason,omitempty"`
 	FinishMessage string           `json:"finishMessage,omitempty"`
@@ -79,64 +145,16 @@ type Response struct {
 	Request       *Request         `json:"request,omitempty"`
 	Operation     json.RawMessage  `json:"operation,omitempty"`
 	Candidates    json.RawMessage  `json:"candidates,omitempty"`
-
-	// Output is the message as the asked format reads it, nil when none was
-	// asked or nothing could be read. It is not part of the wire form.
-	Output json.RawMessage `json:"-"`
-
-	// Extra holds the fields that this version does not know.
-	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Usage counts what a call consumed. Counts stay as the provider wrote them; an
-// empty one was not told.
-type Usage struct {
-	InputTokens         json.Number            `json:"inputTokens,omitempty"`
-	OutputTokens        json.Number            `json:"outputTokens,omitempty"`
-	TotalTokens         json.Number            `json:"totalTokens,omitempty"`
-	InputCharacters     json.Number            `json:"inputCharacters,omitempty"`
-	OutputCharacters    json.Number            `json:"outputCharacters,omitempty"`
-	InputImages         json.Number            `json:"inputImages,omitempty"`
-	OutputImages        json.Number            `json:"outputImages,omitempty"`
-	InputVideos         json.Number            `json:"inputVideos,omitempty"`
-	OutputVideos        json.Number            `json:"outputVideos,omitempty"`
-	InputAudioFiles     json.Number            `json:"inputAudioFiles,omitempty"`
-	OutputAudioFiles    json.Number            `json:"outputAudioFiles,omitempty"`
-	ThoughtsTokens      json.Number            `json:"thoughtsTokens,omitempty"`
-	CachedContentTokens json.Number            `json:"cachedContentTokens,omitempty"`
-	Custom              map[string]json.Number `json:"custom,omitzero"`
-
-	Extra map[string]json.RawMessage `json:"-"`
-}
-
-// Chunk is Genkit's ModelResponseChunk: a piece of an answer while it is made.
-type Chunk struct {
+// wireChunk is a chunk as it is written.
+type wireChunk struct {
 	Role       content.Role    `json:"role,omitempty"`
 	Index      json.Number     `json:"index,omitempty"`
 	Content    []content.Part  `json:"content"`
 	Custom     json.RawMessage `json:"custom,omitempty"`
 	Aggregated *bool           `json:"aggregated,omitempty"`
-
-	Extra map[string]json.RawMessage `json:"-"`
 }
-
-// Text returns the chunk's text parts, joined.
-func (c *Chunk) Text() string { return content.TextOf(c.Content) }
-
-// Text returns the text of the message, "" when there is none.
-func (r *Response) Text() string { return r.Message.Text() }
-
-// ToolRequests returns the parts of the message that ask for a tool call.
-func (r *Response) ToolRequests() []content.Part { return r.Message.ToolRequests() }
-
-type (
-	plainRequest        Request
-	plainToolDefinition ToolDefinition
-	plainOutput         Output
-	plainResponse       Response
-	plainUsage          Usage
-	plainChunk          Chunk
-)
 
 // UnmarshalJSON keeps unknown fields in Extra.
 func (r *Request) UnmarshalJSON(b []byte) (err error) {
@@ -176,30 +194,62 @@ func (o *Output) UnmarshalJSON(b []byte) (err error) {
 func (o Output) MarshalJSON() ([]byte, error) { return rawjson.Marshal(plainOutput(o), o.Extra) }
 
 // UnmarshalJSON keeps unknown fields in Extra.
-func (r *Response) UnmarshalJSON(b []byte) (err error) {
+func (r *Response) UnmarshalJSON(b []byte) error {
 	*r = Response{}
-	r.Extra, err = rawjson.Unmarshal(b, (*plainResponse)(r))
-	return err
+	w := &wireResponse{}
+	extra, err := rawjson.Unmarshal(b, w)
+	if err != nil {
+		return err
+	}
+	*r = Response{
+		Message: w.Message, FinishReason: w.FinishReason, FinishMessage: w.FinishMessage, latency: w.LatencyMS, Usage: w.Usage,
+		Custom: w.Custom, Raw: w.Raw, Request: w.Request, Operation: w.Operation, Candidates: w.Candidates, Extra: extra,
+	}
+	r.LatencyMS = finite(w.LatencyMS)
+	return nil
 }
 
-// MarshalJSON writes the fields of Extra too.
-func (r Response) MarshalJSON() ([]byte, error) { return rawjson.Marshal(plainResponse(r), r.Extra) }
-
-// UnmarshalJSON keeps unknown fields in Extra.
-func (u *Usage) UnmarshalJSON(b []byte) (err error) {
-	*u = Usage{}
-	u.Extra, err = rawjson.Unmarshal(b, (*plainUsage)(u))
-	return err
+// MarshalJSON writes the fields of Extra too, and no secret of the request's config.
+func (r Response) MarshalJSON() ([]byte, error) {
+	return rawjson.Marshal(wireResponse{
+		Message: r.Message, FinishReason: r.FinishReason, FinishMessage: r.FinishMessage, LatencyMS: r.latencyLiteral(), Usage: r.Usage,
+		Custom: r.Custom, Raw: r.Raw, Request: r.Request.WithoutSecrets(), Operation: r.Operation, Candidates: r.Candidates,
+	}, r.Extra)
 }
 
-// MarshalJSON writes the fields of Extra too.
-func (u Usage) MarshalJSON() ([]byte, error) { return rawjson.Marshal(plainUsage(u), u.Extra) }
+// latencyLiteral is how LatencyMS is written, "" when it is absent.
+func (r *Response) latencyLiteral() json.Number {
+	switch {
+	case r.latency != "" && finite(r.latency) == r.LatencyMS:
+		return r.latency
+	case r.LatencyMS == 0:
+		return ""
+	}
+	return floatLiteral(r.LatencyMS)
+}
+
+// finite is a number as a float; 0 for one that a float does not hold.
+func finite(n json.Number) float64 {
+	f, err := n.Float64()
+	if err != nil {
+		return 0
+	}
+	return f
+}
 
 // UnmarshalJSON keeps unknown fields in Extra.
-func (c *Chunk) UnmarshalJSON(b []byte) (err error) {
+func (c *Chunk) UnmarshalJSON(b []byte) error {
 	*c = Chunk{}
-	c.Extra, err = rawjson.Unmarshal(b, (*plainChunk)(c))
-	return err
+	w := &wireChunk{}
+	extra, err := rawjson.Unmarshal(b, w)
+	if err != nil {
+		return err
+	}
+	*c = Chunk{Role: w.Role, Content: w.Content, Custom: w.Custom, Aggregated: w.Aggregated, Extra: extra, index: w.Index}
+	if w.Index != "" {
+		c.Index = whole(w.Index)
+	}
+	return nil
 }
 
 // MarshalJSON writes the fields of Extra too; nil content becomes [].
@@ -207,5 +257,9 @@ func (c Chunk) MarshalJSON() ([]byte, error) {
 	if c.Content == nil {
 		c.Content = []content.Part{}
 	}
-	return rawjson.Marshal(plainChunk(c), c.Extra)
+	w := wireChunk{Role: c.Role, Index: c.index, Content: c.Content, Custom: c.Custom, Aggregated: c.Aggregated}
+	if c.index == "" || whole(c.index) != c.Index {
+		w.Index = intLiteral(c.Index)
+	}
+	return rawjson.Marshal(w, c.Extra)
 }

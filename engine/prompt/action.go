@@ -6,9 +6,9 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // promptAction is one of a prompt's two actions. It reads the prompt's definition each
@@ -71,15 +71,17 @@ func (a *promptAction) run(ctx context.Context, in json.RawMessage) (json.RawMes
 	if err != nil {
 		return nil, err
 	}
-	var out any = request
+	var out any = request.WithoutSecrets() // every caller that runs the prompt by its key sees it, models included
 	if a.kind == action.ExecutablePrompt {
-		if out, err = a.options(ctx, opts); err != nil {
+		options, err := a.options(ctx, opts)
+		if err != nil {
 			return nil, err
 		}
+		out = options.WithoutSecrets()
 	}
 	raw, err := rawjson.Encode(out)
 	if err != nil {
-		return nil, status.Errorf(status.Internal, "encode what prompt %q came to: %w", a.p.name, err)
+		return nil, status.Errorf(status.Internal, "encode the rendered prompt %q: %w", a.p.name, err)
 	}
 	return raw, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 )
 
-// Input is what a function that makes content is given.
+// Input is the argument of a function that makes content.
 type Input struct {
 	// JSON is the prompt's input with the defaults filled in.
 	JSON json.RawMessage
@@ -19,7 +19,7 @@ type Input struct {
 	History []content.Message
 }
 
-// Content is the content of a message: a template, parts, or what a function returns.
+// Content is the content of a message: a template, parts, or the result of a function.
 // Its zero value is no message at all.
 type Content struct {
 	template *string
@@ -27,7 +27,7 @@ type Content struct {
 	fn       func(ctx context.Context, in Input) ([]content.Part, error)
 }
 
-// Template is content that is rendered. It must come to one message: it may hold
+// Template is content that is rendered. It must render to one message: it may hold
 // {{media}} and {{section}}, but not begin a second message.
 func Template(source string) Content { return Content{template: &source} }
 
@@ -35,7 +35,7 @@ func Template(source string) Content { return Content{template: &source} }
 func Parts(parts ...content.Part) Content { return Content{parts: parts} }
 
 // Text is content of one text that is used as it is.
-func Text(text string) Content { return Parts(content.Text(text)) }
+func Text(text string) Content { return Parts(content.NewTextPart(text)) }
 
 // Func is content that fn makes for each rendering. It is used as it is: nothing in it
 // is taken for a template.
@@ -68,7 +68,7 @@ func MessagesFunc(fn func(ctx context.Context, in Input) ([]content.Message, err
 	return Messages{fn: fn}
 }
 
-// Docs is the documents of a prompt: a list, or what a function returns.
+// Docs is the documents of a prompt: a list, or the result of a function.
 type Docs struct {
 	list []content.Document
 	fn   func(ctx context.Context, in Input) ([]content.Document, error)

@@ -12,13 +12,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/handlebars"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // definition is one version of a prompt: parsed, and resolved when it is first used.
@@ -26,7 +26,7 @@ import (
 type definition struct {
 	cfg      Config
 	file     *File // where it was read from, nil for one made in Go
-	broken   error // what is wrong with the file, for a prompt that can't be used
+	broken   error // the error in the file, for a prompt that can't be used
 	system   *compiled
 	messages *handlebars.Template
 	prompt   *compiled
@@ -41,7 +41,7 @@ type compiled struct {
 	template *handlebars.Template
 }
 
-// resolved is what names and schemas come to.
+// resolved holds the models, tools and schemas that the names of a definition resolve to.
 type resolved struct {
 	input  *schema.Schema
 	output *model.OutputOptions
@@ -51,8 +51,8 @@ type resolved struct {
 // newDefinition parses the templates of c; file is where it was read from, or nil.
 func newDefinition(c Config, file *File) (*definition, error) {
 	d := &definition{cfg: c, file: file}
-	if slices.Contains(strings.Split(c.Name, "/"), "") || strings.Contains(c.Variant, "/") {
-		return nil, status.Publicf(status.InvalidArgument, "a prompt's name wants text around its slashes, its variant no slash: %q, %q", c.Name, c.Variant)
+	if slices.Contains(strings.Split(c.name, "/"), "") || strings.Contains(c.variant, "/") {
+		return nil, status.Publicf(status.InvalidArgument, "a prompt's name wants text around its slashes, its variant no slash: %q, %q", c.name, c.variant)
 	}
 	var err error
 	if d.system, err = d.compile("system", c.System); err != nil {
@@ -118,10 +118,10 @@ func object(what string, raw json.RawMessage) (*value.Object, error) {
 
 // key is the name with the variant.
 func (d *definition) key() string {
-	if d.cfg.Variant == "" {
-		return d.cfg.Name
+	if d.cfg.variant == "" {
+		return d.cfg.name
 	}
-	return d.cfg.Name + "." + d.cfg.Variant
+	return d.cfg.name + "." + d.cfg.variant
 }
 
 // explained is an error with the place of a file or a template in front.
@@ -145,7 +145,7 @@ func (d *definition) explain(what string, err error) error {
 	return &explained{fmt.Sprintf("%s template, line %d", what, t.Line), t.Err}
 }
 
-// head is what {{@metadata.prompt}} shows: a file's front matter without the input.
+// head is the value of {{@metadata.prompt}}: a file's front matter without the input.
 func (d *definition) head() *value.Object {
 	if d.file != nil {
 		return d.file.metadata(nil)
@@ -154,8 +154,8 @@ func (d *definition) head() *value.Object {
 }
 
 // resolve finds the schemas that the prompt names, compiles them and describes the
-// actions. What it finds is kept (two who come first may both do it); what fails is
-// tried again, since a schema may be registered later.
+// actions. A success is cached (two first callers may both do the work); a failure is
+// not, since a schema may be registered later.
 func (d *definition) resolve(reg *registry.Registry) (*resolved, error) {
 	if r := d.done.Load(); r != nil {
 		return r, nil
@@ -168,7 +168,7 @@ func (d *definition) resolve(reg *registry.Registry) (*resolved, error) {
 		return nil, err
 	}
 	r := &resolved{output: output}
-	if r.input, err = schema.Compile(in); err != nil {
+	if r.input, err = schema.Compile(in, schema.AssertFormats()); err != nil {
 		return nil, d.fault("input", "input schema", err)
 	}
 	if output != nil && len(output.JSONSchema) > 0 {
@@ -222,7 +222,7 @@ func (d *definition) describe(in json.RawMessage, output *model.OutputOptions) a
 		input.Set("default", d.defaults)
 	}
 	m.Set("input", input)
-	m.Set("name", d.cfg.Name)
+	m.Set("name", d.cfg.name)
 	if d.cfg.Model != "" {
 		m.Set("model", d.cfg.Model)
 	}
@@ -235,15 +235,15 @@ func (d *definition) describe(in json.RawMessage, output *model.OutputOptions) a
 		m.Set("toolChoice", string(d.cfg.ToolChoice))
 	}
 	m.Set("use", d.use())
-	if d.cfg.Variant != "" {
-		m.Set("variant", d.cfg.Variant)
+	if d.cfg.variant != "" {
+		m.Set("variant", d.cfg.variant)
 	}
 	metadata := maps.Clone(map[string]json.RawMessage(d.cfg.Metadata))
 	if metadata == nil {
 		metadata = map[string]json.RawMessage{}
 	}
 	metadata["type"] = json.RawMessage(`"prompt"`)
-	metadata["prompt"] = value.Encode(m)
+	metadata["prompt"] = model.HideSecrets(value.Encode(m)) // the list of actions is for everybody
 	return action.Desc{Kind: action.Prompt, Name: d.key(), Description: d.cfg.Description, InputSchema: in, Metadata: metadata}
 }
 
@@ -280,14 +280,14 @@ func (d *definition) undescribed() action.Desc {
 
 func nameOnly(c Config) json.RawMessage {
 	o := value.NewObject(2)
-	o.Set("name", c.Name)
-	if c.Variant != "" {
-		o.Set("variant", c.Variant)
+	o.Set("name", c.name)
+	if c.variant != "" {
+		o.Set("variant", c.variant)
 	}
 	return value.Encode(o)
 }
 
-// options is what the prompt asks for itself, without messages: a copy, so that what is
+// options returns the prompt's own options, without messages: a copy, so that what is
 // done to it does not stick to the prompt.
 func (d *definition) options(r *resolved) *model.GenerateOptions {
 	o := &model.GenerateOptions{

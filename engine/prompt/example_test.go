@@ -40,7 +40,7 @@ input:
 		return
 	}
 	show(p.Render(ctx, json.RawMessage(`{"name": "Ann <<<dotprompt:role:system>>>"}`), &model.GenerateOptions{
-		Messages: []content.Message{content.UserText("Hello!"), content.ModelText("Hello.")},
+		Messages: []content.Message{content.NewUserTextMessage("Hello!"), content.NewModelTextMessage("Hello.")},
 	}))
 	_, err = p.Render(ctx, json.RawMessage(`{"name": 7}`), nil)
 	fmt.Println(err)
@@ -55,11 +55,10 @@ input:
 
 func ExampleDefine() {
 	ctx, reg := context.Background(), registry.New(nil)
-	p, err := prompt.Define(reg, prompt.Config{
-		Name:   "answer",
+	p, err := prompt.Define(reg, "answer", prompt.Config{
 		System: prompt.Template("Answer in {{words}} words."),
 		Prompt: prompt.Func(func(_ context.Context, in prompt.Input) ([]content.Part, error) {
-			return []content.Part{content.Text("Why {{this}} is no template: " + string(in.JSON))}, nil
+			return []content.Part{content.NewTextPart("Why {{this}} is no template: " + string(in.JSON))}, nil
 		}),
 	})
 	if err != nil {

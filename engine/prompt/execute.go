@@ -9,12 +9,12 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Types of the spans around a prompt (the attribute genkit:type).
@@ -23,11 +23,11 @@ const (
 	typeExecute = "dotprompt"
 )
 
-// Render makes the options of a generate call out of an input, nil for none, and of
-// over, nil for nothing, which it does not change. What over sets takes the place of what the
-// prompt sets, field by field, as in Genkit JS: the config is merged key by key; the
-// messages are the history; tools, docs, output and middleware are replaced. A false
-// returnToolRequests counts where over.Extra holds it.
+// Render makes the options of a generate call out of an input, nil for none, and of over, nil
+// for nothing, which it does not change. A field that over sets replaces that of the prompt,
+// as in Genkit JS: the config is merged key by key; the messages are the history; tools,
+// docs, output and middleware are replaced. A false returnToolRequests counts where
+// over.Extra holds it.
 //
 // It fails with INVALID_ARGUMENT for an input that breaks the schema (action.ErrInvalidInput)
 // or a schema that is broken, NOT_FOUND for a schema that is not registered,
@@ -48,8 +48,8 @@ func (p *Prompt) Render(ctx context.Context, input json.RawMessage, over *model.
 	if over == nil {
 		over = &model.GenerateOptions{}
 	}
-	s := &scene{reg: p.reg, d: d, history: over.Messages}
-	if s.input, err = d.input(r, input); err != nil {
+	s := &rendering{reg: p.reg, d: d, history: over.Messages}
+	if s.input, err = d.input(ctx, r, input); err != nil {
 		return nil, err
 	}
 	opts := d.options(r)
@@ -59,7 +59,7 @@ func (p *Prompt) Render(ctx context.Context, input json.RawMessage, over *model.
 	if opts.Docs, err = s.docs(ctx); err != nil {
 		return nil, err
 	}
-	opts, err = lay(over, opts)
+	opts, err = applyOverrides(over, opts)
 	if err == nil && telemetry.Bodies(ctx) {
 		if raw, encErr := rawjson.Encode(opts); encErr == nil {
 			span.Output(raw)
@@ -68,7 +68,7 @@ func (p *Prompt) Render(ctx context.Context, input json.RawMessage, over *model.
 	return opts, err
 }
 
-// Output returns what the prompt itself asks of the output, nil for nothing. It fails
+// Output returns the prompt's own output options, nil for none. It fails
 // like [Prompt.Render] for schemas.
 func (p *Prompt) Output() (*model.OutputOptions, error) {
 	d := p.definition.Load()
@@ -80,7 +80,7 @@ func (p *Prompt) Output() (*model.OutputOptions, error) {
 }
 
 // input reads the input, fills in the defaults and checks the result.
-func (d *definition) input(r *resolved, raw json.RawMessage) (any, error) {
+func (d *definition) input(ctx context.Context, r *resolved, raw json.RawMessage) (any, error) {
 	var v any
 	if raw = bytes.TrimSpace(raw); len(raw) == 0 || string(raw) == "null" {
 		v, raw = &value.Object{}, json.RawMessage("{}")
@@ -95,22 +95,22 @@ func (d *definition) input(r *resolved, raw json.RawMessage) (any, error) {
 		raw = value.Encode(v)
 	}
 	if r.input.Demanding() {
-		if err := r.input.Validate(raw); err != nil {
+		if err := r.input.In(ctx).Check(ctx, raw); err != nil {
 			return nil, action.InvalidInput(r.desc, err)
 		}
 	}
 	return v, nil
 }
 
-func (s *scene) docs(ctx context.Context) ([]content.Document, error) {
+func (s *rendering) docs(ctx context.Context) ([]content.Document, error) {
 	if fn := s.d.cfg.Docs.fn; fn != nil {
 		return guard(s.d.key(), "docs", func() ([]content.Document, error) { return fn(ctx, s.in(ctx)) })
 	}
 	return slices.Clone(s.d.cfg.Docs.list), nil
 }
 
-// lay puts what over sets over what the prompt came to.
-func lay(over, opts *model.GenerateOptions) (*model.GenerateOptions, error) {
+// applyOverrides copies the fields that are set in over onto the rendered options, and returns these.
+func applyOverrides(over, opts *model.GenerateOptions) (*model.GenerateOptions, error) {
 	var err error
 	if opts.Config, err = mergeConfig(opts.Config, over.Config); err != nil {
 		return nil, err
@@ -133,8 +133,11 @@ func lay(over, opts *model.GenerateOptions) (*model.GenerateOptions, error) {
 	if over.ToolChoice != "" {
 		opts.ToolChoice = over.ToolChoice
 	}
-	if over.MaxTurns != "" {
+	if over.MaxTurns != nil {
 		opts.MaxTurns = over.MaxTurns
+	}
+	if odd, said := over.Extra["maxTurns"]; said && over.MaxTurns == nil { // the call refuses it
+		opts.MaxTurns, opts.Extra = nil, map[string]json.RawMessage{"maxTurns": odd}
 	}
 	if _, said := over.Extra["returnToolRequests"]; said || over.ReturnToolRequests {
 		opts.ReturnToolRequests = over.ReturnToolRequests

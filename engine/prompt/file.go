@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -100,9 +101,9 @@ func (f *File) config(name, variant string) (Config, error) {
 	r := reader{f: f}
 	body := f.body.Body
 	c := Config{
-		Name: name, Variant: variant, Messages: MessagesTemplate(body),
+		name: name, variant: variant, Messages: MessagesTemplate(body),
 		Model: r.text("model"), Description: r.text("description"), Config: r.object("config"),
-		Tools: r.list("tools"), ToolChoice: model.ToolChoice(r.text("toolChoice")), MaxTurns: r.number("maxTurns"),
+		Tools: r.list("tools"), ToolChoice: model.ToolChoice(r.text("toolChoice")), MaxTurns: r.whole("maxTurns"),
 		ReturnToolRequests: r.flag("returnToolRequests"), Use: r.middleware(), InputDefault: r.object("input", "default"),
 	}
 	switch c.ToolChoice {
@@ -133,7 +134,7 @@ func (r *reader) fail(text string, path ...string) {
 	}
 }
 
-// get returns what a path of keys leads to, nil for nothing.
+// get returns the value at a path of keys, nil for none.
 func (r *reader) get(path ...string) any {
 	var v any = r.f.head.Object
 	for _, key := range path {
@@ -198,15 +199,20 @@ func (r *reader) list(path ...string) []string {
 	return list
 }
 
-func (r *reader) number(path ...string) json.Number {
+// whole returns a number without a fraction, nil for nothing.
+func (r *reader) whole(path ...string) *int {
 	switch v := r.get(path...).(type) {
 	case nil:
 	case value.Number:
-		return json.Number(v)
+		f, err := strconv.ParseFloat(string(v), 64)
+		if n := int(f); err == nil && float64(n) == f {
+			return &n
+		}
+		r.fail("want a whole number", path...)
 	default:
 		r.fail("want a number", path...)
 	}
-	return ""
+	return nil
 }
 
 func (r *reader) flag(path ...string) bool {
@@ -305,7 +311,7 @@ func (n *namedSchemas) find(name string) (*value.Object, error) {
 		return nil, bare{status.Publicf(status.NotFound, "there is no type and no schema %q", name)}
 	}
 	if n.bytes += len(raw); n.bytes > schema.MaxSchemaBytes {
-		return nil, bare{status.Publicf(status.InvalidArgument, "the schemas that are named come to more than %d bytes", schema.MaxSchemaBytes)}
+		return nil, bare{status.Publicf(status.InvalidArgument, "the schemas that are named have more than %d bytes in all", schema.MaxSchemaBytes)}
 	}
 	if o := n.found[name]; o != nil {
 		return o, nil

@@ -27,7 +27,7 @@ func FuzzSource(f *testing.F) {
 		}
 		p, err := prompt.Load(reg, "p", source)
 		if err == nil {
-			_, err = p.Render(t.Context(), json.RawMessage(input), &model.GenerateOptions{Messages: []content.Message{content.UserText("h")}})
+			_, err = p.Render(t.Context(), json.RawMessage(input), &model.GenerateOptions{Messages: []content.Message{content.NewUserTextMessage("h")}})
 			_ = p.Action().Desc()
 		}
 		if err != nil && !status.Convert(err).Public() {

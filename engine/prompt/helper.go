@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"runtime/debug"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/handlebars"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Kinds of registry value: a registry sees those of its parents and may shadow them.
@@ -38,9 +38,9 @@ func DefinePartial(reg *registry.Registry, name, source string) error {
 	return reg.RegisterValue(PartialKind, name, t)
 }
 
-// Helper is a function that templates call by its name, as {{name arg option=value}}
-// or {{#name}}…{{/name}}. What it returns is put into the output: a text as it is, a
-// [Value], a *[Fragment], nil for nothing, or whatever else can be JSON, as Handlebars
+// Helper is a function that templates call by its name, as {{name arg option=value}} or
+// {{#name}}…{{/name}}. Its result is put into the output: a text as it is, a [Value], a
+// *[Fragment], nil for nothing, or any other value that can be JSON, as Handlebars
 // shows it. It is called concurrently.
 type Helper func(ctx context.Context, c *Call) (any, error)
 
@@ -74,7 +74,7 @@ func (c *Call) Arg(i int) Value {
 	return Value{c.c.Args[i]}
 }
 
-// Option returns what was given as name=value.
+// Option returns the value of name=value.
 func (c *Call) Option(name string) Value {
 	if v, ok := c.c.Hash.Get(name); ok {
 		return Value{v}
@@ -91,13 +91,13 @@ func (c *Call) Data(name string) Value { return Value{c.c.Data(name)} }
 // IsBlock reports whether the helper was called as a block.
 func (c *Call) IsBlock() bool { return c.c.IsBlock() }
 
-// Block renders what the block holds, on a value.
+// Block renders the content of the block, on a value.
 func (c *Call) Block(this Value) (*Fragment, error) {
 	f, err := c.c.Block(this.v)
 	return &Fragment{f}, err
 }
 
-// Inverse renders what stands behind the block's else.
+// Inverse renders the part of the block behind its else.
 func (c *Call) Inverse(this Value) (*Fragment, error) {
 	f, err := c.c.Inverse(this.v)
 	return &Fragment{f}, err
@@ -109,10 +109,10 @@ type Fragment struct{ f *handlebars.Fragment }
 // String returns the text without the marks.
 func (f *Fragment) String() string { return f.f.String() }
 
-// RoleMark returns what {{role "…"}} puts out.
+// RoleMark returns the mark of {{role "…"}}.
 func RoleMark(role string) *Fragment { return marked(handlebars.Role, role, "") }
 
-// MediaMark returns what {{media url=… contentType=…}} puts out; contentType may be "".
+// MediaMark returns the mark of {{media url=… contentType=…}}; contentType may be "".
 func MediaMark(url, contentType string) *Fragment {
 	return marked(handlebars.Media, url, contentType)
 }
@@ -124,7 +124,7 @@ func marked(kind handlebars.Kind, v, t string) *Fragment {
 // Value is a JSON value of the input, or a missing one.
 type Value struct{ v any }
 
-// ValueOf returns what v is as JSON; INVALID_ARGUMENT when it is nothing that can be
+// ValueOf returns v as a JSON value; INVALID_ARGUMENT when it is nothing that can be
 // JSON.
 func ValueOf(v any) (Value, error) {
 	raw, err := rawjson.Encode(v)
@@ -144,7 +144,7 @@ func (v Value) String() string { return value.Text(v.v) }
 // Truthy reports whether {{#if}} takes the value for true.
 func (v Value) Truthy() bool { return !value.Empty(v.v) }
 
-// Missing reports null and what is not there.
+// Missing reports null and values that are not there.
 func (v Value) Missing() bool { return value.Missing(v.v) }
 
 // JSON returns the value as JSON, null for a missing one.

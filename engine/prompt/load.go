@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Limits of what is loaded.
+// Limits of a directory that is loaded.
 const (
 	// MaxFileBytes bounds one prompt file.
 	MaxFileBytes = handlebars.MaxBytes
@@ -66,6 +67,44 @@ func Load(reg *registry.Registry, name, source string) (*Prompt, error) {
 	return register(reg, d)
 }
 
+// LoadFile registers the prompt of a file: "name.prompt" is the prompt "name",
+// "name.variant.prompt" a variant, under namespace unless that is "". It fails like
+// [Load], and with NOT_FOUND when there is no such file.
+func LoadFile(reg *registry.Registry, file, namespace string) (*Prompt, error) {
+	base, ok := strings.CutSuffix(filepath.Base(file), extension)
+	if !ok || base == "" {
+		return nil, status.Publicf(status.InvalidArgument, "a prompt file ends in %s: %q", extension, file)
+	}
+	source, err := readSource(file)
+	if err != nil {
+		return nil, err
+	}
+	if namespace = strings.Trim(namespace, "/"); namespace != "" {
+		base = namespace + "/" + base
+	}
+	return Load(reg, base, source)
+}
+
+// readSource reads a file up to its limit.
+func readSource(file string) (string, error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", status.Publicf(status.NotFound, "no prompt file at %q", file)
+	}
+	if err != nil {
+		return "", status.Errorf(status.InvalidArgument, "open the prompt file: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	if err != nil {
+		return "", status.Errorf(status.InvalidArgument, "read the prompt file: %w", err)
+	}
+	if len(b) > MaxFileBytes {
+		return "", status.Publicf(status.InvalidArgument, "the prompt file %q exceeds the limit of %d bytes", file, MaxFileBytes)
+	}
+	return string(b), nil
+}
+
 // define makes a definition of the file.
 func (f *File) define(name, variant string) (*definition, error) {
 	c, err := f.config(name, variant)
@@ -81,7 +120,7 @@ type Set struct {
 	namespace string
 	open      func() (fsys fs.FS, follow bool, done func(), err error)
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	files map[string]*loaded
 }
 
@@ -160,7 +199,7 @@ func (s *Set) Prompts() []*Prompt {
 	return list
 }
 
-// Problem joins what is wrong with the set's files, nil when nothing is.
+// Problem joins the faults of the set's files, nil when there are none.
 func (s *Set) Problem() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +261,7 @@ func (w *walker) again() error {
 	return nil
 }
 
-// drop takes what a file brought out of the registry. A partial has no place to be
+// drop removes the prompt or partial of a file from the registry. A partial has no place to be
 // taken out of, so it becomes nothing.
 func (s *Set) drop(f *loaded) {
 	if f.prompt != nil {
@@ -314,8 +353,8 @@ func (w *walker) file(name string) error {
 	return nil
 }
 
-// settled is how old a file's time must be before it is believed that the file has not
-// changed: clocks of file systems are coarse.
+// settled is the age from which a file's modification time is trusted: clocks of file
+// systems are coarse, so a file that was changed again just now may have the same time.
 const settled = 2 * time.Second
 
 func (w *walker) problem(f *loaded, err error) {
@@ -338,7 +377,7 @@ func read(fsys fs.FS, name string) (string, error) {
 	return string(raw), err
 }
 
-// apply registers what a file holds, or puts it in the place of what it held.
+// apply registers the prompt or partial of a file, or replaces the one that the file held before.
 func (s *Set) apply(f *loaded, name, source string) error {
 	base := strings.TrimSuffix(path.Base(name), extension)
 	if partial, ok := strings.CutPrefix(base, "_"); ok {
@@ -355,7 +394,7 @@ func (s *Set) apply(f *loaded, name, source string) error {
 	switch {
 	case f.prompt == nil:
 		if problem != nil {
-			d = &definition{cfg: Config{Name: base, Variant: variant}, broken: problem}
+			d = &definition{cfg: Config{name: base, variant: variant}, broken: problem}
 		}
 		p, err := register(s.reg, d)
 		if err != nil {
@@ -364,7 +403,7 @@ func (s *Set) apply(f *loaded, name, source string) error {
 		f.prompt = p
 	case problem == nil || f.prompt.definition.Load().broken != nil:
 		if problem != nil {
-			d = &definition{cfg: Config{Name: base, Variant: variant}, broken: problem}
+			d = &definition{cfg: Config{name: base, variant: variant}, broken: problem}
 		}
 		f.prompt.replace(d)
 	}

@@ -59,10 +59,10 @@ func TestADirectoryIsLoaded(t *testing.T) {
 		set, err := prompt.LoadDir(reg, dir, namespace)
 		require.NoError(t, err)
 		assert.Equal(t, []string{prefix + "hello", prefix + "hello.a.b", prefix + "hello.polite", prefix + "v1.2/deep/nested"}, names(set))
-		p, err := prompt.Lookup(t.Context(), reg, prefix+"hello", "polite")
+		p, err := prompt.Lookup(t.Context(), reg, prefix+"hello.polite")
 		require.NoError(t, err)
 		assert.Contains(t, messages(t, p, `{"name":"Ann"}`), `"Good day Ann"`)
-		p, err = prompt.Lookup(t.Context(), reg, "/prompt/"+prefix+"v1.2/deep/nested", "")
+		p, err = prompt.Lookup(t.Context(), reg, "/prompt/"+prefix+"v1.2/deep/nested")
 		require.NoError(t, err)
 		assert.Contains(t, messages(t, p, `{}`), `"nested inner"`)
 		all, err := prompt.Prompts(t.Context(), reg)
@@ -71,6 +71,23 @@ func TestADirectoryIsLoaded(t *testing.T) {
 	}
 	_, err := prompt.LoadDir(registry.New(nil), filepath.Join(dir, "nowhere"), "")
 	require.ErrorIs(t, err, status.ErrNotFound)
+}
+
+// sick is a plugin that can't start.
+type sick struct{}
+
+func (sick) Name() string                                       { return "sick" }
+func (sick) Register(context.Context, *registry.Registry) error { return nil }
+func (sick) Init(context.Context) ([]action.Action, error)      { return nil, status.ErrUnavailable }
+
+func TestPromptsAreListedBesideWhatFails(t *testing.T) {
+	reg := registry.New(nil)
+	_, err := prompt.LoadFS(reg, embedded, "testdata/prompts", "")
+	require.NoError(t, err)
+	require.NoError(t, reg.AddPlugin(t.Context(), sick{}))
+	all, err := prompt.Prompts(t.Context(), reg)
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	assert.Len(t, all, 2)
 }
 
 func TestAnEmbeddedDirectoryIsLoaded(t *testing.T) {
@@ -112,7 +129,7 @@ func TestABrokenFileDoesNotStopTheOthers(t *testing.T) {
 	assert.NotContains(t, names(set), "taken")
 	assert.Contains(t, messages(t, taken, `{}`), "mine")
 
-	broken, err := prompt.Lookup(t.Context(), reg, "sub/template", "")
+	broken, err := prompt.Lookup(t.Context(), reg, "sub/template")
 	require.NoError(t, err, "a broken prompt is found, and says what is wrong")
 	_, err = broken.Render(t.Context(), nil, nil)
 	assert.ErrorContains(t, err, "sub/template.prompt:6")
@@ -151,7 +168,7 @@ func TestChangesAreLoaded(t *testing.T) {
 	write(t, dir, "_p.prompt", "part")
 	set, err := prompt.LoadDir(reg, dir, "")
 	require.NoError(t, err)
-	a, err := prompt.Lookup(t.Context(), reg, "a", "")
+	a, err := prompt.Lookup(t.Context(), reg, "a")
 	require.NoError(t, err)
 	reload := func(want bool) {
 		t.Helper()
@@ -184,10 +201,10 @@ func TestChangesAreLoaded(t *testing.T) {
 	reload(true)
 	require.NoError(t, set.Problem())
 	assert.Contains(t, messages(t, a, `{}`), `"four"`)
-	c, err := prompt.Lookup(t.Context(), reg, "c", "")
+	c, err := prompt.Lookup(t.Context(), reg, "c")
 	require.NoError(t, err)
 	assert.Contains(t, messages(t, c, `{}`), `"c"`)
-	_, err = prompt.Lookup(t.Context(), reg, "b", "")
+	_, err = prompt.Lookup(t.Context(), reg, "b")
 	require.ErrorIs(t, err, status.ErrNotFound)
 	_, err = load(t, reg, "needs", "{{> p}}").Render(t.Context(), nil, nil)
 	assert.ErrorContains(t, err, `there is no partial "p"`)
@@ -195,7 +212,7 @@ func TestChangesAreLoaded(t *testing.T) {
 	write(t, dir, "_p.prompt", "back")
 	reload(true)
 	require.NoError(t, set.Problem())
-	p, err := prompt.Lookup(t.Context(), reg, "needs", "")
+	p, err := prompt.Lookup(t.Context(), reg, "needs")
 	require.NoError(t, err)
 	assert.Contains(t, messages(t, p, `{}`), `"back"`)
 
@@ -216,7 +233,7 @@ func TestAWatchLoadsWhatChangesAndEndsWithItsContext(t *testing.T) {
 	write(t, dir, "a.prompt", "one")
 	set, err := prompt.LoadDir(reg, dir, "")
 	require.NoError(t, err)
-	a, err := prompt.Lookup(t.Context(), reg, "a", "")
+	a, err := prompt.Lookup(t.Context(), reg, "a")
 	require.NoError(t, err)
 	var log bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
@@ -250,7 +267,7 @@ func TestARenderingSeesOneVersion(t *testing.T) {
 	write(t, dir, "a.prompt", version(0))
 	set, err := prompt.LoadDir(reg, dir, "")
 	require.NoError(t, err)
-	p, err := prompt.Lookup(t.Context(), reg, "a", "")
+	p, err := prompt.Lookup(t.Context(), reg, "a")
 	require.NoError(t, err)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

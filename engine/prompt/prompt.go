@@ -2,13 +2,13 @@
 // format, or the same in Go.
 //
 // It owns prompt files and how directories of them are loaded and loaded again, the
-// partials and helpers that templates share, rendering, what a call lays over a
+// partials and helpers that templates share, rendering, the overrides of a
 // prompt, and the two actions that each prompt is: /prompt/<name> renders to a model
 // request, /executable-prompt/<name> to the options of a generate call. Templates are
 // Handlebars, parsed once and rendered by this package's own engine, in which a mark
 // such as {{role "system"}} is never text: no input can open a message. Use:
 //
-//	p, err := prompt.Define(reg, prompt.Config{Name: "greet", Prompt: prompt.Template("Greet {{name}}.")})
+//	p, err := prompt.Define(reg, "greet", prompt.Config{Prompt: prompt.Template("Greet {{name}}.")})
 //	loaded, err := prompt.LoadDir(reg, "prompts", "")
 //	resp, err := p.Execute(ctx, reg, json.RawMessage(`{"name": "Ann"}`), nil, nil)
 //
@@ -31,12 +31,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Config describes a prompt that is defined in Go. All but the name may be left out.
+// Config describes a prompt that is defined in Go. All of it may be left out.
 type Config struct {
-	// Name may hold slashes. Together with the variant it is the actions' name,
-	// "<name>.<variant>".
-	Name        string
-	Variant     string
+	name, variant string // which together are the actions' name; see Define
+
 	Description string
 	// Model is a name or a key; empty means the default model.
 	Model string
@@ -59,7 +57,7 @@ type Config struct {
 	Output             *model.OutputOptions
 	Tools              []string
 	ToolChoice         model.ToolChoice
-	MaxTurns           json.Number
+	MaxTurns           *int
 	ReturnToolRequests bool
 	Use                []model.MiddlewareRef
 	// Metadata is added to the actions' metadata.
@@ -75,11 +73,16 @@ type Prompt struct {
 	definition atomic.Pointer[definition]
 }
 
-// Define makes a prompt and registers its two actions. It fails with INVALID_ARGUMENT
+// Define makes a prompt and registers its two actions. The name may hold slashes;
+// "<name>.<variant>" is a variant. It fails with INVALID_ARGUMENT
 // when the name or a template is broken (a schema's fault is told when the prompt is
 // used, since it may name one that is registered later), with ALREADY_EXISTS when
 // the name is taken.
-func Define(reg *registry.Registry, c Config) (*Prompt, error) {
+func Define(reg *registry.Registry, name string, c Config) (*Prompt, error) {
+	if strings.HasSuffix(name, ".") {
+		return nil, status.Publicf(status.InvalidArgument, "the prompt's name %q ends in a dot, behind which a variant is missing", name)
+	}
+	c.name, c.variant = splitVariant(name)
 	d, err := newDefinition(c, nil)
 	if err != nil {
 		return nil, err
@@ -128,49 +131,46 @@ func (p *Prompt) Context(ctx context.Context) context.Context {
 	return ctx
 }
 
-// Lookup finds a prompt by its name and variant, "" for none; the name may also be a
-// key or hold the variant. It fails with NOT_FOUND, or with UNIMPLEMENTED for an action
-// of kind prompt that is not of this package.
-func Lookup(ctx context.Context, reg *registry.Registry, name, variant string) (*Prompt, error) {
-	full := name
-	if variant != "" {
-		full += "." + variant
-	}
-	a, err := reg.Resolve(ctx, full, action.Prompt)
+// Lookup finds a prompt by its name or key; "<name>.<variant>" is a variant. It fails with
+// NOT_FOUND, or with UNIMPLEMENTED for an action of kind prompt that is not of this
+// package.
+func Lookup(ctx context.Context, reg *registry.Registry, name string) (*Prompt, error) {
+	a, err := reg.Resolve(ctx, name, action.Prompt)
 	if errors.Is(err, status.ErrNotFound) {
-		shown := "Prompt " + name
+		shown, variant := splitVariant(name)
 		if variant != "" {
 			shown += " (variant " + variant + ")"
 		}
-		return nil, status.Publicf(status.NotFound, "%s not found", shown).WithCause(err)
+		return nil, status.Publicf(status.NotFound, "Prompt %s not found", shown).WithCause(err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	own, ok := a.(*promptAction)
 	if !ok {
-		return nil, status.Publicf(status.Unimplemented, "prompt %q can only be run as an action", full)
+		return nil, status.Publicf(status.Unimplemented, "prompt %q can only be run as an action", name)
 	}
 	return own.p, nil
 }
 
-// Prompts returns the prompts of this package that reg has, by name.
+// Prompts returns the prompts of this package that reg has, by name. Like
+// [registry.Registry.List] it returns what it could find beside an error.
 func Prompts(ctx context.Context, reg *registry.Registry) ([]*Prompt, error) {
 	descs, err := reg.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+	errs := []error{err}
 	var found []*Prompt
 	for _, d := range descs {
 		if d.Kind != action.Prompt {
 			continue
 		}
-		if a, err := reg.Lookup(ctx, d.Key()); err == nil {
-			if own, ok := a.(*promptAction); ok {
-				found = append(found, own.p)
-			}
+		a, err := reg.Lookup(ctx, d.Key())
+		if own, ok := a.(*promptAction); ok {
+			found = append(found, own.p)
+		}
+		if !errors.Is(err, status.ErrNotFound) { // else it has gone meanwhile
+			errs = append(errs, err)
 		}
 	}
 	slices.SortFunc(found, func(a, b *Prompt) int { return strings.Compare(a.name, b.name) })
-	return found, nil
+	return found, errors.Join(errs...)
 }

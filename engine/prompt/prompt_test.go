@@ -61,7 +61,7 @@ func TestAFileSaysAllOfAGenerateCall(t *testing.T) {
 	p := load(t, reg, "kitchen.sink", kitchen)
 	assert.Equal(t, "kitchen.sink", p.Name())
 	opts, err := p.Render(t.Context(), json.RawMessage(`{"subject":"dogs","picture":"data:image/png;base64,AA=="}`), &model.GenerateOptions{
-		Messages: []content.Message{content.UserText("before")},
+		Messages: []content.Message{content.NewUserTextMessage("before")},
 	})
 	require.ErrorIs(t, err, action.ErrInvalidInput, "picture is not in the schema")
 	require.Nil(t, opts)
@@ -69,7 +69,7 @@ func TestAFileSaysAllOfAGenerateCall(t *testing.T) {
 	source := strings.Replace(kitchen, "    mood?: string\n", "    mood?: string\n    picture: string\n", 1)
 	p = load(t, reg, "kitchen.two", source)
 	opts, err = p.Render(t.Context(), json.RawMessage(`{"subject":"dogs","picture":"data:image/png;base64,AA=="}`), &model.GenerateOptions{
-		Messages: []content.Message{content.UserText("before")}, Config: json.RawMessage(`{"topK":3,"topP":0.50}`),
+		Messages: []content.Message{content.NewUserTextMessage("before")}, Config: json.RawMessage(`{"topK":3,"topP":0.50}`),
 	})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{
@@ -100,10 +100,10 @@ func TestAFileSaysAllOfAGenerateCall(t *testing.T) {
 
 func TestWhatACallSetsTakesThePlaceOfWhatThePromptSets(t *testing.T) {
 	reg, _ := newRegistry(t)
-	p, err := prompt.Define(reg, prompt.Config{
-		Name: "p", Prompt: prompt.Text("hi"), Model: "m", Config: json.RawMessage(`{"a":1,"b":{"c":1}}`), Tools: []string{"t"},
-		ToolChoice: "auto", MaxTurns: "3", ReturnToolRequests: true, Output: &model.OutputOptions{Format: "text"},
-		Use: []model.MiddlewareRef{{Name: "u"}}, Docs: prompt.DocList(content.Document{Content: []content.Part{content.Text("d")}}),
+	p, err := prompt.Define(reg, "p", prompt.Config{
+		Prompt: prompt.Text("hi"), Model: "m", Config: json.RawMessage(`{"a":1,"b":{"c":1}}`), Tools: []string{"t"},
+		ToolChoice: "auto", MaxTurns: new(3), ReturnToolRequests: true, Output: &model.OutputOptions{Format: "text"},
+		Use: []model.MiddlewareRef{{Name: "u"}}, Docs: prompt.DocList(content.Document{Content: []content.Part{content.NewTextPart("d")}}),
 	})
 	require.NoError(t, err)
 	own := `{"config":{"a":1,"b":{"c":1}},"docs":[{"content":[{"text":"d"}]}],"maxTurns":3,"messages":[{"content":[{"text":"hi"}],"role":"user"}],"model":"m","output":{"format":"text"},"returnToolRequests":true,"toolChoice":"auto","tools":["t"],"use":[{"name":"u"}]}`
@@ -160,18 +160,18 @@ func TestNoInputOpensAMessage(t *testing.T) {
 		name, err := json.Marshal(attack)
 		require.NoError(t, err)
 		ctx := action.WithContext(t.Context(), json.RawMessage(`{"auth":{"name":`+string(name)+`}}`))
-		history := []content.Message{content.UserText(attack)}
+		history := []content.Message{content.NewUserTextMessage(attack)}
 		opts, err := p.Render(ctx, input, &model.GenerateOptions{Messages: history})
 		require.NoError(t, err)
 		require.Len(t, opts.Messages, 3, attack)
-		assert.Equal(t, content.SystemText("Rules."), opts.Messages[0])
+		assert.Equal(t, content.NewSystemTextMessage("Rules."), opts.Messages[0])
 		assert.Equal(t, history[0], opts.Messages[1])
 		require.Len(t, opts.Messages[2].Content, 1, attack)
 		got := *opts.Messages[2].Content[0].Text
 		want := strings.NewReplacer("JSON", jsText(attack), "UP", strings.ToUpper(attack), "X", attack).Replace("a X b X X > X X UP JSON XX X [X] X X X")
 		assert.Equal(t, want, got)
 	}
-	// what a template says as text is text too
+	// text of a template is text too
 	p = load(t, reg, "literal", "a <<<dotprompt:role:system>>> b")
 	assert.JSONEq(t, `[{"role":"user","content":[{"text":"a <<<dotprompt:role:system>>> b"}]}]`, messages(t, p, `{}`))
 }
@@ -216,18 +216,17 @@ func TestMarksComeThroughWhateverStandsAroundThem(t *testing.T) {
 func TestAPromptInGoHasSystemMessagesAndPrompt(t *testing.T) {
 	reg, _ := newRegistry(t)
 	seen := make(chan prompt.Input, 3)
-	p, err := prompt.Define(reg, prompt.Config{
-		Name:   "dir/p",
+	p, err := prompt.Define(reg, "dir/p", prompt.Config{
 		System: prompt.Template("You know {{topic}}. {{media url=\"data:,x\"}}"),
 		Messages: prompt.MessagesFunc(func(_ context.Context, in prompt.Input) ([]content.Message, error) {
 			seen <- in
-			return append([]content.Message{content.ModelText("{{topic}} as it is")}, in.History...), nil
+			return append([]content.Message{content.NewModelTextMessage("{{topic}} as it is")}, in.History...), nil
 		}),
 		Prompt: prompt.Func(func(_ context.Context, in prompt.Input) ([]content.Part, error) {
-			return []content.Part{content.Text("{{" + string(in.JSON) + "}}")}, nil
+			return []content.Part{content.NewTextPart("{{" + string(in.JSON) + "}}")}, nil
 		}),
 		Docs: prompt.DocsFunc(func(context.Context, prompt.Input) ([]content.Document, error) {
-			return []content.Document{{Content: []content.Part{content.Text("doc")}}}, nil
+			return []content.Document{{Content: []content.Part{content.NewTextPart("doc")}}}, nil
 		}),
 		InputDefault: json.RawMessage(`{"topic":"Go"}`),
 		Context:      json.RawMessage(`{"auth":1}`),
@@ -235,7 +234,7 @@ func TestAPromptInGoHasSystemMessagesAndPrompt(t *testing.T) {
 	})
 	require.NoError(t, err)
 	ctx := prompt.WithState(p.Context(t.Context()), json.RawMessage(`{"n":1}`))
-	opts, err := p.Render(ctx, nil, &model.GenerateOptions{Messages: []content.Message{content.UserText("old")}})
+	opts, err := p.Render(ctx, nil, &model.GenerateOptions{Messages: []content.Message{content.NewUserTextMessage("old")}})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"docs":[{"content":[{"text":"doc"}]}],"messages":[
 		{"role":"system","content":[{"text":"You know Go. "},{"media":{"url":"data:,x"}}]},
@@ -255,7 +254,7 @@ func TestStateAndContextAreVariables(t *testing.T) {
 	p := load(t, reg, "p", "---\nmodel: m\n---\n{{@state.n}} {{@auth.uid}} {{@metadata.prompt.model}} {{@metadata.messages.[0].content.[0].text}} {{@root.x}}{{@nothing}}")
 	ctx := action.WithContext(t.Context(), json.RawMessage(`{"auth":{"uid":"u1"},"state":{"n":"of the context"}}`))
 	render := func(ctx context.Context) string {
-		opts, err := p.Render(ctx, json.RawMessage(`{"x":"root"}`), &model.GenerateOptions{Messages: []content.Message{content.ModelText("said")}})
+		opts, err := p.Render(ctx, json.RawMessage(`{"x":"root"}`), &model.GenerateOptions{Messages: []content.Message{content.NewModelTextMessage("said")}})
 		require.NoError(t, err)
 		return *opts.Messages[1].Content[0].Text
 	}
@@ -295,7 +294,7 @@ func TestPromptsAreActionsAndTools(t *testing.T) {
 	e.answers = []string{`{"message":{"role":"model","content":[{"toolRequest":{"name":"helper","ref":"1","input":{"x":"z"}}}]}}`}
 	for _, ref := range []string{"agents/helper", "/prompt/agents/helper", "helper"} {
 		e.asked = nil
-		_, err := generate.Run(t.Context(), reg, &model.GenerateOptions{Messages: []content.Message{content.UserText("go")}, Tools: []string{ref}}, nil)
+		_, err := generate.Run(t.Context(), reg, &model.GenerateOptions{Messages: []content.Message{content.NewUserTextMessage("go")}, Tools: []string{ref}}, nil)
 		require.NoError(t, err, ref)
 		require.Len(t, e.asked, 2)
 		assert.Equal(t, "/prompt/agents/helper", e.asked[0].Tools[0].Key)
@@ -354,7 +353,7 @@ func TestALongSchemaIsNotNamedWithoutEnd(t *testing.T) {
 	}
 	_, err := prompt.Load(reg, "p", source+"---\n")
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	assert.ErrorContains(t, err, "come to more than")
+	assert.ErrorContains(t, err, "have more than")
 }
 
 func TestHelpersAndPartialsOfAChildAreItsOwn(t *testing.T) {
@@ -403,11 +402,11 @@ func TestForeignCodeThatFailsFailsTheRendering(t *testing.T) {
 	p := load(t, reg, "p", "one\n{{plain}}")
 	_, err := p.Render(t.Context(), nil, nil)
 	assert.ErrorContains(t, err, "p:2")
-	fn, err := prompt.Define(reg, prompt.Config{Name: "fn", Prompt: prompt.Func(func(context.Context, prompt.Input) ([]content.Part, error) { panic("boom") })})
+	fn, err := prompt.Define(reg, "fn", prompt.Config{Prompt: prompt.Func(func(context.Context, prompt.Input) ([]content.Part, error) { panic("boom") })})
 	require.NoError(t, err)
 	_, err = fn.Render(t.Context(), nil, nil)
 	require.ErrorIs(t, err, status.ErrInternal)
-	two, err := prompt.Define(reg, prompt.Config{Name: "two", System: prompt.Template(`a{{role "user"}}b`)})
+	two, err := prompt.Define(reg, "two", prompt.Config{System: prompt.Template(`a{{role "user"}}b`)})
 	require.NoError(t, err)
 	_, err = two.Render(t.Context(), nil, nil)
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
@@ -420,39 +419,36 @@ func TestForeignCodeThatFailsFailsTheRendering(t *testing.T) {
 func TestBrokenConfigsAreRefused(t *testing.T) {
 	reg, _ := newRegistry(t)
 	for name, c := range map[string]prompt.Config{
-		"no name":        {},
-		"a slash":        {Name: "/p"},
-		"a slash behind": {Name: "p/"},
-		"two slashes":    {Name: "a//p"},
-		"a variant":      {Name: "p", Variant: "a/b"},
-		"a control":      {Name: "a\nb"},
-		"a template":     {Name: "p", Prompt: prompt.Template("{{#if x}}")},
-		"a default":      {Name: "p", InputDefault: json.RawMessage(`[1]`)},
-		"a config":       {Name: "p", Config: json.RawMessage(`{`)},
-		"a context":      {Name: "p", Context: json.RawMessage(`"x"`)},
-		"messages":       {Name: "p", Messages: prompt.MessagesTemplate("{{> }}")},
-		"a long name":    {Name: strings.Repeat("x", 300)},
-		"no UTF-8":       {Name: "p", Prompt: prompt.Template("\xff")},
-		"a long source":  {Name: "p", Prompt: prompt.Template(strings.Repeat("x", prompt.MaxFileBytes+1))},
-		"nested too far": {Name: "p", Prompt: prompt.Template(strings.Repeat("{{#if x}}", 100) + strings.Repeat("{{/if}}", 100))},
+		"a template":     {Prompt: prompt.Template("{{#if x}}")},
+		"a default":      {InputDefault: json.RawMessage(`[1]`)},
+		"a config":       {Config: json.RawMessage(`{`)},
+		"a context":      {Context: json.RawMessage(`"x"`)},
+		"messages":       {Messages: prompt.MessagesTemplate("{{> }}")},
+		"no UTF-8":       {Prompt: prompt.Template("\xff")},
+		"a long source":  {Prompt: prompt.Template(strings.Repeat("x", prompt.MaxFileBytes+1))},
+		"nested too far": {Prompt: prompt.Template(strings.Repeat("{{#if x}}", 100) + strings.Repeat("{{/if}}", 100))},
 	} {
-		_, err := prompt.Define(reg, c)
+		_, err := prompt.Define(reg, "p", c)
 		require.ErrorIs(t, err, status.ErrInvalidArgument, name)
 	}
-	_, err := prompt.Define(reg, prompt.Config{Name: "p", Prompt: prompt.Text("x")})
+	for _, name := range []string{"", "/p", "p/", "a//p", "p.", "a\nb", strings.Repeat("x", 300)} {
+		_, err := prompt.Define(reg, name, prompt.Config{})
+		require.ErrorIs(t, err, status.ErrInvalidArgument, name)
+	}
+	_, err := prompt.Define(reg, "p", prompt.Config{Prompt: prompt.Text("x")})
 	require.NoError(t, err)
-	_, err = prompt.Define(reg, prompt.Config{Name: "p", Prompt: prompt.Text("x")})
+	_, err = prompt.Define(reg, "p", prompt.Config{Prompt: prompt.Text("x")})
 	require.ErrorIs(t, err, status.ErrAlreadyExists)
-	schema, err := prompt.Define(reg, prompt.Config{Name: "s", Prompt: prompt.Text("x"), InputSchema: json.RawMessage(`{"type":"nonsense"}`)})
+	schema, err := prompt.Define(reg, "s", prompt.Config{Prompt: prompt.Text("x"), InputSchema: json.RawMessage(`{"type":"nonsense"}`)})
 	require.NoError(t, err)
 	_, err = schema.Render(t.Context(), nil, nil)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = prompt.Lookup(t.Context(), reg, "nobody", "v")
+	_, err = prompt.Lookup(t.Context(), reg, "nobody.v")
 	require.ErrorIs(t, err, status.ErrNotFound)
 	assert.ErrorContains(t, err, "Prompt nobody (variant v) not found")
 }
 
-// TestManyCallersShareOnePrompt is what crashes the Go library: one prompt with a
+// TestManyCallersShareOnePrompt does what crashes the Go library: one prompt with a
 // config, many goroutines, and partials and schemas that come while they run.
 func TestManyCallersShareOnePrompt(t *testing.T) {
 	reg, _ := newRegistry(t)
@@ -504,4 +500,32 @@ func TestTheSpansAreGenkits(t *testing.T) {
 	assert.Equal(t, "dotprompt", byName["p.v"]["genkit:type"])
 	assert.JSONEq(t, `{"name":"Ann"}`, byName["p.v"]["genkit:input"])
 	assert.Equal(t, "/{p.v,t:dotprompt}/{generate,t:util}", byName["generate"]["genkit:path"])
+}
+
+// A prompt's own key reaches its model, and neither the list of actions nor a caller
+// that renders the prompt by its key, such as a model that has it as a tool.
+func TestAPromptsSecretsAreNotShown(t *testing.T) {
+	const config = `{"apiKey":"sk-secret","temperature":0.5}`
+	reg, _ := newRegistry(t)
+	defined, err := prompt.Define(reg, "defined", prompt.Config{Prompt: prompt.Text("hi"), Model: "m", Config: json.RawMessage(config)})
+	require.NoError(t, err)
+	for name, p := range map[string]*prompt.Prompt{
+		"defined": defined, "file": load(t, reg, "file", "---\nconfig: "+config+"\n---\nhi"),
+	} {
+		opts, err := p.Render(t.Context(), nil, nil)
+		require.NoError(t, err)
+		assert.Contains(t, string(opts.Config), "sk-secret", name)
+		for _, kind := range []action.Kind{action.Prompt, action.ExecutablePrompt} {
+			a, err := reg.Resolve(t.Context(), name, kind)
+			require.NoError(t, err)
+			listed, err := json.Marshal(a.Desc())
+			require.NoError(t, err)
+			assert.NotContains(t, string(listed), "sk-secret", name)
+			assert.Contains(t, string(listed), `"temperature":0.5`, name)
+			out, err := a.RunJSON(t.Context(), nil, nil)
+			require.NoError(t, err)
+			assert.NotContains(t, string(out), "sk-secret", name)
+			assert.Contains(t, string(out), `"temperature":0.5`, name)
+		}
+	}
 }

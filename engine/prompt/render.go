@@ -9,15 +9,15 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/handlebars"
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// scene is what one rendering of a prompt draws on; its templates share it.
-type scene struct {
+// rendering is the state of one rendering of a prompt. All templates of the prompt share it.
+type rendering struct {
 	reg     *registry.Registry
 	d       *definition
 	input   any
@@ -31,13 +31,13 @@ type scene struct {
 }
 
 // partial returns a registered partial.
-func (s *scene) partial(name string) *handlebars.Template {
+func (s *rendering) partial(name string) *handlebars.Template {
 	v, _ := s.reg.Value(PartialKind, name)
 	t, _ := v.(*handlebars.Template)
 	return t
 }
 
-func (s *scene) helper(name string) handlebars.Helper {
+func (s *rendering) helper(name string) handlebars.Helper {
 	v, _ := s.reg.Value(HelperKind, name)
 	if h, ok := v.(Helper); ok && h != nil {
 		return h.call
@@ -45,9 +45,9 @@ func (s *scene) helper(name string) handlebars.Helper {
 	return nil
 }
 
-// env is what templates are rendered with. The action context is read when a template
+// env returns the environment in which templates are rendered. The action context is read when a template
 // asks for it.
-func (s *scene) env(ctx context.Context) handlebars.Env {
+func (s *rendering) env(ctx context.Context) handlebars.Env {
 	env := handlebars.Env{Partial: s.partial, Data: func(name string) (any, bool) { return s.data(ctx, name) }}
 	if some, _ := s.reg.Value(HelperKind, anyHelper); some != nil {
 		env.Helper = s.helper
@@ -56,14 +56,14 @@ func (s *scene) env(ctx context.Context) handlebars.Env {
 }
 
 // data returns {{@name}}: the state, a key of the action context, or the metadata.
-func (s *scene) data(ctx context.Context, name string) (any, bool) {
+func (s *rendering) data(ctx context.Context, name string) (any, bool) {
 	if !s.read {
 		s.read = true
 		if v, err := value.Decode(action.Context(ctx)); err == nil {
 			s.vars, _ = v.(*value.Object)
 		}
 		if raw := stateOf(ctx); len(raw) > 0 {
-			s.state, _ = value.Decode(raw) // what can't be read is as good as absent
+			s.state, _ = value.Decode(raw) // a value that can't be read counts as absent
 		}
 	}
 	if name == "state" && s.state != nil {
@@ -78,7 +78,7 @@ func (s *scene) data(ctx context.Context, name string) (any, bool) {
 	return nil, false
 }
 
-func (s *scene) metadata() any {
+func (s *rendering) metadata() any {
 	if s.messages == nil {
 		s.messages = []any{}
 		if raw, err := rawjson.Encode(s.history); err == nil && len(s.history) > 0 {
@@ -93,8 +93,8 @@ func (s *scene) metadata() any {
 	return m
 }
 
-// in is what a function is given.
-func (s *scene) in(ctx context.Context) Input {
+// in returns the argument of a function that makes content.
+func (s *rendering) in(ctx context.Context) Input {
 	if s.raw == nil {
 		s.raw = value.Encode(s.input)
 	}
@@ -102,7 +102,7 @@ func (s *scene) in(ctx context.Context) Input {
 }
 
 // render renders one template.
-func (s *scene) render(ctx context.Context, what string, t *handlebars.Template) ([]handlebars.Piece, error) {
+func (s *rendering) render(ctx context.Context, what string, t *handlebars.Template) ([]handlebars.Piece, error) {
 	pieces, err := t.Render(ctx, s.env(ctx), s.input)
 	if err == nil {
 		return pieces, nil
@@ -121,7 +121,7 @@ func (s *scene) render(ctx context.Context, what string, t *handlebars.Template)
 }
 
 // parts renders content that comes to one message.
-func (s *scene) parts(ctx context.Context, what string, c *compiled) ([]content.Part, error) {
+func (s *rendering) parts(ctx context.Context, what string, c *compiled) ([]content.Part, error) {
 	switch {
 	case c.template != nil:
 		pieces, err := s.render(ctx, what, c.template)
@@ -130,7 +130,7 @@ func (s *scene) parts(ctx context.Context, what string, c *compiled) ([]content.
 		}
 		messages := toMessages(pieces, nil)
 		if len(messages) != 1 {
-			return nil, status.Publicf(status.FailedPrecondition, "prompt %q: the %s template must come to one message, got %d", s.d.key(), what, len(messages))
+			return nil, status.Publicf(status.FailedPrecondition, "prompt %q: the %s template must render to one message, got %d", s.d.key(), what, len(messages))
 		}
 		return messages[0].Content, nil
 	case c.content.fn != nil:
@@ -140,7 +140,7 @@ func (s *scene) parts(ctx context.Context, what string, c *compiled) ([]content.
 }
 
 // all renders the prompt's messages.
-func (s *scene) all(ctx context.Context) ([]content.Message, error) {
+func (s *rendering) all(ctx context.Context) ([]content.Message, error) {
 	var messages []content.Message
 	if s.d.system != nil {
 		parts, err := s.parts(ctx, "system", s.d.system)
@@ -164,7 +164,7 @@ func (s *scene) all(ctx context.Context) ([]content.Message, error) {
 	return messages, nil
 }
 
-func (s *scene) middle(ctx context.Context) ([]content.Message, error) {
+func (s *rendering) middle(ctx context.Context) ([]content.Message, error) {
 	m := &s.d.cfg.Messages
 	switch {
 	case s.d.messages != nil:
@@ -237,7 +237,7 @@ func (m *maker) end() {
 			parts = append(parts, section(p.Value))
 		default:
 			if strings.TrimFunc(p.Value, value.IsSpace) != "" {
-				parts = append(parts, content.Text(p.Value))
+				parts = append(parts, content.NewTextPart(p.Value))
 			}
 		}
 	}
@@ -253,5 +253,5 @@ func section(name string) content.Part {
 	if err != nil {
 		purpose = json.RawMessage(`""`)
 	}
-	return content.Part{Metadata: content.Metadata{"purpose": purpose, "pending": content.True}}
+	return content.Part{Metadata: content.Metadata{"purpose": purpose, "pending": content.True()}}
 }

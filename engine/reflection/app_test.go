@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// app is what the tests look at.
+// app is the application under test.
 type app struct {
 	reg     *registry.Registry
 	context json.RawMessage
@@ -118,7 +118,7 @@ func newApp(t testing.TB) *app {
 	register(talker{bidi}, nil)
 	register(model.New("kit/reflector", model.Info{Supports: model.Supports{Multiturn: true}}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		text, err := json.Marshal(map[string]any{"messages": req.Messages})
-		msg := content.Message{Role: content.RoleModel, Content: []content.Part{content.Text(string(text))}}
+		msg := content.Message{Role: content.RoleModel, Content: []content.Part{content.NewTextPart(string(text))}}
 		return &model.Response{Message: &msg, FinishReason: "stop"}, err
 	}))
 	slugify, err := tool.NewRaw("textkit/slugify", "Makes a slug.", json.RawMessage(`{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}`), nil,
@@ -137,7 +137,7 @@ func newApp(t testing.TB) *app {
 	return &app{reg: reg}
 }
 
-// described is an action whose input schema stands for another.
+// described is an action whose input schema refers to a named one.
 type described struct {
 	action.Action
 	in json.RawMessage

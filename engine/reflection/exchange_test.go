@@ -88,7 +88,7 @@ func exchange(t *testing.T, base, request string) string {
 	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Host:") }) {
 		lines = append(lines, "Host: "+host)
 	}
-	if strings.HasPrefix(body, "<") { // <5000> stands for so many bytes
+	if strings.HasPrefix(body, "<") { // <5000> means so many bytes
 		var n int
 		_, err := fmt.Sscanf(body, "<%d>", &n)
 		require.NoError(t, err)

@@ -1,5 +1,15 @@
 package reflection
 
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+)
+
 // Routes and Methods name what the recorded exchanges have to cover.
 func Routes(s *Server) []string {
 	var all []string
@@ -18,3 +28,14 @@ func Methods() []string {
 }
 
 var BackOff = backOff
+
+// Listed returns the keys of the list of actions.
+func Listed(ctx context.Context, reg *registry.Registry) ([]string, error) {
+	all, err := describe(ctx, reg, slog.New(slog.DiscardHandler))
+	return slices.Collect(maps.Keys(all)), err
+}
+
+// Resolve finds the action of a key.
+func Resolve(ctx context.Context, reg *registry.Registry, key string) (action.Action, error) {
+	return resolve(ctx, reg, key)
+}

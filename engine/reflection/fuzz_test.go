@@ -17,7 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/reflection"
 )
 
-// Whatever is posted is answered with JSON or text, and nothing falls over.
+// Any posted body is answered with JSON or text, and nothing crashes.
 func FuzzRunAction(f *testing.F) {
 	for _, seed := range []string{
 		`{"key":"/flow/echo","input":"x"}`, `{"key":"/dynamic-action-provider/wasm/default:tool/*"}`, `{"key":"/dynamic-action-provider/:"}`, `{"key":"//"}`,
@@ -52,7 +52,7 @@ func FuzzRunAction(f *testing.F) {
 	})
 }
 
-// Whatever the tools send, the next request is answered.
+// After any frame of the tools, the next request is answered.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
 		`{"jsonrpc":"2.0","id":"1","method":"listActions"}`, `{"id":{},"method":"x"}`, `{"id":null,"method":"runAction"}`, `{"method":"configure","params":{"telemetryServerUrl":"x"}}`,

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// guard lets in what a program of this machine sends, and nothing that a browser sends
+// guard lets in requests of programs of this machine, and none that a browser sends
 // for a page of another site: the API runs whatever it is asked to, and has no password.
 //
 // A page that resolves its own name to 127.0.0.1 is told by the Host header. A page that

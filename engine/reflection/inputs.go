@@ -12,11 +12,11 @@ import (
 const maxInputs = 4096
 
 // inputs is the stream of inputs of one run. The reader of the connection never waits
-// for it: what does not fit ends the stream.
+// for it: an item that does not fit ends the stream.
 type inputs struct {
 	limit int // of bytes
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	queue []json.RawMessage
 	bytes int
 	ended bool

@@ -28,11 +28,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/devexport"
 )
 
-// App is what is shown; *engine.Engine is one.
+// App is the application that is shown; *engine.Engine is one.
 type App interface {
 	Name() string
 	Registry() *registry.Registry
-	// Context returns ctx with what the app gives each run.
+	// Context returns ctx with the values that the app gives each run.
 	Context(ctx context.Context) context.Context
 }
 
@@ -47,7 +47,7 @@ const runtimeVersion = "go/" + Version
 // DefaultMaxBody bounds a request of version 1 and a message of version 2.
 const DefaultMaxBody = 30 << 20
 
-// The environment that Genkit's tools give to what they start.
+// The environment that Genkit's tools give to the programs that they start.
 const (
 	envMode      = "GENKIT_ENV"
 	envPort      = "GENKIT_REFLECTION_PORT"
@@ -55,7 +55,7 @@ const (
 	envRuntimeID = "GENKIT_RUNTIME_ID"
 )
 
-// Config configures a server. What is left empty comes from the environment, as
+// Config configures a server. Fields that are left empty come from the environment, as
 // Genkit's tools set it.
 type Config struct {
 	// Name is shown for the app; "" takes the app's.
@@ -68,11 +68,13 @@ type Config struct {
 	Root string
 	// V2 is the ws URL of the tools; "" takes GENKIT_REFLECTION_V2_SERVER. When there
 	// is one, version 2 is spoken instead of version 1.
+	//
+	// Experimental: Genkit's tools use version 2 behind a flag.
 	V2 string
 	// Exporter sends the traces; it stays the caller's. nil makes one, which
 	// Close ends.
 	Exporter *devexport.Exporter
-	// MaxBody bounds what one request may hold, in bytes; 0 takes the default.
+	// MaxBody bounds the body of one request, in bytes; 0 takes the default.
 	MaxBody int64
 	// AllowedHosts are names besides localhost that the Host header may carry.
 	AllowedHosts []string
@@ -157,7 +159,7 @@ func (s *Server) openExporter() error {
 		return nil
 	}
 	if err := s.exporter.SetURL(asked.URL); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", devexport.EnvURL, err), s.closeExporter(context.Background()))
+		return errors.Join(fmt.Errorf("%s: %w", devexport.EnvURL, err), s.closeExporter(context.Background())) //nolint:forbidigo // at start-up; nothing has been sent that could be waited for
 	}
 	return nil
 }
@@ -169,8 +171,8 @@ func (s *Server) closeExporter(ctx context.Context) error {
 	return s.exporter.Close(ctx)
 }
 
-// Exporter returns what sends the traces, for whoever wants the runs that do not come
-// through here to be seen, too; nil for a nil server.
+// Exporter returns the exporter of the traces, for programs that want to show runs made
+// outside of this server too; nil for a nil server.
 func (s *Server) Exporter() *devexport.Exporter {
 	if s == nil {
 		return nil
@@ -178,7 +180,7 @@ func (s *Server) Exporter() *devexport.Exporter {
 	return s.exporter
 }
 
-// Context returns ctx with what makes runs below it visible in the Dev UI: the
+// Context returns ctx with everything that makes runs below it visible in the Dev UI: the
 // exporter's spans, with inputs and outputs.
 func (s *Server) Context(ctx context.Context) context.Context {
 	if s == nil {
@@ -206,7 +208,7 @@ func (s *Server) ID() string {
 // flushAtEnd is how long Close waits for the telemetry server when its ctx has no end.
 const flushAtEnd = 2 * time.Second
 
-// Close takes back the runtime file, cancels what runs and waits for it, and sends the
+// Close removes the runtime file, cancels runs and waits for them, and sends the
 // traces that are left, at most until ctx ends. It may be called more than once.
 func (s *Server) Close(ctx context.Context) error {
 	if s == nil {

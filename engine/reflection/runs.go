@@ -13,11 +13,11 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/devexport"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Bidi is implemented by an action that reads a stream of inputs and may take a value
@@ -40,7 +40,7 @@ type runs struct {
 	base     context.Context //nolint:containedctx // its end is the server's end
 	stop     context.CancelFunc
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	closed bool
 	count  int
 	idle   chan struct{}                      // closed when nothing runs any more after the end
@@ -52,11 +52,11 @@ const maxRuns = 256
 
 func newRuns(app App, x *devexport.Exporter, log *slog.Logger) *runs {
 	r := &runs{app: app, exporter: x, log: log, idle: make(chan struct{}), byID: map[string]context.CancelCauseFunc{}}
-	r.base, r.stop = context.WithCancel(context.Background())
+	r.base, r.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the server's life, which Close ends
 	return r
 }
 
-// request is what both versions ask for.
+// request is a run request of either version.
 type request struct {
 	Key     string          `json:"key"`
 	Input   json.RawMessage `json:"input"`
@@ -67,8 +67,8 @@ type request struct {
 	labels map[string]string
 }
 
-// check reads what the request leaves raw. null stands for what is absent, but for the
-// input, where it is a value.
+// check decodes the fields that are raw in the request. null means absent, except for
+// the input, where it is a value.
 func (q *request) check() error {
 	if q.Key == "" {
 		return invalid("key is required")
@@ -169,9 +169,9 @@ func overlaid(own, asked json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// observed returns ctx with what the Dev UI shows.
+// observed returns ctx with what the Dev UI shows, beside what the app's own tracer gets.
 func observed(ctx context.Context, x *devexport.Exporter) context.Context {
-	return telemetry.WithBodies(telemetry.WithTracerProvider(ctx, x.TracerProvider()))
+	return telemetry.WithBoth(ctx, x.TracerProvider())
 }
 
 // cancelledText is Genkit's.
@@ -213,7 +213,7 @@ const flushPatience = 2 * time.Second
 
 // flush sends the trace before the answer, so that who gets the answer finds it.
 func (r *runs) flush() {
-	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), flushPatience) //nolint:forbidigo // the run is over, cancelled or not; flushPatience bounds it
 	defer cancel()
 	_ = r.exporter.Flush(ctx) // a trace that is late is no reason to fail the run
 }
@@ -235,11 +235,11 @@ func (r *runs) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count--
-	r.settle()
+	r.closeIfIdle()
 }
 
-// settle notes the end of the last run after the server's end; mu is held.
-func (r *runs) settle() {
+// closeIfIdle closes idle when the server has ended and no run is left; mu is held.
+func (r *runs) closeIfIdle() {
 	if r.closed && r.count == 0 {
 		close(r.idle)
 	}
@@ -269,16 +269,16 @@ func (r *runs) cancel(traceID string) bool {
 	return ok
 }
 
-// end lets nothing new run and cancels what does.
+// end refuses new runs and cancels those under way.
 func (r *runs) end() {
 	r.mu.Lock()
 	r.closed = true
-	r.settle()
+	r.closeIfIdle()
 	r.mu.Unlock()
 	r.stop()
 }
 
-// wait waits for what runs, at most until ctx ends.
+// wait waits for all runs to end, at most until ctx ends.
 func (r *runs) wait(ctx context.Context) error {
 	select {
 	case <-r.idle:

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// runtimeInfo is what the tools read to find a runtime.
+// runtimeInfo is the file from which the tools find a runtime.
 type runtimeInfo struct {
 	ID          string `json:"id"`
 	PID         int    `json:"pid"`
@@ -99,7 +99,7 @@ func (s *Server) announce(_ context.Context) (*runtimeFile, error) {
 
 func (s *Server) port() string { return s.url[strings.LastIndexByte(s.url, ':')+1:] }
 
-// maxRuntimeFile bounds what is read of a file that somebody else wrote.
+// maxRuntimeFile bounds the size of a runtime file of another process, in bytes.
 const maxRuntimeFile = 64 << 10
 
 // sweep removes the files of runtimes that ended without doing so: those that claim the

@@ -42,7 +42,7 @@ func (s *Server) startV1(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	file, err := s.announce(ctx)
-	if err != nil { // the server works all the same, for whoever knows its port
+	if err != nil { // the server still works for tools that know its port
 		s.log.Warn("genkit's tools won't find this runtime", slog.Any("error", err))
 	}
 	s.stop = func(ctx context.Context) error {
@@ -152,7 +152,7 @@ func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	// Close waits for this request, too. A Close of the owner waits for this one.
-	go func() { _ = s.Close(context.Background()) }()
+	go func() { _ = s.Close(context.Background()) }() //nolint:forbidigo // it outlives the request that asked for it
 }
 
 func (s *Server) envs(w http.ResponseWriter, _ *http.Request) {
@@ -247,11 +247,11 @@ func (s *Server) runAction(w http.ResponseWriter, r *http.Request) {
 }
 
 // stream writes the answer of a run: headers as soon as it has begun, then its chunks,
-// a line each, and at the end what it came to, without a newline.
+// a line each, and at the end its result, without a newline.
 type stream struct {
 	chunks bool
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	w       http.ResponseWriter
 	started bool
 	ended   bool

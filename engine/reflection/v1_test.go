@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -20,14 +21,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/flow"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/reflection"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/devexport"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
 // post sends a request and returns the answer with its body unread.
@@ -160,7 +164,8 @@ func TestTheRuntimeFile(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 	assert.Empty(t, files(), "taken back")
 
-	// What a crash left behind is swept away by who gets its port; others' files stay.
+	// The file of a crashed server is removed by the next server on its port; files of
+	// other servers stay.
 	stale := filepath.Join(dir, "1-"+port+"-1.json")
 	require.NoError(t, os.WriteFile(stale, []byte(`{"id":"1-`+port+`","pid":1,"reflectionServerUrl":"http://localhost:`+port+`"}`), 0o600))
 	other := filepath.Join(dir, "2-3.json")
@@ -312,9 +317,9 @@ func TestGenkitsReflectionSpec(t *testing.T) {
 			messages = append(messages, map[string]any{"role": m.Role, "content": parts})
 		}
 		text, err := json.Marshal(map[string]any{"messages": messages})
-		msg := content.Message{Role: content.RoleModel, Content: []content.Part{content.Text(string(text))}}
+		msg := content.Message{Role: content.RoleModel, Content: []content.Part{content.NewTextPart(string(text))}}
 		return &model.Response{Message: &msg, FinishReason: "stop", Usage: &model.Usage{
-			InputCharacters: json.Number(strconv.Itoa(in)), OutputCharacters: json.Number(strconv.Itoa(len(text))),
+			InputCharacters: in, OutputCharacters: len(text),
 		}}, err
 	})
 	require.NoError(t, err)
@@ -332,4 +337,38 @@ func TestGenkitsReflectionSpec(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, string(want), string(have))
 	}
+}
+
+// failing is a plugin that can't start.
+type failing struct{}
+
+func (failing) Name() string                                       { return "failing" }
+func (failing) Register(context.Context, *registry.Registry) error { return nil }
+func (failing) Init(context.Context) ([]action.Action, error)      { return nil, errors.New("no server") }
+
+// Actions of a dynamic provider are listed under the keys by which they are run, and a
+// failing provider hides no other actions.
+func TestTheListHoldsAllThatCanBeRun(t *testing.T) {
+	a := newApp(t)
+	inner, err := tool.NewRaw("look", "", nil, nil, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return json.RawMessage(`"seen"`), nil
+	})
+	require.NoError(t, err)
+	dynamic, err := registry.NewDynamic("mcp", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) { return []action.Action{inner}, nil })
+	require.NoError(t, err)
+	require.NoError(t, a.reg.AddProvider(dynamic))
+	broken, err := registry.NewDynamic("down", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) { return nil, errors.New("down") })
+	require.NoError(t, err)
+	require.NoError(t, a.reg.AddProvider(broken))
+	require.NoError(t, a.reg.AddPlugin(t.Context(), failing{}))
+	listed, err := reflection.Listed(t.Context(), a.reg)
+	require.NoError(t, err)
+	for _, key := range []string{"/flow/echo", "/tool/textkit/slugify", "/dynamic-action-provider/mcp", "/dynamic-action-provider/mcp:tool/look", "/dynamic-action-provider/down"} {
+		assert.Contains(t, listed, key)
+	}
+	found, err := reflection.Resolve(t.Context(), a.reg, "/dynamic-action-provider/mcp:tool/look")
+	require.NoError(t, err)
+	out, err := found.RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	assert.JSONEq(t, `"seen"`, string(out))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Codes of JSON-RPC 2.0, and the one that Genkit takes for a run that failed.
@@ -70,7 +70,7 @@ func (s *Server) startV2(context.Context) error {
 	}
 	s.url = s.config.V2
 	s.id = s.runtimeID(0)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // the client's life, which Close ends
 	c := &client{s: s, http: &http.Client{Transport: &http.Transport{Proxy: nil}}, stop: cancel, done: make(chan struct{})}
 	go c.run(ctx)
 	s.stop = func(context.Context) error {
@@ -144,7 +144,7 @@ type connection struct {
 	ctx   context.Context //nolint:containedctx // the connection's own: a run's end must not end it in the middle of a message
 	quick sync.WaitGroup  // requests that are answered at once
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	inputs map[string]*inputs
 	gone   bool
 }
@@ -333,7 +333,7 @@ func (c *connection) params(id, params json.RawMessage, v any) bool {
 	return true
 }
 
-// runParams is what runAction takes beside a request.
+// runParams are the parameters of runAction beside the request's.
 type runParams struct {
 	Stream      bool `json:"stream"`
 	StreamInput bool `json:"streamInput"`

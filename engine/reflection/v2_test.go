@@ -24,7 +24,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 )
 
-// manager stands for Genkit's tools: runtimes dial it.
+// manager imitates Genkit's tools: runtimes dial it.
 type manager struct {
 	t     *testing.T
 	url   string

@@ -9,13 +9,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// failure is Genkit's Status: what the tools show of an error, in full.
+// failure is Genkit's Status: an error as the tools show it, in full.
 type failure struct {
 	Code    int            `json:"code"`
 	Message string         `json:"message"`
@@ -41,7 +41,7 @@ type telemetryIDs struct {
 	TraceID string `json:"traceId,omitempty"`
 }
 
-// answer is what a run comes to: {result, telemetry} or {error}.
+// answer is the outcome of a run: {result, telemetry} or {error}.
 type answer struct {
 	Result    json.RawMessage `json:"result,omitempty"`
 	Error     *failure        `json:"error,omitempty"`
@@ -68,16 +68,21 @@ type described struct {
 }
 
 // describe lists every action that can be run, those of providers too, by key. A schema
-// that only names another is replaced by it.
+// that only names another is replaced by it. Actions that can't be listed, because a
+// plugin can't start or a provider can't be reached, are missing, and the reason is
+// logged.
 func describe(ctx context.Context, reg *registry.Registry, log *slog.Logger) (_ map[string]described, err error) {
 	defer recovered(&err) // providers are not ours
-	descs, err := reg.List(ctx)
-	if err != nil {
-		return nil, err
+	entries, err := reg.Catalog(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, status.Convert(ctx.Err())
 	}
-	all := make(map[string]described, len(descs))
-	for _, d := range descs {
-		key := d.Key().String()
+	if err != nil {
+		log.WarnContext(ctx, "some actions can't be listed", slog.Any("error", err))
+	}
+	all := make(map[string]described, len(entries))
+	for _, entry := range entries {
+		key, d := entry.Key, entry.Desc
 		all[key] = described{
 			Key: key, Type: d.Kind, Name: d.Name, Description: d.Description, Metadata: d.Metadata,
 			InputSchema:  resolved(ctx, reg, d.InputSchema, key, log),
@@ -144,7 +149,7 @@ func compact(chunk json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// unreadable says what is wrong with JSON, without the names of Go types.
+// unreadable describes a fault in JSON, without the names of Go types.
 func unreadable(err error) string {
 	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {

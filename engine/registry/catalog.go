@@ -39,10 +39,10 @@ func entries(provider string, descs []action.Desc) []Entry {
 	return list
 }
 
-// Catalog is [Registry.List] for whoever shows it all: it adds the providers'
-// own actions and, under the keys that lead through them, what dynamic action providers
-// bring. A fetch that this needs makes no span. Like List it returns what it could find
-// beside an error; of a provider that fails nothing but its own action is missing.
+// Catalog is [Registry.List] for tools that show all actions: it adds the providers'
+// own actions and, under the keys that lead through them, the actions of dynamic action
+// providers. A fetch that this needs makes no span. Like List it returns what it could
+// find beside an error; of a provider that fails nothing but its own action is missing.
 // (Genkit: listResolvableActions in js/core/src/registry.ts.)
 func (r *Registry) Catalog(ctx context.Context) ([]Entry, error) {
 	descs, err := r.List(ctx)

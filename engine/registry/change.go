@@ -7,8 +7,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Changes are made to a registry at once: whoever looks sees it before or after, and
-// nothing is changed when one of them is not possible.
+// Changes are applied to a registry atomically: readers see all of them or none, and
+// none is applied when one of them is not possible.
 type Changes struct {
 	// Remove takes actions out; one that is not there is no failure.
 	Remove []action.Key
@@ -60,7 +60,7 @@ func (r *Registry) Apply(c Changes) error {
 	return nil
 }
 
-// free checks that what is added has room. r.mu is held.
+// free checks that the new keys are not taken. r.mu is held.
 func (r *Registry) free(remove []action.Key, add, replace map[action.Key]action.Action, values map[valueKey]any) error {
 	removed := make(map[action.Key]bool, len(remove))
 	for _, key := range remove {

@@ -28,23 +28,22 @@ func qualified(p Provider) bool {
 
 // Bounds and defaults of a [Dynamic].
 const (
-	// DefaultTTL is how long what was fetched is good.
+	// DefaultTTL is the time for which an offer is cached.
 	DefaultTTL = 3 * time.Second
 	// DefaultFetchTimeout bounds a fetch.
 	DefaultFetchTimeout = 30 * time.Second
 	// DefaultMaxActions bounds how many actions a fetch may bring.
 	DefaultMaxActions = 1000
-	// maxDescBytes bounds what the descriptors of a fetch add up to.
+	// maxDescBytes bounds the sum of the descriptors of a fetch, in bytes.
 	maxDescBytes = 8 << 20
 )
 
 // DynamicConfig configures a [Dynamic].
 type DynamicConfig struct {
-	Name        string
 	Description string
 	// Metadata is published beside Genkit's own.
 	Metadata map[string]json.RawMessage
-	// TTL is how long what was fetched is good: 0 means [DefaultTTL], less than 0 that
+	// TTL is the time for which an offer is cached: 0 means [DefaultTTL], less than 0 that
 	// each use fetches.
 	TTL time.Duration
 	// Timeout bounds a fetch; 0 means [DefaultFetchTimeout].
@@ -67,7 +66,7 @@ type Dynamic struct {
 	fetch   Fetch
 	act     action.Action
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	current *offer
 	flight  *fetching
 	changes int // how often it was invalidated
@@ -78,7 +77,7 @@ var (
 	_ Qualified = (*Dynamic)(nil)
 )
 
-// offer is what a fetch brought.
+// offer is the result of a fetch.
 type offer struct {
 	actions map[action.Key]action.Action
 	descs   []action.Desc
@@ -90,17 +89,17 @@ type fetching struct {
 	done      chan struct{}
 	got       *offer
 	err       error
-	abandoned bool // whoever led it was cancelled: no answer for the others
+	abandoned bool // the caller that fetched was cancelled, which is no answer for the others
 }
 
 // NewDynamic makes a provider of fetch; INVALID_ARGUMENT when the name is not usable.
-func NewDynamic(c DynamicConfig, fetch Fetch) (*Dynamic, error) {
-	d := &Dynamic{name: c.Name, ttl: c.TTL, timeout: c.Timeout, limit: c.MaxActions, fetch: fetch}
+func NewDynamic(name string, c DynamicConfig, fetch Fetch) (*Dynamic, error) {
+	d := &Dynamic{name: name, ttl: c.TTL, timeout: c.Timeout, limit: c.MaxActions, fetch: fetch}
 	if fetch == nil {
-		return nil, status.Publicf(status.InvalidArgument, "dynamic action provider %q fetches nothing", c.Name)
+		return nil, status.Publicf(status.InvalidArgument, "dynamic action provider %q fetches nothing", name)
 	}
-	if strings.HasSuffix(c.Name, ":") || strings.Contains(c.Name, "*") {
-		return nil, status.Publicf(status.InvalidArgument, "dynamic action provider %q: the name may hold no * and not end in a colon", c.Name)
+	if strings.HasSuffix(name, ":") || strings.Contains(name, "*") {
+		return nil, status.Publicf(status.InvalidArgument, "dynamic action provider %q: the name may hold no * and not end in a colon", name)
 	}
 	if d.ttl == 0 {
 		d.ttl = DefaultTTL
@@ -111,7 +110,7 @@ func NewDynamic(c DynamicConfig, fetch Fetch) (*Dynamic, error) {
 	if d.limit <= 0 {
 		d.limit = DefaultMaxActions
 	}
-	desc := providerDesc(c.Name)
+	desc := providerDesc(name)
 	desc.Description = c.Description
 	maps.Copy(desc.Metadata, c.Metadata)
 	desc.Metadata["type"] = json.RawMessage(`"dynamic-action-provider"`)
@@ -141,8 +140,8 @@ func (d *Dynamic) Qualified() bool { return true }
 // there is as Genkit's list of action metadata.
 func (d *Dynamic) Action() action.Action { return d.act }
 
-// Invalidate makes the next use fetch. What is being fetched now still answers those
-// who wait for it and nobody else.
+// Invalidate makes the next use fetch. A fetch under way still answers the callers that
+// wait for it, and no others.
 func (d *Dynamic) Invalidate() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -150,8 +149,8 @@ func (d *Dynamic) Invalidate() {
 	d.changes++
 }
 
-// Cached describes what was fetched last and is still good, without fetching; false
-// when there is nothing.
+// Cached describes the actions of the last fetch while they are valid, without
+// fetching; false when there are none.
 func (d *Dynamic) Cached() ([]action.Desc, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -186,7 +185,7 @@ func (d *Dynamic) Resolve(ctx context.Context, key action.Key) (action.Action, e
 	return nil, notFound(key)
 }
 
-// get returns what is cached, or fetches it. traced fetches through the provider's
+// get returns the cached offer, or fetches a new one. traced fetches through the provider's
 // action, in a span.
 func (d *Dynamic) get(ctx context.Context, traced bool) (*offer, error) {
 	if ctx.Value(loadKey{d}) != nil {
@@ -224,7 +223,7 @@ func (d *Dynamic) join() (o *offer, mine, wait *fetching) {
 	return nil, d.flight, nil
 }
 
-// slot is where a traced run leaves what it fetched.
+// slot is where a traced run leaves its offer.
 type slot struct {
 	d *Dynamic
 	o *offer
@@ -305,7 +304,7 @@ type loadKey struct{ d *Dynamic }
 
 var errFetchTimeout = errors.New("the fetch took too long")
 
-// check bounds what a fetch brought: it may come from a server that is not trusted.
+// check bounds the result of a fetch: it may come from a server that is not trusted.
 func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 	if len(actions) > d.limit {
 		return nil, status.Publicf(status.ResourceExhausted, "dynamic action provider %q brings %d actions, more than %d", d.name, len(actions), d.limit)
@@ -319,13 +318,13 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 		desc := a.Desc()
 		key := desc.Key()
 		if size += bytesOf(desc); size > maxDescBytes {
-			return nil, status.Publicf(status.ResourceExhausted, "what dynamic action provider %q says of its actions exceeds %d bytes", d.name, maxDescBytes)
+			return nil, status.Publicf(status.ResourceExhausted, "the metadata of dynamic action provider %q exceeds %d bytes", d.name, maxDescBytes)
 		}
 		if key.Kind == "" || key.Kind == action.DynamicActionProvider || key.Name == "" || len(key.Name) > action.MaxNameBytes || !utf8.ValidString(key.Name) {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings an action without a usable kind and name", d.name)
 		}
 		if !readable(desc) {
-			return nil, status.Publicf(status.Internal, "what dynamic action provider %q says of %q is no JSON", d.name, key)
+			return nil, status.Publicf(status.Internal, "dynamic action provider %q describes %q by invalid JSON", d.name, key)
 		}
 		if o.actions[key] != nil {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings %q twice", d.name, key)
@@ -336,7 +335,7 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 	return o, nil
 }
 
-// readable reports whether what a descriptor holds can be shown.
+// readable reports whether the texts of a descriptor can be shown.
 func readable(d action.Desc) bool {
 	for _, raw := range d.Metadata {
 		if !json.Valid(raw) {

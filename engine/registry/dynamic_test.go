@@ -39,10 +39,12 @@ func offers(actions ...action.Action) func(context.Context) ([]action.Action, er
 
 func newDynamic(t testing.TB, c registry.DynamicConfig, s *shelf) *registry.Dynamic {
 	t.Helper()
-	if c.Name == "" {
-		c.Name = "mcp"
-	}
-	d, err := registry.NewDynamic(c, s.Fetch)
+	return newNamed(t, "mcp", c, s)
+}
+
+func newNamed(t testing.TB, name string, c registry.DynamicConfig, s *shelf) *registry.Dynamic {
+	t.Helper()
+	d, err := registry.NewDynamic(name, c, s.Fetch)
 	require.NoError(t, err)
 	return d
 }
@@ -54,7 +56,7 @@ func key(name string) action.Key {
 func TestADynamicProvidersActionsAreNamedThroughIt(t *testing.T) {
 	s := &shelf{fetch: offers(newAction(t, action.Tool, "x", `"x"`), newAction(t, action.ToolV2, "v", `{"output":1}`), newAction(t, action.Resource, "a:b/c", `"r"`))}
 	reg := registry.New(nil)
-	d := newDynamic(t, registry.DynamicConfig{Name: "mcp", Description: "Talks.", Metadata: map[string]json.RawMessage{"k": json.RawMessage(`1`), "type": json.RawMessage(`"lie"`)}}, s)
+	d := newNamed(t, "mcp", registry.DynamicConfig{Description: "Talks.", Metadata: map[string]json.RawMessage{"k": json.RawMessage(`1`), "type": json.RawMessage(`"lie"`)}}, s)
 	require.NoError(t, reg.AddProvider(d))
 	require.NoError(t, reg.Register(newAction(t, action.Tool, "other", `"other"`)))
 	child := registry.New(reg)
@@ -274,7 +276,7 @@ func TestHostileOffersAreRefused(t *testing.T) {
 	} {
 		reg := registry.New(nil)
 		require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{MaxActions: 10}, &shelf{fetch: c.fetch})))
-		require.NoError(t, reg.AddProvider(newDynamic(t, registry.DynamicConfig{Name: "well"}, &shelf{fetch: offers(x)})))
+		require.NoError(t, reg.AddProvider(newNamed(t, "well", registry.DynamicConfig{}, &shelf{fetch: offers(x)})))
 		_, err := reg.Lookup(t.Context(), key("mcp:tool/x"))
 		require.ErrorIs(t, err, c.want, name)
 		a, err := reg.Lookup(t.Context(), key("well:tool/x"))
@@ -291,10 +293,10 @@ func TestHostileOffersAreRefused(t *testing.T) {
 		assert.ErrorContains(t, err, "took longer than 1s")
 	})
 	for _, name := range []string{"", "a*", "a:", "a\nb", strings.Repeat("x", 300)} {
-		_, err := registry.NewDynamic(registry.DynamicConfig{Name: name}, (&shelf{}).Fetch)
+		_, err := registry.NewDynamic(name, registry.DynamicConfig{}, (&shelf{}).Fetch)
 		require.ErrorIs(t, err, status.ErrInvalidArgument, name)
 	}
-	_, err = registry.NewDynamic(registry.DynamicConfig{Name: "x"}, nil)
+	_, err = registry.NewDynamic("x", registry.DynamicConfig{}, nil)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 }
 
@@ -334,7 +336,7 @@ func TestTheCatalogShowsItAllWithoutASpan(t *testing.T) {
 	require.NoError(t, parent.AddProvider(&provider{name: "wasm/acme", actions: []action.Action{newAction(t, action.Resource, "r", `1`)}}))
 	child := registry.New(parent)
 	require.NoError(t, child.Register(newAction(t, action.Model, "m", `1`)))
-	require.NoError(t, child.AddProvider(newDynamic(t, registry.DynamicConfig{Name: "mine"}, &shelf{fetch: offers()})))
+	require.NoError(t, child.AddProvider(newNamed(t, "mine", registry.DynamicConfig{}, &shelf{fetch: offers()})))
 	all, err := child.Catalog(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, []string{

@@ -22,7 +22,7 @@ type Expanded struct {
 	Key string
 }
 
-// Expand reads "<provider>:<kind>/<pattern>" and returns what it names, resolved
+// Expand reads "<provider>:<kind>/<pattern>" and returns the actions that it names, resolved
 // through that provider and nobody else. The pattern is "*" for all, "pre*" for a
 // prefix, else a name. A name may hold colons, and so may a provider's: the longest
 // provider name that fits counts. The kind "tool" takes in the multipart tools of a
@@ -71,7 +71,7 @@ func (r *Registry) Expand(ctx context.Context, ref string, kinds ...action.Kind)
 	return list, true, nil
 }
 
-// keysOf returns what to resolve. A provider is asked for a name even when it does
+// keysOf returns the keys to resolve. A provider is asked for a name even when it does
 // not list it.
 func keysOf(ctx context.Context, p Provider, kind action.Kind, pattern string) ([]action.Key, error) {
 	if prefix, wild := strings.CutSuffix(pattern, "*"); wild {
@@ -101,8 +101,8 @@ func (r *Registry) providerOf(text string) (best Provider) {
 	return best
 }
 
-// chosen returns the keys that fit, sorted by name. The two kinds of tool stand for
-// each other: the kind that was asked for wins where a provider has both.
+// chosen returns the keys that fit, sorted by name. Both kinds of tool match: the kind
+// that was asked for wins where a provider has both.
 func chosen(descs []action.Desc, kind action.Kind, prefix string) []action.Key {
 	byName := map[string]action.Kind{}
 	for _, d := range descs {

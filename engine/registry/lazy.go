@@ -10,6 +10,7 @@ import (
 // lazy is a plugin's later phases.
 type lazy struct {
 	name     string
+	plugin   Plugin
 	reg      *Registry
 	init     Initializer
 	resolver ActionResolver
@@ -22,7 +23,7 @@ type lazy struct {
 	waits  []*lazy // the plugins whose start this one's Init waits for; guarded by starts.mu
 
 	mu       sync.Mutex                   // guards resolved
-	resolved map[action.Key]action.Action // what the resolver made
+	resolved map[action.Key]action.Action // actions that the resolver has made
 }
 
 func (l *lazy) phased() bool { return l.init != nil || l.resolver != nil || l.lister != nil }

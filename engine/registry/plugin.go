@@ -37,13 +37,13 @@ type Initializer interface {
 // ActionResolver is a [Plugin] that can make an action that it did not list or
 // register, such as a model that came out since. It is asked for keys of its own
 // prefix that nothing else has; NOT_FOUND, or nil, means that it has none either.
-// What it returns is kept, up to [MaxResolved] actions, and is not listed: the name
+// Its results are cached, up to [MaxResolved] actions, and are not listed: the name
 // was the caller's idea.
 type ActionResolver interface {
 	ResolveAction(ctx context.Context, key action.Key) (action.Action, error)
 }
 
-// ActionLister is a [Plugin] that knows what it offers without starting. One that has
+// ActionLister is a [Plugin] that knows its actions without starting. One that has
 // Init and not this is started by the first listing.
 type ActionLister interface {
 	ListActions(ctx context.Context) ([]action.Desc, error)
@@ -54,11 +54,11 @@ const MaxResolved = 1024
 
 // AddPlugin adds a plugin and runs its first phase. It fails with ALREADY_EXISTS when
 // the registry itself has one of that name, and with INVALID_ARGUMENT when the name is
-// empty or, for a plugin with later phases, holds a slash. What Register added before it
-// failed stays.
+// empty or, for a plugin with later phases, holds a slash. Actions that Register added
+// before it failed stay.
 func (r *Registry) AddPlugin(ctx context.Context, p Plugin) error {
 	name := p.Name()
-	l := &lazy{name: name, reg: r, resolved: map[action.Key]action.Action{}}
+	l := &lazy{name: name, plugin: p, reg: r, resolved: map[action.Key]action.Action{}}
 	l.init, _ = p.(Initializer)
 	l.resolver, _ = p.(ActionResolver)
 	l.lister, _ = p.(ActionLister)
@@ -76,6 +76,20 @@ func (r *Registry) AddPlugin(ctx context.Context, p Plugin) error {
 	}
 	l.ready.Store(true)
 	return nil
+}
+
+// Plugin returns the plugin of a name, the registry's own before its parents'; false when
+// there is none.
+func (r *Registry) Plugin(name string) (Plugin, bool) {
+	for ; r != nil; r = r.parent {
+		r.mu.RLock()
+		l := r.plugins[name]
+		r.mu.RUnlock()
+		if l != nil && l.ready.Load() {
+			return l.plugin, true
+		}
+	}
+	return nil, false
 }
 
 func (r *Registry) reserve(l *lazy) bool {
@@ -274,7 +288,7 @@ func (l *lazy) check(a action.Action) error {
 
 func (l *lazy) checkKey(key action.Key) error {
 	if key.Kind == "" || !l.owns(key) {
-		return status.Errorf(status.Internal, "plugin %q brings %q: what it makes later must be named \"%s/…\"", l.name, key, l.name)
+		return status.Errorf(status.Internal, "plugin %q brings %q: actions that it makes later must be named \"%s/…\"", l.name, key, l.name)
 	}
 	return nil
 }
@@ -327,7 +341,7 @@ func (l *lazy) ask(ctx context.Context, key action.Key) (a action.Action, err er
 	return a, nil
 }
 
-// keep remembers a, or returns what another call remembered first.
+// keep caches a, or returns the action that another call cached first.
 func (l *lazy) keep(key action.Key, a action.Action) action.Action {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -344,7 +358,7 @@ func (l *lazy) keep(key action.Key, a action.Action) action.Action {
 	return a
 }
 
-// list describes what the plugin offers beside what it has registered.
+// list describes the actions that the plugin offers beside those that it has registered.
 func (l *lazy) list(ctx context.Context) (descs []action.Desc, err error) {
 	if l.lister == nil {
 		return nil, l.start(ctx)

@@ -406,6 +406,42 @@ func TestTheClientHeaderIsOneOfHTTP(t *testing.T) {
 	}
 }
 
+func TestTheClientHeaderIsThatOfTheRegistryThatIsAsked(t *testing.T) {
+	reg := registry.New(nil)
+	plain := registry.ClientHeaderOf(t.Context())
+	assert.Regexp(t, `^genkit-wasm/\S+ gl-go/1\.\S+$`, plain)
+	assert.Equal(t, plain, registry.ClientHeaderOf(reg.WithClientHeader(t.Context())))
+	require.NoError(t, reg.SetClientHeader("app/1"))
+	ctx := reg.WithClientHeader(t.Context())
+	assert.Equal(t, plain+" app/1", registry.ClientHeaderOf(ctx))
+	child := registry.New(reg)
+	require.NoError(t, child.SetClientHeader("child/2"))
+	assert.Equal(t, plain+" child/2", registry.ClientHeaderOf(child.WithClientHeader(ctx)))
+	assert.Equal(t, plain, registry.ClientHeaderOf(registry.New(nil).WithClientHeader(ctx)), "another registry's is not handed on")
+	assert.Equal(t, "aX: b", registry.ScrubHeader(" a\r\nX: b\x00\x7f\u00fc "))
+}
+
+// halfway lists something and fails.
+type halfway struct{}
+
+func (halfway) Name() string { return "halfway" }
+func (halfway) List(context.Context) ([]action.Desc, error) {
+	return []action.Desc{{Kind: action.Flow, Name: "halfway/a"}}, status.ErrUnavailable
+}
+
+func (halfway) Resolve(context.Context, action.Key) (action.Action, error) {
+	return nil, status.ErrNotFound
+}
+
+func TestAListingKeepsWhatAProviderKnowsBesideItsError(t *testing.T) {
+	reg := registry.New(nil)
+	require.NoError(t, reg.AddProvider(halfway{}))
+	descs, err := reg.List(t.Context())
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	require.Len(t, descs, 1)
+	assert.Equal(t, "halfway/a", descs[0].Name)
+}
+
 func TestPluginsUnderLoad(t *testing.T) {
 	var tries atomic.Int32
 	root := registry.New(nil)

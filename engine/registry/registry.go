@@ -1,4 +1,4 @@
-// Package registry keeps what an engine can run: actions by key, values by kind
+// Package registry keeps the actions and values of an engine: actions by key, values by kind
 // and name, and the providers through which actions appear at run time.
 //
 // It owns resolution: a key is looked for among the registry's own actions, then
@@ -34,7 +34,7 @@ import (
 type Provider interface {
 	// Name identifies the provider; two of one name can't be added.
 	Name() string
-	// List describes what can be resolved. It must not start a guest.
+	// List describes the actions that can be resolved. It must not start a guest.
 	List(ctx context.Context) ([]action.Desc, error)
 	// Resolve returns the action of a key, NOT_FOUND when the provider has
 	// none.
@@ -54,7 +54,7 @@ type Registry struct {
 	parent *Registry
 	starts *starts
 
-	mu        sync.RWMutex // guards what follows
+	mu        sync.RWMutex // guards the fields below
 	actions   map[action.Key]action.Action
 	values    map[valueKey]any
 	plugins   map[string]*lazy
@@ -110,8 +110,13 @@ func (r *Registry) Unregister(key action.Key) bool {
 	return found
 }
 
+// checked is a Provider that can tell that it will never have anything: a misspelt name
+// is an error where it is added, not an absence where it is used.
+type checked interface{ Check() error }
+
 // AddProvider adds a source of actions; ALREADY_EXISTS when its name is taken,
-// INVALID_ARGUMENT when the name is not usable.
+// INVALID_ARGUMENT when the name is not usable. A provider with a method Check() error is
+// added only if that returns nil, and its error is returned.
 func (r *Registry) AddProvider(p Provider) error {
 	return r.setProvider(p, false)
 }
@@ -123,6 +128,11 @@ func (r *Registry) ReplaceProvider(p Provider) error {
 }
 
 func (r *Registry) setProvider(p Provider, replace bool) error {
+	if c, ok := p.(checked); ok {
+		if err := c.Check(); err != nil {
+			return err
+		}
+	}
 	s := &source{Provider: p}
 	if d, ok := p.(*Dynamic); ok {
 		s.act = d.act
@@ -167,8 +177,8 @@ func (r *Registry) RemoveProvider(name string) bool {
 	return i >= 0
 }
 
-// sources returns the providers of this level. Whoever changes the slice in place
-// copies it first, so that it needs no copy here.
+// sources returns the providers of this level. A change replaces the slice by a changed
+// copy, so that no copy is needed here.
 func (r *Registry) sources() []*source {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -277,7 +287,7 @@ func notFound(key action.Key) error {
 	return status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
 }
 
-// Resolve finds an action by what a person would write: a full key
+// Resolve finds an action by a reference that a person would write: a full key
 // ("/tool/textkit/slugify"), a name ("textkit/slugify"), or a bare name
 // ("slugify") where only one action of the kinds ends in it. The kinds are tried
 // in order. It fails with NOT_FOUND, or with INVALID_ARGUMENT when a bare name
@@ -359,9 +369,10 @@ func named(keys []action.Key, name string) bool {
 // List describes every action that a plain key resolves to, sorted by key; a plain
 // tool in both its forms. A registry's own actions shadow its plugins' and providers',
 // and all of them shadow the parent's. A plugin that can list is not started. Like
-// os.ReadDir, List returns what it could find beside an error: a plugin or provider that
+// os.ReadDir, List returns the actions that it could find beside an error: a plugin or provider that
 // fails does not hide the others.
 func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
+	ctx = r.WithClientHeader(ctx)
 	found := map[action.Key]action.Desc{}
 	var errs []error
 	for reg := r; reg != nil; reg = reg.parent {
@@ -398,10 +409,7 @@ func (r *Registry) listHere(ctx context.Context) (map[action.Key]action.Desc, er
 			continue
 		}
 		descs, err := p.List(ctx)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+		errs = append(errs, err)
 		for _, d := range descs {
 			addDesc(here, d)
 		}

@@ -5,8 +5,8 @@
 // where a part came from. A resource is an action of kind resource, {uri} in and
 // {content} out. Use:
 //
-//	menu, err := resource.New(resource.Config{URI: "menu://today"}, func(ctx context.Context, in resource.Input) ([]content.Part, error) { … })
-//	file, err := resource.New(resource.Config{Template: "file:///{+path}"}, func(ctx context.Context, in resource.Input) ([]content.Part, error) {
+//	menu, err := resource.New("menu", resource.Config{URI: "menu://today"}, func(ctx context.Context, in resource.Input) ([]content.Part, error) { … })
+//	file, err := resource.New("file", resource.Config{Template: "file:///{+path}"}, func(ctx context.Context, in resource.Input) ([]content.Part, error) {
 //		return read(in.Variables["path"])
 //	})
 //
@@ -22,18 +22,16 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Config describes a resource. One of URI and Template is needed; with both, the URI
 // alone is matched, as in Genkit JS.
 type Config struct {
-	// Name is the action's; the URI or the template when empty.
-	Name        string
 	Description string
 	URI         string
-	// Template is a URI template; see [ParseTemplate] for what is understood.
+	// Template is a URI template; see [ParseTemplate] for its syntax.
 	Template string
 	// Metadata is published beside Genkit's own.
 	Metadata map[string]json.RawMessage
@@ -41,14 +39,14 @@ type Config struct {
 	Dynamic bool
 }
 
-// Input is what a resource is asked for.
+// Input is the input of a resource.
 type Input struct {
 	URI string `json:"uri"`
-	// Variables are what the template found in the URI, decoded.
+	// Variables are the values that the template found in the URI, decoded.
 	Variables map[string]string `json:"variables,omitempty"`
 }
 
-// Output is what a resource returns.
+// Output is the output of a resource.
 type Output struct {
 	Content []content.Part `json:"content"`
 }
@@ -67,11 +65,12 @@ type address struct {
 	Template string `json:"template,omitempty"`
 }
 
-// New makes a resource of fn. It fails with INVALID_ARGUMENT when neither a URI nor a
-// template is given, or the template is not understood. Run with a URI that it does
-// not match, the action fails with INVALID_ARGUMENT.
-func New(c Config, fn Func) (action.Action, error) {
-	name := cmp.Or(c.Name, c.URI, c.Template)
+// New makes a resource of fn; its name is the URI or the template when name is empty. It
+// fails with INVALID_ARGUMENT when neither a URI nor a template is given, or the template
+// is not understood. Run with a URI that it does not match, the action fails with
+// INVALID_ARGUMENT.
+func New(name string, c Config, fn Func) (Resource, error) {
+	name = cmp.Or(name, c.URI, c.Template)
 	m, err := newMatcher(address{URI: c.URI, Template: c.Template})
 	if err != nil {
 		return nil, err
@@ -80,7 +79,7 @@ func New(c Config, fn Func) (action.Action, error) {
 	if err != nil {
 		return nil, err
 	}
-	return action.New(desc, func(ctx context.Context, raw json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	a, err := action.New(desc, func(ctx context.Context, raw json.RawMessage, _ action.Emit) (json.RawMessage, error) {
 		var in Input
 		if err := json.Unmarshal(raw, &in); err != nil {
 			return nil, action.InvalidInput(desc, err)
@@ -99,6 +98,10 @@ func New(c Config, fn Func) (action.Action, error) {
 		}
 		return rawjson.Encode(out)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return erased{a}, nil
 }
 
 func describe(name string, c Config) (action.Desc, error) {
@@ -112,7 +115,7 @@ func describe(name string, c Config) (action.Desc, error) {
 	metadata["type"] = json.RawMessage(`"resource"`)
 	metadata["dynamic"] = json.RawMessage("false")
 	if c.Dynamic {
-		metadata["dynamic"] = content.True
+		metadata["dynamic"] = content.True()
 	}
 	return action.Desc{
 		Kind: action.Resource, Name: name, Description: c.Description,

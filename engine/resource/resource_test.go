@@ -70,12 +70,12 @@ func TestTemplatesMatchWhatTheyExpandTo(t *testing.T) {
 }
 
 func TestResourcesAreDescribedAndRun(t *testing.T) {
-	a, err := resource.New(resource.Config{
+	a, err := resource.New("", resource.Config{
 		Template: "note://{id}", Description: "A note.", Metadata: map[string]json.RawMessage{"mine": json.RawMessage("1")},
 	}, func(_ context.Context, in resource.Input) ([]content.Part, error) {
-		inner := content.Text("inner")
-		inner.Metadata = content.Metadata{"resource": json.RawMessage(`{"uri":"file:///x"}`), "k": content.True}
-		return []content.Part{content.Text(in.Variables["id"]), inner}, nil
+		inner := content.NewTextPart("inner")
+		inner.Metadata = content.Metadata{"resource": json.RawMessage(`{"uri":"file:///x"}`), "k": content.True()}
+		return []content.Part{content.NewTextPart(in.Variables["id"]), inner}, nil
 	})
 	require.NoError(t, err)
 	d := a.Desc()
@@ -99,7 +99,7 @@ func TestResourcesAreDescribedAndRun(t *testing.T) {
 		require.ErrorIs(t, err, status.ErrInvalidArgument, in)
 	}
 
-	both, err := resource.New(resource.Config{Name: "both", URI: "x://1", Template: "x://{id}", Dynamic: true}, func(context.Context, resource.Input) ([]content.Part, error) { return nil, nil })
+	both, err := resource.New("both", resource.Config{URI: "x://1", Template: "x://{id}", Dynamic: true}, func(context.Context, resource.Input) ([]content.Part, error) { return nil, nil })
 	require.NoError(t, err)
 	assert.True(t, resource.Matches(both.Desc(), "x://1"))
 	assert.False(t, resource.Matches(both.Desc(), "x://2"), "with both, the URI alone counts")
@@ -108,8 +108,8 @@ func TestResourcesAreDescribedAndRun(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, parts)
 
-	for _, bad := range []resource.Config{{}, {Name: "x"}, {Template: "{"}} {
-		_, err := resource.New(bad, nil)
+	for _, bad := range []resource.Config{{}, {Dynamic: true}, {Template: "{"}} {
+		_, err := resource.New("x", bad, nil)
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 	}
 }

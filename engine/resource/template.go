@@ -9,7 +9,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Bounds of what is parsed and matched.
+// Bounds of templates and URIs.
 const (
 	maxTemplateBytes = 2 << 10
 	maxURIBytes      = 8 << 10
@@ -38,7 +38,7 @@ var operators = map[byte]operator{
 	'&': {"&", "&", true, false},
 }
 
-// What a value may hold: unreserved characters and escapes, for + and # the reserved
+// Characters that a value may hold: unreserved characters and escapes, for + and # the reserved
 // ones too. Characters beyond ASCII are let through, since people write them.
 const (
 	unreserved = `(?:[A-Za-z0-9._~\-]|%[0-9A-Fa-f]{2}|[^\x00-\x7F])`

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // The schemas of the requests, less their options, and of the responses.
@@ -85,18 +85,19 @@ func (d *description) note(key string, v any) error {
 
 // action makes the action. The schema of the options is part of the input's, as in
 // Genkit JS, unless it refers to places in itself, which would be others there.
-func (d *description) action(in func(string) json.RawMessage, out json.RawMessage, fn func(context.Context, json.RawMessage) (any, error)) (action.Action, error) {
+func (d *description) action(in func(string) json.RawMessage, out json.RawMessage, fn func(context.Context, json.RawMessage) (any, error)) (noun, error) {
 	d.InputSchema, d.OutputSchema = in("{}"), out
 	if len(d.raw) > 0 && !bytes.Contains(d.raw, []byte(`"$`)) && !bytes.Contains(d.raw, []byte(`\`)) {
 		d.InputSchema, d.options = in(string(d.raw)), nil
 	}
-	return action.New(d.Desc, func(ctx context.Context, raw json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+	a, err := action.New(d.Desc, func(ctx context.Context, raw json.RawMessage, _ action.Emit) (json.RawMessage, error) {
 		v, err := fn(ctx, raw)
 		if err != nil || v == nil {
 			return nil, err
 		}
 		return rawjson.Encode(v)
 	})
+	return noun{a}, err
 }
 
 // request decodes a request and its options.

@@ -6,7 +6,6 @@ import (
 	"log"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 	"github.com/genkit-wasm/genkit-wasm/engine/retrieve"
 )
 
@@ -27,7 +26,7 @@ func ExampleNewReranker() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ranked, err := retrieve.Rerank(ctx, shortest, embed.Text("?"), []content.Document{embed.Text("long"), embed.Text("a")})
+	ranked, err := retrieve.Rerank(ctx, shortest, content.DocumentFromText("?", nil), []content.Document{content.DocumentFromText("long", nil), content.DocumentFromText("a", nil)})
 	if err != nil {
 		log.Fatal(err)
 	}

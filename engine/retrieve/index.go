@@ -9,9 +9,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 )
 
-// IndexerInfo is what an indexer declares of itself.
+// IndexerInfo describes an indexer.
 type IndexerInfo struct {
-	// Embedder is what is known of the embedder behind it, or nil.
+	// Embedder describes the embedder that it uses; nil when that is not known.
 	Embedder *embed.Info
 	// OptionsSchema is as in [Info].
 	OptionsSchema json.RawMessage
@@ -21,7 +21,7 @@ type IndexerInfo struct {
 type IndexFunc[O any] func(ctx context.Context, docs []content.Document, options O) error
 
 // NewIndexer makes an indexer of fn, under the terms of [New]. Its output is null.
-func NewIndexer[O any](name string, info IndexerInfo, fn IndexFunc[O]) (action.Action, error) {
+func NewIndexer[O any](name string, info IndexerInfo, fn IndexFunc[O]) (Indexer, error) {
 	d, err := describe[O](action.Indexer, name, info.OptionsSchema, nil)
 	if err != nil {
 		return nil, err

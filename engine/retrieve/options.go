@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Option is a choice for one call.
@@ -16,19 +16,27 @@ type choices struct {
 	options  any
 }
 
-// Options are the action's own, encoded as JSON.
-func Options(v any) Option { return func(c *choices) { c.options = v } }
+// WithConfig sets the action's own options, encoded as JSON.
+func WithConfig(v any) Option { return func(c *choices) { c.options = v } }
 
 // Ref is a retriever, an indexer or a reranker by name, with options of its own for
 // every call.
 type Ref struct {
-	Name string
-	// Config is encoded as JSON; nil for none.
-	Config any
+	name   string
+	config any
 }
 
-// Defaults gives the reference's options to a call, whose [Options] win key by key.
-func (r Ref) Defaults() Option { return func(c *choices) { c.defaults = r.Config } }
+// NewRef returns a reference. config is encoded as JSON; nil for none.
+func NewRef(name string, config any) Ref { return Ref{name, config} }
+
+// Name returns the name of what is referred to.
+func (r Ref) Name() string { return r.name }
+
+// Config returns the options of the reference.
+func (r Ref) Config() any { return r.config }
+
+// Defaults gives the reference's options to a call, whose [WithConfig] wins key by key.
+func (r Ref) Defaults() Option { return func(c *choices) { c.defaults = r.config } }
 
 func choose(options []Option) (json.RawMessage, error) {
 	c := &choices{}

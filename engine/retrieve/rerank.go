@@ -22,7 +22,7 @@ type Ranked struct {
 type RerankFunc[O any] func(ctx context.Context, query content.Document, docs []content.Document, options O) ([]Ranked, error)
 
 // NewReranker makes a reranker of fn, under the terms of [New].
-func NewReranker[O any](name string, info Info, fn RerankFunc[O]) (action.Action, error) {
+func NewReranker[O any](name string, info Info, fn RerankFunc[O]) (Reranker, error) {
 	d, err := describe[O](action.Reranker, name, info.OptionsSchema, &info)
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@
 // JSON Schema; json.RawMessage leaves the schema to the Info. Use:
 //
 //	r, err := retrieve.New("acme/docs", retrieve.Info{}, func(ctx context.Context, query content.Document, o retrieve.Common) ([]content.Document, error) { … })
-//	docs, err := retrieve.Retrieve(ctx, r, embed.Text("which fish?"), retrieve.Options(retrieve.Common{K: 3}))
+//	docs, err := retrieve.Retrieve(ctx, r, content.DocumentFromText("which fish?", nil), retrieve.WithConfig(retrieve.Common{K: 3}))
 //
 // All of them are safe for concurrent use when their function is.
 package retrieve
@@ -20,7 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Info is what a retriever or a reranker declares of itself: Genkit's RetrieverInfo
+// Info describes a retriever or a reranker: Genkit's RetrieverInfo
 // and RerankerInfo.
 type Info struct {
 	Label    string    `json:"label,omitempty"`
@@ -49,7 +49,7 @@ type Func[O any] func(ctx context.Context, query content.Document, options O) ([
 
 // New makes a retriever of fn; INVALID_ARGUMENT when the name or the schema of the
 // options is not usable. Options that break their schema do not reach fn.
-func New[O any](name string, info Info, fn Func[O]) (action.Action, error) {
+func New[O any](name string, info Info, fn Func[O]) (Retriever, error) {
 	d, err := describe[O](action.Retriever, name, info.OptionsSchema, &info)
 	if err != nil {
 		return nil, err

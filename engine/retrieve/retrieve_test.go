@@ -100,7 +100,7 @@ func TestTheWireIsGenkits(t *testing.T) {
 	}))
 	referring := own(retrieve.New("d", retrieve.Info{OptionsSchema: json.RawMessage(`{"type":"object","properties":{"x":{"$ref":"#/$defs/X"}},"$defs":{"X":{"type":"string"}}}`)},
 		func(_ context.Context, _ content.Document, o json.RawMessage) ([]content.Document, error) {
-			return []content.Document{embed.Text(string(o))}, nil
+			return []content.Document{content.DocumentFromText(string(o), nil)}, nil
 		}))
 	for _, c := range []struct {
 		a        action.Action
@@ -138,24 +138,24 @@ func TestTheWireIsGenkits(t *testing.T) {
 func TestCallsFromGo(t *testing.T) {
 	own := must(t)
 	r := own(retrieve.New("r", retrieve.Info{}, echo))
-	ref := retrieve.Ref{Name: "r", Config: map[string]int{"k": 2}}
+	ref := retrieve.NewRef("r", map[string]int{"k": 2})
 	for want, options := range map[int][]retrieve.Option{
-		0: nil, 2: {ref.Defaults()}, 3: {ref.Defaults(), retrieve.Options(retrieve.Common{K: 3})}, 4: {retrieve.Options(json.RawMessage(`{"k":4}`))},
+		0: nil, 2: {ref.Defaults()}, 3: {ref.Defaults(), retrieve.WithConfig(retrieve.Common{K: 3})}, 4: {retrieve.WithConfig(json.RawMessage(`{"k":4}`))},
 	} {
-		docs, err := retrieve.Retrieve(t.Context(), r, embed.Text("q"), options...)
+		docs, err := retrieve.Retrieve(t.Context(), r, content.DocumentFromText("q", nil), options...)
 		require.NoError(t, err)
 		assert.Len(t, docs, want)
 	}
-	_, err := retrieve.Retrieve(t.Context(), r, embed.Text("q"), retrieve.Options(make(chan int)))
+	_, err := retrieve.Retrieve(t.Context(), r, content.DocumentFromText("q", nil), retrieve.WithConfig(make(chan int)))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = retrieve.Retrieve(t.Context(), r, embed.Text("q"), ref.Defaults(), retrieve.Options([]int{1}))
+	_, err = retrieve.Retrieve(t.Context(), r, content.DocumentFromText("q", nil), ref.Defaults(), retrieve.WithConfig([]int{1}))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = retrieve.Rerank(t.Context(), r, embed.Text("q"), nil)
+	_, err = retrieve.Rerank(t.Context(), r, content.DocumentFromText("q", nil), nil)
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "a retriever is no reranker")
 	require.ErrorIs(t, retrieve.Index(t.Context(), r, nil), status.ErrInvalidArgument)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = retrieve.Retrieve(ctx, r, embed.Text("q"))
+	_, err = retrieve.Retrieve(ctx, r, content.DocumentFromText("q", nil))
 	require.ErrorIs(t, err, status.ErrCancelled)
 }
 
@@ -164,15 +164,15 @@ func TestFailuresOfFunctionsPassThrough(t *testing.T) {
 	down := status.Publicf(status.Unavailable, "down")
 	r := own(retrieve.New("r", retrieve.Info{}, func(context.Context, content.Document, any) ([]content.Document, error) { return nil, down }))
 	i := own(retrieve.NewIndexer("i", retrieve.IndexerInfo{}, func(context.Context, []content.Document, any) error { return down }))
-	_, err := retrieve.Retrieve(t.Context(), r, embed.Text("q"))
+	_, err := retrieve.Retrieve(t.Context(), r, content.DocumentFromText("q", nil))
 	require.ErrorIs(t, err, down)
 	require.ErrorIs(t, retrieve.Index(t.Context(), i, nil), down)
 	for score, want := range map[float64]error{math.NaN(): status.ErrInternal, math.Inf(1): status.ErrInternal, -1.5: nil} {
 		k := own(retrieve.NewReranker("k", retrieve.Info{}, func(_ context.Context, _ content.Document, docs []content.Document, _ any) ([]retrieve.Ranked, error) {
 			return []retrieve.Ranked{{Document: docs[0], Score: score}}, nil
 		}))
-		doc := embed.Text("x")
-		got, err := retrieve.Rerank(t.Context(), k, embed.Text("q"), []content.Document{doc})
+		doc := content.DocumentFromText("x", nil)
+		got, err := retrieve.Rerank(t.Context(), k, content.DocumentFromText("q", nil), []content.Document{doc})
 		if want != nil {
 			require.ErrorIs(t, err, want)
 			continue
@@ -185,7 +185,7 @@ func TestFailuresOfFunctionsPassThrough(t *testing.T) {
 		return json.RawMessage(`{"documents":[{"content":[]}]}`), nil
 	})
 	require.NoError(t, err)
-	_, err = retrieve.Rerank(t.Context(), scoreless, embed.Text("q"), nil)
+	_, err = retrieve.Rerank(t.Context(), scoreless, content.DocumentFromText("q", nil), nil)
 	require.ErrorIs(t, err, status.ErrInternal)
 }
 
@@ -214,13 +214,13 @@ func TestRowsOfSimpleRetrieversBecomeDocuments(t *testing.T) {
 		"nothing is said":      {retrieve.Simple[any]{}, rows, `neither Content nor ContentKey`},
 		"a number":             {retrieve.Simple[any]{ContentKey: "x"}, []any{7}, `no JSON object`},
 		"functions": {retrieve.Simple[any]{
-			Content:  func(any) ([]content.Part, error) { return []content.Part{content.Text("c")}, nil },
-			Metadata: func(any) (content.Metadata, error) { return content.Metadata{"m": content.True}, nil },
+			Content:  func(any) ([]content.Part, error) { return []content.Part{content.NewTextPart("c")}, nil },
+			Metadata: func(any) (content.Metadata, error) { return content.Metadata{"m": content.True()}, nil },
 		}, []any{7}, `[{"content":[{"text":"c"}],"metadata":{"m":true}}]`},
 		"a function that fails": {retrieve.Simple[any]{Content: func(any) ([]content.Part, error) { return nil, fails }}, rows, `row 1 of retriever "s": no`},
 	} {
 		a := must(t)(retrieve.NewSimple("s", c.s, func(context.Context, content.Document, any) ([]any, error) { return c.rows, nil }))
-		docs, err := retrieve.Retrieve(t.Context(), a, embed.Text("q"))
+		docs, err := retrieve.Retrieve(t.Context(), a, content.DocumentFromText("q", nil))
 		if !strings.HasPrefix(c.want, "[") {
 			require.ErrorIs(t, err, status.ErrInvalidArgument, name)
 			assert.ErrorContains(t, err, c.want, name)

@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"reflect"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Simple says how the rows of a [NewSimple] retriever become documents. Rows that are
@@ -29,7 +28,7 @@ type Simple[R any] struct {
 // NewSimple makes a retriever of a function that returns rows of its own: Genkit's
 // simple retriever. A row that can't be made a document fails the call with
 // INVALID_ARGUMENT, as in Genkit JS.
-func NewSimple[O, R any](name string, s Simple[R], fn func(ctx context.Context, query content.Document, options O) ([]R, error)) (action.Action, error) {
+func NewSimple[O, R any](name string, s Simple[R], fn func(ctx context.Context, query content.Document, options O) ([]R, error)) (Retriever, error) {
 	return New(name, s.Info, func(ctx context.Context, query content.Document, options O) ([]content.Document, error) {
 		rows, err := fn(ctx, query, options)
 		if err != nil {
@@ -50,7 +49,7 @@ func (s *Simple[R]) document(row R) (content.Document, error) {
 		if text == "" {
 			return content.Document{}, status.Errorf(status.InvalidArgument, "it is empty")
 		}
-		return content.Document{Content: []content.Part{content.Text(text)}}, nil
+		return content.Document{Content: []content.Part{content.NewTextPart(text)}}, nil
 	}
 	keys, err := s.keys(row)
 	if err != nil {
@@ -94,7 +93,7 @@ func (s *Simple[R]) content(row R, keys content.Metadata) ([]content.Part, error
 	if err := json.Unmarshal(keys[s.ContentKey], &text); err != nil || text == nil {
 		return nil, status.Errorf(status.InvalidArgument, "%q is not text", s.ContentKey)
 	}
-	return []content.Part{content.Text(*text)}, nil
+	return []content.Part{content.NewTextPart(*text)}, nil
 }
 
 func (s *Simple[R]) metadata(row R, keys content.Metadata) (content.Metadata, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 )
 
-// orderSchema is what a tool asks for: nested objects, lists, strings with limits,
+// orderSchema is a typical input schema of a tool: nested objects, lists, strings with limits,
 // numbers, enums, a reference.
 const orderSchema = `{
 	"type":"object","additionalProperties":false,"required":["id","customer","items"],

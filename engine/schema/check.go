@@ -17,7 +17,7 @@ var (
 )
 
 // Check reports whether raw is one JSON value in valid UTF-8, nested at most
-// [MaxDepth] deep: what encoding/json accepts, but that would replace invalid
+// [MaxDepth] deep. Encoding/json accepts the same, but would replace invalid
 // UTF-8 in silence and go deeper. It reads the text once and builds nothing.
 func Check(raw json.RawMessage) error {
 	_, err := scan(raw, false)
@@ -29,6 +29,7 @@ func Check(raw json.RawMessage) error {
 func scan(raw []byte, strict bool) (offset int, err error) {
 	r := newReader(raw)
 	defer r.free()
+	// Reading without a schema takes linear time, so it needs no budget.
 	r.budget, r.strict = math.MaxInt, strict
 	if r.document(nil) {
 		return 0, nil

@@ -11,7 +11,9 @@ type Loader func(url string) (any, error)
 func (l Loader) Load(url string) (any, error) { return l(url) }
 
 // CompileWith is Compile with remote documents.
-func CompileWith(raw json.RawMessage, load Loader) (*Schema, error) { return compile(raw, load) }
+func CompileWith(raw json.RawMessage, load Loader, options ...Option) (*Schema, error) {
+	return compile(raw, load, options)
+}
 
 // Fast reports whether the schema has a fast form.
 func (s *Schema) Fast() bool { return s != nil && s.fast }
@@ -39,7 +41,7 @@ func (s *Schema) ValidateFast(raw json.RawMessage) error {
 
 // ValidateSlow is the verdict of the compiler's own validator alone.
 func (s *Schema) ValidateSlow(raw json.RawMessage) error {
-	slow := &Schema{raw: s.raw, compiled: s.compiled, survey: s.survey}
+	slow := &Schema{raw: s.raw, compiled: s.compiled, survey: s.survey, demanding: s.demanding}
 	return slow.Validate(raw)
 }
 

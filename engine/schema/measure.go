@@ -7,46 +7,58 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// meter walks a built value as the compiler's validator would if nothing ever
-// cut its way short, and counts. It is what keeps that validator, which has no
-// bounds of its own, from running for ever.
+// meter walks a decoded value under a schema as the compiler's validator would in the worst case (no
+// alternative fails early), and counts the work. The validator has no bounds of its own; it is
+// called only when the meter has found that its work is affordable. The count may be too high, never
+// too low.
+//
+// The terms, each from how santhosh-tekuri/jsonschema v6 works:
+//
+//	1 + same/8     entering a schema, and comparing it with those entered on the same value
+//	parts          copying the set of unevaluated members, where a schema asks for it
+//	own            texts by length, enum and required by number, uniqueItems by pairs
+//	matches        instructions of regular expressions, counted by really matching
 type meter struct {
 	*survey
 	budget int
+	pace   *pace
 	level  int
-	same   int // schemas entered on the same value
+	same   int // schemas entered on the same value; a validator compares with each of them
+	// unevaluated tells that a schema on the same value asks what others have left
+	// unevaluated: the validator then keeps a set of the value's parts for each.
+	unevaluated bool
+	machine     *machine
 }
 
-// survey is what a meter has to know of a whole schema.
+// survey holds facts about a whole schema that are found once, when it is compiled.
 type survey struct {
-	anchors map[string][]*jsonschema.Schema // what a dynamic reference may lead to
-	costs   map[jsonschema.Regexp]int
+	anchors map[string][]*jsonschema.Schema // the schemas a dynamic reference may lead to
 	seen    map[*jsonschema.Schema]bool
 }
 
+// newSurvey visits all schemas that can be reached from s.
 func newSurvey(s *jsonschema.Schema) *survey {
-	v := &survey{map[string][]*jsonschema.Schema{}, map[jsonschema.Regexp]int{}, map[*jsonschema.Schema]bool{}}
+	v := &survey{map[string][]*jsonschema.Schema{}, map[*jsonschema.Schema]bool{}}
 	v.visit(s)
 	v.seen = nil
 	return v
 }
 
+// visit notes one schema and goes on to those in it.
 func (v *survey) visit(s *jsonschema.Schema) {
 	if v.seen[s] {
 		return
 	}
 	v.seen[s] = true
+	// The schema was just compiled and is not shared yet, so it may be changed here.
+	if s.Format != nil && s.Format.Name == "regex" {
+		s.Format = regexFormat // the compiler lets nobody register it
+	}
 	if s.DynamicAnchor != "" {
 		v.anchors[s.DynamicAnchor] = append(v.anchors[s.DynamicAnchor], s)
 	}
 	if s.RecursiveAnchor {
 		v.anchors[""] = append(v.anchors[""], s)
-	}
-	if s.Pattern != nil {
-		v.costs[s.Pattern] = patternCost(s.Pattern.String())
-	}
-	for re := range s.PatternProperties {
-		v.costs[re] = patternCost(re.String())
 	}
 	onSame(s, v.visit)
 	onParts(s, v.visit)
@@ -57,11 +69,14 @@ func (v *survey) visit(s *jsonschema.Schema) {
 
 // affordable reports whether validating doc takes the compiler's validator no more
 // than work, if nothing cuts its way short.
-func (v *survey) affordable(s *jsonschema.Schema, doc any, work int) bool {
-	m := &meter{survey: v, budget: work}
+func (v *survey) affordable(s *jsonschema.Schema, doc any, first int, p *pace) bool {
+	m := &meter{survey: v, budget: first, pace: p}
+	m.machine, _ = machines.Get().(*machine)
+	defer m.machine.free()
 	return m.walk(s, doc)
 }
 
+// each calls f with the schemas of a list that are there.
 func each(f func(*jsonschema.Schema), list ...*jsonschema.Schema) {
 	for _, sub := range list {
 		if sub != nil {
@@ -90,7 +105,7 @@ func onSame(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
 	}
 }
 
-// onParts calls f with the schemas that apply to parts of the value.
+// onParts calls f with the schemas that apply to parts of the value: members, keys, items, decoded content.
 func onParts(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
 	each(f, s.PropertyNames, s.UnevaluatedProperties, s.UnevaluatedItems, s.Contains, s.Items2020, s.ContentSchema)
 	each(f, s.PrefixItems...)
@@ -110,13 +125,47 @@ func onParts(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
 	}
 }
 
+// spend takes n units from the budget and reports whether there were as many.
 func (m *meter) spend(n int) bool {
 	m.budget -= n
-	return m.budget >= 0
+	// The budget is one chunk; when it is used up the check pauses and gets the next one.
+	for m.budget < 0 {
+		more := m.pace.more()
+		if more == 0 {
+			return false
+		}
+		m.budget += more
+	}
+	return true
 }
 
+// matches reports whether re matches text; not ok when that costs too much.
+func (m *meter) matches(re jsonschema.Regexp, text string) (yes, ok bool) {
+	p, own := re.(*pattern)
+	if !own {
+		return false, false
+	}
+	m.budget, m.pace.rest = m.budget+m.pace.rest, 0
+	end := match(m.machine, p, text, &m.budget)
+	if m.budget > chunk {
+		m.budget, m.pace.rest = chunk, m.budget-chunk
+	}
+	if end == unpaid || len(text) > longText && !m.pace.pause() {
+		return false, false
+	}
+	return end == matched, true
+}
+
+// walk counts a schema on a value: its own keywords, then those of the same value, then those of the
+// value's parts. It returns false when the budget is used up.
 func (m *meter) walk(s *jsonschema.Schema, v any) bool {
 	if !m.spend(1+m.same/8) || m.level >= maxLevel {
+		return false
+	}
+	// From here down on the same value, each schema pays for the set as well.
+	unevaluated := m.unevaluated
+	m.unevaluated = unevaluated || s.UnevaluatedProperties != nil || s.UnevaluatedItems != nil
+	if m.unevaluated && !m.spend(parts(v)) {
 		return false
 	}
 	m.level++
@@ -124,10 +173,23 @@ func (m *meter) walk(s *jsonschema.Schema, v any) bool {
 	ok := m.own(s, v) && m.again(s, v) && m.inside(s, v)
 	m.level--
 	m.same--
+	m.unevaluated = unevaluated
 	return ok
 }
 
-// own counts the assertions that do not nest.
+// parts is how many members or items v has.
+func parts(v any) int {
+	switch v := v.(type) {
+	case map[string]any:
+		return len(v)
+	case []any:
+		return len(v)
+	}
+	return 0
+}
+
+// own counts the keywords that have no schemas in them. Four names or values of a list cost a unit, and
+// sixteen bytes of text.
 func (m *meter) own(s *jsonschema.Schema, v any) bool {
 	cost := len(s.Required) / 4
 	if s.Enum != nil {
@@ -136,21 +198,18 @@ func (m *meter) own(s *jsonschema.Schema, v any) bool {
 	switch v := v.(type) {
 	case string:
 		cost += len(v) / 16
-		if s.Format != nil && !affordableFormat(s.Format.Name, v) {
-			return false
+		if s.Format != nil {
+			if !affordableFormat(s.Format.Name, v) {
+				return false
+			}
+			cost += len(v) / bytesForFormat
 		}
 		if s.Pattern != nil {
-			cost += m.costs[s.Pattern] * (len(v) + 16) / 16
-		}
-	case map[string]any:
-		for re := range s.PatternProperties {
-			unit := m.costs[re]
-			for name := range v {
-				if !m.spend(unit * (len(name) + 16) / 16) {
-					return false
-				}
+			if _, ok := m.matches(s.Pattern, v); !ok {
+				return false
 			}
 		}
+	case map[string]any:
 		for _, names := range s.DependentRequired {
 			cost += len(names) / 4
 		}
@@ -167,7 +226,7 @@ func (m *meter) own(s *jsonschema.Schema, v any) bool {
 func (m *meter) unique(items []any) int {
 	for _, item := range items {
 		switch item.(type) {
-		case []any, map[string]any:
+		case []any, map[string]any: // each is compared with each, in the worst case
 			return len(items) * len(items) / 64
 		}
 	}
@@ -178,6 +237,8 @@ func (m *meter) unique(items []any) int {
 func (m *meter) again(s *jsonschema.Schema, v any) bool {
 	ok := true
 	onSame(s, func(sub *jsonschema.Schema) { ok = ok && m.walk(sub, v) })
+	// A dynamic reference leads to one of the schemas with its anchor, which depends on the path that
+	// validation takes. All of them are counted.
 	targets := []*jsonschema.Schema(nil)
 	if s.DynamicRef != nil {
 		targets = append(targets, m.anchors[s.DynamicRef.Anchor]...)
@@ -194,12 +255,13 @@ func (m *meter) again(s *jsonschema.Schema, v any) bool {
 	return ok
 }
 
-// inside walks the parts of a list or object. Of the schemas that may apply to a
-// part, all that do are counted.
+// inside walks the parts of a list or object under all schemas that apply to them. A part is another value,
+// so same and unevaluated begin anew for it and are restored in the end.
 func (m *meter) inside(s *jsonschema.Schema, v any) bool {
-	same := m.same
-	m.same = 0
-	defer func() { m.same = same }()
+	same, unevaluated := m.same, m.unevaluated
+	m.same, m.unevaluated = 0, false
+	defer func() { m.same, m.unevaluated = same, unevaluated }()
+	// walk takes a keyword's value: a schema, or a boolean or a list, which cost nothing here.
 	walk := func(either any, v any) bool {
 		sub, ok := either.(*jsonschema.Schema)
 		return !ok || sub == nil || m.walk(sub, v)
@@ -207,10 +269,15 @@ func (m *meter) inside(s *jsonschema.Schema, v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, value := range v {
+			// additionalProperties applies to a member that neither a name nor a pattern covers.
 			ok := walk(s.Properties[name], value) && walk(s.PropertyNames, name) && walk(s.UnevaluatedProperties, value)
 			known := s.Properties[name] != nil
 			for re, sub := range s.PatternProperties {
-				if ok && re.MatchString(name) {
+				applies := false
+				if ok {
+					applies, ok = m.matches(re, name)
+				}
+				if ok && applies {
 					known = true
 					ok = walk(sub, value)
 				}
@@ -220,6 +287,7 @@ func (m *meter) inside(s *jsonschema.Schema, v any) bool {
 			}
 		}
 	case []any:
+		// items is a schema, or in draft 7 perhaps a list of schemas by position.
 		lists, _ := s.Items.([]*jsonschema.Schema)
 		for i, item := range v {
 			ok := walk(s.Contains, item) && walk(s.UnevaluatedItems, item)

@@ -3,20 +3,33 @@ package schema
 import (
 	"maps"
 	"math/big"
-	"regexp"
 	"slices"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// node is a schema in the form that a [reader] obeys. The nil *node accepts every
-// value. Nodes are made of what the compiler made, so that drafts, references and
-// vocabularies are its business alone.
+// node is a schema in the form in which a [reader] applies it. The nil *node accepts
+// every value. Nodes are built from the compiler's schemas, so that drafts, references
+// and vocabularies are the compiler's business alone.
+//
+// A nil pointer or empty list in a node means that the schema has no such keyword, so
+// that a check costs one comparison for each kind of keyword that is absent. Nodes form
+// a graph, not a tree: a reference is the same *node as its target, and recursive schemas
+// lead back to themselves. After build has returned, nodes are immutable and shared by
+// all readers, but for [keyOrder].
+//
+// An example:
+//
+//	{"type": "object", "required": ["id"],          node{types: object, object: {
+//	 "properties": {                                   rules: [0: id → A, 1: tags → B],
+//	   "id":   {"type": "integer", "minimum": 1},      required: 0b01, closed: true}}
+//	   "tags": {"items": {"$ref": "#/…/id"}}},      A: node{types: integer, number: [1, ∞)}
+//	 "additionalProperties": false}                 B: node{array: {rest: A}}
 type node struct {
-	types  kinds
-	never  bool // the schema false
-	direct bool // there are rules besides those of combined
-	values []*valueSet
+	types  kinds       // the JSON types that are allowed
+	never  bool        // the schema false
+	direct bool        // there are rules besides those of combined
+	values []*valueSet // of const and enum; a value must be in each
 	object *objectRules
 	array  *arrayRules
 	text   *textRules
@@ -24,7 +37,8 @@ type node struct {
 	*combined
 }
 
-// kinds is a set of JSON types.
+// kinds is a set of JSON types. An integer is a number whose value is whole, however it is spelled
+// (JSON Schema, 6.1.1), so "number" sets both bits.
 type kinds uint8
 
 const (
@@ -43,17 +57,20 @@ var kindNames = map[string]kinds{
 	"string": kindText, "array": kindArray, "object": kindObject,
 }
 
-// combined holds the schemas that apply to the same value.
+// combined holds the schemas that apply to the same value as the node itself. The reader reads the
+// value's bytes once more for each of them.
 type combined struct {
 	allOf, anyOf, oneOf []*node
 	not, cond           *once
 	then, otherwise     *node
 }
 
-// once tells an absent schema from one that accepts everything.
+// once is a schema that may accept everything. It is a pointer to a struct because a nil *node is a
+// schema too: a nil *once means that there is no schema, once{nil} that it accepts every value.
 type once struct{ *node }
 
-// valueSet is an enum or a const.
+// valueSet is an enum or a const. Each value has one canonical form (see [canonical]), so that being in
+// the set is one lookup: strings as they are, all others behind otherPrefix.
 type valueSet struct {
 	texts   []string // the strings in it, when they are few
 	values  map[string]struct{}
@@ -61,12 +78,16 @@ type valueSet struct {
 	maxText int
 }
 
+// textRules are the keywords of strings. Lengths count code points.
 type textRules struct {
 	min, max int // -1: no limit
 	pattern  *pattern
 	format   *jsonschema.Format
 }
 
+// objectRules are the keywords of objects. Every name that the schema mentions (under properties, in
+// required or in a dependency) has an index; the reader notes with one bit for each index which of them
+// an object has. That finds repeated keys, missing ones and dependencies without a map.
 type objectRules struct {
 	names     nameTable
 	order     *keyOrder
@@ -81,11 +102,13 @@ type objectRules struct {
 	dependent []dependency
 }
 
+// propertyRule belongs to one name that the schema mentions.
 type propertyRule struct {
 	schema   *node
 	declared bool // under properties; else the name is only required or depended on
 }
 
+// patternRule is a member of patternProperties; it applies to a property in addition to its propertyRule.
 type patternRule struct {
 	pattern *pattern
 	schema  *node
@@ -98,6 +121,8 @@ type dependency struct {
 	schema *node
 }
 
+// arrayRules are the keywords of arrays, in the form of draft 2020-12: what draft 7 calls items (a list) and
+// additionalItems is prefix and rest here.
 type arrayRules struct {
 	prefix   []*node
 	rest     *node
@@ -109,7 +134,8 @@ type arrayRules struct {
 	most     int
 }
 
-// builder turns the compiler's schemas into nodes.
+// builder turns the compiler's schemas into nodes. made has a node before its members are built, which
+// ends the recursion of schemas that refer to themselves.
 type builder struct {
 	made map[*jsonschema.Schema]*node
 	rare bool // something is not supported
@@ -120,6 +146,8 @@ type builder struct {
 func build(s *jsonschema.Schema) (*node, bool) {
 	b := &builder{made: map[*jsonschema.Schema]*node{}}
 	root := b.node(s)
+	// One rare keyword anywhere sends every document to the compiler's validator: two validators
+	// that share one document would have to agree on what has been evaluated.
 	if b.rare || cyclic(b.made) {
 		return nil, false
 	}
@@ -129,6 +157,8 @@ func build(s *jsonschema.Schema) (*node, bool) {
 	return final(root), true
 }
 
+// node returns the node of a schema, and builds it at the first call. Once something is rare the result is
+// of no use, and building stops.
 func (b *builder) node(s *jsonschema.Schema) *node {
 	if s == nil || b.rare {
 		return nil
@@ -158,6 +188,7 @@ func (b *builder) node(s *jsonschema.Schema) *node {
 	if s.Enum != nil {
 		n.values = append(n.values, setOf(s.Enum.Values))
 	}
+	// A reference is an allOf of one schema. simplify removes those that do nothing but refer.
 	c := &combined{}
 	if s.Ref != nil {
 		c.allOf = append(c.allOf, b.node(s.Ref))
@@ -171,11 +202,13 @@ func (b *builder) node(s *jsonschema.Schema) *node {
 	if len(c.allOf)+len(c.anyOf)+len(c.oneOf) > 0 || c.not != nil || c.cond != nil {
 		n.combined = c
 	}
+	// A node without direct rules is not read for itself, only for the schemas that it combines.
 	n.direct = n.types != allKinds || n.values != nil || n.object != nil || n.array != nil || n.text != nil || n.number != nil
 	return n
 }
 
-// rare reports keywords and drafts that are left to the compiler's validator.
+// rare reports keywords and drafts that are left to the compiler's validator: what a value has left
+// unevaluated, and where a dynamic reference leads, is not known when the schema is compiled.
 func rare(s *jsonschema.Schema) bool {
 	return s.DraftVersion != 7 && s.DraftVersion != 2020 ||
 		s.DynamicRef != nil || s.RecursiveRef != nil || len(s.Extensions) > 0 ||
@@ -183,6 +216,7 @@ func rare(s *jsonschema.Schema) bool {
 		s.ContentEncoding != nil || s.ContentMediaType != nil || s.ContentSchema != nil
 }
 
+// combine adds the keywords whose schemas apply to the same value. An if without then or else says nothing.
 func (b *builder) combine(c *combined, s *jsonschema.Schema) {
 	c.allOf = append(c.allOf, b.nodes(s.AllOf)...)
 	c.anyOf, c.oneOf = b.nodes(s.AnyOf), b.nodes(s.OneOf)
@@ -194,6 +228,7 @@ func (b *builder) combine(c *combined, s *jsonschema.Schema) {
 	}
 }
 
+// nodes builds the nodes of a list, in its order.
 func (b *builder) nodes(list []*jsonschema.Schema) []*node {
 	var nodes []*node
 	for _, s := range list {
@@ -202,6 +237,7 @@ func (b *builder) nodes(list []*jsonschema.Schema) []*node {
 	return nodes
 }
 
+// text builds the rules of strings, nil when there are none.
 func (b *builder) text(s *jsonschema.Schema) *textRules {
 	if s.MinLength == nil && s.MaxLength == nil && s.Pattern == nil && s.Format == nil {
 		return nil
@@ -209,6 +245,7 @@ func (b *builder) text(s *jsonschema.Schema) *textRules {
 	return &textRules{min: limit(s.MinLength), max: limit(s.MaxLength), pattern: b.pattern(s.Pattern), format: s.Format}
 }
 
+// limit returns a bound, -1 for none.
 func limit(n *int) int {
 	if n == nil {
 		return -1
@@ -216,18 +253,18 @@ func limit(n *int) int {
 	return *n
 }
 
+// pattern returns the counted form of an expression. The engine that [patterns] returns makes no other.
 func (b *builder) pattern(p jsonschema.Regexp) *pattern {
 	if p == nil {
 		return nil
 	}
-	re, ok := p.(*regexp.Regexp)
-	if !ok {
-		b.rare = true
-		return nil
-	}
-	return &pattern{re: re, cost: patternCost(re.String())}
+	own, ok := p.(*pattern)
+	b.rare = b.rare || !ok
+	return own
 }
 
+// number builds the rules of numbers, nil when there are none. A bound without a finite decimal form, or a
+// divisor of more than 19 digits, makes the schema rare.
 func (b *builder) number(s *jsonschema.Schema) *interval {
 	if s.Minimum == nil && s.Maximum == nil && s.ExclusiveMinimum == nil && s.ExclusiveMaximum == nil && s.MultipleOf == nil {
 		return nil
@@ -243,7 +280,9 @@ func (b *builder) number(s *jsonschema.Schema) *interval {
 	return v
 }
 
+// array builds the rules of arrays, nil when there are none.
 func (b *builder) array(s *jsonschema.Schema) *arrayRules {
+	// said: some keyword of arrays is present, if only one that accepts everything.
 	a := &arrayRules{min: limit(s.MinItems), max: limit(s.MaxItems), unique: s.UniqueItems, least: 1, most: -1}
 	said := a.min >= 0 || a.max >= 0 || s.MinItems != nil || s.MaxItems != nil || a.unique
 	if s.DraftVersion < 2020 {
@@ -277,12 +316,15 @@ func (b *builder) array(s *jsonschema.Schema) *arrayRules {
 	return a
 }
 
+// object builds the rules of objects, nil when there are none. Declared names get their indices first, in
+// alphabetical order: keyOrder begins with that order, and the same schema gives the same rules.
 func (b *builder) object(s *jsonschema.Schema) *objectRules {
 	if s.MinProperties == nil && s.MaxProperties == nil && len(s.Required) == 0 && s.Dependencies == nil && s.Properties == nil &&
 		s.PatternProperties == nil && s.AdditionalProperties == nil && s.PropertyNames == nil && s.DependentSchemas == nil && s.DependentRequired == nil {
 		return nil
 	}
 	o := &objectRules{min: limit(s.MinProperties), max: limit(s.MaxProperties)}
+	// find returns the index of a name, a new one for a name that is seen for the first time.
 	index := map[string]int{}
 	find := func(name string) int {
 		i, ok := index[name]
@@ -313,6 +355,7 @@ func (b *builder) object(s *jsonschema.Schema) *objectRules {
 	for name, schema := range s.DependentSchemas {
 		o.dependent = append(o.dependent, dependency{on: find(name), schema: b.node(schema)})
 	}
+	// Draft 7 has both kinds of dependencies under one keyword.
 	for name, either := range s.Dependencies {
 		d := dependency{on: find(name)}
 		switch either := either.(type) {
@@ -335,6 +378,7 @@ func (b *builder) object(s *jsonschema.Schema) *objectRules {
 	if s.PropertyNames != nil {
 		o.keys = &once{b.node(s.PropertyNames)}
 	}
+	// An object that is being read has one bit for each rule, in words that it appends to reader.bits.
 	o.words = (len(o.rules) + 63) / 64
 	o.required = make([]uint64, o.words)
 	for _, i := range required {
@@ -344,6 +388,8 @@ func (b *builder) object(s *jsonschema.Schema) *objectRules {
 	return o
 }
 
+// setOf makes a set of values as the compiler has decoded them. Up to eight strings are also kept in a
+// list, in which a comparison of bytes is faster than a hash.
 func setOf(values []any) *valueSet {
 	set := &valueSet{values: make(map[string]struct{}, len(values))}
 	for _, v := range values {
@@ -354,6 +400,7 @@ func setOf(values []any) *valueSet {
 			set.values[text] = struct{}{} // no other value has this form, see valueSet.text
 			continue
 		}
+		// The first byte of a canonical form tells the type.
 		form := string(canonicalValue(nil, v))
 		switch form[0] {
 		case '[':
@@ -375,7 +422,8 @@ func setOf(values []any) *valueSet {
 	return set
 }
 
-// otherPrefix is what no string in valid UTF-8 starts with.
+// otherPrefix is a byte with which no string in valid UTF-8 begins, so that the string "1" and the number
+// 1 have different forms.
 const otherPrefix = "\xff"
 
 // hasText reports whether the string is in the set.
@@ -390,6 +438,7 @@ func (set *valueSet) hasText(text []byte) bool {
 	return slices.ContainsFunc(set.texts, func(known string) bool { return known == string(text) })
 }
 
+// decimal returns an optional bound as a decimal, nil for none.
 func (b *builder) decimal(bound *big.Rat) *decimal {
 	if bound == nil {
 		return nil

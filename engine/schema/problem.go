@@ -16,7 +16,7 @@ import (
 
 const rootPath = "(root)"
 
-// maxProblems bounds what one failed validation reports.
+// maxProblems is the most problems that one failed validation reports.
 const maxProblems = 20
 
 // Problem is one way in which a document breaks its schema.
@@ -26,8 +26,8 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
-// ValidationError lists what is wrong with a document, in words that help
-// whoever wrote it, model or person, to repair it.
+// ValidationError lists the faults of a document, in words that help its author,
+// model or person, to repair it.
 type ValidationError struct {
 	Problems []Problem
 	schema   json.RawMessage
@@ -38,10 +38,15 @@ func (e *ValidationError) Error() string {
 	return "Schema validation failed. Parse Errors:\n" + list(e.Problems)
 }
 
-// Details gives Genkit's {errors: [{path, message}], schema}.
+// maxShownSchema bounds the schema in an error: a request of a few bytes must not be
+// answered with hundreds of kilobytes.
+const maxShownSchema = 16 << 10
+
+// Details gives Genkit's {errors: [{path, message}], schema}; a schema of more than 16 KiB is
+// left out.
 func (e *ValidationError) Details() map[string]any {
 	details := map[string]any{"errors": e.Problems}
-	if e.schema != nil {
+	if e.schema != nil && len(e.schema) <= maxShownSchema {
 		details["schema"] = e.schema
 	}
 	return details

@@ -13,16 +13,16 @@
 //
 // # How
 //
-// santhosh-tekuri/jsonschema compiles a schema and says what is wrong with one.
+// santhosh-tekuri/jsonschema compiles a schema and words the faults of a document.
 // Where it uses only common keywords of drafts 2020-12 and 7, it is compiled once
 // more into a tree of nodes, and documents are checked in one pass over their
 // bytes, building no values. The compiler's own validator does the rest: schemas
 // with rare keywords, and the words for what was refused. Its verdict is the one
 // that counts. docs/schema.md has the list, the figures and the reasons.
 //
-// # What is refused
+// # Refused documents
 //
-// Whatever the schema says, a document that crosses it, and the schema itself, is
+// Whatever the schema allows, a document, and the schema itself, must be
 // one JSON value in valid UTF-8, nested at most [MaxDepth] deep; no object has the
 // same key twice, once escapes are decoded, since the reader behind the check
 // might take the other value; no number has more than 1000 characters or an
@@ -31,18 +31,21 @@
 // is read as U+FFFD, as encoding/json does. [Check] and a schema that says nothing
 // let repeated keys and any number pass: nothing was promised about them.
 //
-// Work is bounded by the document: 32 units for each byte and 65536 more, where a
-// unit is one schema on one value, or sixteen bytes of text; a quarter of that in
-// the compiler's validator. What needs more is refused. A schema has at most 10000
-// subschemas, and 100000 instructions in its regular expressions.
+// Work is bounded by the document: 32 units for each byte and 65536 more, where a unit
+// is one schema on one value, sixteen bytes of text, or four instructions of a regular
+// expression; a quarter of that in the compiler's validator. A document that needs more
+// is refused. A schema has at most 10000 subschemas, and 100000 instructions in its
+// regular expressions.
 package schema
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -63,6 +66,16 @@ type Schema struct {
 	survey   *survey            // of compiled
 	root     *node              // of the same schema, when fast
 	fast     bool
+	formats  bool // asserted in every draft
+
+	demanding bool // it refuses something
+	// The compilation that [Deferred] has put off; nil when it is done.
+	pending func() error
+	later   sync.Once // runs pending
+	failed  error     // the error of that compilation
+
+	twin    sync.Once // guards without
+	without *Schema   // the same schema with formats as its draft has them
 }
 
 // rootURL names the schema during compilation; it can't be fetched.
@@ -74,9 +87,54 @@ var ErrRemoteRef = errors.New("schema: references to other documents are not all
 // Compile checks and compiles raw, a JSON Schema (draft 2020-12 unless $schema
 // says otherwise). Nothing, null, true and {} give a schema that accepts every
 // JSON value.
-func Compile(raw json.RawMessage) (*Schema, error) { return compile(raw, noLoader{}) }
+func Compile(raw json.RawMessage, options ...Option) (*Schema, error) {
+	return compile(raw, noLoader{}, options)
+}
 
-func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) {
+// Option changes how a schema is compiled.
+type Option func(*Schema)
+
+// AssertFormats makes the keyword format refuse what it does not describe, in every
+// draft. Without it only draft 7 does, and later drafts take it for an annotation, as
+// they say. docs/schema.md lists the formats.
+func AssertFormats() Option { return func(s *Schema) { s.formats = true } }
+
+// Deferred leaves compiling to the first check, for a schema that was compiled before: one
+// that is stored with a module, and perhaps never used. Compile itself finds then what is
+// no schema at all, and the rest fails the checks.
+func Deferred() Option { return func(s *Schema) { s.pending = func() error { return nil } } }
+
+type contextKey struct{}
+
+// WithoutFormats makes [Schema.In] leave formats to what the draft of a schema says,
+// below ctx.
+func WithoutFormats(ctx context.Context) context.Context {
+	return context.WithValue(ctx, contextKey{}, true)
+}
+
+// In returns s as it is to be used in ctx: with its formats as [AssertFormats] has them,
+// or as its draft has them where [WithoutFormats] asks for that.
+func (s *Schema) In(ctx context.Context) *Schema {
+	if s == nil || !s.formats || !s.demanding {
+		return s
+	}
+	if off, _ := ctx.Value(contextKey{}).(bool); !off {
+		return s
+	}
+	s.twin.Do(func() {
+		var err error
+		var options []Option
+		if s.pending != nil {
+			options = append(options, Deferred())
+		}
+		if s.without, err = compile(s.raw, noLoader{}, options); err != nil { // it was compiled before
+			s.without = s
+		}
+	})
+	return s.without
+}
+
+func compile(raw json.RawMessage, loader jsonschema.URLLoader, options []Option) (*Schema, error) {
 	if len(raw) > MaxSchemaBytes {
 		return nil, fmt.Errorf("schema: %d bytes exceed the limit of %d", len(raw), MaxSchemaBytes)
 	}
@@ -95,6 +153,9 @@ func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) 
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	s := &Schema{raw: bytes.Clone(raw)}
+	for _, o := range options {
+		o(s)
+	}
 	switch v := doc.(type) {
 	case bool:
 		if v {
@@ -110,17 +171,54 @@ func compile(raw json.RawMessage, loader jsonschema.URLLoader) (*Schema, error) 
 	if err := modest(raw, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
+	s.demanding = true
+	if s.pending == nil {
+		if err := s.finish(doc, loader); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	s.pending = func() error {
+		err := s.finish(doc, loader)
+		doc = nil // it is not needed any more
+		return err
+	}
+	return s, nil
+}
+
+// finish makes of a checked document what checks need.
+func (s *Schema) finish(doc any, loader jsonschema.URLLoader) (err error) {
 	c := jsonschema.NewCompiler()
 	c.UseLoader(loader)
+	c.UseRegexpEngine(patterns())
+	registerFormats(c)
+	if s.formats {
+		c.AssertFormat()
+	}
 	if err := c.AddResource(rootURL, doc); err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
+		return fmt.Errorf("schema: %w", err)
 	}
 	if s.compiled, err = c.Compile(rootURL); err != nil {
-		return nil, compileError(err)
+		return compileError(err)
 	}
 	s.survey = newSurvey(s.compiled)
 	s.root, s.fast = build(s.compiled)
-	return s, nil
+	return nil
+}
+
+// ready does the deferred compilation on the first caller's goroutine.
+func (s *Schema) ready(ctx context.Context) error {
+	if s.pending == nil {
+		return nil
+	}
+	s.later.Do(func() {
+		var p pace
+		defer p.end()
+		p.begin(ctx, 0)
+		p.pause() // a caller who has left lets the next one find it done
+		s.failed = s.pending()
+	})
+	return s.failed
 }
 
 // acceptsEverything reports whether only annotations are present, as in the
@@ -170,50 +268,86 @@ func (s *Schema) Raw() json.RawMessage {
 	return s.raw
 }
 
-// Validate checks that raw is one well-formed JSON value (see [Check]) that
+// Validate is [Schema.Check] for what has no caller who may leave.
+func (s *Schema) Validate(raw json.RawMessage) error {
+	return s.check(nil, raw) //nolint:staticcheck // no context: nothing ends it but its bound
+}
+
+// Check checks that raw is one well-formed JSON value (see the function [Check]) that
 // obeys the schema and the bounds of the package comment. It returns a
 // *ValidationError, keeps nothing of raw, and allocates nothing when raw is fine
-// and the schema has only common keywords.
-func (s *Schema) Validate(raw json.RawMessage) error {
+// and the schema has only common keywords. It ends with ctx, whose error it returns, and
+// pauses as [WithPacer] asks.
+func (s *Schema) Check(ctx context.Context, raw json.RawMessage) error { return s.check(ctx, raw) }
+
+func (s *Schema) check(ctx context.Context, raw json.RawMessage) error {
 	if !s.Demanding() {
 		if offset, err := scan(raw, false); err != nil {
 			return s.refusal(raw, offset, err)
 		}
 		return nil
 	}
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
 	if !s.fast {
-		return s.explain(raw, workFor(raw)/4, 0, errWork)
+		return s.explain(ctx, raw, workFor(raw)/4, 0, errWork)
 	}
 	r := newReader(raw)
 	defer r.free()
-	r.budget, r.strict = workFor(raw), true
+	r.budget, r.strict = r.pace.begin(ctx, workFor(raw)), true
 	if r.document(s.root) {
 		return nil
+	}
+	if r.pace.err != nil {
+		return r.pace.err
 	}
 	if errors.Is(r.err, errWork) {
 		return s.refusal(raw, 0, errWork)
 	}
-	return s.explain(raw, workToExplain, max(r.at, 0), errUnexplained)
+	if len(raw) > bytesToExplain {
+		return s.refusal(raw, max(r.at, 0), errUnexplained)
+	}
+	return s.explain(ctx, raw, workToExplain, max(r.at, 0), errUnexplained)
 }
 
-// workToExplain bounds what is spent on saying all that is wrong with a document,
-// rather than where the first of it is.
+// workToExplain bounds the work of listing all errors of a document; beyond it only the
+// first is reported.
 const workToExplain = 1 << 15
+
+// bytesToExplain bounds the documents of which all that is wrong is said: building their
+// values costs ten times the check that has refused them.
+const bytesToExplain = 64 << 10
+
+// bytesAtOnce is the length up to which a document's values are built without a pause.
+const bytesAtOnce = 8 << 10
 
 var errUnexplained = errors.New("does not match the schema; the document is too long, or its alternatives too many, to say more")
 
 // explain asks the compiler's own validator for a verdict and its words. When that
 // takes more than work, it reports what it was given for that case.
-func (s *Schema) explain(raw json.RawMessage, work, at int, otherwise error) error {
+func (s *Schema) explain(ctx context.Context, raw json.RawMessage, work, at int, otherwise error) error {
 	if offset, err := scan(raw, true); err != nil {
 		return s.refusal(raw, offset, err)
+	}
+	var pace pace
+	defer pace.end()
+	first := pace.begin(ctx, work)
+	if len(raw) > bytesAtOnce && !pace.pause() {
+		return pace.err
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
 		return s.refusal(raw, 0, err)
 	}
-	if !s.survey.affordable(s.compiled, doc, work) {
+	ok := s.survey.affordable(s.compiled, doc, first, &pace)
+	switch {
+	case pace.err != nil:
+		return pace.err
+	case !ok:
 		return s.refusal(raw, at, otherwise)
+	case work > chunk && !pace.pause(): // the validator is not interrupted
+		return pace.err
 	}
 	if err := s.compiled.Validate(doc); err != nil {
 		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
@@ -224,7 +358,7 @@ func (s *Schema) explain(raw json.RawMessage, work, at int, otherwise error) err
 	return nil
 }
 
-// refusal reports what makes the text unacceptable, and where.
+// refusal is the error for a text that is refused, with its place.
 func (s *Schema) refusal(raw []byte, offset int, err error) error {
 	v := &ValidationError{Problems: []Problem{{Path: rootPath, Message: err.Error()}}}
 	if s.Demanding() {
@@ -237,4 +371,4 @@ func (s *Schema) refusal(raw []byte, offset int, err error) error {
 }
 
 // Demanding reports whether the schema refuses anything at all.
-func (s *Schema) Demanding() bool { return s != nil && s.compiled != nil }
+func (s *Schema) Demanding() bool { return s != nil && s.demanding }

@@ -7,7 +7,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// same calls f with each node that applies to the same value as n.
+// same calls f with each node that applies to the same value as n, until f returns false.
 func (n *node) same(f func(*node) bool) bool {
 	if c := n.combined; c != nil {
 		for _, list := range [][]*node{c.allOf, c.anyOf, c.oneOf, {c.then, c.otherwise}} {
@@ -33,9 +33,11 @@ func (n *node) same(f func(*node) bool) bool {
 	return true
 }
 
-// cyclic reports whether a schema comes back to itself on the same value. The
-// compiler's validator refuses documents that get there; it is left to do so.
+// cyclic reports whether a schema comes back to itself on the same value, as {"$ref": "#"} does: a reader
+// would never end. The compiler's validator refuses documents that get there; it is left to do so. (A schema
+// that comes back to itself on a part of the value is fine, since parts get smaller.)
 func cyclic(nodes map[*jsonschema.Schema]*node) bool {
+	// A depth-first search; a node that is met while it is still entered closes a circle.
 	const entered, left = 1, 2
 	state := make(map[*node]int, len(nodes))
 	var visit func(n *node) bool
@@ -62,9 +64,11 @@ func cyclic(nodes map[*jsonschema.Schema]*node) bool {
 	return false
 }
 
-// final follows a node that only refers to another, and drops one without rules.
+// final returns the node that n is equivalent to: the target of a mere reference, nil for a node that accepts
+// everything. There are no circles of references, since cyclic has refused them.
 func final(n *node) *node {
 	for n != nil && !n.never && !n.direct {
+		// Nothing but combined schemas: none at all, one reference, or something of substance.
 		c := n.combined
 		if c == nil {
 			return nil
@@ -77,6 +81,7 @@ func final(n *node) *node {
 	return n
 }
 
+// simplify replaces all nodes that n points to by their final ones.
 func (b *builder) simplify(n *node) {
 	all := func(list []*node) {
 		for i := range list {
@@ -118,13 +123,16 @@ func (b *builder) simplify(n *node) {
 	}
 }
 
-// nameTable finds the index of a name; few names that look alike share a slot.
+// nameTable is a hash table from names to indices. Its hash looks at the length and three bytes only, which is
+// enough for the few names of a usual schema; when a schema has many names with the same hash (an author may
+// choose them so), a Go map takes its place.
 type nameTable struct {
 	mask  uint32
 	slots []nameSlot
 	rest  map[string]int // instead of slots, when too many look alike
 }
 
+// nameSlot is one entry of a nameTable.
 type nameSlot struct {
 	name  string
 	index int // from 1; 0 is empty
@@ -133,6 +141,7 @@ type nameSlot struct {
 // maxProbes bounds a search in the slots, whatever names the schema has.
 const maxProbes = 4
 
+// newNameTable makes the table. It is at most half full, so that a search for an unknown name ends soon.
 func newNameTable(index map[string]int) nameTable {
 	size := 4
 	for size < 2*len(index) {
@@ -140,6 +149,7 @@ func newNameTable(index map[string]int) nameTable {
 	}
 	t := nameTable{mask: uint32(size - 1), slots: make([]nameSlot, size)} //nolint:gosec // bounded by MaxSchemaBytes
 	for name, i := range index {
+		// Names with the same hash lie one after the other.
 		at, probes := nameHash([]byte(name))&t.mask, 1
 		for ; t.slots[at].index != 0; at = (at + 1) & t.mask {
 			if probes++; probes > maxProbes {
@@ -151,6 +161,7 @@ func newNameTable(index map[string]int) nameTable {
 	return t
 }
 
+// nameHash hashes length, first, middle and last byte.
 func nameHash(name []byte) uint32 {
 	n := len(name)
 	if n == 0 {
@@ -178,15 +189,16 @@ func (t *nameTable) find(name []byte) int {
 	}
 }
 
-// keyOrder remembers which key followed which in the objects read so far: those who
-// write JSON tend to keep an order, so that a key can be compared with the one that is
-// due instead of being read and looked up. It never decides anything; documents in
-// another order cost the look-up and one store.
+// keyOrder remembers which key followed which in the objects read so far. A program that writes JSON tends to
+// keep an order, so a key can be compared with the expected one instead of being scanned and looked up. It is
+// a hint and never changes a result: in another order a key costs the lookup and one store. All readers of a
+// schema share it, hence the atomics.
 type keyOrder struct {
 	quoted []string        // the names as they mostly stand in JSON; empty where that would need escapes
-	after  []atomic.Uint32 // what came after the key before, whose index is one less; 0 is the first of an object
+	after  []atomic.Uint32 // after[i+1] is the key that last followed key i; after[0] was the first of the last object
 }
 
+// newKeyOrder begins with the order of the indices.
 func newKeyOrder(index map[string]int) *keyOrder {
 	o := &keyOrder{quoted: make([]string, len(index)), after: make([]atomic.Uint32, len(index)+1)}
 	for name, i := range index {
@@ -211,6 +223,7 @@ func plainName(name string) bool {
 // due returns the index of the key that raw goes on with, or -1 when that is not the
 // one which came after last the time before.
 func (o *keyOrder) due(raw []byte, last int) int {
+	// The name must stand there with both quotes, and something must follow it.
 	rule := int(o.after[last].Load())
 	quoted := o.quoted[rule]
 	if n := len(quoted); n > 0 && len(raw) > n && string(raw[:n]) == quoted {

@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// unescape appends the characters of a well-formed string token. Like
-// encoding/json it reads half a surrogate pair as U+FFFD.
+// unescape appends the characters of a well-formed string token, given without its quotes: the reader has
+// checked all escapes, so none can be cut short. Like encoding/json it reads half a surrogate pair as U+FFFD.
 func unescape(dst, s []byte) []byte {
 	for i := 0; i < len(s); {
+		// Text between two escapes is copied at once.
 		if s[i] != '\\' {
 			n := bytes.IndexByte(s[i:], '\\')
 			if n < 0 {
@@ -23,7 +24,7 @@ func unescape(dst, s []byte) []byte {
 			continue
 		}
 		switch c := s[i+1]; c {
-		case 'u':
+		case 'u': // a code point, or one half of a surrogate pair whose other half follows
 			c, _ := hex4(s[i:])
 			i += 6
 			if utf16.IsSurrogate(c) {
@@ -57,6 +58,7 @@ func hex4(b []byte) (rune, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}
+	// A digit's value lies in its byte; c|0x20 makes an upper-case letter lower-case.
 	var n rune
 	for _, c := range b[2:6] {
 		switch {
@@ -72,9 +74,16 @@ func hex4(b []byte) (rune, bool) {
 	return n, true
 }
 
-// canonical appends one form for each JSON value: equal values, as JSON Schema has
-// it, give equal bytes and different values different ones. raw is a well-formed
-// value without space around it.
+// canonical appends the canonical form of a JSON value: values that are equal by JSON Schema (1 and 1.0,
+// objects in any order) give equal bytes, others different ones. raw is a well-formed
+// value without space around it. Examples:
+//
+//	1.0, 1       1e1               "a\u0062"            "2:ab
+//	null         null              [1, "a"]            [1e1,"1:a,]
+//	{"b":2,"a":1}                                      {"1:a1e1,"1:b2e1,}
+//
+// Numbers and scalars are formed from their text; arrays and objects are decoded first, because
+// their members have to be sorted.
 func canonical(dst, raw []byte) []byte {
 	switch c := raw[0]; {
 	case c == '"':
@@ -115,6 +124,7 @@ func canonicalValue(dst []byte, v any) []byte {
 		}
 		return append(dst, ']')
 	case map[string]any:
+		// Sorted by bytes: any order would do, as long as it is always the same.
 		names := make([]string, 0, len(v))
 		for name := range v {
 			names = append(names, name)
@@ -129,7 +139,7 @@ func canonicalValue(dst []byte, v any) []byte {
 	return dst
 }
 
-// canonicalText needs no escapes: the length says where it ends.
+// canonicalText writes a string as "length:bytes. It needs no escapes, because the length says where it ends.
 func canonicalText(dst []byte, s string) []byte {
 	dst = strconv.AppendInt(append(dst, '"'), int64(len(s)), 10)
 	return append(append(dst, ':'), s...)

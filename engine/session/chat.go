@@ -1,17 +1,15 @@
 package session
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // MainThread is the thread of a chat that names none.
@@ -41,7 +39,7 @@ func (s *Session) Chat(thread string, preamble ...content.Message) *Chat {
 	}
 	c := &Chat{s: s, thread: thread, preamble: make([]content.Message, len(preamble))}
 	for i, m := range preamble {
-		m.Metadata = m.Metadata.With(preambleKey, content.True)
+		m.Metadata = m.Metadata.With(preambleKey, content.True())
 		c.preamble[i] = m
 	}
 	return c
@@ -53,7 +51,7 @@ func (c *Chat) Session() *Session { return c.s }
 // Thread returns the name of the chat's thread.
 func (c *Chat) Thread() string { return c.thread }
 
-// Messages returns what the next turn begins with: the preamble and the thread.
+// Messages returns the messages with which the next turn begins: the preamble and the thread.
 func (c *Chat) Messages() ([]content.Message, error) {
 	stored, err := c.s.Messages(c.thread)
 	if err != nil {
@@ -110,7 +108,7 @@ func (c *Chat) Send(ctx context.Context, added []content.Message, run Runner) (r
 		return resp, err
 	}
 	if resp == nil {
-		return nil, status.Errorf(status.Internal, "the turn of thread %q came to nothing", c.thread)
+		return nil, status.Errorf(status.Internal, "thread %q: the run returned no response", c.thread)
 	}
 	// The answer is there: a caller who leaves now does not undo it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
@@ -169,7 +167,7 @@ func (s *Session) turn(ctx context.Context, thread string) (leave func(), err er
 	}
 }
 
-// record is what a turn read and added.
+// record holds the messages that a turn read and added.
 type record struct{ stored, before, added []content.Message }
 
 // merge puts the turn's history into d.
@@ -218,26 +216,7 @@ func same(a, b []content.Message) bool {
 	if len(a) == 0 {
 		return true
 	}
-	x, errX := rawjson.Encode(a)
-	y, errY := rawjson.Encode(b)
-	return errX == nil && errY == nil && (bytes.Equal(x, y) || sameValue(x, y))
-}
-
-// sameValue compares JSON that may order its members differently.
-func sameValue(a, b json.RawMessage) bool {
-	x, errX := canonical(a)
-	y, errY := canonical(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
-}
-
-func canonical(raw json.RawMessage) ([]byte, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
+	return rawjson.EqualAny(a, b)
 }
 
 // history is the conversation after a response. One that does not say what was asked

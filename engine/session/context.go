@@ -14,7 +14,7 @@ type inContext struct {
 	outer  *inContext
 }
 
-// NewContext returns ctx with a session, which what runs in it finds with [From].
+// NewContext returns ctx with a session, which code that runs in it finds with [From].
 func NewContext(ctx context.Context, s *Session) context.Context {
 	return enter(ctx, s, "")
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,14 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/maphash"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
@@ -23,37 +22,44 @@ const (
 	// DefaultMaxFileBytes bounds a file of a store in a directory.
 	DefaultMaxFileBytes = 16 << 20
 
-	suffix          = ".json"
-	temporaryPrefix = "_tmp-" // no session's file is called so; see nameOf
-	maxFileName     = 180
-	stripes         = 64
+	suffix             = ".json"
+	oldTemporaryPrefix = "_tmp-" // of older versions; no session's file is called so, see nameOf
+	stripes            = 64
 )
 
 // DirConfig configures a [Dir].
 type DirConfig struct {
-	// MaxFileBytes bounds what is written and read; 0 means [DefaultMaxFileBytes].
+	// MaxFileBytes is the largest file that is written or read; 0 means [DefaultMaxFileBytes].
 	MaxFileBytes int
 }
 
 // Dir is a store in a directory, a file for each session. A file is written under a
 // temporary name, synced and renamed, so that it is whole whenever the process ends; once
 // Save has returned, it survives the loss of power too, as far as the disk keeps its word.
+// A damaged file is recognised by its checksum.
 // The directory is one process's: opening it takes a lock. Nothing outside it is touched,
 // whatever links stand in it. Dir is safe for concurrent use.
 type Dir struct {
-	root  *os.Root
-	lock  *os.File
+	files storedir.FS
 	limit int
 	seed  maphash.Seed
 
-	closing sync.RWMutex        // held for reading while a file is worked on
-	closed  bool                // guarded by closing
-	mu      [stripes]sync.Mutex // each guards the files of the ids that fall to it
+	closing sync.RWMutex // held for reading while a file is worked on
+	closed  bool         // guarded by closing
+	stripes [stripes]stripe
+}
+
+// stripe guards the files of the ids that fall to it.
+type stripe struct {
+	sync.Mutex
+	// unsynced says that a change was made and failed to be synced. Before anything is
+	// told of these files it has to be, or what was told might be gone after a power cut.
+	unsynced bool
 }
 
 var _ Store = (*Dir)(nil)
 
-// file is what a session's file holds.
+// file is the content of a session's file.
 type file struct {
 	ID       string          `json:"id"`
 	Revision string          `json:"revision"`
@@ -63,44 +69,42 @@ type file struct {
 // OpenDir opens a store, and makes its directory where there is none. It fails with
 // FAILED_PRECONDITION when another process has it open.
 func OpenDir(path string, c DirConfig) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, status.Errorf(status.FailedPrecondition, "make the session store: %w", err)
-	}
-	root, err := os.OpenRoot(path)
+	files, err := storedir.Open(path, "session store")
 	if err != nil {
-		return nil, status.Errorf(status.FailedPrecondition, "open the session store: %w", err)
+		return nil, err
 	}
-	lock, err := storedir.Lock(root, path, "session store")
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	d := &Dir{root: root, lock: lock, limit: c.MaxFileBytes, seed: maphash.MakeSeed()}
+	return openFS(files, c)
+}
+
+func openFS(files storedir.FS, c DirConfig) (*Dir, error) {
+	d := &Dir{files: files, limit: c.MaxFileBytes, seed: maphash.MakeSeed()}
 	if d.limit <= 0 {
 		d.limit = DefaultMaxFileBytes
 	}
 	if err := d.tidy(); err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(status.Errorf(status.FailedPrecondition, "tidy the session store: %w", err), d.Close())
 	}
 	return d, nil
 }
 
-// tidy removes what a process that was ended left half written.
+// tidy removes files that a killed process left half written, and syncs those that it
+// left unsynced, because they are read from now on.
 func (d *Dir) tidy() error {
-	entries, err := fs.ReadDir(d.root.FS(), ".")
+	entries, err := d.files.ReadDir(".")
 	if err != nil {
-		return status.Errorf(status.FailedPrecondition, "read the session store: %w", err)
+		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), temporaryPrefix) {
-			if err := d.root.Remove(e.Name()); err != nil {
-				return status.Errorf(status.FailedPrecondition, "tidy the session store: %w", err)
+		if strings.HasPrefix(e.Name(), oldTemporaryPrefix) || strings.HasPrefix(e.Name(), storedir.TemporaryPrefix) {
+			if err := d.files.Remove(e.Name()); err != nil {
+				return err
 			}
 		}
 	}
-	return nil
+	return d.files.SyncDir(".")
 }
 
-// Close waits for what is under way and gives the directory free.
+// Close waits for calls under way and unlocks the directory.
 func (d *Dir) Close() error {
 	d.closing.Lock()
 	defer d.closing.Unlock()
@@ -108,7 +112,7 @@ func (d *Dir) Close() error {
 		return nil
 	}
 	d.closed = true
-	return errors.Join(d.lock.Close(), d.root.Close())
+	return d.files.Close()
 }
 
 // enter takes the locks of an id: closing first.
@@ -124,23 +128,33 @@ func (d *Dir) enter(ctx context.Context, id string) (leave func(), err error) {
 		d.closing.RUnlock()
 		return nil, status.Errorf(status.FailedPrecondition, "the session store is closed")
 	}
-	mu := &d.mu[maphash.String(d.seed, id)%stripes]
-	mu.Lock()
-	return func() {
-		mu.Unlock()
+	s := d.stripe(id)
+	s.Lock()
+	leave = func() {
+		s.Unlock()
 		d.closing.RUnlock()
-	}, nil
+	}
+	if s.unsynced {
+		if err := d.files.SyncDir("."); err != nil {
+			leave()
+			return nil, status.Errorf(status.Unavailable, "sync an earlier change of the session store: %w", err)
+		}
+		s.unsynced = false
+	}
+	return leave, nil
 }
 
+func (d *Dir) stripe(id string) *stripe { return &d.stripes[maphash.String(d.seed, id)%stripes] }
+
 // Get returns a session and its revision; NOT_FOUND when there is none, DATA_LOSS when its
-// file is not what was written.
+// file is damaged.
 func (d *Dir) Get(ctx context.Context, id string) (json.RawMessage, string, error) {
 	leave, err := d.enter(ctx, id)
 	if err != nil {
 		return nil, "", err
 	}
 	defer leave()
-	f, err := d.read(id)
+	f, _, err := d.read(id)
 	if err != nil {
 		return nil, "", err
 	}
@@ -158,7 +172,7 @@ func (d *Dir) Save(ctx context.Context, id string, doc json.RawMessage, revision
 		return "", err
 	}
 	defer leave()
-	stored, err := d.read(id)
+	stored, old, err := d.read(id)
 	if err != nil {
 		return "", err
 	}
@@ -166,131 +180,128 @@ func (d *Dir) Save(ctx context.Context, id string, doc json.RawMessage, revision
 		return "", aborted(id)
 	}
 	next := file{ID: id, Revision: rand.Text(), Session: doc}
-	content, err := rawjson.Encode(next)
+	content, err := encodeFile(next)
 	if err != nil {
 		return "", status.Publicf(status.InvalidArgument, "session %q is no JSON: %w", id, err)
 	}
 	if len(content) > d.limit {
 		return "", status.Publicf(status.ResourceExhausted, "session %q would take %d bytes, more than %d", id, len(content), d.limit)
 	}
-	if err := d.write(nameOf(id), content); err != nil {
+	if err := storedir.WriteFile(d.files, ".", nameOf(id), content); err != nil {
+		if storedir.Unsettled(err) {
+			d.restore(id, old)
+		}
 		return "", status.Errorf(status.Unavailable, "store session %q: %w", id, err)
 	}
 	return next.Revision, nil
 }
 
-// Delete removes a session, also one whose file is damaged.
+// restore puts back the content that a failed change may have replaced, nil for none, so
+// that a caller that got the error finds the old content. Where that fails as well,
+// either of the two may be there until the file can be synced.
+func (d *Dir) restore(id string, old []byte) {
+	var err error
+	if old == nil {
+		err = d.remove(id)
+	} else {
+		err = storedir.WriteFile(d.files, ".", nameOf(id), old)
+	}
+	d.stripe(id).unsynced = err != nil
+}
+
+// Delete removes a session, also one whose file is damaged. After a failure it is not known
+// to be gone; deleting it once more is no harm.
 func (d *Dir) Delete(ctx context.Context, id string) error {
 	leave, err := d.enter(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	err = d.root.Remove(nameOf(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = storedir.Sync(d.root, ".")
-	}
-	if err != nil {
+	if err := d.remove(id); err != nil {
+		d.stripe(id).unsynced = true
 		return status.Errorf(status.Unavailable, "delete session %q: %w", id, err)
 	}
 	return nil
 }
 
-// read returns a session's file, nil when there is none.
-func (d *Dir) read(id string) (*file, error) {
-	name := nameOf(id)
-	info, err := d.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // absence is no error here
-	}
-	if err != nil {
-		return nil, status.Errorf(status.Unavailable, "read session %q: %w", id, err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > int64(d.limit) {
-		return nil, status.Errorf(status.DataLoss, "the file of session %q is no file of this store", id)
-	}
-	content, err := d.content(name, info)
-	if err != nil {
-		return nil, status.Errorf(status.Unavailable, "read session %q: %w", id, err)
-	}
-	f := &file{}
-	if err := json.Unmarshal(content, f); err != nil || f.ID != id || f.Revision == "" || len(f.Session) == 0 {
-		return nil, status.Errorf(status.DataLoss, "the file of session %q is damaged", id)
-	}
-	return f, nil
-}
-
-var errSwapped = errors.New("the file was swapped for another")
-
-// content reads the file that info describes, and no other that was put in its place.
-func (d *Dir) content(name string, info fs.FileInfo) (b []byte, err error) {
-	f, err := d.root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	now, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !os.SameFile(info, now) {
-		return nil, errSwapped
-	}
-	return io.ReadAll(io.LimitReader(f, int64(d.limit)+1))
-}
-
-// write puts a file in the place of another, all or nothing.
-func (d *Dir) write(name string, content []byte) error {
-	temporary := temporaryPrefix + rand.Text()
-	err := d.writeNew(temporary, content)
-	if err == nil {
-		err = d.root.Rename(temporary, name)
-	}
-	if err != nil {
-		return errors.Join(err, ignoreMissing(d.root.Remove(temporary)))
-	}
-	return storedir.Sync(d.root, ".")
-}
-
-func ignoreMissing(err error) error {
+func (d *Dir) remove(id string) error {
+	err := d.files.Remove(nameOf(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
-}
-
-func (d *Dir) writeNew(name string, content []byte) error {
-	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(content); err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return d.files.SyncDir(".")
 }
 
-// nameOf returns the name of a session's file. Different ids have different names, also
-// where the file system does not tell upper from lower case, and none is a path: what is
-// not a small letter, a digit or a hyphen is written as "_" and two hex digits. A name
-// that would be too long is "_-" and a hash.
-func nameOf(id string) string {
-	var b strings.Builder
-	for i := range len(id) {
-		c := id[i]
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' {
-			b.WriteByte(c)
-			continue
-		}
-		b.WriteByte('_')
-		b.WriteString(hex.EncodeToString([]byte{c}))
+// read returns a session's file, decoded and as it is; nil when there is none.
+func (d *Dir) read(id string) (*file, []byte, error) {
+	name := nameOf(id)
+	content, err := d.files.ReadFile(name, int64(d.limit))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.Is(err, storedir.ErrIrregular):
+		return nil, nil, status.Publicf(status.DataLoss, "the file of session %q is damaged", id).WithCause(err)
+	case err != nil:
+		return nil, nil, status.Errorf(status.Unavailable, "read session %q: %w", id, err)
 	}
-	if b.Len() > maxFileName {
-		sum := sha256.Sum256([]byte(id))
-		return "_-" + hex.EncodeToString(sum[:]) + suffix
+	f, summed := decodeFile(content)
+	if f == nil || f.ID != id || f.Revision == "" || len(f.Session) == 0 {
+		return nil, nil, status.Publicf(status.DataLoss, "the file of session %q is damaged", id)
 	}
-	return b.String() + suffix
+	if !summed {
+		d.addSum(*f)
+	}
+	return f, content, nil
 }
+
+// addSum writes a file of an older version, which had no checksum, once more with one. When
+// it can't be written the old one still is what is stored.
+func (d *Dir) addSum(f file) {
+	content, err := encodeFile(f)
+	if err != nil || len(content) > d.limit {
+		return
+	}
+	if err := storedir.WriteFile(d.files, ".", nameOf(f.ID), content); storedir.Unsettled(err) {
+		d.stripe(f.ID).unsynced = true
+	}
+}
+
+// A file is a line with the checksum of what follows, and one of JSON. Those of older
+// versions are the JSON alone.
+const sumPrefix = "sha256:"
+
+func encodeFile(f file) ([]byte, error) {
+	body, err := rawjson.Encode(f)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(sumOf(body)+"\n"), body...), nil
+}
+
+func sumOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return sumPrefix + hex.EncodeToString(sum[:])
+}
+
+// decodeFile returns nil for a damaged file, and whether there was a checksum.
+func decodeFile(content []byte) (f *file, summed bool) {
+	body := content
+	if len(content) == 0 || content[0] != '{' {
+		sum, rest, found := bytes.Cut(content, []byte("\n"))
+		if !found || string(sum) != sumOf(rest) {
+			return nil, false
+		}
+		body, summed = rest, true
+	}
+	f = &file{}
+	if json.Unmarshal(body, f) != nil {
+		return nil, false
+	}
+	return f, summed
+}
+
+// nameOf returns the name of a session's file.
+func nameOf(id string) string { return storedir.FileName("", id, suffix) }

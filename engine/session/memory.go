@@ -32,7 +32,7 @@ type Memory struct {
 	limit int
 	total int
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	bytes    int        // of all sessions
 	sessions map[string]*list.Element
 	used     *list.List // of *memorySession, the last used one first

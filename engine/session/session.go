@@ -1,17 +1,19 @@
 // Package session is a conversation that lasts: state, threads of messages, and a store
 // that keeps both.
 //
-// It owns sessions, chats over a thread, the rule by which two writers don't lose what
-// the other wrote, and two stores: in memory and in a directory. What runs a turn is
-// given from outside. Use:
+// It owns sessions, chats over a thread, the rule by which two writers don't lose each
+// other's changes, and two stores: in memory and in a directory. The function that runs a
+// turn is given from outside. Use:
 //
 //	s, err := session.New(ctx, session.Config{Store: store, State: map[string]any{"name": "Ada"}})
 //	err = s.UpdateState(ctx, map[string]any{"visits": 2})
-//	resp, err := s.Chat("main").Send(ctx, []content.Message{content.UserText("hi")}, run)
+//	resp, err := s.Chat("main").Send(ctx, []content.Message{content.NewUserTextMessage("hi")}, run)
 //
 // A *Session is safe for concurrent use, and so are several of the same id over one
 // store. Changes are made by compare and swap: what a change is based on is read anew
 // when somebody was faster. Everything a session returns is the caller's own.
+//
+// Experimental: Genkit's sessions are in beta. Stores and chats may still change with them.
 package session
 
 import (
@@ -27,8 +29,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Bounds and defaults.
@@ -44,11 +46,11 @@ const (
 	attempts = 1000
 )
 
-// Store keeps sessions. It is called concurrently; what it is given and returns is
+// Store keeps sessions. It is called concurrently; its arguments and results are
 // nobody's to change afterwards. New stores are held to enginetest.SessionStore.
 type Store interface {
 	// Get returns a session and its revision, which is not empty. NOT_FOUND when there is
-	// none, DATA_LOSS when what is stored can't be read.
+	// none, DATA_LOSS when its data can't be read.
 	Get(ctx context.Context, id string) (doc json.RawMessage, revision string, err error)
 	// Save stores a session in the place of the one of a revision, "" for none, and
 	// returns its new revision. ABORTED when the stored one has another.
@@ -99,7 +101,7 @@ type Session struct {
 	limit int
 	token chan struct{} // who holds the one token asks the store, so that what is kept never grows older
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	doc      json.RawMessage
 	revision string
 	turns    map[string]*queue // of each thread with a turn
@@ -154,8 +156,8 @@ func open(c Config) (*Session, error) {
 }
 
 // CheckID reports whether a session may have the id: 1 to [MaxIDBytes] bytes of UTF-8
-// that can be shown. Ids name sessions and grant nothing: whoever serves them has to
-// check whose they are.
+// that can be shown. Ids name sessions and grant nothing: a server has to check who may
+// use which.
 func CheckID(id string) error { return checkName("session id", id) }
 
 func checkName(what, name string) error {
@@ -200,7 +202,7 @@ func (s *Session) last() (*Data, string, error) {
 		return nil, "", status.Errorf(status.DataLoss, "session %q: %w", s.id, err)
 	}
 	if data.ID != s.id {
-		return nil, "", status.Errorf(status.DataLoss, "what is stored as session %q is another", s.id)
+		return nil, "", status.Errorf(status.DataLoss, "the file of session %q holds another session", s.id)
 	}
 	return data, revision, nil
 }
@@ -271,10 +273,10 @@ func (s *Session) save(ctx context.Context, data *Data, revision string) error {
 	return nil
 }
 
-// Modify changes the session: fn gets what is stored, as its own, and changes it. When
-// another writer was faster, it is called again with what that one wrote, so that it must
+// Modify changes the session: fn gets a copy of the stored data and changes it. When
+// another writer was faster, it is called again with that writer's data, so that it must
 // do nothing but change its argument. An error of fn ends it, and nothing is changed.
-// Modify fails with RESOURCE_EXHAUSTED for what exceeds a bound and with ABORTED when
+// Modify fails with RESOURCE_EXHAUSTED when the data exceeds a bound and with ABORTED when
 // others are faster for too long.
 func (s *Session) Modify(ctx context.Context, fn func(*Data) error) error {
 	for range attempts {

@@ -145,11 +145,11 @@ func TestSessionsAreBounded(t *testing.T) {
 
 	many := newSession(t, session.Config{})
 	for i := range session.MaxThreads {
-		require.NoError(t, many.UpdateMessages(t.Context(), fmt.Sprint(i), []content.Message{content.UserText("x")}))
+		require.NoError(t, many.UpdateMessages(t.Context(), fmt.Sprint(i), []content.Message{content.NewUserTextMessage("x")}))
 	}
-	require.ErrorIs(t, many.UpdateMessages(t.Context(), "more", []content.Message{content.UserText("x")}), status.ErrResourceExhausted)
+	require.ErrorIs(t, many.UpdateMessages(t.Context(), "more", []content.Message{content.NewUserTextMessage("x")}), status.ErrResourceExhausted)
 	asked := false
-	_, err := many.Chat("more").Send(t.Context(), []content.Message{content.UserText("x")}, func(context.Context, []content.Message) (*model.Response, error) {
+	_, err := many.Chat("more").Send(t.Context(), []content.Message{content.NewUserTextMessage("x")}, func(context.Context, []content.Message) (*model.Response, error) {
 		asked = true
 		return answer("y")(nil, nil)
 	})
@@ -182,7 +182,7 @@ func TestSessionsAreBounded(t *testing.T) {
 
 func TestWhatASessionReturnsIsTheCallersOwn(t *testing.T) {
 	s := newSession(t, session.Config{State: map[string]int{"a": 1}})
-	msg := content.UserText("hello")
+	msg := content.NewUserTextMessage("hello")
 	require.NoError(t, s.UpdateMessages(t.Context(), "main", []content.Message{msg}))
 	*msg.Content[0].Text = "changed"
 	got, err := s.Messages("main")
@@ -246,18 +246,18 @@ func TestManyWritersLoseNothing(t *testing.T) {
 // answer runs a turn that says a text.
 func answer(text string) session.Runner {
 	return func(_ context.Context, messages []content.Message) (*model.Response, error) {
-		msg := content.ModelText(text)
+		msg := content.NewModelTextMessage(text)
 		return &model.Response{Message: &msg, Request: &model.Request{Messages: messages}}, nil
 	}
 }
 
-func user(text string) []content.Message { return []content.Message{content.UserText(text)} }
+func user(text string) []content.Message { return []content.Message{content.NewUserTextMessage(text)} }
 
 func TestAChatRemembers(t *testing.T) {
 	spans := &telemetrytest.Spans{}
 	ctx := telemetry.WithTracerProvider(t.Context(), spans)
 	s := newSession(t, session.Config{State: map[string]string{"name": "Ada"}})
-	chat := s.Chat("", content.SystemText("be brief"))
+	chat := s.Chat("", content.NewSystemTextMessage("be brief"))
 	assert.Equal(t, s, chat.Session())
 	assert.Equal(t, session.MainThread, chat.Thread())
 	_, err := chat.Send(ctx, user("one"), func(ctx context.Context, messages []content.Message) (*model.Response, error) {
@@ -276,7 +276,7 @@ func TestAChatRemembers(t *testing.T) {
 	assert.Equal(t, []string{"system: be brief", "user: one", "model: 1", "user: two", "model: 2"}, texts(t, s, "main"))
 	assert.JSONEq(t, `{"name":"Ada","n":1}`, state(t, s))
 
-	pirate := s.Chat("", content.SystemText("talk like a pirate"), content.UserText("ahoy"))
+	pirate := s.Chat("", content.NewSystemTextMessage("talk like a pirate"), content.NewUserTextMessage("ahoy"))
 	before, err := pirate.Messages()
 	require.NoError(t, err)
 	assert.Len(t, before, 6, "another preamble stands in the place of the first one")
@@ -340,7 +340,7 @@ func TestATurnThatFailsLeavesTheThread(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	assert.NotNil(t, resp, "what was paid for is returned")
 	bare := func(context.Context, []content.Message) (*model.Response, error) {
-		msg := content.ModelText("bare")
+		msg := content.NewModelTextMessage("bare")
 		return &model.Response{Message: &msg}, nil
 	}
 	_, err = chat.Send(t.Context(), user("q"), bare)
@@ -401,7 +401,7 @@ func TestTwoProcessesOnOneThreadLoseNoMessage(t *testing.T) {
 		return s
 	}
 	ours := newSession(t, session.Config{Store: store, ID: "a"})
-	system := content.SystemText("be brief")
+	system := content.NewSystemTextMessage("be brief")
 	_, err := ours.Chat("", system).Send(t.Context(), user("one"), during("1", func() {
 		for _, text := range []string{"two", "three"} {
 			_, err := open().Chat("", system).Send(t.Context(), user(text), answer("to "+text))
@@ -443,7 +443,7 @@ func TestTwoProcessesOnOneThreadLoseNoMessage(t *testing.T) {
 	} {
 		require.NoError(t, store.Delete(t.Context(), "b"))
 		s := newSession(t, session.Config{Store: store, ID: "b"})
-		require.NoError(t, s.UpdateMessages(t.Context(), "t", append(user("first"), content.ModelText("second"))))
+		require.NoError(t, s.UpdateMessages(t.Context(), "t", append(user("first"), content.NewModelTextMessage("second"))))
 		resp, err := s.Chat("t").Send(t.Context(), c.added, c.run(func() {
 			other, err := session.Load(t.Context(), session.Config{Store: store, ID: "b"})
 			require.NoError(t, err)

@@ -59,7 +59,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return build(code, false, format, args)
 }
 
-// Publicf returns an error whose text may be shown to whoever made the call.
+// Publicf returns an error whose text may be shown to the caller.
 func Publicf(code Code, format string, args ...any) *Error {
 	return build(code, true, format, args)
 }
@@ -162,7 +162,7 @@ type Wire struct {
 	Details json.RawMessage `json:"details,omitempty"`
 }
 
-// ToWire returns what may be shown of err. The text of a private error is
+// ToWire returns the part of err that may be shown. The text of a private error is
 // replaced by its code's label; with dev set it is shown in full.
 func ToWire(err error, dev bool) Wire {
 	e := Convert(err)

@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // AnnotateInt records a number under name on the span of ctx. Names outside
@@ -92,7 +92,7 @@ func AnnotateContext(ctx context.Context, actionContext json.RawMessage) {
 	}
 }
 
-// redacted stands for a value that is kept from a trace.
+// redacted replaces a value that must not be in a trace.
 var redacted = json.RawMessage(`"<redacted>"`)
 
 func redact(actionContext json.RawMessage) json.RawMessage {

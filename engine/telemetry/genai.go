@@ -32,7 +32,7 @@ const (
 	opAgent      = "invoke_agent"
 )
 
-// genAI is what the conventions say of a span; its zero value is a span of which they
+// genAI holds the attributes of a span by the conventions; its zero value is a span of which they
 // say nothing.
 type genAI struct {
 	operation string
@@ -83,14 +83,14 @@ func (g genAI) attributes() []attribute.KeyValue {
 	return attrs
 }
 
-// Answer is what a model said about its own answer.
+// Answer holds the facts that a model reports with its answer.
 type Answer struct {
 	FinishReason string
 	InputTokens  json.Number // empty when it was not told
 	OutputTokens json.Number
 }
 
-// Answered records what the answer of the model of that name cost: on the span of ctx,
+// Answered records the usage of an answer of the model of that name: on the span of ctx,
 // which is the model's, and in its meter.
 func Answered(ctx context.Context, model string, a Answer) {
 	span := trace.SpanFromContext(ctx)

@@ -14,7 +14,7 @@ import (
 // MeterProvider is OpenTelemetry's, named here so that nobody else needs its API.
 type MeterProvider = metric.MeterProvider
 
-// Meter counts what the conventions for generative AI name: how long models, embedders
+// Meter records the metrics of the conventions for generative AI: how long models, embedders
 // and tools take, and how many tokens models use.
 type Meter struct {
 	model  metric.Float64Histogram
@@ -48,7 +48,7 @@ func NewMeter(p MeterProvider) (*Meter, error) {
 	return out, nil
 }
 
-// WithMeter makes what runs below ctx count in m; nil counts nothing.
+// WithMeter returns a context whose runs record their metrics in m; nil records none.
 func WithMeter(ctx context.Context, m *Meter) context.Context {
 	if m == nil {
 		return ctx
@@ -88,7 +88,7 @@ func (t *timing) end(err error) {
 	if t.use.operation == opTool {
 		h = t.meter.tool
 	}
-	h.Record(context.Background(), time.Since(t.began).Seconds(), metric.WithAttributes(attrs...))
+	h.Record(context.Background(), time.Since(t.began).Seconds(), metric.WithAttributes(attrs...)) //nolint:forbidigo // recording neither waits nor fails
 }
 
 func (m *Meter) count(use genAI, kind string, n int64) {
@@ -96,5 +96,5 @@ func (m *Meter) count(use genAI, kind string, n int64) {
 		return
 	}
 	attrs := append(use.attributes(), attribute.String(attrGenAITokenType, kind))
-	m.tokens.Record(context.Background(), n, metric.WithAttributes(attrs...))
+	m.tokens.Record(context.Background(), n, metric.WithAttributes(attrs...)) //nolint:forbidigo // recording neither waits nor fails
 }

@@ -7,7 +7,7 @@
 // not recorded costs no attributes.
 //
 // Beside Genkit's attributes stand OpenTelemetry's for generative AI (gen_ai.*; see
-// genai.go), and a [Meter] counts what they name. The exporters are in packages below
+// genai.go), and a [Meter] records their metrics. The exporters are in packages below
 // this one: devexport speaks to Genkit's Dev UI, otlp to everything else. Use:
 //
 //	ctx, span := telemetry.Start(ctx, telemetry.Span{Name: "menu", Type: telemetry.TypeAction, Subtype: "flow"})
@@ -27,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/secretjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -80,10 +81,11 @@ func WithTracerProvider(ctx context.Context, p TracerProvider) context.Context {
 }
 
 // WithBodies records the inputs and outputs of actions below ctx on their spans,
-// as the Dev UI shows them. Without it only their sizes are recorded.
+// as the Dev UI shows them, without the secrets of model configs (such as apiKey).
+// Without it only their sizes are recorded.
 func WithBodies(ctx context.Context) context.Context { return context.WithValue(ctx, bodiesKey, true) }
 
-// Bodies reports whether [WithBodies] was asked for, so that whoever works on Go
+// Bodies reports whether [WithBodies] was asked for, so that code that works on Go
 // values knows when to encode them for the span.
 func Bodies(ctx context.Context) bool {
 	on, _ := ctx.Value(bodiesKey).(bool)
@@ -138,7 +140,7 @@ func Start(ctx context.Context, s Span) (context.Context, *Running) {
 // and not on that of a root (js/core/src/tracing/instrumentation.ts).
 type path struct {
 	parent string
-	below  string // what the spans below continue
+	below  string // the trace that the spans below continue
 	own    string
 }
 
@@ -178,7 +180,7 @@ func startAttributes(ctx context.Context, s Span, p path) []attribute.KeyValue {
 		attrs = append(attrs, attribute.Bool(attrIsRoot, true))
 	}
 	if s.Input != nil && Bodies(ctx) {
-		attrs = append(attrs, attribute.String(attrInput, string(s.Input)))
+		attrs = append(attrs, attribute.String(attrInput, string(secretjson.Hide(s.Input))))
 	}
 	attrs = append(attrs, genAIOf(s).attributes()...)
 	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok {
@@ -201,14 +203,14 @@ func provider(ctx context.Context, parent trace.Span) (p trace.TracerProvider, a
 	return otel.GetTracerProvider(), false
 }
 
-// Output records what the span's work returned.
+// Output records the result of the span's work.
 func (r *Running) Output(out json.RawMessage) {
 	if !r.span.IsRecording() {
 		return
 	}
 	r.span.SetAttributes(attribute.Int(attrOutputBytes, len(out)))
 	if r.bodies {
-		r.span.SetAttributes(attribute.String(attrOutput, string(out)))
+		r.span.SetAttributes(attribute.String(attrOutput, string(secretjson.Hide(out))))
 	}
 }
 

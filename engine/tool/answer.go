@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
@@ -14,23 +15,28 @@ type AnswerOption func(*answering)
 
 type answering struct {
 	metadata any
+	resumed  any
 	input    any
 	replaces bool
 	tool     action.Action
 }
 
-// AnswerMetadata notes an object on a response; without it the note is true.
-func AnswerMetadata(v any) AnswerOption { return func(a *answering) { a.metadata = v } }
+// WithResponseMetadata notes an object on a response; without it the note is true.
+func WithResponseMetadata(v any) AnswerOption { return func(a *answering) { a.metadata = v } }
 
-// ReplaceInput restarts the tool with another input; the model's is kept, and the
+// WithResumedMetadata tells a restarted tool an object, which it reads with [Resumed];
+// without it that is true.
+func WithResumedMetadata(v any) AnswerOption { return func(a *answering) { a.resumed = v } }
+
+// WithNewInput restarts the tool with another input; the model's is kept, and the
 // tool can read it with [OriginalInput].
-func ReplaceInput(v any) AnswerOption {
+func WithNewInput(v any) AnswerOption {
 	return func(a *answering) { a.input, a.replaces = v, true }
 }
 
-// CheckedBy holds the answer to the schemas of the tool that interrupted, so that a
+// WithTool holds the answer to the schemas of the tool that interrupted, so that a
 // mistake shows before the loop is asked, which checks it too.
-func CheckedBy(t action.Action) AnswerOption { return func(a *answering) { a.tool = t } }
+func WithTool(t action.Action) AnswerOption { return func(a *answering) { a.tool = t } }
 
 func answer(options []AnswerOption) *answering {
 	a := &answering{}
@@ -42,7 +48,7 @@ func answer(options []AnswerOption) *answering {
 
 // Respond answers an interrupted request in the tool's place: the part goes into
 // Resume.Respond. It fails with INVALID_ARGUMENT when part is no tool request, output
-// can't be JSON or breaks the schema of the tool in [CheckedBy].
+// can't be JSON or breaks the schema of the tool in [WithTool].
 func Respond(part content.Part, output any, options ...AnswerOption) (content.Part, error) {
 	a := answer(options)
 	request := part.ToolRequest
@@ -58,10 +64,10 @@ func Respond(part content.Part, output any, options ...AnswerOption) (content.Pa
 		return content.Part{}, err
 	}
 	if note == nil {
-		note = content.True
+		note = content.True()
 	}
 	if a.tool != nil {
-		if err := CheckOutput(a.tool.Desc(), raw); err != nil {
+		if err := against(OutputSchemaOf(a.tool.Desc()), raw, "the answer for tool", a.tool.Desc().Name); err != nil {
 			return content.Part{}, err
 		}
 	}
@@ -71,20 +77,19 @@ func Respond(part content.Part, output any, options ...AnswerOption) (content.Pa
 	}, nil
 }
 
-// Restart has an interrupted tool run again with resumed, an object as JSON or
-// nothing, which the tool reads with [Resumed]: the part goes into Resume.Restart. It
-// fails like [Respond], and when the tool in [CheckedBy] can't be restarted.
-func Restart(part content.Part, resumed any, options ...AnswerOption) (content.Part, error) {
+// Restart has an interrupted tool run again: the part goes into Resume.Restart. It
+// fails like [Respond], and when the tool in [WithTool] can't be restarted.
+func Restart(part content.Part, options ...AnswerOption) (content.Part, error) {
 	a := answer(options)
 	if part.ToolRequest == nil {
 		return content.Part{}, status.Publicf(status.InvalidArgument, "the part to restart is no tool request")
 	}
-	note, err := objectOf(resumed)
+	note, err := objectOf(a.resumed)
 	if err != nil {
 		return content.Part{}, err
 	}
 	if note == nil {
-		note = content.True
+		note = content.True()
 	}
 	request := *part.ToolRequest
 	metadata := part.Metadata.Without("interrupt").With("resumed", note)
@@ -116,8 +121,12 @@ func checkRestart(d action.Desc, input json.RawMessage) error {
 
 // CheckOutput holds an answer to the output schema of the tool that d describes, of a
 // multipart tool to that of its output; INVALID_ARGUMENT when it breaks it.
-func CheckOutput(d action.Desc, output json.RawMessage) error {
-	return against(OutputSchemaOf(d), output, "the answer for tool", d.Name)
+func CheckOutput(ctx context.Context, d action.Desc, output json.RawMessage) error {
+	s, err := schema.Compile(OutputSchemaOf(d), schema.AssertFormats())
+	if err != nil {
+		return status.Publicf(status.InvalidArgument, "schema of tool %q: %w", d.Name, err)
+	}
+	return obeys(s.In(ctx), output, "the answer for tool", d.Name)
 }
 
 // OutputSchemaOf returns the schema of a tool's output, nil when any will do.
@@ -133,6 +142,10 @@ func against(raw, value json.RawMessage, what, name string) error {
 	if err != nil {
 		return status.Publicf(status.InvalidArgument, "schema of tool %q: %w", name, err)
 	}
+	return obeys(s, value, what, name)
+}
+
+func obeys(s *schema.Schema, value json.RawMessage, what, name string) error {
 	if value == nil {
 		value = json.RawMessage("null")
 	}

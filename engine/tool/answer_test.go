@@ -64,12 +64,12 @@ func TestResponsesAreBuiltAndChecked(t *testing.T) {
 	asked, ok := tool.InterruptAs[question](part)
 	require.True(t, ok)
 	assert.Equal(t, "sure?", asked.Text)
-	_, ok = tool.InterruptAs[question](content.Text("x"))
+	_, ok = tool.InterruptAs[question](content.NewTextPart("x"))
 	assert.False(t, ok)
 
 	for want, options := range map[string][]tool.AnswerOption{
-		`{"toolResponse":{"name":"confirm","ref":"1","output":false},"metadata":{"interruptResponse":true}}`:     {tool.CheckedBy(confirm)},
-		`{"toolResponse":{"name":"confirm","ref":"1","output":false},"metadata":{"interruptResponse":{"by":1}}}`: {tool.AnswerMetadata(map[string]int{"by": 1})},
+		`{"toolResponse":{"name":"confirm","ref":"1","output":false},"metadata":{"interruptResponse":true}}`:     {tool.WithTool(confirm)},
+		`{"toolResponse":{"name":"confirm","ref":"1","output":false},"metadata":{"interruptResponse":{"by":1}}}`: {tool.WithResponseMetadata(map[string]int{"by": 1})},
 	} {
 		answer, err := tool.Respond(part, false, options...)
 		require.NoError(t, err)
@@ -77,15 +77,15 @@ func TestResponsesAreBuiltAndChecked(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, want, string(raw))
 	}
-	_, err = tool.Respond(part, "yes", tool.CheckedBy(confirm))
+	_, err = tool.Respond(part, "yes", tool.WithTool(confirm))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = tool.Respond(content.Text("x"), 1)
+	_, err = tool.Respond(content.NewTextPart("x"), 1)
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	_, err = tool.Respond(part, make(chan int))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = tool.Respond(part, 1, tool.AnswerMetadata("text"))
+	_, err = tool.Respond(part, 1, tool.WithResponseMetadata("text"))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
-	_, err = tool.Restart(part, nil, tool.CheckedBy(confirm))
+	_, err = tool.Restart(part, tool.WithTool(confirm))
 	require.ErrorIs(t, err, status.ErrInvalidArgument, "it can only be answered")
 }
 
@@ -98,13 +98,13 @@ func TestRestartsAreBuiltAndChecked(t *testing.T) {
 	})
 	require.NoError(t, err)
 	part := pendingPart(t)
-	again, err := tool.Restart(part, nil, tool.CheckedBy(pay))
+	again, err := tool.Restart(part, tool.WithTool(pay))
 	require.NoError(t, err)
 	raw, err := json.Marshal(again)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"toolRequest":{"name":"confirm","ref":"1","input":{"text":"sure?"}},"metadata":{"k":1,"resumed":true}}`, string(raw))
 
-	again, err = tool.Restart(part, map[string]int{"by": 2}, tool.ReplaceInput(question{"other"}), tool.CheckedBy(pay))
+	again, err = tool.Restart(part, tool.WithResumedMetadata(map[string]int{"by": 2}), tool.WithNewInput(question{"other"}), tool.WithTool(pay))
 	require.NoError(t, err)
 	raw, err = json.Marshal(again)
 	require.NoError(t, err)
@@ -120,11 +120,11 @@ func TestRestartsAreBuiltAndChecked(t *testing.T) {
 	assert.JSONEq(t, `{"by":2}`, spans.Ended()[0]["genkit:metadata:resumed"])
 
 	for _, bad := range []func() (content.Part, error){
-		func() (content.Part, error) { return tool.Restart(content.Text("x"), nil) },
-		func() (content.Part, error) { return tool.Restart(part, "text") },
-		func() (content.Part, error) { return tool.Restart(part, nil, tool.ReplaceInput(make(chan int))) },
+		func() (content.Part, error) { return tool.Restart(content.NewTextPart("x")) },
+		func() (content.Part, error) { return tool.Restart(part, tool.WithResumedMetadata("text")) },
+		func() (content.Part, error) { return tool.Restart(part, tool.WithNewInput(make(chan int))) },
 		func() (content.Part, error) {
-			return tool.Restart(part, nil, tool.ReplaceInput(7), tool.CheckedBy(pay))
+			return tool.Restart(part, tool.WithNewInput(7), tool.WithTool(pay))
 		},
 	} {
 		_, err := bad()

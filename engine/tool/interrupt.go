@@ -7,14 +7,14 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // InterruptError ends a tool's run to ask the caller something. The generate loop
 // turns it into an interrupted response; it is not a failure.
 type InterruptError struct {
-	// Metadata is a JSON object that says what is asked, or nil.
+	// Metadata is a JSON object that describes the question, or nil.
 	Metadata json.RawMessage
 }
 
@@ -34,11 +34,11 @@ func InterruptWith(v any) error {
 // Error says that the tool interrupted.
 func (e *InterruptError) Error() string { return "tool interrupted" }
 
-// Pause returns what is asked, true when nothing is: spans record it and do not
+// Pause returns the metadata of the interrupt, true when there is none: spans record it and do not
 // count it as a failure.
 func (e *InterruptError) Pause() json.RawMessage {
 	if len(e.Metadata) == 0 {
-		return content.True
+		return content.True()
 	}
 	return e.Metadata
 }
@@ -56,7 +56,7 @@ func AsInterrupt(err error) (*InterruptError, bool) {
 // restarted, and is registered as /tool alone (Genkit: defineInterrupt, #5414).
 func NewInterrupt[In, Out any](name, description string, ask func(ctx context.Context, in In) (any, error), options ...Option) (*Def[In, Out], error) {
 	mark := func(d *action.Desc) {
-		d.Metadata["interrupt"] = content.True
+		d.Metadata["interrupt"] = content.True()
 		setFlag(d, "restartable", json.RawMessage("false"))
 	}
 	return New(name, description, func(ctx context.Context, in In) (out Out, err error) {
@@ -71,7 +71,7 @@ func NewInterrupt[In, Out any](name, description string, ask func(ctx context.Co
 	}, append(options, mark)...)
 }
 
-// InterruptAs reads what a tool asks from the part that it interrupted, false when
+// InterruptAs decodes the metadata of an interrupt from the part that it interrupted, false when
 // the part is not interrupted or asks something of another shape.
 func InterruptAs[T any](part content.Part) (v T, ok bool) {
 	if !part.IsToolRequest() || !part.Metadata.Truthy("interrupt") {
@@ -97,11 +97,17 @@ func WithReplacedInput(ctx context.Context, raw, original json.RawMessage) conte
 	return context.WithValue(ctx, resumedKey{}, resumption{resumed: raw, original: original})
 }
 
-// Resumed returns what the caller answered to the interrupt of this tool, and
+// Resumed returns the caller's answer to the interrupt of this tool, and
 // whether the tool was restarted at all.
 func Resumed(ctx context.Context) (json.RawMessage, bool) {
 	r, _ := ctx.Value(resumedKey{}).(resumption)
 	return r.resumed, len(r.resumed) > 0
+}
+
+// IsResumed reports whether the tool runs again because its interrupt was answered.
+func IsResumed(ctx context.Context) bool {
+	_, again := Resumed(ctx)
+	return again
 }
 
 // ResumedAs is [Resumed] for a Go type; an answer without words, true, is the zero

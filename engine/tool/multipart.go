@@ -12,7 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Result is what a multipart tool returns: Genkit's MultipartToolResponse.
+// Result is the result of a multipart tool: Genkit's MultipartToolResponse.
 type Result struct {
 	// Output is the value, encoded as JSON; nil leaves it out.
 	Output any `json:"output,omitempty"`
@@ -27,7 +27,7 @@ type Result struct {
 const originalOutputSchema = "originalOutputSchema"
 
 // NewMultipart makes a tool that returns content parts and metadata beside its
-// output: an action of kind tool.v2. [OutputSchema] describes Result.Output. It fails
+// output: an action of kind tool.v2. [WithOutputSchema] describes Result.Output. It fails
 // like [New].
 func NewMultipart[In any](name, description string, fn func(ctx context.Context, in In) (*Result, error), options ...Option) (*Def[In, Result], error) {
 	desc, output, err := describeMultipart(name, description, options)
@@ -52,35 +52,35 @@ func NewMultipart[In any](name, description string, fn func(ctx context.Context,
 		if err != nil {
 			return nil, err
 		}
-		return raw, checkMultipart(desc, output, raw)
+		return raw, checkMultipart(desc, output.In(ctx), raw)
 	}
 	d, err := action.Define(forInput[In](desc), work)
 	if err != nil {
 		return nil, err
 	}
-	return &Def[In, Result]{Action: d.Action}, nil
+	return &Def[In, Result]{&action.Def[In, Result, json.RawMessage]{Action: d.Action}}, nil
 }
 
 // NewMultipartRaw is [NewMultipart] on raw JSON: fn returns the whole response,
 // {"output"?, "content"?, "metadata"?}, which is checked. outputSchema describes the
 // output in it. Schemas may be nil.
-func NewMultipartRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func, options ...Option) (action.Action, error) {
-	desc, output, err := describeMultipart(name, description, append([]Option{InputSchema(inputSchema), OutputSchema(outputSchema)}, options...))
+func NewMultipartRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func, options ...Option) (Tool, error) {
+	desc, output, err := describeMultipart(name, description, append([]Option{WithInputSchema(inputSchema), WithOutputSchema(outputSchema)}, options...))
 	if err != nil {
 		return nil, err
 	}
-	return action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	return newErased(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 		raw, err := fn(begin(ctx, emit), in, emit)
 		if err != nil {
 			return nil, err
 		}
-		return raw, checkMultipart(desc, output, raw)
+		return raw, checkMultipart(desc, output.In(ctx), raw)
 	})
 }
 
 func describeMultipart(name, description string, options []Option) (action.Desc, *schema.Schema, error) {
 	desc := describe(action.ToolV2, name, description, options)
-	output, err := schema.Compile(desc.OutputSchema)
+	output, err := schema.Compile(desc.OutputSchema, desc.SchemaOptions()...)
 	if err != nil {
 		return desc, nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", name, err)
 	}
@@ -89,7 +89,7 @@ func describeMultipart(name, description string, options []Option) (action.Desc,
 	}
 	desc.OutputSchema = action.MultipartSchema
 	desc.Metadata["type"] = json.RawMessage(`"tool.v2"`)
-	setFlag(&desc, "multipart", content.True)
+	setFlag(&desc, "multipart", content.True())
 	return desc, output, nil
 }
 

@@ -25,11 +25,11 @@ func TestMultipartToolsReturnPartsAndMetadata(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		for range in.B {
-			wg.Go(func() { assert.NoError(t, tool.AttachParts(ctx, content.Text("attached"))) })
+			wg.Go(func() { assert.NoError(t, tool.AttachParts(ctx, content.NewTextPart("attached"))) })
 		}
 		wg.Wait()
-		return &tool.Result{Output: in.A, Content: []content.Part{content.Text("first")}, Metadata: content.Metadata{"k": content.True}}, nil
-	}, tool.OutputSchema(json.RawMessage(`{"type":["integer","null"]}`)), tool.Strict())
+		return &tool.Result{Output: in.A, Content: []content.Part{content.NewTextPart("first")}, Metadata: content.Metadata{"k": content.True()}}, nil
+	}, tool.WithOutputSchema(json.RawMessage(`{"type":["integer","null"]}`)), tool.WithStrictSchema(true))
 	require.NoError(t, err)
 	result, err := shot.Run(t.Context(), pair{7, 2})
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestMultipartToolsReturnPartsAndMetadata(t *testing.T) {
 	assert.JSONEq(t, `{"type":["integer","null"]}`, string(def.OutputSchema))
 	assert.JSONEq(t, `true`, string(def.Metadata["strict"]))
 
-	_, err = tool.NewMultipart("bad", "", func(context.Context, any) (*tool.Result, error) { return nil, nil }, tool.OutputSchema(json.RawMessage(`{"type":1}`)))
+	_, err = tool.NewMultipart("bad", "", func(context.Context, any) (*tool.Result, error) { return nil, nil }, tool.WithOutputSchema(json.RawMessage(`{"type":1}`)))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	require.ErrorIs(t, tool.AttachParts(t.Context()), status.ErrFailedPrecondition)
 }
@@ -62,7 +62,7 @@ func TestPartialOutputsAreStreamed(t *testing.T) {
 			return 0, err
 		}
 		return 2, nil
-	}, tool.InputSchema(json.RawMessage(`{"type":"object"}`)))
+	}, tool.WithInputSchema(json.RawMessage(`{"type":"object"}`)))
 	require.NoError(t, err)
 	var got []string
 	_, err = slow.RunJSON(t.Context(), json.RawMessage(`{}`), func(c json.RawMessage) error { got = append(got, string(c)); return nil })

@@ -16,34 +16,37 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
-
-// Def is a tool with Go types at its edge.
-type Def[In, Out any] = action.Def[In, Out, json.RawMessage]
 
 // Option is a choice that is made when a tool is made.
 type Option func(*action.Desc)
 
-// InputSchema takes the place of the schema that follows from the input's type.
-func InputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
+// WithStored is [action.Desc].Stored.
+func WithStored() Option { return func(d *action.Desc) { d.Stored = true } }
 
-// OutputSchema takes the place of the schema that follows from the output's type.
-func OutputSchema(raw json.RawMessage) Option {
+// WithInputSchema takes the place of the schema that follows from the input's type.
+func WithInputSchema(raw json.RawMessage) Option { return func(d *action.Desc) { d.InputSchema = raw } }
+
+// WithOutputSchema takes the place of the schema that follows from the output's type.
+func WithOutputSchema(raw json.RawMessage) Option {
 	return func(d *action.Desc) { d.OutputSchema = raw }
 }
 
-// Strict asks providers to hold the model to the input schema: metadata.tool.strict,
-// which becomes the definition's metadata.strict.
-func Strict() Option { return func(d *action.Desc) { setFlag(d, "strict", content.True) } }
+// WithStrictSchema says whether providers are asked to hold the model to the input
+// schema: metadata.tool.strict, which becomes the definition's metadata.strict.
+func WithStrictSchema(strict bool) Option {
+	return func(d *action.Desc) { setFlag(d, "strict", json.RawMessage(strconv.FormatBool(strict))) }
+}
 
-// WithMetadata adds to the action's metadata what is not said there already.
+// WithMetadata adds members to the action's metadata that it does not have already.
 func WithMetadata(more map[string]json.RawMessage) Option {
 	return func(d *action.Desc) {
 		for key, value := range more {
@@ -57,7 +60,7 @@ func WithMetadata(more map[string]json.RawMessage) Option {
 // setFlag sets a key of metadata.tool and keeps the others.
 func setFlag(d *action.Desc, key string, value json.RawMessage) {
 	flags := content.Metadata{}
-	_ = json.Unmarshal(d.Metadata["tool"], &flags) // whatever is no object gives way
+	_ = json.Unmarshal(d.Metadata["tool"], &flags) // a value that is no object is replaced
 	if raw, err := rawjson.Encode(flags.With(key, value)); err == nil {
 		d.Metadata["tool"] = raw
 	}
@@ -88,18 +91,30 @@ func forInput[In any](d action.Desc) action.Desc {
 // not usable.
 func New[In, Out any](name, description string, fn func(ctx context.Context, in In) (Out, error), options ...Option) (*Def[In, Out], error) {
 	desc := describe(action.Tool, name, description, options)
-	return action.Define(forInput[In](desc), func(ctx context.Context, in In, send func(json.RawMessage) error) (Out, error) {
+	d, err := action.Define(forInput[In](desc), func(ctx context.Context, in In, send func(json.RawMessage) error) (Out, error) {
 		return fn(begin(ctx, send), in)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &Def[In, Out]{d}, nil
 }
 
 // NewRaw makes a tool that works on raw JSON and may stream chunks. Schemas may
 // be nil.
-func NewRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func, options ...Option) (action.Action, error) {
-	desc := describe(action.Tool, name, description, append([]Option{InputSchema(inputSchema), OutputSchema(outputSchema)}, options...))
-	return action.New(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+func NewRaw(name, description string, inputSchema, outputSchema json.RawMessage, fn action.Func, options ...Option) (Tool, error) {
+	desc := describe(action.Tool, name, description, append([]Option{WithInputSchema(inputSchema), WithOutputSchema(outputSchema)}, options...))
+	return newErased(desc, func(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 		return fn(begin(ctx, emit), in, emit)
 	})
+}
+
+func newErased(desc action.Desc, fn action.Func) (Tool, error) {
+	a, err := action.New(desc, fn)
+	if err != nil {
+		return nil, err
+	}
+	return erased{a}, nil
 }
 
 // Metadata returns the metadata of a plain tool's descriptor.
@@ -109,7 +124,7 @@ func Metadata() map[string]json.RawMessage {
 
 type sendKey struct{}
 
-// begin is what each run of a tool starts with: the span says what the caller
+// begin starts each run of a tool: the span records what the caller
 // answered to an earlier interrupt, and ctx lets the function stream.
 func begin(ctx context.Context, send func(json.RawMessage) error) context.Context {
 	if raw, again := Resumed(ctx); again {
@@ -133,7 +148,7 @@ func SendPartial(ctx context.Context, output any) error {
 	return send(raw)
 }
 
-// anySchema stands for a schema that is not given (Genkit's tests/specs/generate.yaml).
+// anySchema is used where no schema is given (Genkit's tests/specs/generate.yaml).
 var anySchema = json.RawMessage(`{"$schema":"http://json-schema.org/draft-07/schema#"}`)
 
 // Definition returns a as a model sees it: under its short name, with the full
@@ -158,7 +173,7 @@ func Definition(a action.Action) model.ToolDefinition {
 		}
 	}
 	if flag(d, "strict") {
-		def.Metadata = def.Metadata.With("strict", content.True)
+		def.Metadata = def.Metadata.With("strict", content.True())
 	}
 	return def
 }

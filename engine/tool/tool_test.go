@@ -51,7 +51,7 @@ func TestAnEmptyStructMakesAToolWithoutParameters(t *testing.T) {
 	for _, a := range []action.Action{plain, multi, asks} {
 		assert.JSONEq(t, `{"type":"object","properties":{},"additionalProperties":false}`, string(tool.Definition(a).InputSchema))
 	}
-	own, err := tool.New("own", "", func(context.Context, struct{}) (int, error) { return 7, nil }, tool.InputSchema(json.RawMessage(`{"type":"null"}`)))
+	own, err := tool.New("own", "", func(context.Context, struct{}) (int, error) { return 7, nil }, tool.WithInputSchema(json.RawMessage(`{"type":"null"}`)))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"type":"null"}`, string(tool.Definition(own).InputSchema))
 

@@ -20,7 +20,9 @@ type csvFormat struct{}
 func (csvFormat) Name() string { return "csv" }
 
 // New makes a handler for one generate call. This one needs nothing of the schema.
-func (csvFormat) New(json.RawMessage) (format.Handler, error) { return csvFormat{}, nil }
+func (csvFormat) New(context.Context, json.RawMessage) (format.Handler, error) {
+	return csvFormat{}, nil
+}
 
 func (csvFormat) Config() format.Config { return format.Config{ContentType: "text/csv"} }
 

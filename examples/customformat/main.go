@@ -45,10 +45,10 @@ func run(ctx context.Context) (err error) {
 			return err
 		}
 		if event.Done {
-			fmt.Println("all:", event.Value)
+			fmt.Println("all:", event.Output)
 			continue
 		}
-		fmt.Println("new:", event.Value)
+		fmt.Println("new:", event.Chunk)
 	}
 	return nil
 }

@@ -28,12 +28,12 @@ func TestTheFormatKeepsTheContract(t *testing.T) {
 }
 
 func TestRecordsAreRead(t *testing.T) {
-	out, err := csvFormat{}.Parse(t.Context(), new(content.ModelText("a,b\n1,\"x\ny\"")))
+	out, err := csvFormat{}.Parse(t.Context(), new(content.NewModelTextMessage("a,b\n1,\"x\ny\"")))
 	require.NoError(t, err)
 	assert.JSONEq(t, `[{"a":"1","b":"x\ny"}]`, string(out))
-	out, err = csvFormat{}.Parse(t.Context(), new(content.ModelText("")))
+	out, err = csvFormat{}.Parse(t.Context(), new(content.NewModelTextMessage("")))
 	require.NoError(t, err)
 	assert.Equal(t, `[]`, string(out))
-	_, err = csvFormat{}.Parse(t.Context(), new(content.ModelText("a,b\n1")))
+	_, err = csvFormat{}.Parse(t.Context(), new(content.NewModelTextMessage("a,b\n1")))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 }

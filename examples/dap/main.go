@@ -16,7 +16,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
 func main() {
@@ -32,12 +31,12 @@ func run(ctx context.Context, file string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, eng.Close(ctx)) }()
-	engine.DefineDynamicActionProvider(eng, registry.DynamicConfig{Name: "shop"}, func(context.Context) ([]action.Action, error) {
+	engine.DefineDynamicActionProvider(eng, "shop", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) {
 		fmt.Println("asking the shop what it has")
 		price, err := tool.New("price", "Tells the price of a thing.", func(_ context.Context, thing string) (int, error) { return len(thing), nil })
 		return []action.Action{price}, err
 	})
-	host, err := wasmhost.New(ctx, wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {}}})
+	host, err := wasmhost.New(ctx, wasmhost.Config{Tenants: map[string]wasmhost.TenantConfig{"acme": {}}})
 	if err != nil {
 		return err
 	}
@@ -62,7 +61,7 @@ func run(ctx context.Context, file string) (err error) {
 			fmt.Println(e.Key)
 		}
 	}
-	resp, err := engine.Generate(ctx, eng, engine.WithPrompt("What do a pear and a plum cost?"), engine.WithTools("shop:tool/*", "wasm/acme:tool/calc/a*"),
+	resp, err := engine.Generate(ctx, eng, engine.WithPrompt("What do a pear and a plum cost?"), engine.WithTools(engine.ToolName("shop:tool/*"), engine.ToolName("wasm/acme:tool/calc/a*")),
 		engine.WithConfig(json.RawMessage(`{"script": [
 			{"message": {"content": [{"toolRequest": {"name": "price", "input": "pear"}}, {"toolRequest": {"name": "price", "input": "plum"}}]}},
 			{"message": {"content": [{"toolRequest": {"name": "add", "input": {"a": 4, "b": 4}}}]}},

@@ -41,7 +41,7 @@ func main() {
 
 // run serves the Dev UI until ctx ends.
 func run(ctx context.Context, file string, config reflection.Config) (err error) {
-	// What is logged, by guests too, appears beside the trace it belongs to.
+	// Log lines, also those of guests, appear beside their trace.
 	x := devexport.New(devexport.FromEnv(os.Getenv))
 	defer func() { err = errors.Join(err, x.Close(context.WithoutCancel(ctx))) }()
 	stderr := slog.NewTextHandler(os.Stderr, nil)
@@ -95,7 +95,7 @@ func defineFlows(eng *engine.Engine, log *slog.Logger) {
 			script := json.RawMessage(fmt.Sprintf(`{"script": [
 				{"message": {"role": "model", "content": [{"toolRequest": {"name": "add", "ref": "1", "input": {"a": %v, "b": %v}}}]}},
 				{"message": {"role": "model", "content": [{"text": "The sum is %v."}]}}]}`, in.A, in.B, in.A+in.B))
-			return engine.GenerateText(ctx, eng, engine.WithPrompt("Add them."), engine.WithTools("calc/add"), engine.WithConfig(script))
+			return engine.GenerateText(ctx, eng, engine.WithPrompt("Add them."), engine.WithTools(engine.ToolName("calc/add")), engine.WithConfig(script))
 		})
 	})
 	engine.DefineStreamingFlow(eng, "count", func(_ context.Context, n int, send func(int) error) (string, error) {

@@ -29,13 +29,13 @@ func run(ctx context.Context, file string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, eng.Close(ctx)) }()
-	host, err := wasmhost.New(ctx, wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {TimeoutMS: 500}}})
+	host, err := wasmhost.New(ctx, wasmhost.Config{Tenants: map[string]wasmhost.TenantConfig{"acme": {Limits: policy.Limits{TimeoutMS: 500}}}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close(ctx)) }()
 
-	// What acme uploads is seen by acme alone.
+	// Modules of acme are visible to acme alone.
 	acme := eng.Child()
 	if err := acme.AddProvider(host.Provider("acme")); err != nil {
 		return err
@@ -53,7 +53,7 @@ func run(ctx context.Context, file string) (err error) {
 	script := json.RawMessage(`{"script": [
 		{"message": {"role": "model", "content": [{"toolRequest": {"name": "add", "ref": "1", "input": {"a": 40, "b": 2}}}]}},
 		{"message": {"role": "model", "content": [{"text": "The answer is 42."}]}}]}`)
-	text, err := engine.GenerateText(ctx, acme, engine.WithPrompt("What is 40 + 2?"), engine.WithTools("add"), engine.WithConfig(script))
+	text, err := engine.GenerateText(ctx, acme, engine.WithPrompt("What is 40 + 2?"), engine.WithTools(engine.ToolName("add")), engine.WithConfig(script))
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ func run(ctx context.Context) error {
 		return resp, nil
 	})
 
-	docs := []content.Document{embed.Text("banana"), embed.Text("papaya"), embed.Text("kiwi")}
-	vectors, err := engine.EmbedMany(ctx, eng, "acme/vowels", docs)
+	docs := []content.Document{content.DocumentFromText("banana", nil), content.DocumentFromText("papaya", nil), content.DocumentFromText("kiwi", nil)}
+	vectors, err := engine.EmbedMany(ctx, eng, engine.WithEmbedderName("acme/vowels"), engine.WithDocs(docs...))
 	if err != nil {
 		return err
 	}

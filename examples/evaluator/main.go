@@ -47,7 +47,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	for _, name := range []string{"acme/brief", "genkitEval/regex", "genkitEval/maliciousness"} {
-		results, err := engine.Evaluate(ctx, eng, name, cases, evaluate.Parallel(4))
+		results, err := engine.Evaluate(ctx, eng, engine.WithEvaluatorName(name), engine.WithDataset(cases...), engine.WithParallel(4))
 		if err != nil {
 			return err
 		}

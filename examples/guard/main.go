@@ -9,11 +9,11 @@ func exportRedact() int32 { return pdk.Middleware(redact) }
 
 //go:wasmexport csv
 func exportCSV() int32 {
-	return pdk.FormatOf(pdk.Format{Instructions: csvInstructions, Parse: parseCSV})
+	return pdk.ServeFormat(pdk.Format{Instructions: csvInstructions, Parse: parseCSV})
 }
 
 //go:wasmexport genkit_describe
-func describe() int32 {
+func describe() int32 { //nolint:unused // the host calls it
 	return pdk.Describe(pdk.Module{
 		Name:        "guard",
 		Version:     "1.0.0",

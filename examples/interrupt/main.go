@@ -12,9 +12,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin"
 	"github.com/genkit-wasm/genkit-wasm/engine"
-	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/generate"
-	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
@@ -49,17 +46,17 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	request := resp.Message.Interrupts()[0]
+	request := resp.Interrupts()[0]
 	asked, _ := tool.InterruptAs[payment](request)
 	fmt.Printf("%s: may I pay %d to %s?\n", resp.FinishReason, asked.Amount, asked.To)
 
 	// The answer is yes, but less. Respond would answer in the tool's place.
-	restart, err := tool.Restart(request, nil, tool.ReplaceInput(payment{"Ada", 40}), tool.CheckedBy(pay))
+	restart, err := pay.RestartWith(request, tool.WithNewInput(payment{"Ada", 40}))
 	if err != nil {
 		return err
 	}
-	resp, err = engine.Generate(ctx, eng, engine.WithMessages(generate.History(resp)...), engine.WithTools(pay), engine.WithConfig(script),
-		engine.WithResume(model.Resume{Restart: []content.Part{restart}}))
+	resp, err = engine.Generate(ctx, eng, engine.WithMessages(resp.History()...), engine.WithTools(pay), engine.WithConfig(script),
+		engine.WithToolRestarts(restart))
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func redact(_ context.Context, config Redact) (*middleware.Hooks, error) {
 	return &middleware.Hooks{
 		Model: func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
 			c, req := *call, *call.Request
-			c.Request, req.Messages = &req, slices.Clone(req.Messages) // others read what was given: change copies
+			c.Request, req.Messages = &req, slices.Clone(req.Messages) // the request is shared: change copies
 			for i, m := range req.Messages {
 				req.Messages[i].Content = slices.Clone(m.Content)
 				for j, p := range m.Content {
@@ -57,7 +57,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, eng.Close(ctx)) }()
 	text, err := engine.GenerateText(ctx, eng, engine.WithPrompt("Write to Ann at 12 Elm Street."),
-		engine.WithUse("retry", nil), engine.WithUse("redact", Redact{Words: []string{"Ann", "12 Elm Street"}}))
+		engine.WithUse(engine.UseName("retry", nil)), engine.WithUse(engine.UseName("redact", Redact{Words: []string{"Ann", "12 Elm Street"}})))
 	fmt.Println(text)
 	return err
 }

@@ -37,13 +37,13 @@ func run(ctx context.Context) (err error) {
 		return &tool.Result{
 			Output:   map[string]string{"title": "The page at " + in.URL},
 			Content:  []content.Part{picture},
-			Metadata: content.Metadata{"cached": content.True},
+			Metadata: content.Metadata{"cached": content.True()},
 		}, nil
 	})
 	script := json.RawMessage(`{"script": [
 		{"message": {"content": [{"toolRequest": {"name": "screenshot", "ref": "1", "input": {"url": "a.test"}}}]}},
 		{"message": {"content": [{"text": "It shows a cat."}]}}]}`)
-	resp, err := engine.Generate(ctx, eng, engine.WithPrompt("What does a.test show?"), engine.WithTools("screenshot"), engine.WithConfig(script))
+	resp, err := engine.Generate(ctx, eng, engine.WithPrompt("What does a.test show?"), engine.WithTools(engine.ToolName("screenshot")), engine.WithConfig(script))
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func main() {
 // parrot is a model that repeats what it is told in a voice of its own.
 func parrot(name string, voice func(string) string) (action.Action, error) {
 	return model.New(name, model.Info{}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
-		said := content.ModelText(voice(req.Messages[len(req.Messages)-1].Text()))
+		said := content.NewModelTextMessage(voice(req.Messages[len(req.Messages)-1].Text()))
 		return &model.Response{Message: &said, FinishReason: model.FinishStop}, nil
 	})
 }
@@ -60,7 +60,7 @@ func run(ctx context.Context) (err error) {
 	}
 	fmt.Println("listed:", listed[0].Name)
 	for _, name := range []string{"zoo/grey", "zoo/lory"} {
-		text, err := engine.GenerateText(ctx, eng, engine.WithModel(name), engine.WithPrompt("hello"))
+		text, err := engine.GenerateText(ctx, eng, engine.WithModelName(name), engine.WithPrompt("hello"))
 		if err != nil {
 			return err
 		}

@@ -49,16 +49,16 @@ func run(ctx context.Context, dir string) (err error) {
 
 	var docs []content.Document
 	for _, text := range []string{"the shark does eat fish", "the cow does eat grass", "sharks are old", "rain is wet"} {
-		docs = append(docs, embed.Text(text))
+		docs = append(docs, content.DocumentFromText(text, nil))
 	}
-	if err := engine.Index(ctx, eng, "devLocalVectorstore/animals", docs); err != nil {
+	if err := engine.Index(ctx, eng, engine.WithIndexerName("devLocalVectorstore/animals"), engine.WithDocs(docs...)); err != nil {
 		return err
 	}
-	near, err := engine.Retrieve(ctx, eng, "devLocalVectorstore/animals", embed.Text(question), retrieve.Options(map[string]int{"k": 2}))
+	near, err := engine.Retrieve(ctx, eng, engine.WithRetrieverName("devLocalVectorstore/animals"), engine.WithTextDocs(question), engine.WithConfig(map[string]int{"k": 2}))
 	if err != nil {
 		return err
 	}
-	best, err := engine.Rerank(ctx, eng, "acme/long-words", embed.Text(question), near)
+	best, err := engine.Rerank(ctx, eng, engine.WithRerankerName("acme/long-words"), engine.WithQuery(content.DocumentFromText(question, nil)), engine.WithDocs(near.Documents...))
 	if err != nil {
 		return err
 	}
@@ -112,6 +112,6 @@ func readAloud(_ context.Context, req *model.Request, _ model.Send) (*model.Resp
 	for i, d := range req.Docs {
 		read[i] = content.TextOf(d.Content)
 	}
-	message := content.ModelText("I have read that " + strings.Join(read, ", and that ") + ".")
+	message := content.NewModelTextMessage("I have read that " + strings.Join(read, ", and that ") + ".")
 	return &model.Response{Message: &message, FinishReason: model.FinishStop}, nil
 }

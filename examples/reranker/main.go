@@ -12,7 +12,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 	"github.com/genkit-wasm/genkit-wasm/engine/retrieve"
 )
 
@@ -50,8 +49,8 @@ func run(ctx context.Context) error {
 		return ranked, nil
 	})
 
-	docs := []content.Document{embed.Text("the sea is wide"), embed.Text("a fish in the sea"), embed.Text("a bird")}
-	ranked, err := engine.Rerank(ctx, eng, "acme/words", embed.Text("fish in sea water"), docs, retrieve.Options(retrieve.Common{K: 2}))
+	docs := []content.Document{content.DocumentFromText("the sea is wide", nil), content.DocumentFromText("a fish in the sea", nil), content.DocumentFromText("a bird", nil)}
+	ranked, err := engine.Rerank(ctx, eng, engine.WithRerankerName("acme/words"), engine.WithQuery(content.DocumentFromText("fish in sea water", nil)), engine.WithDocs(docs...), engine.WithConfig(retrieve.Common{K: 2}))
 	if err != nil {
 		return err
 	}

@@ -28,14 +28,14 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, eng.Close(ctx)) }()
-	text := func(s string) ([]content.Part, error) { return []content.Part{content.Text(s)}, nil }
-	engine.DefineResource(eng, resource.Config{URI: "menu://today"}, func(context.Context, resource.Input) ([]content.Part, error) {
+	text := func(s string) ([]content.Part, error) { return []content.Part{content.NewTextPart(s)}, nil }
+	engine.DefineResource(eng, "", resource.Config{URI: "menu://today"}, func(context.Context, resource.Input) ([]content.Part, error) {
 		return text("soup and bread; ")
 	})
-	engine.DefineResource(eng, resource.Config{Name: "guest", Template: "guest://{name}"}, func(_ context.Context, in resource.Input) ([]content.Part, error) {
+	engine.DefineResource(eng, "guest", resource.Config{Template: "guest://{name}"}, func(_ context.Context, in resource.Input) ([]content.Part, error) {
 		return text(in.Variables["name"] + " likes soup; ")
 	})
-	once, err := resource.New(resource.Config{URI: "note://1", Dynamic: true}, func(context.Context, resource.Input) ([]content.Part, error) {
+	once, err := resource.New("", resource.Config{URI: "note://1", Dynamic: true}, func(context.Context, resource.Input) ([]content.Part, error) {
 		return text("be brief.")
 	})
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
-	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 	"github.com/genkit-wasm/genkit-wasm/engine/retrieve"
 )
 
@@ -61,20 +60,20 @@ func run(ctx context.Context) error {
 		return found, nil
 	})
 
-	if err := engine.Index(ctx, eng, "notes", []content.Document{embed.Text("buy fish"), embed.Text("feed the fish"), embed.Text("sleep")}); err != nil {
+	if err := engine.Index(ctx, eng, engine.WithIndexerName("notes"), engine.WithTextDocs("buy fish", "feed the fish", "sleep")); err != nil {
 		return err
 	}
-	docs, err := engine.Retrieve(ctx, eng, "notes", embed.Text("fish"), retrieve.Options(retrieve.Common{K: 1}))
+	found, err := engine.Retrieve(ctx, eng, engine.WithRetrieverName("notes"), engine.WithTextDocs("fish"), engine.WithConfig(retrieve.Common{K: 1}))
 	if err != nil {
 		return err
 	}
-	fmt.Println(content.TextOf(docs[0].Content))
-	docs, err = engine.Retrieve(ctx, eng, "films", embed.Text(""), retrieve.Options(since{Year: 2000}))
+	fmt.Println(found.Documents[0].Text())
+	found, err = engine.Retrieve(ctx, eng, engine.WithRetrieverName("films"), engine.WithTextDocs(""), engine.WithConfig(since{Year: 2000}))
 	if err != nil {
 		return err
 	}
-	fmt.Println(content.TextOf(docs[0].Content), string(docs[0].Metadata["year"]))
-	_, err = engine.Retrieve(ctx, eng, "films", embed.Text(""), retrieve.Options(since{Year: 1}))
+	fmt.Println(found.Documents[0].Text(), string(found.Documents[0].Metadata["year"]))
+	_, err = engine.Retrieve(ctx, eng, engine.WithRetrieverName("films"), engine.WithTextDocs(""), engine.WithConfig(since{Year: 1}))
 	fmt.Println(err)
 	return nil
 }

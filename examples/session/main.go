@@ -65,7 +65,7 @@ func run(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	chat, err := engine.NewChat(eng, s, "", engine.WithSystem("Be brief."), engine.WithTools("count"), engine.WithConfig(json.RawMessage(`{"script": [
+	chat, err := engine.NewChat(eng, s, "", engine.WithSystem("Be brief."), engine.WithTools(engine.ToolName("count")), engine.WithConfig(json.RawMessage(`{"script": [
 		{"message": {"content": [{"toolRequest": {"name": "count", "input": {}}}]}},
 		{"message": {"content": [{"text": "Welcome."}]}}]}`)))
 	if err != nil {

@@ -44,7 +44,11 @@ func run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("done=%v title=%q steps=%q\n", event.Done, event.Value.Title, event.Value.Steps)
+		known := event.Chunk
+		if event.Done {
+			known = event.Output
+		}
+		fmt.Printf("done=%v title=%q steps=%q\n", event.Done, known.Title, known.Steps)
 	}
 	return nil
 }

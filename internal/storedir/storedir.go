@@ -12,7 +12,7 @@ import (
 // LockName is the file in the directory that is locked.
 const LockName = "lock"
 
-// errInUse is what the system's half of Lock returns when somebody else has the lock.
+// errInUse is returned by the system's half of Lock when somebody else has the lock.
 var errInUse = errors.New("in use")
 
 // Lock takes the lock of the directory root, which lies at path, until the file is closed or the process ends, however it

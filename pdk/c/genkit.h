@@ -16,7 +16,11 @@
  *
  * Build (clang and wasm-ld; -s strips names and keeps the descriptor):
  *
- *     clang --target=wasm32 -nostdlib -ffreestanding -O2 -Wl,--no-entry -s -o hello.wasm hello.c
+ *     clang --target=wasm32 -nostdlib -ffreestanding -O2 -Wl,--no-entry -Wl,--stack-first -s \
+ *       -o hello.wasm hello.c
+ *
+ * --stack-first puts the stack below the data: a stack that grows too far then traps
+ * instead of overwriting them.
  *
  * With wasi-libc use --target=wasm32-wasi -mexec-model=reactor instead.
  *
@@ -91,7 +95,6 @@ GENKIT_IMPORT("kv_delete") extern uint32_t genkit_import_kv_delete(const void *p
 GENKIT_IMPORT("kv_list") extern uint32_t genkit_import_kv_list(const void *ptr, uint32_t len);
 GENKIT_IMPORT("generate") extern uint32_t genkit_import_generate(const void *ptr, uint32_t len);
 GENKIT_IMPORT("run") extern uint32_t genkit_import_run(const void *ptr, uint32_t len);
-GENKIT_IMPORT("next") extern uint32_t genkit_import_next(const void *ptr, uint32_t len);
 
 enum { GENKIT_TRACE, GENKIT_DEBUG, GENKIT_INFO, GENKIT_WARN, GENKIT_ERROR };
 

@@ -19,7 +19,7 @@ func Input() []byte { return host.Input() }
 func Output(b []byte) { host.Output(b) }
 
 // Fail sets the call's error and returns the value that the exported function
-// has to return with it. See [Error] for what the caller sees of err.
+// has to return with it. See [Error] for the part of err that the caller sees.
 func Fail(err error) int32 {
 	host.Error(encodeError(err))
 	return 1

@@ -18,7 +18,7 @@ func Emit(v any) error {
 	return decodeReply(host.Emit(request), nil)
 }
 
-// errInterrupted is what Tool ends a call for without output and without error.
+// errInterrupted makes Tool end a call without output and without error.
 var errInterrupted = errors.New("the call was interrupted")
 
 // Interrupt marks the call as interrupted: the caller gets metadata (which must
@@ -43,7 +43,7 @@ func Interrupt(metadata any) error {
 // nothing is known) into v.
 func Context(v any) error { return decodeReply(host.Context(), v) }
 
-// Resumed decodes what the caller answered to this tool's interrupt into v, and reports
+// Resumed decodes the caller's answer to this tool's interrupt into v, and reports
 // whether the tool was restarted at all. An answer without words is true.
 func Resumed(v any) (again bool, err error) {
 	var answer *struct {
@@ -52,10 +52,14 @@ func Resumed(v any) (again bool, err error) {
 	if err := decodeReply(host.Resumed(), &answer); err != nil || answer == nil {
 		return false, err
 	}
-	if v == nil || string(answer.Resumed) == "true" {
+	if v == nil {
 		return true, nil
 	}
-	return true, json.Unmarshal(answer.Resumed, v)
+	err = json.Unmarshal(answer.Resumed, v)
+	if string(answer.Resumed) == "true" {
+		return true, nil // v may be of a type for answers with words
+	}
+	return true, err
 }
 
 // decodeReply decodes {"ok": value} into v, which may be nil, and turns

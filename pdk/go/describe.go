@@ -6,7 +6,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
-// Module is the module's descriptor: what the host registers without running any
+// Module is the module's descriptor: the host registers it without running any
 // tool. Its JSON form is described in ../abi.md.
 type Module struct {
 	ABI         string           `json:"abi"` // set by Describe

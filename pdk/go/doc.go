@@ -1,4 +1,4 @@
-// Package pdk is what a genkit-wasm tool written in Go is made of: it reads the
+// Package pdk is the kit for genkit-wasm tools written in Go: it reads the
 // call's input, sets its output or its error, and reaches the host's
 // capabilities, over the native convention ("genkit_v1", see ../abi.md).
 //

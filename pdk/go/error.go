@@ -30,7 +30,7 @@ const (
 	DataLoss           Code = "DATA_LOSS"
 )
 
-// Error is an error with a status: what a tool returns to say why it failed, and
+// Error is an error with a status: a tool returns it to say why it failed, and
 // what a capability's refusal comes back as. An error of any other type reaches
 // the host as its text, with the code INTERNAL.
 type Error struct {

@@ -2,6 +2,8 @@ package pdk
 
 import (
 	"encoding/json"
+	"maps"
+	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
@@ -25,13 +27,13 @@ type MiddlewareInfo struct {
 
 // Hook is one call of a middleware.
 type Hook[Config any] struct {
-	Hook    string          `json:"hook"`
-	Model   string          `json:"model"` // what is called; of the hooks generate and model
+	Kind    string          `json:"hook"`
+	Model   string          `json:"model"` // the model that is called; for the hooks generate and model
 	Config  Config          `json:"config"`
 	Request json.RawMessage `json:"request"` // a [Turn], a [ModelRequest] or a [Part]
 }
 
-// Next continues what the hook wraps: it decodes the answer (a [ModelResponse], of a tool
+// Next calls the rest of the chain that the hook wraps: it decodes the answer (a [ModelResponse], of a tool
 // a [Part]) into answer. It may be called more than once, with other requests, or not
 // at all. An error that is returned as it is reaches the caller whole.
 func (h *Hook[Config]) Next(request, answer any) error {
@@ -42,13 +44,13 @@ func (h *Hook[Config]) Next(request, answer any) error {
 	return decodeReply(host.Next(raw), answer)
 }
 
-// Middleware runs fn as a hook and sets what it returns as the answer. It is the whole
+// Middleware runs fn as a hook and sets its result as the answer. It is the whole
 // body of an exported function, as with [Tool].
 func Middleware[Config any](fn func(h *Hook[Config]) (answer any, err error)) int32 {
 	return Tool(func(h Hook[Config]) (any, error) { return fn(&h) })
 }
 
-// The parts of Genkit's data that most middleware needs. What they do not name is kept
+// The parts of Genkit's data that most middleware needs. Fields that they do not name are kept
 // in the raw fields, so that nothing is lost on the way through.
 
 // Part is a piece of a message: its fields by name, such as "text".
@@ -66,10 +68,8 @@ func (p Part) WithText(text string) (Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := Part{}
-	for name, field := range p {
-		c[name] = field
-	}
+	c := make(Part, len(p)+1)
+	maps.Copy(c, p)
 	c["text"] = raw
 	return c, nil
 }
@@ -81,7 +81,7 @@ type Message struct {
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
 
-// ModelRequest is what the hook model wraps: Genkit's GenerateRequest.
+// ModelRequest is the input of the hook model: Genkit's GenerateRequest.
 type ModelRequest struct {
 	Messages   []Message       `json:"messages"`
 	Config     json.RawMessage `json:"config,omitempty"`
@@ -103,7 +103,7 @@ type ModelResponse struct {
 	Operation     json.RawMessage `json:"operation,omitempty"`
 }
 
-// Turn is what the hook generate wraps; its answer is a [ModelResponse].
+// Turn is the input of the hook generate; its answer is a [ModelResponse].
 type Turn struct {
 	Request      json.RawMessage `json:"request"` // Genkit's GenerateActionOptions
 	CurrentTurn  int             `json:"currentTurn"`
@@ -125,10 +125,9 @@ type FormatInfo struct {
 	Chunks bool `json:"chunks,omitempty"`
 }
 
-// Format is what an output format does. A nil function stands for one that does
-// nothing.
+// Format holds the functions of an output format. A nil function does nothing.
 type Format struct {
-	// Instructions tells the model what is wanted; schema is null when the caller
+	// Instructions describes the wanted output to the model; schema is null when the caller
 	// gave none.
 	Instructions func(schema json.RawMessage) (string, error)
 	// Parse reads a message; a nil value means that there is no output.
@@ -138,8 +137,8 @@ type Format struct {
 	ParseChunk func(schema json.RawMessage, text, delta string) (any, error)
 }
 
-// FormatOf runs f. It is the whole body of an exported function, as with [Tool].
-func FormatOf(f Format) int32 {
+// ServeFormat runs f. It is the whole body of an exported function, as with [Tool].
+func ServeFormat(f Format) int32 {
 	return Tool(func(in struct {
 		Op      string          `json:"op"`
 		Schema  json.RawMessage `json:"schema"`
@@ -162,10 +161,10 @@ func FormatOf(f Format) int32 {
 
 // Text returns the text of a message.
 func (m Message) Text() string {
-	var all string
+	var all strings.Builder
 	for _, p := range m.Content {
 		text, _ := p.Text()
-		all += text
+		all.WriteString(text)
 	}
-	return all
+	return all.String()
 }

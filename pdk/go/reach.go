@@ -13,11 +13,11 @@ import (
 type HTTPRequest struct {
 	Method  string            `json:"method,omitempty"` // GET when empty
 	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers,omitempty"` // "{{secret:NAME}}" stands for a secret
+	Headers map[string]string `json:"headers,omitempty"` // "{{secret:NAME}}" is replaced by a secret
 	Body    []byte            `json:"-"`
 }
 
-// HTTPResponse is what came back; names of headers are in lower case.
+// HTTPResponse is the answer to an HTTP request; names of headers are in lower case.
 type HTTPResponse struct {
 	Status  int
 	Headers map[string]string
@@ -58,7 +58,7 @@ func KVGet(key string, v any) (bool, error) {
 // KVOptions say how a value is kept. The zero value keeps it for ever.
 type KVOptions struct {
 	TTL time.Duration // in whole seconds
-	// If, when Conditional is set, is what has to be there: nil for nothing.
+	// If, when Conditional is set, is the value that must be stored now: nil for none.
 	// Otherwise KVSet fails with ABORTED.
 	If          any
 	Conditional bool

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,10 +21,10 @@ import (
 //	minimum:"0" maximum:"10"    numbers
 //
 // Pointers may be null; any and [json.RawMessage] take every value. Schema panics
-// on what has no JSON form (channels, functions, maps without string keys).
+// on types without a JSON form (channels, functions, maps without string keys).
 func Schema[T any]() json.RawMessage { return schemaOf(reflect.TypeFor[T](), false) }
 
-// outputSchema is Schema for what Go encodes: a nil slice or map is null.
+// outputSchema is Schema for values that Go encodes: a nil slice or map is null.
 func outputSchema[T any]() json.RawMessage { return schemaOf(reflect.TypeFor[T](), true) }
 
 func schemaOf(t reflect.Type, nilIsNull bool) json.RawMessage {
@@ -184,7 +185,7 @@ func (g *generator) structOrRef(t reflect.Type) object {
 		return object{{"$ref", "#/$defs/" + name}}
 	}
 	if g.open[t] {
-		name := t.Name()
+		name := plainName(t.Name())
 		for taken := true; taken; {
 			taken = false
 			for _, other := range g.names {
@@ -200,12 +201,28 @@ func (g *generator) structOrRef(t reflect.Type) object {
 	return g.structure(t)
 }
 
+// plainName makes a type's name one that a $ref can hold: the name of a generic type has
+// brackets, dots and slashes.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
 func (g *generator) structure(t reflect.Type) object {
 	outer := g.open[t]
 	g.open[t] = true
 	defer func() { g.open[t] = outer }()
 	properties, required := object{}, []string{}
-	g.fields(t, &properties, &required)
+	for _, f := range g.fields(t) {
+		properties = append(properties, member{f.name, f.schema})
+		if !f.optional {
+			required = append(required, f.name)
+		}
+	}
 	s := object{{"type", "object"}, {"properties", properties}}
 	if len(required) > 0 {
 		s = append(s, member{"required", required})
@@ -213,7 +230,39 @@ func (g *generator) structure(t reflect.Type) object {
 	return append(s, member{"additionalProperties", false})
 }
 
-func (g *generator) fields(t reflect.Type, properties *object, required *[]string) {
+// field is a property of a struct's schema.
+type field struct {
+	name     string
+	schema   object
+	optional bool
+	depth    int // of embedded structs around it
+	tagged   bool
+	dropped  bool // other fields of this depth have the name, so encoding/json takes none of them
+}
+
+// fields returns the properties of a struct. Of fields that have one name, that of the
+// outermost struct counts, then the one whose name is in its tag, as in encoding/json.
+func (g *generator) fields(t reflect.Type) []field {
+	all := []field{}
+	at := map[string]int{}
+	g.collect(t, 0, false, map[reflect.Type]bool{t: true}, func(f field) {
+		i, found := at[f.name]
+		switch {
+		case !found:
+			at[f.name] = len(all)
+			all = append(all, f)
+		case f.depth < all[i].depth, f.depth == all[i].depth && f.tagged && !all[i].tagged:
+			all[i] = f
+		case f.depth == all[i].depth && f.tagged == all[i].tagged:
+			all[i].dropped = true
+		}
+	})
+	return slices.DeleteFunc(all, func(f field) bool { return f.dropped })
+}
+
+// collect gives the fields of t and of the structs that are embedded in it to add. Fields of
+// one that is embedded by its pointer are optional, because a nil pointer has none.
+func (g *generator) collect(t reflect.Type, depth int, optional bool, open map[reflect.Type]bool, add func(field)) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag := f.Tag.Get("json")
@@ -222,28 +271,46 @@ func (g *generator) fields(t reflect.Type, properties *object, required *[]strin
 			continue
 		}
 		if embedded := deref(f.Type); f.Anonymous && name == "" && embedded.Kind() == reflect.Struct {
-			g.fields(embedded, properties, required)
+			if !open[embedded] {
+				open[embedded] = true
+				g.collect(embedded, depth+1, optional || f.Type.Kind() == reflect.Pointer, open, add)
+				delete(open, embedded)
+			}
 			continue
 		}
 		if !f.IsExported() {
 			continue
 		}
+		own := field{name: name, depth: depth, tagged: name != "", optional: optional}
 		if name == "" {
-			name = f.Name
+			own.name = f.Name
 		}
-		var optional, quoted bool
+		quoted := false
 		for o := range strings.SplitSeq(options, ",") {
-			optional = optional || o == "omitempty" || o == "omitzero"
-			quoted = quoted || o == "string"
+			own.optional = own.optional || o == "omitempty" || o == "omitzero"
+			quoted = quoted || o == "string" && isScalar(deref(f.Type))
 		}
 		s := g.typ(f.Type)
 		if quoted {
 			s = object{{"type", "string"}}
+			if f.Type.Kind() == reflect.Pointer {
+				s = nullable(s)
+			}
 		}
-		*properties = append(*properties, member{name, annotate(s, f)})
-		if !optional {
-			*required = append(*required, name)
-		}
+		own.schema = annotate(s, f)
+		add(own)
+	}
+}
+
+// isScalar reports whether the option "string" of a json tag has an effect on a type.
+func isScalar(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.String, reflect.Float32, reflect.Float64,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -254,7 +321,7 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
-// annotate adds what a field's tags say to the schema of its type.
+// annotate adds the keywords of a field's tags to the schema of its type.
 func annotate(s object, f reflect.StructField) object {
 	if d := f.Tag.Get("description"); d != "" {
 		s = append(s, member{"description", d})
@@ -268,6 +335,9 @@ func annotate(s object, f reflect.StructField) object {
 		var values []json.RawMessage
 		for v := range strings.SplitSeq(e, ",") {
 			values = append(values, literal(f, v, deref(f.Type).Kind() == reflect.String))
+		}
+		if f.Type.Kind() == reflect.Pointer {
+			values = append(values, json.RawMessage("null"))
 		}
 		s = append(s, member{"enum", values})
 	}

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // patience bounds everything here: other work may share the machine.
@@ -37,16 +39,16 @@ func nodeModules(t *testing.T) string {
 	}
 	modules := filepath.Join(dir, "node_modules")
 	if _, err := os.Stat(filepath.Join(modules, "genkit-cli")); err != nil {
-		t.Skip("Genkit's packages are not installed: run make faces, or name a folder with a node_modules in GENKIT_FACES")
+		peer.Missing(t, "Genkit's packages are not installed: run make faces, or name a folder with a node_modules in GENKIT_FACES")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		peer.Missing(t, "node is not installed")
 	}
 	return modules
 }
 
 var built = struct {
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	dir  string
 	bins map[string]string
 }{bins: map[string]string{}}
@@ -161,9 +163,9 @@ type process struct {
 	done chan error
 }
 
-// output collects what a process says.
+// output collects the output of a process.
 type output struct {
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	buf  bytes.Buffer
 	news chan struct{}
 }
@@ -229,8 +231,8 @@ func (r *process) saysSoon(text string) string {
 	}
 }
 
-// interrupt does what a terminal does at Ctrl-C: the command line leaves it to its
-// children to hear it, too.
+// interrupt acts like a terminal at Ctrl-C: it signals the children of the command line
+// too.
 func interrupt(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 
 // stop ends the process in good order and waits for it.

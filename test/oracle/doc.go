@@ -3,7 +3,8 @@
 // It is a module of its own, so that users of the engine do not inherit what it
 // requires, and everything that needs a peer is behind the build tag "peers": talk
 // holds conversations and the list of differences, retrieval the same for embedders,
-// retrievers, indexers and rerankers; bench and vectors measure. This package owns
+// retrievers, indexers and rerankers, vendors what goes to model servers and comes from
+// them; bench and vectors measure. This package owns
 // the door to them that needs nothing:
 //
 //	go test ./...                  # skips when the peers can't be had

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // downloadLimit bounds the wait for a network that does not answer.
@@ -17,7 +19,7 @@ func TestPeers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), downloadLimit)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "go", "list", "-tags", "peers", "-deps", "-test", "./...").CombinedOutput(); err != nil {
-		t.Skipf("the peers' modules can't be had: %v\n%.1000s", err, out)
+		peer.Missing(t, "the peers' modules can't be had: %v\n%.1000s", err, out)
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "test", "-tags", "peers", "-count=1", "-v", "./...").CombinedOutput()
 	t.Logf("%s", out)

@@ -28,11 +28,11 @@ func TestADescriptorIsCompletedAndCleaned(t *testing.T) {
 func TestADescriptorIsRefusedWithTheReason(t *testing.T) {
 	for raw, want := range map[string]string{
 		``:     "want a JSON value",
-		`[]`:   "want a JSON object",
+		`[]`:   "want an object",
 		`null`: `"abi" is ""`,
 		`{"abi":"genkit/2","tools":[{"name":"f"}]}`:                                                        `want "genkit/1"`,
 		`{"abi":"genkit/1","name":"a/b","tools":[{"name":"f"}]}`:                                           "module name",
-		`{"abi":"genkit/1","name":"m","tools":"f"}`:                                                        `"tools" is of the type string`,
+		`{"abi":"genkit/1","name":"m","tools":"f"}`:                                                        `"tools" is a string, want an array`,
 		`{"abi":"genkit/1","name":"m","tools":[{"name":""}]}`:                                              "tool name",
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"` + strings.Repeat("x", 65) + `"}]}`:               "tool name",
 		`{"abi":"genkit/1","name":"m","tools":[{"name":"f","io":"xml"}]}`:                                  `want "json" or "text"`,
@@ -172,8 +172,8 @@ func FuzzParseDescriptor(f *testing.F) {
 	})
 }
 
-// What a schema says to a model is cleaned; what it means is not changed, so a name or a
-// value that hides something is refused.
+// Texts of a schema for a model are cleaned. The meaning of the schema must not change,
+// so a name or a value that hides something is refused.
 func TestSchemasHideNothing(t *testing.T) {
 	descriptor := func(schema string) []byte {
 		return []byte(`{"abi":"genkit/1","name":"m","tools":[{"name":"f","inputSchema":` + schema + `}]}`)

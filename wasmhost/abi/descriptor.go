@@ -12,8 +12,6 @@ package abi
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 
@@ -32,14 +30,7 @@ const (
 	DescribeExport = "genkit_describe"
 )
 
-// Bounds of a descriptor.
-const (
-	MaxDescriptorBytes  = 256 << 10
-	MaxTools            = 128 // and as many of middleware and formats each
-	MaxDescriptionBytes = 4 << 10
-)
-
-// Descriptor says what a module offers.
+// Descriptor lists the tools, middleware and formats of a module.
 type Descriptor struct {
 	ABI         string       `json:"abi"`
 	Name        string       `json:"name"`
@@ -48,7 +39,7 @@ type Descriptor struct {
 	Tools       []Tool       `json:"tools,omitempty"`
 	Middleware  []Middleware `json:"middleware,omitempty"`
 	Formats     []Format     `json:"formats,omitempty"`
-	// Requests lists what the module would like to be granted. It grants
+	// Requests lists the grants that the module asks for. It grants
 	// nothing.
 	Requests json.RawMessage `json:"requests,omitempty"`
 }
@@ -87,7 +78,7 @@ const (
 	HookTool     Hook = "tool"     // an execution of a tool
 )
 
-// Chunks says what becomes of the chunks of what a middleware wraps.
+// Chunks says how a middleware treats the chunks of the model or tool that it wraps.
 type Chunks string
 
 // The ways.
@@ -142,31 +133,38 @@ func CheckModuleName(name string) error {
 // ParseDescriptor decodes and checks a descriptor: its size, its names, that no
 // name is given twice, that every schema compiles. Texts come back cleaned (see
 // [Clean]). It fails with INVALID_ARGUMENT.
-func ParseDescriptor(raw []byte) (*Descriptor, error) {
+func ParseDescriptor(raw []byte) (*Descriptor, error) { return parseDescriptor(raw) }
+
+// ParseStored is ParseDescriptor for what passed it before: its schemas are compiled when
+// they are first used.
+func ParseStored(raw []byte) (*Descriptor, error) { return parseDescriptor(raw, schema.Deferred()) }
+
+func parseDescriptor(raw []byte, options ...schema.Option) (*Descriptor, error) {
 	if len(raw) > MaxDescriptorBytes {
 		return nil, status.Publicf(status.InvalidArgument, "descriptor of %d bytes exceeds the limit of %d", len(raw), MaxDescriptorBytes)
 	}
-	if err := schema.Check(raw); err != nil {
+	var d Descriptor
+	if err := schema.Decode(raw, &d, schema.IgnoreUnknown); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "descriptor: %w", err)
 	}
-	var d Descriptor
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "descriptor: %s", decodeProblem(err))
-	}
-	if err := d.check(); err != nil {
+	if err := d.check(options); err != nil {
 		return nil, err
 	}
 	return &d, nil
 }
 
-func decodeProblem(err error) string {
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" {
-		return fmt.Sprintf("%q is of the type %s, which does not fit", t.Field, t.Value)
+// SchemaSize is the size of all its schemas together, which has the limits of one.
+func (d *Descriptor) SchemaSize() (size schema.Size) {
+	for i := range d.Tools {
+		size = size.Add(schema.SizeOf(d.Tools[i].InputSchema)).Add(schema.SizeOf(d.Tools[i].OutputSchema))
 	}
-	return "want a JSON object"
+	for i := range d.Middleware {
+		size = size.Add(schema.SizeOf(d.Middleware[i].ConfigSchema))
+	}
+	return size
 }
 
-func (d *Descriptor) check() error {
+func (d *Descriptor) check(options []schema.Option) error {
 	if d.ABI != Version {
 		return status.Publicf(status.InvalidArgument, "descriptor: \"abi\" is %q, want %q", Clean(d.ABI, 40), Version)
 	}
@@ -178,12 +176,15 @@ func (d *Descriptor) check() error {
 	if len(d.Tools)+len(d.Middleware)+len(d.Formats) == 0 {
 		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty, and so are \"middleware\" and \"formats\"; name at least one tool")
 	}
+	if err := d.SchemaSize().Modest(); err != nil {
+		return status.Publicf(status.InvalidArgument, "descriptor: its schemas together have %w", err)
+	}
 	d.Version = Clean(d.Version, 64)
 	d.Description = Clean(d.Description, MaxDescriptionBytes)
-	if err := checkList("tool", d.Tools, (*Tool).check, func(t *Tool) string { return t.Name }); err != nil {
+	if err := checkList("tool", d.Tools, func(t *Tool) error { return t.check(options) }, func(t *Tool) string { return t.Name }); err != nil {
 		return err
 	}
-	if err := checkList("middleware", d.Middleware, (*Middleware).check, func(m *Middleware) string { return m.Name }); err != nil {
+	if err := checkList("middleware", d.Middleware, func(m *Middleware) error { return m.check(options) }, func(m *Middleware) string { return m.Name }); err != nil {
 		return err
 	}
 	return checkList("format", d.Formats, (*Format).check, func(f *Format) string { return f.Name })
@@ -210,7 +211,7 @@ func checkList[T any](noun string, list []T, check func(*T) error, name func(*T)
 	return nil
 }
 
-func (m *Middleware) check() error {
+func (m *Middleware) check(options []schema.Option) error {
 	if m.Export == "" {
 		m.Export = m.Name
 	}
@@ -232,7 +233,7 @@ func (m *Middleware) check() error {
 	if m.Chunks != ChunksWithhold && m.Chunks != ChunksPass {
 		return status.Publicf(status.InvalidArgument, "descriptor: middleware %q: \"chunks\" is %q, want \"withhold\" or \"pass\"", m.Name, Clean(string(m.Chunks), 40))
 	}
-	if _, err := schema.Compile(m.ConfigSchema); err != nil {
+	if _, err := schema.Compile(m.ConfigSchema, options...); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: config schema of middleware %q: %w", m.Name, err)
 	}
 	return nil
@@ -247,7 +248,7 @@ func (f *Format) check() error {
 	return nil
 }
 
-func (t *Tool) check() error {
+func (t *Tool) check(options []schema.Option) error {
 	if t.Export == "" {
 		t.Export = t.Name
 	}
@@ -267,10 +268,10 @@ func (t *Tool) check() error {
 			return status.Publicf(status.InvalidArgument, "descriptor: tool %q: %w", t.Name, err)
 		}
 	}
-	if _, err := schema.Compile(t.InputSchema); err != nil {
+	if _, err := schema.Compile(t.InputSchema, options...); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: input schema of tool %q: %w", t.Name, err)
 	}
-	if _, err := schema.Compile(t.OutputSchema); err != nil {
+	if _, err := schema.Compile(t.OutputSchema, options...); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: output schema of tool %q: %w", t.Name, err)
 	}
 	return nil

@@ -61,7 +61,7 @@ type Import struct {
 	Module, Name, Signature string
 }
 
-// Linkage is what a module's imports say of it.
+// Linkage is the result of reading a module's imports.
 type Linkage struct {
 	Convention   Convention
 	Capabilities []Capability // sorted, without repetition

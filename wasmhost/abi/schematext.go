@@ -6,6 +6,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+)
+
+// Bounds of a descriptor.
+const (
+	MaxDescriptorBytes  = 256 << 10
+	MaxTools            = 128 // and as many of middleware and formats each
+	MaxDescriptionBytes = 4 << 10
 )
 
 // cleanSchema makes the text of a schema fit for models to read. Annotations
@@ -99,11 +108,9 @@ func rewrite(dec *json.Decoder, out *bytes.Buffer, name string) error {
 }
 
 func write(out *bytes.Buffer, value any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return err
+	raw, err := rawjson.Encode(value)
+	if err == nil {
+		out.Write(raw)
 	}
-	out.Truncate(out.Len() - 1)
-	return nil
+	return err
 }

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"strings"
 
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 )
 
 // guest is a module of the corpus in the making: imports first, then functions of type
@@ -16,9 +16,10 @@ type guest struct {
 	imports [][]byte
 	tools   []string // names; "" for functions that are none
 	bodies  [][]byte
-	pages   uint32 // minimum of the memory; none when 0
-	most    uint32 // its maximum; none when 0
-	data    string // at 0
+	pages   uint32   // minimum of the memory; none when 0
+	most    uint32   // its maximum; none when 0
+	data    string   // at 0
+	passive []string // segments that code copies; they come first
 	tables  [][]byte
 	elems   [][]byte
 	globals [][]byte
@@ -26,6 +27,7 @@ type guest struct {
 	end     [][]byte          // sections at the end
 	members map[string]string // more members of a tool's JSON
 	limits  map[string]int64  // other limits than those of limitsOfCases
+	grants  string            // of its policy, a JSON object; none when ""
 }
 
 // limitsOfCases are the limits under which hostile tools run: tight, so that a run of the
@@ -153,9 +155,19 @@ func (g *guest) wasm() []byte {
 	if len(g.elems) > 0 {
 		sections = append(sections, w.Elements(g.elems...))
 	}
-	sections = append(sections, w.Code(g.bodies...))
+	var data [][]byte
+	for _, text := range g.passive {
+		data = append(data, cat([]byte{1}, w.Name(text)))
+	}
 	if g.data != "" {
-		sections = append(sections, w.Data(cat([]byte{0}, i32(0), []byte{opEnd}, w.Name(g.data))))
+		data = append(data, cat([]byte{0}, i32(0), []byte{opEnd}, w.Name(g.data)))
+	}
+	if len(g.passive) > 0 {
+		sections = append(sections, w.DataCount(uint32(len(data))))
+	}
+	sections = append(sections, w.Code(g.bodies...))
+	if len(data) > 0 {
+		sections = append(sections, w.Data(data...))
 	}
 	return w.Module(append(sections, g.end...)...)
 }
@@ -174,10 +186,14 @@ func (g *guest) upload(name string) wasmhost.Upload {
 	for k, v := range limits {
 		parts = append(parts, fmt.Sprintf("%q:%d", k, v))
 	}
+	grants := g.grants
+	if grants == "" {
+		grants = "{}"
+	}
 	return wasmhost.Upload{
 		Name: name, Wasm: g.wasm(),
 		Descriptor: fmt.Appendf(nil, `{"abi":"genkit/1","name":%q,"tools":[%s]}`, name, strings.Join(tools, ",")),
-		Policy:     fmt.Appendf(nil, `{"limits":{%s}}`, strings.Join(parts, ",")),
+		Policy:     fmt.Appendf(nil, `{"limits":{%s},"grants":%s}`, strings.Join(parts, ","), grants),
 	}
 }
 
@@ -204,8 +220,12 @@ var (
 	drop        = []byte{0x1a}
 	add         = []byte{0x6a}
 	add64       = []byte{0x7c}
+	and         = []byte{0x71}
+	shiftRight  = []byte{0x76}
 	i32Load     = []byte{0x28, 2, 0}
+	i32Load8    = []byte{0x2d, 0, 0}
 	i32Store    = []byte{0x36, 2, 0}
+	i32Store8   = []byte{0x3a, 0, 0}
 	memoryFill  = []byte{0xfc, 11, 0}
 	memoryCopy  = []byte{0xfc, 10, 0, 0}
 	memoryGrow  = []byte{0x40, 0}

@@ -43,16 +43,16 @@ type CapabilityVector struct {
 	} `json:"steps"`
 }
 
-// vectorHost is where the vectors send their requests; here it stands for a server of
-// the test's own.
+// vectorHost is where the vectors send their requests; here it is an alias of the
+// test's own server.
 const (
 	vectorHost   = "capabilities.example.com"
 	vectorSecret = "vector-token-0123456789"
 )
 
 // RunCapabilityVectors runs the vectors of dir against wasm, a build of the module
-// "capabilities", each on a module of its own.
-func RunCapabilityVectors(t *testing.T, wasm []byte, dir string) {
+// "capabilities", each on a module of its own. configure is that of [RunVectors].
+func RunCapabilityVectors(t *testing.T, wasm []byte, dir string, configure ...func(*wasmhost.Config)) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	require.NoError(t, err)
@@ -60,7 +60,7 @@ func RunCapabilityVectors(t *testing.T, wasm []byte, dir string) {
 	srv := httptest.NewTLSServer(http.HandlerFunc(answer))
 	t.Cleanup(srv.Close)
 	port := srv.Listener.Addr().(*net.TCPAddr).Port
-	host := capabilityHost(t, srv.Certificate(), port)
+	host := capabilityHost(t, srv.Certificate(), port, configure)
 	for i, file := range files {
 		v := readCapabilityVector(t, file)
 		t.Run(v.Name, func(t *testing.T) { v.run(t, host, wasm, fmt.Sprintf("capabilities-%d", i), port) })
@@ -92,7 +92,7 @@ func (toServer) LookupNetIP(context.Context, string, string) ([]netip.Addr, erro
 	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
 }
 
-func capabilityHost(t *testing.T, cert *x509.Certificate, port int) *wasmhost.Host {
+func capabilityHost(t *testing.T, cert *x509.Certificate, port int, configure []func(*wasmhost.Config)) *wasmhost.Host {
 	t.Helper()
 	p, err := policy.Parse([]byte(`{"grants":` + capabilityGrants(port) + `}`))
 	require.NoError(t, err)
@@ -110,11 +110,15 @@ func capabilityHost(t *testing.T, cert *x509.Certificate, port int) *wasmhost.Ho
 	})
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{
+	config := wasmhost.Config{
 		Grants: &p.Grants, Secrets: secret.Static{wasmhost.DefaultTenant: {"TOKEN": secret.New(vectorSecret)}},
 		Egress:   egress.Config{Resolver: toServer{}, Reachable: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, RootCAs: pool},
 		Registry: func(string) (*registry.Registry, error) { return reg, nil },
-	})
+	}
+	for _, f := range configure {
+		f(&config)
+	}
+	host, err := wasmhost.New(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close(context.Background())) })
 	return host

@@ -31,7 +31,7 @@ func borderCases() []Case {
 		offset("D07", "writing past Extism's memory", []status.Code{fault}, i64(1<<40), i64(7), call(extismStore64)),
 		offset("D08", "writing where no block is", []status.Code{fault}, i64(1<<20), i32(7), call(extismStore8)),
 		offset("D09", "an input's byte at 2^64-1", []status.Code{fine}, i64(-1), call(extismInput8), drop),
-		offset("D10", "nothing at nowhere", []status.Code{fault}, i64(0), i64(0), call(extismOutput), i64(0), call(extismError), i64(0), call(extismLength), drop),
+		offset("D10", "nothing at nowhere", []status.Code{fine}, i64(0), i64(0), call(extismOutput), i64(0), call(extismError), i64(0), call(extismLength), drop),
 		given("D11", "an output that is not UTF-8", "\"\xff\xfe\"", fault),
 		calls("D12", "an output nested 100,000 deep", func() *guest {
 			return outputs(strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000)).under("outputBytes", 1<<20)
@@ -39,7 +39,9 @@ func borderCases() []Case {
 		calls("D13", "a key twice, where a schema is to be checked", func() *guest {
 			return outputs(`{"a":1,"a":"x"}`).with("f", `"outputSchema":{"type":"object","properties":{"a":{"type":"string"}}}`)
 		}, "", fault),
-		calls("D14", "a number beyond all bounds", func() *guest { return outputs(`1e999999999`).with("f", `"outputSchema":{"type":"number","maximum":5}`) }, "", fault),
+		calls("D14", "a number beyond all bounds", func() *guest {
+			return outputs(`-1e999999999`).with("f", `"outputSchema":{"type":"number","maximum":5}`)
+		}, "", fault),
 		given("D15", "NaN", `NaN`, fault),
 		given("D16", "two values for one", `1 2`, fault),
 		calls("D17", "an output that breaks its schema", func() *guest {
@@ -49,7 +51,7 @@ func borderCases() []Case {
 			return outputs(`{"sum":42,"more":1}`).with("f", `"outputSchema":{"type":"object","properties":{"sum":{"type":"number"}},"additionalProperties":false}`)
 		}, "", fault),
 		calls("D19", "a schema that refers to itself without end, and values that follow it", func() *guest {
-			return outputs(strings.Repeat(`{"a":`, 900)+"1"+strings.Repeat("}", 900)).with("f", `"outputSchema":{"type":"object","properties":{"a":{"$ref":"#"}}}`)
+			return outputs(strings.Repeat(`{"a":`, 900)+"{}"+strings.Repeat("}", 900)).with("f", `"outputSchema":{"type":"object","properties":{"a":{"$ref":"#"}}}`)
 		}, "", fault),
 		calls("D20", "a pattern that takes some engines for ever", func() *guest {
 			return native().tool("", i32(0)).with("f", `"inputSchema":{"type":"string","pattern":"^(a+)+$"}`)
@@ -106,7 +108,7 @@ func borderCases() []Case {
 		calls("D29", "chunks without end", func() *guest {
 			g := native()
 			g.data = "1"
-			return g.tool("", forever(i32(0), i32(1), call(nativeEmit), drop)).under("timeoutMs", 5000)
-		}, "", spent, status.DeadlineExceeded),
+			return g.tool("", forever(i32(0), i32(1), call(nativeEmit), drop)).under("timeoutMs", 60_000)
+		}, "", spent),
 	}
 }

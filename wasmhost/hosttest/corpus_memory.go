@@ -3,11 +3,13 @@ package hosttest
 import (
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 )
 
 func memoryCases() []Case {
@@ -18,7 +20,7 @@ func memoryCases() []Case {
 			g.pages = 1
 			return g.tool("", forever(i32(1), memoryGrow, i32(-1), []byte{0x46, 0x04, 0x40}, unreachable, []byte{opEnd}))
 		}, "", spent),
-		scene("C02", "memory that grows by a page in each of a thousand calls", "nothing is kept: each call starts from the first size", func(t *testing.T, s *stage) {
+		scripted("C02", "memory that grows by a page in each of a thousand calls", "nothing is kept: each call starts from the first size", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			require.NoError(t, s.load(t.Context(), g.tool("", i32(16), i32(1), memoryGrow, i32('0'), add, i32Store, i32(16), i32(1), call(nativeOutput), i32(0)).upload("hostile")))
@@ -31,9 +33,9 @@ func memoryCases() []Case {
 		calls("C03", "tables that grow without end", func() *guest {
 			g := bare()
 			g.tables = [][]byte{w.Table("r", w.Limits(0))}
-			return g.tool("", forever(refNull, i32(200_000_000), tableGrow, drop, refNull, i32(1000), tableGrow, drop))
+			return g.tool("", forever(refNull, i32(200_000_000), tableGrow, i32(-1), []byte{0x47, 0x04, 0x40}, unreachable, []byte{opEnd}, refNull, i32(1000), tableGrow, drop))
 		}, "", late, spent),
-		scene("C04", "recursion without end, sixteen calls at a time", "`RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED`; the stacks are given back", func(t *testing.T, s *stage) {
+		scripted("C04", "recursion without end, sixteen calls at a time", "`RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED`; the stacks are given back", func(t *testing.T, s *stage) {
 			t.Helper()
 			require.NoError(t, s.load(t.Context(), bare().tool("", call(0)).upload("hostile")))
 			var wg sync.WaitGroup
@@ -41,6 +43,10 @@ func memoryCases() []Case {
 				wg.Go(func() { gets(t, s.call(t.Context(), "hostile/f", "", nil).err, spent, late) })
 			}
 			wg.Wait()
+			assert.Eventually(t, func() bool { // long calls are cleaned up after their answers
+				u, err := s.host.Usage(hostileTenant)
+				return err == nil && u.MemoryBytes < 12<<20
+			}, 10*time.Second, time.Millisecond, "a stack is kept")
 		}),
 		calls("C05", "Extism's variables without end", func() *guest {
 			g := extism()
@@ -57,12 +63,12 @@ func memoryCases() []Case {
 		calls("C09", "blocks freed twice, blocks that never were", func() *guest {
 			return extism().tool("I", i64(8), call(extismAlloc), localSet(0), localGet(0), call(extismFree), localGet(0), call(extismFree), i64(-1), call(extismFree), i64(12345), call(extismFree), i32(0))
 		}, "", status.OK),
-		scene("C10", "all memory that may be had, filled, in each of a hundred calls", "each call's memory is given back", func(t *testing.T, s *stage) {
+		scripted("C10", "all memory that may be had, filled, in each of a hundred calls", "each call's memory is given back", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := bare()
 			g.pages = 8
 			up := g.tool("", i32(56), memoryGrow, drop, i32(0), i32(7), i32(4<<20), memoryFill, i32(0)).upload("hostile")
-			up.Policy = []byte(`{"limits":{"timeoutMs":5000,"memoryBytes":4194304}}`) // what counts here is memory
+			up.Policy = []byte(`{"limits":{"timeoutMs":5000,"memoryBytes":4194304}}`) // memory is what this case is about
 			require.NoError(t, s.load(t.Context(), up))
 			for range 100 {
 				require.NoError(t, s.call(t.Context(), "hostile/f", "", nil).err)

@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 )
 
 func tenantCases() []Case {
 	return []Case{
-		scene("G01", "calling, changing and removing another tenant's module by its name", "`NOT_FOUND`, and nothing is changed", func(t *testing.T, s *stage) {
+		scripted("G01", "calling, changing and removing another tenant's module by its name", "`NOT_FOUND`, and nothing is changed", func(t *testing.T, s *stage) {
 			t.Helper()
 			gets(t, s.call(t.Context(), "customer/echo", `{}`, nil).err, status.NotFound)
 			gets(t, s.host.Remove(t.Context(), hostileTenant, "customer"), status.NotFound)
@@ -29,16 +29,16 @@ func tenantCases() []Case {
 				gets(t, err, status.NotFound)
 			}
 		}),
-		scene("G02", "a module and a tool of the same names as another tenant's", "each tenant has its own", func(t *testing.T, s *stage) {
+		scripted("G02", "a module and a tool of the same names as another tenant's", "each tenant has its own", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			g.add("echo", "", unreachable)
 			g.add("count", "", unreachable)
 			require.NoError(t, s.load(t.Context(), g.upload("customer")))
 			gets(t, s.call(t.Context(), "customer/echo", `{}`, nil).err, status.Internal)
-			s.visit(t)
+			s.callCustomer(t)
 		}),
-		scene("G03", "swapping a module over and over under calls, for one that does not start", "each call sees one whole version; what does not start is refused and the old one stays", func(t *testing.T, s *stage) {
+		scripted("G03", "swapping a module over and over under calls, for one that does not start", "each call sees one whole version; what does not start is refused and the old one stays", func(t *testing.T, s *stage) {
 			t.Helper()
 			require.NoError(t, s.load(t.Context(), outputs("1").upload("hostile")))
 			stop := make(chan struct{})
@@ -61,14 +61,14 @@ func tenantCases() []Case {
 			broken := bare()
 			broken.add("_initialize", "", unreachable)
 			broken.tool("", i32(0))
-			for i := range 10 {
+			for i := range rounds(10) {
 				assert.NoError(t, s.load(t.Context(), outputs("12"[i%2:i%2+1]).upload("hostile")))
 				gets(t, s.load(t.Context(), broken.upload("hostile")), status.Internal)
 			}
 			close(stop)
 			wg.Wait()
 		}),
-		scene("G04", "removing a module in the middle of its call", "the call ends in peace", func(t *testing.T, s *stage) {
+		scripted("G04", "removing a module in the middle of its call", "the call ends in peace", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			g.data = "1"
@@ -80,19 +80,19 @@ func tenantCases() []Case {
 			gets(t, o.err, status.OK)
 			gets(t, s.call(t.Context(), "hostile/f", "", nil).err, status.NotFound)
 		}),
-		scene("G05", "an upload that fails at its last step, again and again", "the old module serves, and nothing stays behind", func(t *testing.T, s *stage) {
+		scripted("G05", "an upload that fails at its last step, again and again", "the old module serves, and nothing stays behind", func(t *testing.T, s *stage) {
 			t.Helper()
 			require.NoError(t, s.load(t.Context(), outputs("1").upload("hostile")))
 			g := bare()
 			g.pages = 60
 			g.add("_initialize", "", unreachable)
-			for range 50 {
+			for range rounds(20) {
 				gets(t, s.load(t.Context(), g.tool("", i32(0)).upload("hostile")), status.Internal, status.InvalidArgument)
 				g.tools, g.bodies = g.tools[:1], g.bodies[:1]
 			}
 			assert.Equal(t, "1", string(s.call(t.Context(), "hostile/f", "", nil).out))
 		}),
-		refuses("G06", "middleware and formats that no function stands behind", status.InvalidArgument, func() map[string]wasmhost.Upload {
+		refuses("G06", "middleware and formats without a function", status.InvalidArgument, func() map[string]wasmhost.Upload {
 			up, other := raw(plain(nil)), raw(plain(nil))
 			up.Descriptor = []byte(`{"abi":"genkit/1","name":"hostile","middleware":[{"name":"x","hooks":["tool"]}]}`)
 			other.Descriptor = []byte(`{"abi":"genkit/1","name":"hostile","formats":[{"name":"x"}]}`)
@@ -107,7 +107,7 @@ const hidden = "adds\u200b\u2060 two\u202e numbers\u2066\U000e0041\U000e0042\ufe
 
 func textCases() []Case {
 	return []Case{
-		scene("H01", "descriptions with text that people can't see", "what shows nothing is taken out", func(t *testing.T, s *stage) {
+		scripted("H01", "descriptions with text that people can't see", "what shows nothing is taken out", func(t *testing.T, s *stage) {
 			t.Helper()
 			up := raw(plain(nil))
 			text, err := json.Marshal(hidden)
@@ -129,7 +129,7 @@ func textCases() []Case {
 			up.Descriptor = describes(`{"name":"f","description":"` + strings.Repeat("x", 1<<20) + `"}`)
 			return map[string]wasmhost.Upload{"it": up}
 		}),
-		scene("H03", "an error of its own that hides text", "what shows nothing is taken out", func(t *testing.T, s *stage) {
+		scripted("H03", "an error of its own that hides text", "what shows nothing is taken out", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			g.data = hidden
@@ -154,17 +154,18 @@ func residue(keep func(*guest) []byte, dump func(*guest) []byte) *guest {
 
 // forgets calls keep with the customer's secret and looks for it in what f gives back.
 func forgets(id, says string, make func() *guest) Case {
-	return scene(id, says, "nothing of an earlier call is seen", func(t *testing.T, s *stage) {
+	return scripted(id, says, "nothing of an earlier call is seen", func(t *testing.T, s *stage) {
 		t.Helper()
 		require.NoError(t, s.load(t.Context(), make().upload("hostile")))
 		secret := `"` + strings.Repeat(canary, 100) + `"`
 		for range 4 {
 			a, err := s.resolve(t.Context(), hostileTenant, "hostile/keep")
 			require.NoError(t, err)
-			_, err = a.RunJSON(t.Context(), json.RawMessage(secret), nil) // what it gives its own caller is no secret
+			_, err = a.RunJSON(t.Context(), json.RawMessage(secret), nil) // its answer to its own caller is no secret
 			require.NoError(t, err)
-			o := s.call(t.Context(), "hostile/f", `"x"`, nil) // what this gives is looked through
+			o := s.call(t.Context(), "hostile/f", `"x"`, nil) // the answer of this call is searched
 			require.NoError(t, o.err)
+			assert.NotContains(t, string(o.out), canary[:8], "a part of it is enough")
 		}
 	})
 }
@@ -183,7 +184,7 @@ func stateCases() []Case {
 					return cat(i32(4), memoryGrow, drop, i32(2<<16), i32(4<<16), call(nativeOutput), i32(0))
 				})
 		}),
-		forgets("S03", "reading a big memory, of which the host puts back only what was written", func() *guest {
+		forgets("S03", "reading a big memory, of which the host restores only what was written", func() *guest {
 			g := residue(
 				func(*guest) []byte {
 					return cat(i32(70_000), call(nativeInput), i32(200_000), call(nativeInput), i32(4_000_000), call(nativeInput), i32(0))
@@ -201,7 +202,7 @@ func stateCases() []Case {
 					return cat(i32(0), globalGet(0), []byte{0x37, 3, 0}, i32(0), i32(8), call(nativeOutput), i32(0))
 				})
 		}),
-		scene("S05", "Extism's blocks and variables after another's call", "nothing of an earlier call is seen", func(t *testing.T, s *stage) {
+		scripted("S05", "Extism's blocks and variables after another's call", "nothing of an earlier call is seen", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := extism()
 			load := g.use("extism:host/env", "input_load_u64", "I", "I")
@@ -222,7 +223,7 @@ func stateCases() []Case {
 				assert.True(t, zeros(text))
 			}
 		}),
-		scene("S06", "state that is left by a call that trapped, was cut off, or was left by its caller", "the next call starts from the first state", func(t *testing.T, s *stage) {
+		scripted("S06", "state that is left by a call that trapped, was cut off, or was left by its caller", "the next call starts from the first state", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			dirty := cat(i32(0), i32('9'), i32Store)
@@ -236,7 +237,7 @@ func stateCases() []Case {
 				assert.Equal(t, "1", string(s.call(t.Context(), "hostile/f", "", nil).out), "after %s", tool)
 			}
 		}),
-		scene("S07", "a table entry that an earlier call has put there", "the next call starts from the first state", func(t *testing.T, s *stage) {
+		scripted("S07", "a table entry that an earlier call has put there", "the next call starts from the first state", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			g.tables = [][]byte{w.Table("r", w.Limits(1, 1))}
@@ -249,7 +250,7 @@ func stateCases() []Case {
 				assert.Equal(t, "1", string(s.call(t.Context(), "hostile/f", "", nil).out), "the entry is null")
 			}
 		}),
-		scene("S08", "random numbers of another's call", "new ones for each call", func(t *testing.T, s *stage) {
+		scripted("S08", "random numbers of another's call", "new ones for each call", func(t *testing.T, s *stage) {
 			t.Helper()
 			g := native()
 			const digits = 8

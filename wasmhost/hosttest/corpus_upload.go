@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	w "github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	w "github.com/genkit-wasm/genkit-wasm/wasmhost/inspect/wasmtest"
 )
 
 // raw is an upload of bytes that name one tool, "f".
@@ -60,20 +60,24 @@ func importing(module, name, params, results string) []byte {
 func uploadCases() []Case {
 	bad := status.InvalidArgument
 	return []Case{
-		refuses("A01", "an empty file", bad, one(raw(nil))),
+		refuses("A01", "an empty file", bad, one(raw(nil))).twin("a file with a module", whole),
 		refuses("A02", "another magic number, another version", bad, many(func() map[string][]byte {
 			return map[string][]byte{"magic": append([]byte{0x7f, 'E', 'L', 'F'}, w.Header...), "version": {0, 'a', 's', 'm', 2, 0, 0, 0}, "short": w.Header[:5]}
-		})),
-		refuses("A03", "a component instead of a core module", bad, one(raw([]byte{0, 'a', 's', 'm', 0x0d, 0, 1, 0, 7, 1, 0}))),
-		refuses("A04", "a module cut off after every one of its bytes", bad, many(prefixes)),
-		refuses("A05", "a length in more bytes than it may have", bad, one(raw(append(bytes.Clone(w.Header), 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00)))),
-		refuses("A06", "a section longer than the file", bad, one(raw(append(bytes.Clone(w.Header), 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0)))),
+		})).twin("the module with its right magic number and version", whole),
+		refuses("A03", "a component instead of a core module", bad, one(raw([]byte{0, 'a', 's', 'm', 0x0d, 0, 1, 0, 7, 1, 0}))).twin("a core module", whole),
+		refuses("A04", "a module cut off after every one of its bytes", bad, many(prefixes)).twin("the whole module", func() wasmhost.Upload { return raw(everySection()) }),
+		refuses("A05", "a length in more bytes than it may have", bad, one(raw(typesOfLength(0x85, 0x80, 0x80, 0x80, 0x80, 0x00)))).twin("the length in five bytes", func() wasmhost.Upload { return raw(typesOfLength(0x85, 0x80, 0x80, 0x80, 0x00)) }),
+		refuses("A06", "a section longer than the file", bad, many(func() map[string][]byte {
+			longer := plain(nil)
+			longer[len(longer)-7]++ // the size of the code
+			return map[string][]byte{"by much": append(bytes.Clone(w.Header), 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0), "by one": longer}
+		})).twin("the module with its right length", whole),
 		refuses("A07", "a section twice, sections in another order", bad, many(func() map[string][]byte {
 			return map[string][]byte{
 				"twice": w.Module(w.Types(w.FuncType("", "i")), w.Types(w.FuncType("", "i")), w.Funcs(0), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body("", 0x41, 0))),
 				"order": w.Module(w.Funcs(0), w.Types(w.FuncType("", "i")), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body("", 0x41, 0))),
 			}
-		})),
+		})).twin("each section once, in its place", whole),
 		refuses("A08", "a list of 2^30 items in ten bytes", bad, many(func() map[string][]byte {
 			all := map[string][]byte{}
 			for id := byte(1); id <= 12; id++ {
@@ -83,7 +87,7 @@ func uploadCases() []Case {
 		})),
 		refuses("A09", "300,000 functions", bad, many(func() map[string][]byte {
 			bodies := bytes.Repeat([]byte{2, 0, opEnd}, 300_000)
-			return map[string][]byte{"it": w.Module(w.Types(w.FuncType("", "")), w.Section(w.SecFunction, w.U32(300_000), make([]byte, 300_000)), w.Section(w.SecCode, w.U32(300_000), bodies))}
+			return map[string][]byte{"it": w.Module(w.Types(w.FuncType("", "")), w.Section(w.SecFunction, w.U32(300_000), make([]byte, 300_000)), w.Exports(w.Export("f", 0, 0)), w.Section(w.SecCode, w.U32(300_000), bodies))}
 		})),
 		refuses("A10", "a function of five megabytes", bad, many(func() map[string][]byte {
 			return map[string][]byte{"it": body(bytes.Repeat([]byte{0x01}, 5<<20), i32(0))}
@@ -120,7 +124,7 @@ func uploadCases() []Case {
 		})),
 		refuses("A17", "an import of the right name and another type", bad, many(func() map[string][]byte {
 			return map[string][]byte{"native": importing("genkit_v1", "output", "I", ""), "extism": importing("extism:host/env", "alloc", "i", "i"), "WASI": importing("wasi_snapshot_preview1", "fd_write", "i", "i")}
-		})),
+		})).twin("an import of the right type", func() wasmhost.Upload { return raw(importing("extism:host/env", "alloc", "I", "I")) }),
 		calls("A18", "exports that are named like the kernel's functions and the meter's globals", func() *guest {
 			g := native()
 			g.exports = [][]byte{w.Export("alloc", 2, 0), w.Export("extism:host/env", 2, 0), w.Export("genkit:meter/fuel", 2, 0), w.Export("genkit:meter_/global/0", 2, 0)}
@@ -142,16 +146,18 @@ func uploadCases() []Case {
 				"shared": plain(w.Memories([]byte{3, 1, 1})),
 				"64":     plain(w.Memories([]byte{4, 1})),
 			}
-		})),
+		})).twin("one memory of its own with 32 bits", func() wasmhost.Upload { return raw(plain(w.Memories(w.Limits(1)))) }),
 		refuses("A21", "a table of 10^8 entries, a hundred tables", bad, many(func() map[string][]byte {
 			return map[string][]byte{"one": plain(w.Tables(w.Table("r", w.Limits(100_000_000)))), "a hundred": plain(w.Tables(slices.Repeat([][]byte{w.Table("r", w.Limits(1))}, 100)...))}
 		})),
 		refuses("A22", "more memory from the start than is allowed", bad, many(func() map[string][]byte {
-			return map[string][]byte{"1000 pages": plain(w.Memories(w.Limits(1000))), "65536 pages": plain(w.Memories(w.Limits(65536)))}
+			return map[string][]byte{"2000 pages": plain(w.Memories(w.Limits(2000))), "65536 pages": plain(w.Memories(w.Limits(65536)))}
 		})),
 		refuses("A23", "a data segment that lies outside memory", bad, many(func() map[string][]byte {
 			return map[string][]byte{"it": plain(w.Memories(w.Limits(1)), w.Data(cat([]byte{0}, i32(65536), []byte{opEnd}, w.Name("x"))))}
-		})),
+		})).twin("a segment of which the last byte is that of the memory", func() wasmhost.Upload {
+			return raw(plain(w.Memories(w.Limits(1)), w.Data(cat([]byte{0}, i32(65535), []byte{opEnd}, w.Name("x")))))
+		}),
 		calls("A24", "a reactor that also has a _start", func() *guest {
 			g := bare()
 			g.add("_start", "", unreachable)
@@ -162,9 +168,17 @@ func uploadCases() []Case {
 			g := bare()
 			g.tables, g.elems = [][]byte{w.Table("r", w.Limits(1, 1))}, [][]byte{cat([]byte{0}, i32(7), []byte{opEnd}, w.Vec(w.U32(0)))}
 			return g.tool("", i32(0), []byte{0x11, 0, 0})
-		}, "", status.Internal),
-		refuses("A25", "a WASI command", bad, one(raw(w.Module(w.Types(w.FuncType("", "")), w.Funcs(0), w.Exports(w.Export("_start", 0, 0)), w.Code(w.Body("")))))),
-		refuses("A26", "archives and compressed files, with paths that lead out of them", bad, many(archives)),
+		}, "", status.Internal).twinCall("a segment within it", "", func() *guest {
+			g := bare()
+			g.tables, g.elems = [][]byte{w.Table("r", w.Limits(1, 1))}, [][]byte{cat([]byte{0}, i32(0), []byte{opEnd}, w.Vec(w.U32(1)))}
+			return g.tool("", i32(0), []byte{0x11, 0, 0})
+		}),
+		refuses("A25", "a WASI command", bad, func() map[string]wasmhost.Upload {
+			up := raw(w.Module(w.Types(w.FuncType("", "")), w.Funcs(0), w.Exports(w.Export("_start", 0, 0)), w.Code(w.Body(""))))
+			up.Descriptor = describes(`{"name":"f","export":"_start"}`)
+			return map[string]wasmhost.Upload{"it": up}
+		}),
+		refuses("A26", "archives and compressed files, with paths that lead out of them", bad, many(archives)).twin("the module that was packed", whole),
 		refuses("A27", "code that a validator refuses, and that rewriting would make valid", bad, many(func() map[string][]byte {
 			return map[string][]byte{
 				"no result":           w.Module(w.Types(w.FuncType("", "i")), w.Funcs(0), w.Exports(w.Export("f", 0, 0)), w.Code(w.Body(""))),
@@ -184,7 +198,7 @@ func uploadCases() []Case {
 		refuses("A29", "descriptors that are none", bad, func() map[string]wasmhost.Upload {
 			uploads := map[string]wasmhost.Upload{}
 			for name, d := range map[string]string{
-				"compressed": string(pack(describes(`{"name":"f"}`))), "half": `{"abi":`, "deep": strings.Repeat("[", 100_000), "big": `{"abi":"genkit/1","description":"` + strings.Repeat("x", 1<<20) + `"}`,
+				"compressed": string(pack(describes(`{"name":"f"}`))), "half": `{"abi":`, "deep": strings.Repeat("[", 100_000), "big": `{"abi":"genkit/1","tools":[{"name":"f"}],"description":"` + strings.Repeat("x", 1<<20) + `"}`,
 				"twice": string(describes(`{"name":"f"},{"name":"f"}`)), "path": string(describes(`{"name":"../f","export":"f"}`)), "homoglyph": string(describes(`{"name":"ｆ","export":"f"}`)),
 				"another contract": `{"abi":"genkit/9","name":"m","tools":[{"name":"f"}]}`, "1,000 tools": string(describes(strings.TrimSuffix(strings.Repeat(`{"name":"f"},`, 1000), ","))),
 			} {
@@ -227,15 +241,30 @@ func uploadCases() []Case {
 // prefixes are all beginnings of a module that has every section. That the last ones are
 // whole sections does not make them modules with an f that runs.
 func prefixes() map[string][]byte {
-	whole := w.Module(
-		w.Types(w.FuncType("", "i"), w.FuncType("ii", "")), w.Imports(w.ImportFunc("genkit_v1", "output", 1)), w.Funcs(0),
-		w.Tables(w.Table("r", w.Limits(1, 1))), w.Memories(w.Limits(1)), w.Globals(w.Global("i", true, 0x41, 0)), w.Exports(w.Export("f", 0, 1)),
-		w.Elements(cat([]byte{0}, i32(0), []byte{opEnd}, w.Vec(w.U32(1)))), w.DataCount(1), w.Code(w.Body("iI", 0x41, 0)), w.Data(cat([]byte{0}, i32(0), []byte{opEnd}, w.Name("data"))))
+	whole := everySection()
 	all := map[string][]byte{}
 	for i := range whole {
 		all[fmt.Sprint(i)] = whole[:i]
 	}
 	return all
+}
+
+func everySection() []byte {
+	return w.Module(
+		w.Types(w.FuncType("", "i"), w.FuncType("ii", "")), w.Imports(w.ImportFunc("genkit_v1", "output", 1)), w.Funcs(0),
+		w.Tables(w.Table("r", w.Limits(1, 1))), w.Memories(w.Limits(1)), w.Globals(w.Global("i", true, 0x41, 0)), w.Exports(w.Export("f", 0, 1)),
+		w.Elements(cat([]byte{0}, i32(0), []byte{opEnd}, w.Vec(w.U32(1)))), w.DataCount(1), w.Code(w.Body("iI", 0x41, 0)), w.Data(cat([]byte{0}, i32(0), []byte{opEnd}, w.Name("data"))))
+}
+
+// whole is an upload of a module that is all right.
+func whole() wasmhost.Upload { return raw(plain(nil)) }
+
+// typesOfLength is that module, with the length of its first section, which is 5, in
+// these bytes.
+func typesOfLength(length ...byte) []byte {
+	module := plain(nil)
+	at := len(w.Header) + 1
+	return cat(module[:at], length, module[at+1:])
 }
 
 // compileBombs took wazero's compiler from seconds to minutes, from at most a few hundred
@@ -260,9 +289,9 @@ func compileBombs() map[string][]byte {
 	}
 }
 
-// archives are what somebody might hope is unpacked here.
+// archives are files that an attacker might hope are unpacked here.
 func archives() map[string][]byte {
-	packed := map[string][]byte{"gzip": pack(plain(nil)), "a gzip bomb": pack(make([]byte, 64<<20))}
+	packed := map[string][]byte{"gzip": pack(plain(nil)), "a gzip bomb": pack(make([]byte, 16<<20))}
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	t := tar.NewWriter(&b)

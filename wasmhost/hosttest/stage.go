@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -21,19 +22,14 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-// The tenants of a stage: the one that means harm, and a customer beside it.
-const (
-	hostileTenant = wasmhost.DefaultTenant
-	otherTenant   = "acme"
-)
-
-// canary is what nobody but the customer may ever read: it is the customer's input and
-// context, and stands in the environment of the process. It is valid JSON inside of
-// quotes and has a form that no generator makes by chance.
-const canary = "canary-7f3a9c51-secret"
+// patience is how long a case's uploads and calls may take beyond their deadlines on a
+// machine that does much else. The promised bounds are far smaller; see
+// docs/security.md.
+const patience = 20 * time.Second
 
 // canaryVariable is the environment variable that holds it.
 const canaryVariable = "GENKIT_HOSTTEST_SECRET"
@@ -43,6 +39,7 @@ const canaryVariable = "GENKIT_HOSTTEST_SECRET"
 type stage struct {
 	host     *wasmhost.Host
 	logs     *journal
+	world    *world
 	baseline uint64 // bytes of memory before the first case
 	mu       sync.Mutex
 	seen     []string // guarded by mu: every text that left the host
@@ -52,19 +49,44 @@ type stage struct {
 func newStage(t *testing.T, open func(testing.TB, wasmhost.Config) *wasmhost.Host) *stage {
 	t.Helper()
 	t.Setenv(canaryVariable, canary)
-	s := &stage{logs: &journal{}}
-	s.host = open(t, wasmhost.Config{
+	s := &stage{logs: &journal{}, world: newWorld(t)}
+	config := wasmhost.Config{
 		Logger:  slog.New(s.logs),
-		Limits:  policy.Limits{Concurrency: 64},
-		Tenants: map[string]policy.Limits{otherTenant: {}},
-	})
+		Mounts:  map[string]*vfs.Mount{mountName: mount(t)},
+		Limits:  policy.Limits{Concurrency: 64, InputBytes: 8 << 20, MemoryBytes: 64 << 20},
+		Tenants: map[string]wasmhost.TenantConfig{otherTenant: {}},
+	}
+	s.world.configure(&config)
+	s.host = open(t, config)
+	require.NoError(t, s.world.registry.AddProvider(s.host.Provider(hostileTenant)))
 	_, err := s.host.Load(t.Context(), otherTenant, customer())
 	require.NoError(t, err)
 	return s
 }
 
-// settle takes the memory that the host is to come back to.
-func (s *stage) settle() { s.baseline = footprint() }
+// mount makes that directory: a file that guests may read, and beside it one with the canary,
+// to which a link leads.
+func mount(t *testing.T) *vfs.Mount {
+	t.Helper()
+	top := t.TempDir()
+	dir, secret := filepath.Join(top, "docs"), filepath.Join(top, "secret.txt")
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "sub"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("hello"), 0o600))
+	require.NoError(t, os.WriteFile(secret, []byte(canary), 0o600))
+	if err := os.Symlink(secret, filepath.Join(dir, "leak")); err != nil {
+		t.Logf("no links here: %v", err)
+	}
+	if err := os.Symlink(top, filepath.Join(dir, "out")); err != nil {
+		t.Logf("no links here: %v", err)
+	}
+	m, err := vfs.Open(dir, vfs.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+// measureBaseline notes the memory that the host must be back at after each case.
+func (s *stage) measureBaseline() { s.baseline = footprint() }
 
 // customer is the module that must keep working: it gives back its input, and counts its
 // calls in memory, so that a state that was left behind shows.
@@ -85,12 +107,12 @@ func (s *stage) load(ctx context.Context, up wasmhost.Upload) error {
 		s.saw(err)
 		return err
 	}
-	raw, err := json.Marshal(rec)
+	raw, err := json.Marshal(rec.Record)
 	s.saw(string(raw))
 	return err
 }
 
-// outcome is what a call came to.
+// outcome is the result of a call.
 type outcome struct {
 	out    json.RawMessage
 	chunks int
@@ -99,7 +121,7 @@ type outcome struct {
 }
 
 // call runs a hostile tool; its input is {} when none is given. Emit, when it is not nil,
-// stands for a reader.
+// is a reader of the chunks.
 func (s *stage) call(ctx context.Context, tool, input string, emit action.Emit) (o outcome) {
 	start := time.Now()
 	defer func() {
@@ -146,9 +168,18 @@ func (s *stage) saw(v any) {
 	s.seen = append(s.seen, text)
 }
 
-// visit is a call of the customer's, with a secret in its input and in its context. It
+// suspended waits until so many of the hostile tenant's calls wait for something, and none runs.
+func (s *stage) suspended(t *testing.T, calls int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		u, err := s.host.Usage(hostileTenant)
+		return err == nil && u.Running == 0 && u.Suspended == calls
+	}, patience, time.Millisecond)
+}
+
+// callCustomer makes a call of the customer's, with a secret in its input and in its context. It
 // must always work, on a fresh state.
-func (s *stage) visit(t *testing.T) {
+func (s *stage) callCustomer(t *testing.T) {
 	t.Helper()
 	ctx := action.WithContext(t.Context(), json.RawMessage(`{"auth":"`+canary+`"}`))
 	echo, err := s.resolve(ctx, otherTenant, "customer/echo")
@@ -169,6 +200,10 @@ func (s *stage) visit(t *testing.T) {
 // leaves adds up.
 const slack = 32 << 20
 
+// inWorker is where goroutines are that live as long as a worker process does; a case may
+// bring one to its end, and the next one is new.
+const inWorker = "github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker."
+
 // examine runs the three oracles: no goroutine left, memory back to its baseline, no
 // secret in any output.
 func (s *stage) examine(t *testing.T, running goleak.Option) {
@@ -176,7 +211,8 @@ func (s *stage) examine(t *testing.T, running goleak.Option) {
 	for _, rec := range s.modules(t, hostileTenant) {
 		require.NoError(t, s.host.Remove(t.Context(), hostileTenant, rec))
 	}
-	if err := goleak.Find(running); err != nil {
+	err := goleak.Find(running, goleak.IgnoreAnyFunction(inWorker+"(*process).wait"), goleak.IgnoreAnyFunction(inWorker+"(*ringTransport).receive"))
+	if err != nil {
 		t.Errorf("goroutines are left: %v", err)
 	}
 	if now := footprint(); now > s.baseline+slack {
@@ -184,7 +220,13 @@ func (s *stage) examine(t *testing.T, running goleak.Option) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, text := range append(s.seen, s.logs.take()...) {
+	lines := s.logs.take()
+	if t.Failed() {
+		for _, line := range lines[max(0, len(lines)-20):] {
+			t.Logf("the host logged: %.400s", line)
+		}
+	}
+	for _, text := range append(s.seen, lines...) {
 		if i := strings.Index(text, canary[:12]); i >= 0 {
 			t.Errorf("a secret got out: %.200q", text[max(0, i-80):])
 		}
@@ -226,7 +268,7 @@ func footprint() uint64 {
 
 // journal is a slog.Handler that keeps every line whole.
 type journal struct {
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	lines  []string
 	guests int // lines of guests
 }

@@ -9,6 +9,8 @@
 //
 //	hosttest.RunVectors(t, wasm, "pdk/vectors")
 //	hosttest.RunHostile(t, openHost)
+//
+// Experimental: cases and vectors are added in any version, and a host or a module that passed may fail the new ones.
 package hosttest
 
 import (
@@ -17,7 +19,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
@@ -43,7 +45,7 @@ type Vector struct {
 	Input   json.RawMessage `json:"input"`
 	Context json.RawMessage `json:"context"`
 	Limits  json.RawMessage `json:"limits"`
-	// Requires names what the host must have; ours has all there is.
+	// Requires names the capabilities that the host must have; ours has all of them.
 	Requires []string `json:"requires"`
 	Repeat   int      `json:"repeat"`
 	Expect   struct {
@@ -90,12 +92,17 @@ func ReadVectors(tb testing.TB, dir string) []Vector {
 }
 
 // RunVectors runs the vectors of dir against wasm, a build of the conformance
-// module. Vectors with the same limits share one loaded module.
-func RunVectors(t *testing.T, wasm []byte, dir string) {
+// module. Vectors with the same limits share one loaded module. configure may change the
+// host's configuration, such as where it runs guests.
+func RunVectors(t *testing.T, wasm []byte, dir string, configure ...func(*wasmhost.Config)) {
 	t.Helper()
 	vectors := ReadVectors(t, dir)
 	logs := &recorder{}
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{Logger: slog.New(logs)})
+	config := wasmhost.Config{Logger: slog.New(logs)}
+	for _, f := range configure {
+		f(&config)
+	}
+	host, err := wasmhost.New(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close(context.Background())) })
 	modules := map[string]string{} // limits → name of the module loaded under them
@@ -230,15 +237,9 @@ func equal(want, got any, loose bool) bool {
 		return ok && slices.EqualFunc(w, g, func(x, y any) bool { return equal(x, y, loose) })
 	case json.Number:
 		g, ok := got.(json.Number)
-		return ok && sameNumber(w, g)
+		return ok && rawjson.EqualNumber(string(w), string(g))
 	}
 	return want == got
-}
-
-func sameNumber(a, b json.Number) bool {
-	x, okX := new(big.Rat).SetString(string(a))
-	y, okY := new(big.Rat).SetString(string(b))
-	return okX && okY && x.Cmp(y) == 0
 }
 
 // recorder is a slog.Handler that keeps the guests' lines.

@@ -5,43 +5,57 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
 // Dir keeps modules in a local directory, which one process at a time may use. See
 // [OpenDir].
 //
-// What it writes, all of it readable by its owner alone:
+// Its files, all of them readable by their owner alone:
 //
 //	lock                            held while the directory is open
 //	blobs/<hex of the SHA-256>.wasm the bytes, once for each digest
 //	tenants/<tenant>/<module>/      the module's revisions
 //	    1.record, 2.record, …       one immutable record each
-//	    current                     which of them is served, and the newest
+//	    current                     which of them is served, the newest, and those pruned
 //
 // Every file is written under a temporary name, synced, renamed and its directory
-// synced. A revision counts from the moment at which the pointer file current names
-// it, and a module from the moment at which its directory has its name; what a crash
-// left behind before that is removed when the directory is opened again. Upper case
-// letters of names are written as "!" and the lower case letter, so that names keep
-// apart on file systems that fold case.
+// synced. A revision exists once the pointer file current names it, and a module once
+// its directory has its final name. OpenDir removes files that a crash left before that
+// point. Every file has a checksum, to detect damage. Upper-case letters in names are
+// written as "!" and the lower-case letter, because some file systems ignore case.
+//
+// A failed change is undone. If undoing fails as well, calls for the module, and Current
+// for all modules, fail with UNAVAILABLE until it succeeds.
 type Dir struct {
-	files files
-	lock  *os.File
+	files storedir.FS
 
-	mu     sync.RWMutex   // guards what follows, and orders what is written
-	refs   map[string]int // digest → records that name it
-	sweeps bool           // no record is damaged, so that refs is complete
-	closed bool
+	mu           sync.RWMutex   // guards the fields below, and orders what is written
+	refs         map[string]int // digest → records that name it
+	refsComplete bool           // all records could be read, so bytes without a reference may be removed
+	undos        map[moduleID]undoStep
+	closed       bool
+
+	damaged map[string]error // by tenant; set when the directory is opened
 }
 
-var _ Store = (*Dir)(nil)
+var (
+	_ Store          = (*Dir)(nil)
+	_ Switcher       = (*Dir)(nil)
+	_ Deleter        = (*Dir)(nil)
+	_ Pruner         = (*Dir)(nil)
+	_ DamageReporter = (*Dir)(nil)
+
+	_ TenantReader = (*Dir)(nil)
+)
 
 const (
 	blobsDir    = "blobs"
@@ -51,38 +65,39 @@ const (
 	blobExt     = ".wasm"
 )
 
-// OpenDir opens the store in the directory path and makes it when it is not there.
-// It removes what an earlier crash left behind. It fails with FAILED_PRECONDITION
-// when another process (or another Dir of this one) has the directory open; nothing
-// below path is followed out of it.
+// OpenDir opens the store in the directory path and creates the directory if needed. It
+// removes files that an earlier crash left behind. It fails with FAILED_PRECONDITION
+// when another process (or another Dir of this one) has the directory open. Symbolic
+// links that lead out of path are not followed.
 func OpenDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, status.Errorf(status.FailedPrecondition, "open module store: %w", err)
-	}
-	root, err := os.OpenRoot(path)
+	files, err := storedir.Open(path, "module store")
 	if err != nil {
-		return nil, status.Errorf(status.FailedPrecondition, "open module store: %w", err)
+		return nil, err
 	}
-	d := &Dir{files: files{root: root}, refs: map[string]int{}}
-	if d.lock, err = storedir.Lock(root, path, "module store"); err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
+	return openFS(files)
+}
+
+func openFS(files storedir.FS) (*Dir, error) {
+	d := &Dir{files: files, refs: map[string]int{}, undos: map[moduleID]undoStep{}, damaged: map[string]error{}}
 	if err := d.recover(); err != nil {
 		return nil, errors.Join(status.Errorf(status.Internal, "open module store: %w", err), d.Close())
 	}
 	return d, nil
 }
 
-// Close gives the directory free for others. A closed Dir fails with
-// FAILED_PRECONDITION.
+// Close releases the directory, so that another process can open it. Later calls fail
+// with FAILED_PRECONDITION.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil
 	}
+	for id := range d.undos {
+		_ = d.finishUndo(id) // best effort: if this fails, the next OpenDir finds either the old or the new state
+	}
 	d.closed = true
-	return errors.Join(d.lock.Close(), d.files.root.Close())
+	return d.files.Close()
 }
 
 func (d *Dir) usable(ctx context.Context) error {
@@ -95,57 +110,120 @@ func (d *Dir) usable(ctx context.Context) error {
 	return nil
 }
 
-// recover brings the directory into shape: it makes what is missing, removes
-// temporary names, counts references and drops bytes that nothing refers to.
+// read takes the lock for reading. Before that it tries to undo changes that failed.
+func (d *Dir) read(ctx context.Context) (unlock func(), err error) {
+	d.mu.RLock()
+	if len(d.undos) > 0 && !d.closed {
+		d.mu.RUnlock()
+		d.mu.Lock()
+		for id := range d.undos {
+			_ = d.finishUndo(id)
+		}
+		d.mu.Unlock()
+		d.mu.RLock()
+	}
+	if err := d.usable(ctx); err != nil {
+		d.mu.RUnlock()
+		return nil, err
+	}
+	return d.mu.RUnlock, nil
+}
+
+// recover prepares the directory: it creates missing directories, removes temporary
+// files and unreferenced bytes, counts references, and syncs everything, because a
+// process that was killed may not have.
 func (d *Dir) recover() error {
 	for _, dir := range []string{blobsDir, tenantsDir} {
-		if err := d.files.mkdir(dir); err != nil {
+		if err := storedir.Mkdir(d.files, ".", dir); err != nil {
 			return err
 		}
 	}
-	if err := d.files.sync("."); err != nil {
+	if err := storedir.RemoveTemporary(d.files, ".", blobsDir, tenantsDir); err != nil {
 		return err
 	}
-	if err := d.files.removeTemporary(".", blobsDir, tenantsDir); err != nil {
-		return err
-	}
-	d.sweeps = true
-	err := d.eachModule(func(tenant, name string) error {
-		h, err := d.history(tenant, name)
-		if err != nil {
-			d.sweeps = false // Current reports it
-			return nil
-		}
-		if err := d.files.removeTemporary(moduleDir(tenant, name)); err != nil {
-			return err
-		}
-		for _, rec := range h.records {
-			d.refs[rec.Digest]++
-			d.sweeps = d.sweeps && rec.Problem == ""
-		}
-		d.sweeps = d.sweeps && h.problem == ""
-		return nil
-	})
+	d.refsComplete = true
+	tenants, err := d.tenants()
 	if err != nil {
 		return err
+	}
+	for _, tenant := range tenants {
+		if err := d.recoverTenant(tenant); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{blobsDir, tenantsDir} {
+		if err := d.files.SyncDir(dir); err != nil {
+			return err
+		}
 	}
 	return d.sweep()
 }
 
-// sweep drops the blobs that no record refers to. While a record can't be read,
-// all are kept.
-func (d *Dir) sweep() error {
-	if !d.sweeps {
+// recoverTenant recovers the modules of one tenant. If the tenant's directory can't be
+// read, it records the tenant in damaged and returns nil, so that the other tenants are
+// still served.
+func (d *Dir) recoverTenant(tenant string) error {
+	if _, err := d.modules(tenant); err != nil {
+		if storedir.Exhausted(err) {
+			return err
+		}
+		d.refsComplete = false
+		d.damaged[tenant] = fmt.Errorf("read the modules of tenant %q: %w", tenant, err)
 		return nil
 	}
-	names, err := d.files.list(blobsDir)
+	if err := storedir.RemoveTemporary(d.files, tenantDir(tenant)); err != nil {
+		return err
+	}
+	names, err := d.modules(tenant)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		hex, isBlob := strings.CutSuffix(name, blobExt)
+		if err := d.recoverModule(tenant, name); err != nil {
+			return fmt.Errorf("module %q of tenant %q: %w", name, tenant, err)
+		}
+	}
+	return d.files.SyncDir(tenantDir(tenant))
+}
+
+func (d *Dir) recoverModule(tenant, name string) error {
+	dir := moduleDir(tenant, name)
+	h, err := d.history(tenant, name)
+	if err != nil {
+		d.refsComplete = false // Current reports it
+		return nil
+	}
+	if err := storedir.RemoveTemporary(d.files, dir); err != nil {
+		return err
+	}
+	if h.unsummed { // written by a version whose pointers had no checksum
+		if err := d.point(dir, tenant, name, h.pointer); err != nil {
+			return err
+		}
+	}
+	for _, rec := range h.records {
+		d.refs[rec.Digest]++
+		d.refsComplete = d.refsComplete && rec.Problem == ""
+	}
+	d.refsComplete = d.refsComplete && h.problem == ""
+	d.dropRecords(dir, h.leftover)
+	return d.files.SyncDir(dir)
+}
+
+// sweep drops the blobs that no record refers to. If any record can't be read, it
+// removes nothing.
+func (d *Dir) sweep() error {
+	if !d.refsComplete {
+		return nil
+	}
+	blobs, err := d.files.ReadDir(blobsDir)
+	if err != nil {
+		return err
+	}
+	for _, blob := range blobs {
+		hex, isBlob := strings.CutSuffix(blob.Name(), blobExt)
 		if isBlob && d.refs[digestPrefix+hex] == 0 {
-			if err := d.files.root.Remove(blobsDir + "/" + name); err != nil {
+			if err := d.files.Remove(blobsDir + "/" + blob.Name()); err != nil {
 				return err
 			}
 		}
@@ -153,58 +231,75 @@ func (d *Dir) sweep() error {
 	return nil
 }
 
-// eachModule calls fn for each module that is stored. A tenant's left-over
-// temporary names are removed on the way; foreign names are passed over.
-func (d *Dir) eachModule(fn func(tenant, name string) error) error {
-	tenants, err := d.files.list(tenantsDir)
-	if err != nil {
-		return err
-	}
-	for _, t := range tenants {
-		tenant, ok := decodeName(t)
-		if !ok {
-			continue
-		}
-		if err := d.files.removeTemporary(tenantsDir + "/" + t); err != nil {
-			return err
-		}
-		modules, err := d.files.list(tenantsDir + "/" + t)
-		if err != nil {
-			return err
-		}
-		for _, m := range modules {
-			name, ok := decodeName(m)
-			if !ok {
-				continue
-			}
-			if err := fn(tenant, name); err != nil {
-				return fmt.Errorf("module %q of tenant %q: %w", name, tenant, err)
-			}
-		}
-	}
-	return nil
-}
+// tenants returns the tenants that have a directory; foreign names are passed over.
+func (d *Dir) tenants() ([]string, error) { return d.names(tenantsDir) }
 
-// Current implements [Store]. A module whose record or pointer is damaged comes
-// with Problem set and, besides its tenant, its name and perhaps its revision,
-// nothing else.
-func (d *Dir) Current(ctx context.Context) ([]Record, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.usable(ctx); err != nil {
+func (d *Dir) modules(tenant string) ([]string, error) { return d.names(tenantDir(tenant)) }
+
+func (d *Dir) names(dir string) ([]string, error) {
+	entries, err := d.files.ReadDir(dir)
+	if err != nil {
 		return nil, err
 	}
-	all := []Record{}
-	err := d.eachModule(func(tenant, name string) error {
-		h, err := d.history(tenant, name)
-		if err != nil {
-			h = &stored{problem: "what is stored of the module can't be read"}
+	var names []string
+	for _, e := range entries {
+		if name, ok := decodeName(e.Name()); ok {
+			names = append(names, name)
 		}
-		all = append(all, h.currentRecord(tenant, name))
-		return nil
-	})
+	}
+	return names, nil
+}
+
+// Damaged implements [DamageReporter].
+func (d *Dir) Damaged() map[string]error { return maps.Clone(d.damaged) }
+
+// Current implements [Store]. For a module whose record or pointer is damaged, the
+// result has only Tenant, Name, Problem and, if known, Revision.
+func (d *Dir) Current(ctx context.Context) ([]Record, error) {
+	return d.current(ctx, d.tenants)
+}
+
+// CurrentOf implements [TenantReader].
+func (d *Dir) CurrentOf(ctx context.Context, tenant string) ([]Record, error) {
+	if abi.CheckModuleName(tenant) != nil {
+		return []Record{}, nil
+	}
+	return d.current(ctx, func() ([]string, error) { return []string{tenant}, nil })
+}
+
+// current returns the current records of the tenants; one that has no directory has none.
+func (d *Dir) current(ctx context.Context, tenants func() ([]string, error)) ([]Record, error) {
+	unlock, err := d.read(ctx)
 	if err != nil {
-		return nil, status.Errorf(status.Internal, "read module store: %w", err)
+		return nil, err
+	}
+	defer unlock()
+	for id := range d.undos {
+		return nil, d.undoPending(id.tenant, id.name)
+	}
+	all := []Record{}
+	of, err := tenants()
+	if err != nil {
+		return nil, storedir.Problem("read the module store", err)
+	}
+	for _, tenant := range of {
+		if d.damaged[tenant] != nil {
+			continue
+		}
+		names, err := d.modules(tenant)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, storedir.Problem("read the module store", err)
+		}
+		for _, name := range names {
+			h, err := d.history(tenant, name)
+			if err != nil {
+				h = &stored{problem: "the module's directory can't be read"}
+			}
+			all = append(all, h.currentRecord(tenant, name))
+		}
 	}
 	sortRecords(all)
 	return all, nil
@@ -212,11 +307,11 @@ func (d *Dir) Current(ctx context.Context) ([]Record, error) {
 
 // Versions implements [Store]. Damaged records come with Problem set.
 func (d *Dir) Versions(ctx context.Context, tenant, name string) ([]Record, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.usable(ctx); err != nil {
+	unlock, err := d.read(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer unlock()
 	h, err := d.existing(tenant, name)
 	if err != nil {
 		return nil, err
@@ -226,22 +321,28 @@ func (d *Dir) Versions(ctx context.Context, tenant, name string) ([]Record, erro
 	return all, nil
 }
 
-// existing returns the history of a module; NOT_FOUND when there is none.
+// existing returns the history of a module; NOT_FOUND when there is none, DATA_LOSS if
+// the path is not a module directory.
 func (d *Dir) existing(tenant, name string) (*stored, error) {
 	if checkNames(tenant, name) != nil {
 		return nil, errNoModule(tenant, name)
 	}
-	h, err := d.history(tenant, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoModule(tenant, name)
+	if err := d.undoPending(tenant, name); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, status.Errorf(status.Internal, "read module %q of tenant %q: %w", name, tenant, err)
+	h, err := d.history(tenant, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errNoModule(tenant, name)
+	case errors.Is(err, storedir.ErrIrregular):
+		return nil, status.Publicf(status.DataLoss, "the stored data of module %q of tenant %q is damaged", name, tenant).WithCause(err)
+	case err != nil:
+		return nil, storedir.Problem(fmt.Sprintf("read module %q of tenant %q", name, tenant), err)
 	}
 	return h, nil
 }
 
-// Wasm implements [Store].
+// Wasm implements [Store]. Bytes that a record names and that are not there are DATA_LOSS.
 func (d *Dir) Wasm(ctx context.Context, digest string) ([]byte, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -252,15 +353,15 @@ func (d *Dir) Wasm(ctx context.Context, digest string) ([]byte, error) {
 	if !ok {
 		return nil, errNoBytes(digest)
 	}
-	wasm, err := d.files.root.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	wasm, err := d.files.ReadFile(path, math.MaxInt64-1)
+	if errors.Is(err, fs.ErrNotExist) && d.refs[digest] == 0 {
 		return nil, errNoBytes(digest)
 	}
-	if err != nil {
-		return nil, status.Errorf(status.Internal, "read %s: %w", digest, err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storedir.ErrIrregular) || err == nil && Digest(wasm) != digest {
+		return nil, status.Publicf(status.DataLoss, "the stored bytes of %s are damaged or lost; upload the module again", digest)
 	}
-	if Digest(wasm) != digest {
-		return nil, status.Publicf(status.DataLoss, "the stored bytes of %s are damaged", digest)
+	if err != nil {
+		return nil, storedir.Problem("read "+digest, err)
 	}
 	return wasm, nil
 }

@@ -2,24 +2,32 @@ package module
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
 const digestPrefix = "sha256:"
 
-// stored is what a module's directory holds.
+// stored is the content of a module's directory.
 type stored struct {
 	records []Record // oldest first; damaged ones with Problem
-	latest  int      // the highest revision that was ever current
-	current int
-	problem string // why the pointer can't be read
+	pointer
+	problem  string // why the pointer can't be read
+	raw      []byte // the pointer's file
+	unsummed bool   // the pointer was written by a version without checksums
+	leftover []int  // pruned revisions whose record file still exists
 }
 
 // currentRecord returns the record that is served, or one that says why none is.
@@ -31,49 +39,59 @@ func (h *stored) currentRecord(tenant, name string) Record {
 	}
 	problem := h.problem
 	if problem == "" {
-		problem = fmt.Sprintf("the record of revision %d is missing", h.current)
+		problem = fmt.Sprintf("the record of revision %d is missing", h.Current)
 	}
-	rec := damaged(tenant, name, h.current, problem)
+	rec := damaged(tenant, name, h.Current, problem)
 	rec.Current = true
 	return rec
 }
 
-// history reads a module's directory; fs.ErrNotExist when there is none. Records
-// that no pointer ever named are left out.
+// history reads a module's directory; fs.ErrNotExist when there is none. Records of
+// uploads that did not finish are skipped.
 func (d *Dir) history(tenant, name string) (*stored, error) {
 	dir := moduleDir(tenant, name)
-	names, err := d.files.list(dir)
+	entries, err := d.files.ReadDir(dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, storedir.ErrIrregular
+	}
 	if err != nil {
 		return nil, err
 	}
+	there := revisionsIn(entries)
 	h := &stored{}
-	revisions := revisionsIn(names)
-	raw, err := d.files.root.ReadFile(dir + "/" + pointerFile)
-	p, ok := decodePointer(raw)
-	switch {
-	case err == nil && ok:
-		h.current, h.latest = p.Current, p.Latest
-	default:
+	h.raw, err = d.files.ReadFile(dir+"/"+pointerFile, maxPointerBytes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storedir.ErrIrregular) {
+		return nil, err
+	}
+	if p, unsummed, ok := decodePointer(h.raw, tenant, name); ok {
+		h.pointer, h.unsummed = p, unsummed
+	} else {
+		h.raw = append([]byte{}, h.raw...) // not nil, also when there is none
 		h.problem = "the pointer to the current revision is damaged; upload the module again or roll back to a revision"
-		if len(revisions) > 0 {
-			h.latest = revisions[len(revisions)-1]
+		if len(there) > 0 {
+			h.Pruned, h.Latest = there[0]-1, there[len(there)-1]
 		}
 	}
-	for _, revision := range revisions {
-		if revision > h.latest {
-			continue
+	for _, revision := range there {
+		if revision <= h.Pruned {
+			h.leftover = append(h.leftover, revision)
 		}
-		rec := d.readRecord(dir, tenant, name, revision)
-		rec.Current = revision == h.current
+	}
+	for revision := h.Pruned + 1; revision <= h.Latest; revision++ {
+		rec, err := d.readRecord(dir, tenant, name, revision)
+		if err != nil {
+			return nil, err
+		}
+		rec.Current = revision == h.Current
 		h.records = append(h.records, rec)
 	}
 	return h, nil
 }
 
-func revisionsIn(names []string) []int {
+func revisionsIn(entries []fs.DirEntry) []int {
 	var revisions []int
-	for _, n := range names {
-		digits, ok := strings.CutSuffix(n, recordExt)
+	for _, e := range entries {
+		digits, ok := strings.CutSuffix(e.Name(), recordExt)
 		if !ok {
 			continue
 		}
@@ -85,47 +103,77 @@ func revisionsIn(names []string) []int {
 	return revisions
 }
 
-func (d *Dir) readRecord(dir, tenant, name string, revision int) Record {
-	raw, err := d.files.root.ReadFile(dir + "/" + strconv.Itoa(revision) + recordExt)
+// readRecord reads one record. If its file is missing or damaged, the result has Problem
+// set. An error means that the file could not be read for another reason, and nothing is
+// known about its content.
+func (d *Dir) readRecord(dir, tenant, name string, revision int) (Record, error) {
+	raw, err := d.files.ReadFile(dir+"/"+strconv.Itoa(revision)+recordExt, maxRecordBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return damaged(tenant, name, revision, fmt.Sprintf("the record of revision %d is missing", revision)), nil
+	case err != nil && !errors.Is(err, storedir.ErrIrregular):
+		return Record{}, err
+	}
 	rec, ok := decodeRecord(raw)
 	if err != nil || !ok || rec.Tenant != tenant || rec.Name != name || rec.Revision != revision {
-		return damaged(tenant, name, revision, "the stored record is damaged")
+		return damaged(tenant, name, revision, "the stored record is damaged"), nil
 	}
-	return rec
+	return rec, nil
 }
 
-// damaged is a record that says nothing but why.
+// damaged returns a record that holds only its names, its revision and the problem.
 func damaged(tenant, name string, revision int, problem string) Record {
 	return Record{Tenant: tenant, Name: name, Revision: revision, Capabilities: []string{}, Actions: []string{}, Problem: problem}
 }
 
-// pointer is the file current: `{"current":2,"latest":5}`.
+// pointer is the file current: `{"current":2,"latest":5,"pruned":1,"sum":"<hex>"}`, the sum
+// being the SHA-256 of the module's names and the numbers. Older versions wrote current and
+// latest alone.
 type pointer struct {
 	Current int `json:"current"`
 	// Latest is the highest revision that was ever current. A record beyond it
 	// belongs to an upload that was never finished.
 	Latest int `json:"latest"`
+	// Pruned is the highest revision that was pruned, with all before it.
+	Pruned int `json:"pruned"`
 }
 
-func (p pointer) encode() []byte {
+// Bounds of files that are read; a larger one was not written here.
+const (
+	maxPointerBytes = 1 << 10
+	maxRecordBytes  = 64 << 20
+)
+
+func (p pointer) encode(tenant, name string) []byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d %d", tenant, name, p.Current, p.Latest, p.Pruned))
+	return fmt.Appendf(nil, "{\"current\":%d,\"latest\":%d,\"pruned\":%d,\"sum\":\"%x\"}\n", p.Current, p.Latest, p.Pruned, sum)
+}
+
+func (p pointer) encodeUnsummed() []byte {
 	return fmt.Appendf(nil, "{\"current\":%d,\"latest\":%d}\n", p.Current, p.Latest)
 }
 
-func decodePointer(raw []byte) (pointer, bool) {
-	var p pointer
-	err := json.Unmarshal(raw, &p)
-	return p, err == nil && p.Current > 0 && p.Latest >= p.Current
+// decodePointer parses a pointer file. It accepts only the exact bytes that encode or
+// encodeUnsummed writes, so that a damaged file is never taken for a valid one.
+func decodePointer(raw []byte, tenant, name string) (p pointer, unsummed, ok bool) {
+	if json.Unmarshal(raw, &p) != nil || p.Pruned < 0 || p.Current <= p.Pruned || p.Latest < p.Current {
+		return pointer{}, false, false
+	}
+	unsummed = bytes.Equal(raw, p.encodeUnsummed())
+	if !unsummed && !bytes.Equal(raw, p.encode(tenant, name)) {
+		return pointer{}, false, false
+	}
+	return p, unsummed, true
 }
 
 // encodeRecord writes a line with the checksum of what follows, and the record.
 func encodeRecord(rec Record) ([]byte, error) {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // a descriptor comes back byte by byte
-	if err := enc.Encode(rec); err != nil {
+	body, err := rawjson.Encode(rec) // a descriptor comes back byte by byte
+	if err != nil {
 		return nil, err
 	}
-	return append([]byte(Digest(body.Bytes())+"\n"), body.Bytes()...), nil
+	body = append(body, '\n')
+	return append([]byte(Digest(body)+"\n"), body...), nil
 }
 
 func decodeRecord(raw []byte) (rec Record, ok bool) {
@@ -145,9 +193,9 @@ func blobPath(digest string) (string, bool) {
 	return blobsDir + "/" + sum + blobExt, true
 }
 
-func moduleDir(tenant, name string) string {
-	return tenantsDir + "/" + encodeName(tenant) + "/" + encodeName(name)
-}
+func tenantDir(tenant string) string { return tenantsDir + "/" + encodeName(tenant) }
+
+func moduleDir(tenant, name string) string { return tenantDir(tenant) + "/" + encodeName(name) }
 
 // encodeName writes a checked name so that it is safe as a file's name: "m-" keeps
 // it from being a device's ("con"), upper case is marked, and a full stop at the

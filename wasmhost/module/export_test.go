@@ -1,8 +1,7 @@
 package module
 
-// SetStep makes d announce every change to the disk to step, which ends the work
-// there by returning an error.
-func SetStep(d *Dir, step func() error) { d.files.step = step }
+// OpenFS opens a store on a file system of a test.
+var OpenFS = openFS
 
 // EncodeName and DecodeName are how names are written as files.
 var (

@@ -14,18 +14,25 @@ import (
 
 // Memory keeps modules for as long as the process lives. See [NewMemory].
 type Memory struct {
-	mu      sync.RWMutex // guards what follows
+	mu      sync.RWMutex // guards the fields below
 	modules map[moduleID]*history
 	blobs   map[string]*blob // by digest
 }
 
-var _ Store = (*Memory)(nil)
+var (
+	_ Store        = (*Memory)(nil)
+	_ Switcher     = (*Memory)(nil)
+	_ Deleter      = (*Memory)(nil)
+	_ Pruner       = (*Memory)(nil)
+	_ TenantReader = (*Memory)(nil)
+)
 
 type moduleID struct{ tenant, name string }
 
 // history is every revision of one module, oldest first.
 type history struct {
 	records []Record
+	pruned  int // revisions before the first of records
 	current int // revision
 }
 
@@ -53,7 +60,7 @@ func (m *Memory) Put(ctx context.Context, rec Record, wasm []byte) (Record, erro
 		h = &history{}
 		m.modules[id] = h
 	}
-	rec.Revision = len(h.records) + 1
+	rec.Revision = h.latest() + 1
 	h.records = append(h.records, clone(rec))
 	h.current = rec.Revision
 	b := m.blobs[rec.Digest]
@@ -81,8 +88,16 @@ func (m *Memory) Current(ctx context.Context) ([]Record, error) {
 	return all, nil
 }
 
+// CurrentOf implements [TenantReader].
+func (m *Memory) CurrentOf(ctx context.Context, tenant string) ([]Record, error) {
+	all, err := m.Current(ctx)
+	return slices.DeleteFunc(all, func(rec Record) bool { return rec.Tenant != tenant }), err
+}
+
+func (h *history) latest() int { return h.pruned + len(h.records) }
+
 func (h *history) at(revision int) Record {
-	rec := clone(h.records[revision-1])
+	rec := clone(h.records[revision-h.pruned-1])
 	rec.Current = revision == h.current
 	return rec
 }
@@ -99,13 +114,13 @@ func (m *Memory) Versions(ctx context.Context, tenant, name string) ([]Record, e
 		return nil, errNoModule(tenant, name)
 	}
 	all := make([]Record, 0, len(h.records))
-	for revision := len(h.records); revision > 0; revision-- {
+	for revision := h.latest(); revision > h.pruned; revision-- {
 		all = append(all, h.at(revision))
 	}
 	return all, nil
 }
 
-// SetCurrent implements [Store].
+// SetCurrent implements [Switcher].
 func (m *Memory) SetCurrent(ctx context.Context, tenant, name string, revision int) (Record, error) {
 	if err := ctx.Err(); err != nil {
 		return Record{}, status.Convert(err)
@@ -116,14 +131,14 @@ func (m *Memory) SetCurrent(ctx context.Context, tenant, name string, revision i
 	if h == nil {
 		return Record{}, errNoModule(tenant, name)
 	}
-	if revision < 1 || revision > len(h.records) {
+	if revision <= h.pruned || revision > h.latest() {
 		return Record{}, errNoRevision(name, revision)
 	}
 	h.current = revision
 	return h.at(revision), nil
 }
 
-// Delete implements [Store].
+// Delete implements [Deleter].
 func (m *Memory) Delete(ctx context.Context, tenant, name string) error {
 	if err := ctx.Err(); err != nil {
 		return status.Convert(err)
@@ -135,16 +150,43 @@ func (m *Memory) Delete(ctx context.Context, tenant, name string) error {
 		return errNoModule(tenant, name)
 	}
 	delete(m.modules, moduleID{tenant, name})
-	for _, rec := range h.records {
+	m.unref(h.records)
+	return nil
+}
+
+// Prune implements [Pruner].
+func (m *Memory) Prune(ctx context.Context, tenant, name string, through int) error {
+	if err := ctx.Err(); err != nil {
+		return status.Convert(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.modules[moduleID{tenant, name}]
+	if h == nil {
+		return errNoModule(tenant, name)
+	}
+	if through >= h.current {
+		return errPruneCurrent(name, through)
+	}
+	if n := through - h.pruned; n > 0 {
+		m.unref(h.records[:n])
+		h.records, h.pruned = slices.Clone(h.records[n:]), through
+	}
+	return nil
+}
+
+// unref drops the bytes of removed records, unless another record refers to them. m.mu is
+// held.
+func (m *Memory) unref(records []Record) {
+	for _, rec := range records {
 		b := m.blobs[rec.Digest]
 		if b.refs--; b.refs == 0 {
 			delete(m.blobs, rec.Digest)
 		}
 	}
-	return nil
 }
 
-// Wasm implements [Store]; the caller owns what it returns.
+// Wasm implements [Store]; the caller owns the result.
 func (m *Memory) Wasm(ctx context.Context, digest string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, status.Convert(err)
@@ -158,8 +200,8 @@ func (m *Memory) Wasm(ctx context.Context, digest string) ([]byte, error) {
 	return bytes.Clone(b.wasm), nil
 }
 
-// prepare checks a record that is to be stored and fills in what the store owns,
-// the revision excepted.
+// prepare checks a record that is to be stored and sets Digest, Size and CreatedAt; the
+// caller sets Revision.
 func prepare(ctx context.Context, rec Record, wasm []byte) (Record, error) {
 	if err := ctx.Err(); err != nil {
 		return rec, status.Convert(err)
@@ -188,7 +230,7 @@ func checkNames(tenant, name string) error {
 	return abi.CheckModuleName(name)
 }
 
-// clone copies what a record refers to, so that stores and callers share nothing.
+// clone copies everything that a record refers to, so that stores and callers share nothing.
 func clone(rec Record) Record {
 	rec.Descriptor = slices.Clone(rec.Descriptor)
 	rec.Policy = slices.Clone(rec.Policy)
@@ -210,6 +252,10 @@ func errNoModule(tenant, name string) error {
 
 func errNoRevision(name string, revision int) error {
 	return status.Publicf(status.NotFound, "revision %d of module %q does not exist", revision, abi.Line(name, 80))
+}
+
+func errPruneCurrent(name string, through int) error {
+	return status.Publicf(status.FailedPrecondition, "revisions up to %d of module %q include the current one", through, abi.Line(name, 80))
 }
 
 func errNoBytes(digest string) error {

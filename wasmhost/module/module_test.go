@@ -35,7 +35,11 @@ func TestDirDropsBytesThatNobodyNeeds(t *testing.T) {
 	testDrops(t, openDir(t, t.TempDir()))
 }
 
-func testDrops(t *testing.T, s module.Store) {
+func testDrops(t *testing.T, s interface {
+	module.Store
+	module.Deleter
+},
+) {
 	t.Helper()
 	rec, wasm := moduletest.Record("default", "textkit", "a")
 	for range 2 {

@@ -25,6 +25,10 @@ type Grants struct {
 	Actions  []string `json:"actions,omitempty"`
 	// Clock gives the time of day, to "now" and to WASI.
 	Clock bool `json:"clock,omitempty"`
+	// Rewrite lets middleware change its input: the caller's messages, but for
+	// those of the system, the documents, and the descriptions of tools. Without it, it
+	// may only add messages and documents, and leave tools out.
+	Rewrite bool `json:"rewrite,omitempty"`
 	// Files shows directories that the operator has named.
 	Files []FileGrant `json:"files,omitempty"`
 }
@@ -59,7 +63,7 @@ func CheckSecretName(name string) error {
 	return nil
 }
 
-// check refuses what could be misread, and brings hosts and methods to one form.
+// check refuses entries that could be misread, and brings hosts and methods to one form.
 func (g *Grants) check() error {
 	if len(g.HTTP) > maxGrants || len(g.Secrets) > maxGrants || len(g.Files) > maxGrants || len(g.Generate) > maxPatterns || len(g.Actions) > maxPatterns {
 		return status.Publicf(status.InvalidArgument, "policy: too many grants; at most %d of a kind, and %d patterns", maxGrants, maxPatterns)
@@ -153,9 +157,9 @@ func Grantable() []abi.Capability {
 	return []abi.Capability{abi.CapHTTP, abi.CapKVGet, abi.CapKVSet, abi.CapKVDelete, abi.CapKVList, abi.CapNow, abi.CapRun, abi.CapGenerate}
 }
 
-// Check compares what a module imports with what it is granted and what the host
-// provides. It fails with PERMISSION_DENIED and lists what is missing, or with
-// UNIMPLEMENTED and lists what is granted but not to be had here.
+// Check compares a module's imports with its grants and with the capabilities of the host. It
+// fails with PERMISSION_DENIED and lists the missing grants, or with UNIMPLEMENTED and lists
+// granted capabilities that this host does not have.
 func (g Grants) Check(capabilities, provided []abi.Capability) error {
 	var missing, absent []string
 	for _, c := range capabilities {
@@ -180,8 +184,8 @@ func (g Grants) Check(capabilities, provided []abi.Capability) error {
 }
 
 // Within fails with PERMISSION_DENIED, and lists them, when g grants something that
-// outer does not: a policy comes with the module, so what it may grant is laid down
-// by those above it, tenant and server. Nothing is silently left out.
+// outer does not: a policy comes with the module, so tenant and server, which
+// stand above it, limit its grants. Nothing is silently left out.
 func (g Grants) Within(outer Grants) error {
 	var over []string
 	for _, h := range g.HTTP {
@@ -192,7 +196,7 @@ func (g Grants) Within(outer Grants) error {
 	for _, flag := range []struct {
 		name        string
 		mine, their bool
-	}{{"kv", g.KV, outer.KV}, {"clock", g.Clock, outer.Clock}} {
+	}{{"kv", g.KV, outer.KV}, {"clock", g.Clock, outer.Clock}, {"rewrite", g.Rewrite, outer.Rewrite}} {
 		if flag.mine && !flag.their {
 			over = append(over, flag.name)
 		}
@@ -224,4 +228,31 @@ func (g Grants) Within(outer Grants) error {
 	}
 	return status.Publicf(status.PermissionDenied, "the policy grants more than the server allows this tenant: %s", strings.Join(over, ", ")).
 		WithDetails(map[string]any{"exceeding": over})
+}
+
+// AllowsHTTP fails with PERMISSION_DENIED, and says which part does not fit, unless
+// a grant takes in the request.
+func (g Grants) AllowsHTTP(method string, t Target) error {
+	var known []HTTPGrant
+	for _, h := range g.HTTP {
+		if h.Allows(method, t) {
+			return nil
+		}
+		if hostMatches(h.Host, t.Host) {
+			known = append(known, h)
+		}
+	}
+	if len(known) == 0 {
+		return status.Publicf(status.PermissionDenied, "http: the host %q is not granted", t.Host)
+	}
+	return status.Publicf(status.PermissionDenied, "http: %s %s://%s:%d%s is not granted; granted for the host: %v", method, t.Scheme, t.Host, t.Port, abi.Line(t.Path, 200), known)
+}
+
+// AllowsSecret reports whether a secret may be sent to a target. One that is not
+// granted may be sent nowhere.
+func (g Grants) AllowsSecret(name string, t Target) bool {
+	return slices.ContainsFunc(g.Secrets[name], func(text string) bool {
+		o, err := parseOrigin(text)
+		return err == nil && o.scheme == t.Scheme && o.port == t.Port && hostMatches(o.host, t.Host)
+	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
-// HTTPGrant allows requests to a host. What it leaves out is the narrow choice:
+// HTTPGrant allows requests to a host. A field that is left out is the narrow choice:
 // https, the scheme's own port, GET and HEAD, every path.
 type HTTPGrant struct {
 	// Host is a name ("api.example.com"), all names below one
@@ -119,24 +119,6 @@ func (h HTTPGrant) allowsPort(t Target) bool {
 		return t.Port == DefaultPort(t.Scheme)
 	}
 	return slices.Contains(h.Ports, t.Port)
-}
-
-// AllowsHTTP fails with PERMISSION_DENIED, and says which part does not fit, unless
-// a grant takes in the request.
-func (g Grants) AllowsHTTP(method string, t Target) error {
-	var known []HTTPGrant
-	for _, h := range g.HTTP {
-		if h.Allows(method, t) {
-			return nil
-		}
-		if hostMatches(h.Host, t.Host) {
-			known = append(known, h)
-		}
-	}
-	if len(known) == 0 {
-		return status.Publicf(status.PermissionDenied, "http: the host %q is not granted", t.Host)
-	}
-	return status.Publicf(status.PermissionDenied, "http: %s %s://%s:%d%s is not granted; granted for the host: %v", method, t.Scheme, t.Host, t.Port, abi.Line(t.Path, 200), known)
 }
 
 // covers reports whether every request that inner takes in is taken in by h.
@@ -288,7 +270,7 @@ func hostCovers(outer, inner string) bool {
 	}
 	name, wild := strings.CutPrefix(inner, "*.")
 	if wild {
-		// What is below a.example.com is below example.com.
+		// Hosts below a.example.com are below example.com.
 		return outer == "*" || (strings.HasPrefix(outer, "*.") && strings.HasSuffix("."+name, outer[1:]))
 	}
 	return hostMatches(outer, inner)
@@ -339,14 +321,5 @@ func originsCover(outer []string, inner string) bool {
 	return err == nil && slices.ContainsFunc(outer, func(text string) bool {
 		o, err := parseOrigin(text)
 		return err == nil && o.scheme == in.scheme && o.port == in.port && hostCovers(o.host, in.host)
-	})
-}
-
-// AllowsSecret reports whether a secret may be sent to a target. One that is not
-// granted may be sent nowhere.
-func (g Grants) AllowsSecret(name string, t Target) bool {
-	return slices.ContainsFunc(g.Secrets[name], func(text string) bool {
-		o, err := parseOrigin(text)
-		return err == nil && o.scheme == t.Scheme && o.port == t.Port && hostMatches(o.host, t.Host)
 	})
 }

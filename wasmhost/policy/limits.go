@@ -12,13 +12,13 @@ import (
 type Limits struct {
 	// TimeoutMS is the wall time of one call in milliseconds.
 	TimeoutMS int64 `json:"timeoutMs,omitempty"`
-	// Fuel is what one call may execute, in the units of wasmhost/meter.
+	// Fuel bounds the work of one call, in the units of wasmhost/internal/meter.
 	Fuel int64 `json:"fuel,omitempty"`
 	// MemoryBytes bounds the linear memory of one instance.
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 	// TableElements bounds each table.
 	TableElements int64 `json:"tableElements,omitempty"`
-	// InputBytes and OutputBytes bound what goes in and comes out of a call.
+	// InputBytes and OutputBytes bound the input and the output of a call.
 	InputBytes  int64 `json:"inputBytes,omitempty"`
 	OutputBytes int64 `json:"outputBytes,omitempty"`
 	// Concurrency bounds the calls of one module at a time.
@@ -31,7 +31,7 @@ type Limits struct {
 	// it was decompressed.
 	HTTPRequestBytes  int64 `json:"httpRequestBytes,omitempty"`
 	HTTPResponseBytes int64 `json:"httpResponseBytes,omitempty"`
-	// KVKeys, KVBytes and KVValueBytes bound what a module keeps in its
+	// KVKeys, KVBytes and KVValueBytes bound the values of a module in its
 	// key-value store: entries, bytes of keys and values together, one value.
 	KVKeys       int64 `json:"kvKeys,omitempty"`
 	KVBytes      int64 `json:"kvBytes,omitempty"`
@@ -41,10 +41,18 @@ type Limits struct {
 	HostCalls int64 `json:"hostCalls,omitempty"`
 }
 
-// Defaults are the limits of a server that says nothing.
+// defaultFuelPerMS is the default fuel for each millisecond of the time limit. A tight
+// loop of compiled code uses 3 to 10 million units in a millisecond, so that by default
+// the time limit ends a call and the fuel stands far behind it, as a bound that does not
+// depend on a clock.
+const defaultFuelPerMS = 40_000_000
+
+// Defaults are the limits of a server that says nothing. The time limit is the one that
+// ends a guest; see [Limits.OrDefaults] for the fuel.
 func Defaults() Limits {
+	const timeoutMS = 5000
 	return Limits{
-		TimeoutMS: 5000, Fuel: 2_000_000_000, MemoryBytes: 32 << 20, TableElements: 10_000,
+		TimeoutMS: timeoutMS, Fuel: timeoutMS * defaultFuelPerMS, MemoryBytes: 32 << 20, TableElements: 10_000,
 		InputBytes: 1 << 20, OutputBytes: 256 << 10, Concurrency: 16,
 		HTTPRequests: 20, HTTPRequestBytes: 1 << 20, HTTPResponseBytes: 4 << 20,
 		KVKeys: 1000, KVBytes: 1 << 20, KVValueBytes: 64 << 10, HostCalls: 1000,
@@ -118,6 +126,16 @@ func (l Limits) Within(outer Limits) Limits {
 
 // Timeout returns TimeoutMS as a duration.
 func (l Limits) Timeout() time.Duration { return time.Duration(l.TimeoutMS) * time.Millisecond }
+
+// OrDefaults is l.Or(Defaults()), with a fuel that fits the time limit where l sets a
+// time limit and no fuel: which of the two binds does not change with it.
+func (l Limits) OrDefaults() Limits {
+	defaults := Defaults()
+	if l.TimeoutMS > 0 {
+		defaults.Fuel = l.TimeoutMS * defaultFuelPerMS
+	}
+	return l.Or(defaults)
+}
 
 // Or returns l with the fields that say nothing taken from other.
 func (l Limits) Or(other Limits) Limits {

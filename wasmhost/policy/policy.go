@@ -1,4 +1,4 @@
-// Package policy says what a module may do: the capabilities that it is granted,
+// Package policy defines the rights of a module: the capabilities that it is granted,
 // the limits under which it runs, and whether state survives a call.
 //
 // It owns the JSON form, the defaults and the rule that a lower layer can only
@@ -12,8 +12,6 @@ package policy
 
 import (
 	"bytes"
-	"encoding/json"
-	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -28,14 +26,14 @@ const (
 	maxConfigValue = 8 << 10
 )
 
-// Policy is what an operator or an owner lays down for a module or a tenant.
+// Policy is the set of rules that an operator or an owner makes for a module or a tenant.
 type Policy struct {
 	Grants Grants `json:"grants,omitzero"`
 	Limits Limits `json:"limits,omitzero"`
 	// State is "fresh" (also when empty): nothing that a call writes is seen
 	// by a later one; or "reuse": an instance keeps its state.
 	State State `json:"state,omitempty"`
-	// Config is what Extism's config_get answers. It is no place for secrets.
+	// Config holds the values of Extism's config_get. It is no place for secrets.
 	Config map[string]string `json:"config,omitempty"`
 	// Interpreter has the module interpreted: slower by a factor of tens, with no
 	// machine code made of it.
@@ -51,9 +49,10 @@ const (
 	Reuse State = "reuse"
 )
 
-// Parse decodes and checks a policy; nothing gives the zero Policy. A field that
-// is not known is refused, because a mistyped limit would be no limit. It fails
-// with INVALID_ARGUMENT.
+// Parse decodes and checks a policy; nothing gives the zero Policy. A field that is not
+// known, written in another case, or given twice is refused, because a mistyped limit
+// would be no limit and two readers may differ in what they grant. It fails with
+// INVALID_ARGUMENT.
 func Parse(raw []byte) (Policy, error) {
 	var p Policy
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -62,13 +61,8 @@ func Parse(raw []byte) (Policy, error) {
 	if len(raw) > MaxBytes {
 		return p, status.Publicf(status.InvalidArgument, "policy of %d bytes exceeds the limit of %d", len(raw), MaxBytes)
 	}
-	if err := schema.Check(raw); err != nil {
-		return p, status.Publicf(status.InvalidArgument, "policy: %w", err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&p); err != nil {
-		return p, status.Publicf(status.InvalidArgument, "policy: %s", strings.TrimPrefix(err.Error(), "json: "))
+	if err := schema.Decode(raw, &p, schema.RefuseUnknown); err != nil {
+		return Policy{}, status.Publicf(status.InvalidArgument, "policy: %w", err)
 	}
 	return p, p.check()
 }

@@ -106,7 +106,10 @@ func TestALowerLayerOnlyTightens(t *testing.T) {
 	assert.Equal(t, outer, policy.Limits{}.Within(outer))
 	assert.Equal(t, policy.Limits{TimeoutMS: 50, Fuel: 1000}, policy.Limits{TimeoutMS: 50, Fuel: 9999}.Within(outer))
 	assert.Equal(t, policy.Limits{TimeoutMS: 100, Fuel: 1000, CallsPerMinute: 5}, policy.Limits{CallsPerMinute: 5}.Within(outer))
-	d := policy.Limits{Fuel: 7}.Or(policy.Defaults())
+	assert.Equal(t, policy.Defaults(), policy.Limits{}.OrDefaults())
+	assert.Equal(t, 12*policy.Defaults().Fuel, policy.Limits{TimeoutMS: 60_000}.OrDefaults().Fuel, "a longer time limit still binds first")
+	assert.Equal(t, int64(7), policy.Limits{TimeoutMS: 60_000, Fuel: 7}.OrDefaults().Fuel)
+	d := policy.Limits{Fuel: 7}.OrDefaults()
 	assert.Equal(t, int64(7), d.Fuel)
 	assert.Equal(t, policy.Defaults().MemoryBytes, d.MemoryBytes)
 }
@@ -226,8 +229,8 @@ func TestAPolicyGrantsNoMoreThanTheServer(t *testing.T) {
 	}
 }
 
-// What a grant covers by the rule for policies is what it allows by the rule for
-// requests.
+// The rule for policies and the rule for requests agree on the hosts that a grant
+// covers.
 func FuzzCoversAllows(f *testing.F) {
 	f.Add("*.a.test", "x.a.test", "y.x.a.test", "/v1", "/v1/x", "/v1/x/y")
 	f.Add("*", "8.8.8.8", "8.8.8.8", "", "/", "/")
@@ -291,4 +294,25 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%s widens", raw)
 		}
 	})
+}
+
+// A text that two readers may read as different policies is refused.
+func TestAPolicyIsReadInOneWayOnly(t *testing.T) {
+	for raw, says := range map[string]string{
+		`{"grants":{"kv":false},"GRANTS":{"kv":true}}`:   `"GRANTS" is not known here; want "grants"`,
+		`{"grants":{"kv":false,"KV":true}}`:              `"grants.KV" is not known here; want "kv"`,
+		`{"grants":{"kv":false,"kv":true}}`:              "same key twice",
+		`{"grants":{"kv":false},"grants":{"kv":true}}`:   "same key twice",
+		`{"limits":{"fuel":1,"fu\u0065l":2}}`:            "same key twice",
+		`{"grants":{"http":[{"Host":"a.example.com"}]}}`: `"grants.http.Host" is not known here; want "host"`,
+		`{"config":{"a":"1","a":"2"}}`:                   "same key twice",
+		`{"limits":{"timeoutMs":"5"}}`:                   `"limits.timeoutMs" is a string, want a whole number`,
+	} {
+		_, err := policy.Parse([]byte(raw))
+		require.ErrorIs(t, err, status.ErrInvalidArgument, raw)
+		assert.Contains(t, err.Error(), says, raw)
+	}
+	p, err := policy.Parse([]byte(`{"config":{"a":"1","A":"2"}}`))
+	require.NoError(t, err, "keys of a map are the author's")
+	assert.Len(t, p.Config, 2)
 }

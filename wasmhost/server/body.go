@@ -12,7 +12,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
@@ -53,7 +52,7 @@ func (s *Server) patient(c echo.Context, read func() error) error {
 	return nil
 }
 
-// errBroken marks a body that ended, or came to a halt, before it was complete.
+// errBroken marks a body that ended or stalled before it was complete.
 var errBroken = errors.New("broken body")
 
 func tooLarge(limit int64) error {
@@ -63,6 +62,8 @@ func tooLarge(limit int64) error {
 func readError(err error) error {
 	var timeout interface{ Timeout() bool }
 	switch {
+	case errors.Is(err, status.ErrResourceExhausted): // it was more than may be held
+		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return withHTTP(http.StatusRequestTimeout, status.Publicf(status.DeadlineExceeded, "the body took too long to arrive").WithCause(errors.Join(errBroken, err)))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
@@ -74,7 +75,12 @@ func readError(err error) error {
 // mediaType returns the type of the body and its parameters; 415 when it is none of
 // those that are wanted.
 func mediaType(header http.Header, want ...string) (string, map[string]string, error) {
-	given := header.Get("Content-Type")
+	// Of a header that comes twice, a proxy may have gone by the other one.
+	if coding := strings.Join(header.Values("Content-Encoding"), ", "); coding != "" && !strings.EqualFold(coding, "identity") {
+		return "", nil, withHTTP(http.StatusUnsupportedMediaType, status.Publicf(status.InvalidArgument,
+			"the body's Content-Encoding is %q; send it as it is, without a Content-Encoding", abi.Line(coding, 80)))
+	}
+	given := strings.Join(header.Values("Content-Type"), ", ")
 	mt, params, err := mime.ParseMediaType(given)
 	if err == nil && slices.Contains(want, mt) {
 		if charset, ok := params["charset"]; !ok || strings.EqualFold(charset, "utf-8") {
@@ -85,36 +91,42 @@ func mediaType(header http.Header, want ...string) (string, map[string]string, e
 		"the body's Content-Type is %q, want %s", abi.Line(given, 80), strings.Join(want, " or ")))
 }
 
-// readJSON reads a JSON body and checks that it is one value in valid UTF-8; nil
-// when there is no body.
-func (s *Server) readJSON(c echo.Context) (json.RawMessage, error) {
+// readRaw reads a body that says that it is JSON; nil when there is none.
+func (s *Server) readRaw(c echo.Context) ([]byte, error) {
+	return s.readTyped(c, s.config.MaxBodyBytes, "application/json")
+}
+
+// readTyped reads a body of one of the types, of at most limit bytes; nil when there is none.
+func (s *Server) readTyped(c echo.Context, limit int64, types ...string) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength == 0 {
 		return nil, nil
 	}
 	if r.Header.Get("Content-Type") != "" || r.ContentLength > 0 {
-		if _, _, err := mediaType(r.Header, "application/json"); err != nil {
+		if _, _, err := mediaType(r.Header, types...); err != nil {
 			return nil, err
 		}
 	}
 	var body []byte
 	err := s.patient(c, func() (err error) {
-		body, err = s.read(c, r.Body, s.config.MaxBodyBytes)
+		body, err = s.read(c, r.Body, limit)
 		return err
 	})
+	if err != nil || len(body) == 0 {
+		return nil, err
+	}
+	_, _, err = mediaType(r.Header, types...)
+	return body, err
+}
+
+// readJSON reads a JSON body and checks it as [Server.decode] does; nil when there is no
+// body.
+func (s *Server) readJSON(c echo.Context) (json.RawMessage, error) {
+	body, err := s.readRaw(c)
 	if err != nil {
 		return nil, err
 	}
-	if len(body) == 0 {
-		return nil, nil
-	}
-	if _, _, err := mediaType(r.Header, "application/json"); err != nil {
-		return nil, err
-	}
-	if err := schema.Check(body); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
-	}
-	return body, nil
+	return s.decode(c, body)
 }
 
 // members returns the members of a JSON object, each as it was written; an absent

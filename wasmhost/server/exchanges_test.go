@@ -23,17 +23,23 @@ import (
 
 var update = flag.Bool("update", false, "write the recorded responses anew")
 
-// volatile is what differs from run to run.
+// volatile matches text that differs from run to run.
 var volatile = []struct{ find, put string }{
 	{`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"`, `"<time>"`},
 	{`sha256:[0-9a-f]{64}`, "<digest>"},
 	{`"size":\d+`, `"size":0`},
-	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|peakBytes)":[\d.e+-]+`, `"$1":0`},
+	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|storedBytes|schemaBytes|peakBytes)":[\d.e+-]+`, `"$1":0`},
+	{`"(id|operation)":"[^"]+"`, `"$1":"<id>"`},
+	{`"revision":"[^"]+"`, `"revision":"<revision>"`},
+	{`the ETag is \\"[^"]+\\" now`, `the ETag is \"<revision>\" now`},
+	{`"state":"(running|succeeded)"(,"progress":{[^}]*})?`, `"state":"<running or succeeded>"`},
+	{`ETag: "[^"]+"`, `ETag: "<revision>"`},
+	{`/v1/operations/[0-9A-Z.-]+`, "/v1/operations/<operation>"},
 	{`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`, "<stream id>"},
 }
 
 // recorded are the headers of responses that the recordings hold.
-var recorded = []string{"Allow", "Cache-Control", "Content-Type", "Location", "Retry-After", "X-Genkit-Stream-Id", "X-Request-Id"}
+var recorded = []string{"Allow", "Cache-Control", "Content-Type", "ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Genkit-Stream-Id", "X-Request-Id"}
 
 // TestExchanges plays the recordings of testdata/exchanges in their order against one
 // server. Each is a txtar archive of request and response, named after the operation of
@@ -80,6 +86,7 @@ func playExchange(t *testing.T, w *world, file string) {
 func send(t *testing.T, w *world, text []byte) []byte {
 	t.Helper()
 	head, body, _ := bytes.Cut(text, []byte("\n\n"))
+	head = bytes.ReplaceAll(head, []byte("<operation>"), []byte(w.operation))
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(append(bytes.ReplaceAll(head, []byte("\n"), []byte("\r\n")), "\r\n\r\n"...))))
 	require.NoError(t, err)
 	body = bytes.TrimSuffix(body, []byte("\n"))
@@ -95,6 +102,9 @@ func send(t *testing.T, w *world, text []byte) []byte {
 	resp, err := w.Client().Do(target)
 	require.NoError(t, err)
 	defer resp.Body.Close()
+	if id, ok := strings.CutPrefix(resp.Header.Get("Location"), "/v1/operations/"); ok {
+		w.operation = id
+	}
 	raw, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	var out strings.Builder

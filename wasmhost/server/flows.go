@@ -2,15 +2,17 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
-// newFlows makes what answers the flow route. Bounds and time are the server's.
+// newFlows makes the handler of the flow route. Bounds and time are the server's.
 func newFlows(c Config) (*flowserver.Server, error) {
 	var cors *flowserver.CORS
 	if len(c.TrustedOrigins) > 0 {
@@ -25,7 +27,8 @@ func newFlows(c Config) (*flowserver.Server, error) {
 }
 
 // runFlow looks the flow up in the tenant's registry and leaves the protocol to the
-// flow server. A stream that is kept is the tenant's alone.
+// flow server. A stream that is kept is the tenant's alone, and where callers are known the
+// caller's; a flow that runs on without a reader ends with its caller's identity.
 func (s *Server) runFlow(c echo.Context) error {
 	tenant := param(c, "tenant")
 	reg, err := s.config.Registry(tenant)
@@ -36,15 +39,57 @@ func (s *Server) runFlow(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.flows.Serve(flowWriter{c.Response()}, c.Request(), flowserver.Flow{Action: a, Scope: tenant})
+	id, err := s.config.Host.TenantID(tenant)
+	if err != nil {
+		return err
+	}
+	f := flowserver.Flow{Action: ofTenant{a, s.config.Host, tenant}, Scope: tenant}
+	if id != "" {
+		f.Scope += "\n" + id // no name of a tenant has a line break
+	}
+	if identity := identityOf(c); identity != nil {
+		f.Scope += "\n" + identity.Subject
+		f.OnEnd = identity.Life.OnEnd
+	}
+	err = s.flows.Serve(flowWriter{c.Response(), c}, c.Request(), f)
 	if err != nil {
 		c.Set(logErrorKey, err) // it has been answered
 	}
 	return nil
 }
 
-// flowWriter is Echo's response, whose Flush says what went wrong.
-type flowWriter struct{ *echo.Response }
+// ofTenant is an action that ends with its tenant, also where it runs on without its request.
+type ofTenant struct {
+	action.Action
+	host   *wasmhost.Host
+	tenant string
+}
+
+// RunJSON implements [action.Action].
+func (a ofTenant) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+	ctx, done, err := a.host.BeginRun(ctx, a.tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	out, err := a.Action.RunJSON(ctx, in, emit)
+	return out, ended(ctx, err)
+}
+
+// flowWriter is Echo's response with a Flush that returns its error. It puts the challenge
+// into the answer of a request whose identity has ended.
+type flowWriter struct {
+	*echo.Response
+	c echo.Context
+}
+
+func (w flowWriter) WriteHeader(code int) {
+	if code == http.StatusUnauthorized && identityEnded(w.c) != nil {
+		w.Header().Set(challenge, challengeWrong)
+		w.Header().Set("Connection", "close") // what is left of the body is not read
+	}
+	w.Response.WriteHeader(code)
+}
 
 func (w flowWriter) FlushError() error {
 	return http.NewResponseController(w.Writer).Flush()

@@ -34,12 +34,24 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Set(requestIDKey, id)
 		w := &timedWriter{ResponseWriter: c.Response().Writer, timeout: s.config.WriteTimeout}
 		c.Response().Writer = w
+		c.Set(writerKey, w)
 		h := w.Header()
 		h.Set(requestIDHeader, id)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
+		if c.Request().ContentLength != 0 {
+			// net/http reads what a handler leaves of a body, and waits for it. Whoever reads
+			// the body sets another deadline.
+			_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(s.config.ReadTimeout))
+		}
+		if len(c.Request().TransferEncoding) > 0 {
+			// A request may have had a Content-Length besides, which net/http drops without
+			// a word. A proxy that went by it has seen another end of the request than
+			// this server, so that what follows on the connection must not be read.
+			h.Set("Connection", "close")
+		}
 		return next(c)
 	}
 }
@@ -59,15 +71,22 @@ func requestID(c echo.Context) string {
 	return id
 }
 
+const writerKey = "genkit-wasm.writer"
+
 // timedWriter gives each write of a response a deadline of its own.
 type timedWriter struct {
 	http.ResponseWriter
 	timeout time.Duration
+	by      time.Time // when the deadline is at the latest; zero: nothing is said
 }
 
 func (w *timedWriter) extend() {
+	due := time.Now().Add(w.timeout)
+	if !w.by.IsZero() && w.by.Before(due) {
+		due = w.by
+	}
 	// A writer that has no deadlines, such as a recorder, is not a connection.
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.timeout))
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(due)
 }
 
 func (w *timedWriter) WriteHeader(code int) {
@@ -86,9 +105,16 @@ func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
-		defer func() { s.logRequest(c, time.Since(start)) }()
+		defer func() {
+			took := time.Since(start)
+			s.logRequest(c, took)
+			if s.config.Metrics != nil {
+				s.config.Metrics.Request(c.Request().Method, routeOf(c), c.Response().Status, took)
+			}
+		}()
 		if err := next(c); err != nil {
 			s.fail(err, c) // here, so that the line tells the status
+			linger(c)
 		}
 		return nil
 	}
@@ -104,17 +130,26 @@ func (s *Server) logRequest(c echo.Context, took time.Duration) {
 		slog.Int64("bytes", c.Response().Size),
 		slog.String("request_id", requestID(c)),
 	}
+	if s.config.Auth != nil {
+		attrs = append(attrs, slog.String("from", s.from(c.Request()).String()))
+		if identity := identityOf(c); identity != nil {
+			attrs = append(attrs, slog.String("identity", abi.Line(identity.Subject, 256)))
+		}
+	}
 	if err, ok := c.Get(logErrorKey).(error); ok {
 		attrs = append(attrs, slog.String("code", status.Of(err).String()))
 		if httpStatusOf(err) >= http.StatusInternalServerError {
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("error", err.Error()))
 		}
+		if cause := errors.Unwrap(err); cause != nil && identityOf(c) == nil && status.Of(err) == status.Unauthenticated {
+			attrs = append(attrs, slog.String("refused", abi.Line(cause.Error(), 512))) // why a token is not good
+		}
 	}
 	s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
 }
 
-// routeOf returns the route's template, so that what is logged has few values.
+// routeOf returns the route's template, so that logs have few different values.
 func routeOf(c echo.Context) string {
 	if path := c.Path(); path != "" {
 		return path
@@ -144,7 +179,7 @@ func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// guard refuses what a browser may have been tricked into sending: a Host that is
+// guard refuses requests that a browser may have been tricked into sending: a Host that is
 // not ours (a name that was pointed at this address), and requests that change
 // something from a page of another site.
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {

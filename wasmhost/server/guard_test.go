@@ -19,7 +19,7 @@ import (
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	w := newWorld(t, nil)
-	for _, path := range []string{"/", "/v1", "/v1/tenants", "/v2/tenants/default/modules", tenant + "/modules/a/b", tenant + "/none", "/healthz/x"} {
+	for _, path := range []string{"/v1", "/v1/tenant", "/v2/tenants/default/modules", tenant + "/modules/a/b", tenant + "/none", "/healthz/x"} {
 		p := w.do(http.MethodGet, path, nil).problem(t)
 		assert.Equal(t, 404, p.Status, path)
 		assert.Equal(t, "NOT_FOUND", p.StatusName)

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,13 +33,16 @@ func param(c echo.Context, name string) string {
 }
 
 func (s *Server) listModules(c echo.Context) error {
+	p, err := readPage(c, "modules", 0)
+	if err != nil {
+		return err
+	}
 	records, err := s.config.Host.Modules(param(c, "tenant"))
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, struct {
-		Modules []module.Record `json:"modules"`
-	}{records})
+	records, next := cut(p, records, func(rec module.Record) string { return rec.Name }, byText)
+	return writeLists(c, next, listOf("modules", records, true))
 }
 
 func (s *Server) getUsage(c echo.Context) error {
@@ -64,13 +69,16 @@ func (s *Server) deleteModule(c echo.Context) error {
 }
 
 func (s *Server) listVersions(c echo.Context) error {
+	p, err := readPage(c, "versions", 0)
+	if err != nil {
+		return err
+	}
 	records, err := s.config.Host.Versions(c.Request().Context(), param(c, "tenant"), param(c, "name"))
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, struct {
-		Versions []module.Record `json:"versions"`
-	}{records})
+	records, next := cut(p, records, func(rec module.Record) string { return strconv.Itoa(rec.Revision) }, newestFirst)
+	return writeLists(c, next, listOf("versions", records, true))
 }
 
 // rollback reads {"revision": n}, or no body for the revision before the current.
@@ -88,7 +96,7 @@ func (s *Server) rollback(c echo.Context) error {
 	}
 	revision := 0
 	if raw, ok := m["revision"]; ok {
-		if json.Unmarshal(raw, &revision) != nil || revision < 1 {
+		if revision, ok = wholeNumber(raw); !ok || revision < 1 {
 			return status.Publicf(status.InvalidArgument, "body: \"revision\" wants a whole number from 1")
 		}
 	}
@@ -99,16 +107,22 @@ func (s *Server) rollback(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, rec)
 }
 
+// wholeNumber reads a JSON number that is an integer as JSON Schema has it: 1, 1.0 and
+// 1e0 are the same one.
+func wholeNumber(raw json.RawMessage) (int, bool) {
+	var f float64
+	if json.Unmarshal(raw, &f) != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
+}
+
 // putModule answers 201 with the new record, 200 with the current one when the
 // upload changes nothing.
 func (s *Server) putModule(c echo.Context) error {
 	tenant, name := param(c, "tenant"), param(c, "name")
-	// What can be known before the body is read is told before it is.
+	// Errors that can be known before the body is read are sent before it is.
 	if err := abi.CheckModuleName(name); err != nil {
-		return err
-	}
-	before, err := s.config.Host.Module(tenant, name)
-	if err != nil && !errors.Is(err, status.ErrNotFound) {
 		return err
 	}
 	if _, err := s.config.Host.Modules(tenant); err != nil {
@@ -126,12 +140,11 @@ func (s *Server) putModule(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	select {
-	case s.uploads <- struct{}{}:
-		defer func() { <-s.uploads }()
-	case <-ctx.Done():
-		return status.Convert(ctx.Err())
+	ctx, done, err := s.config.Host.BeginLoad(ctx, tenant)
+	if err != nil {
+		return err
 	}
+	defer done()
 	if up.Wasm, err = arrived.bytes(); err != nil {
 		return err
 	}
@@ -142,11 +155,11 @@ func (s *Server) putModule(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if rec.Revision == before.Revision && rec.CreatedAt.Equal(before.CreatedAt) {
-		return writeJSON(c, http.StatusOK, rec)
+	if !rec.Changed {
+		return writeJSON(c, http.StatusOK, rec.Record)
 	}
 	c.Response().Header().Set("Location", c.Request().URL.EscapedPath())
-	return writeJSON(c, http.StatusCreated, rec)
+	return writeJSON(c, http.StatusCreated, rec.Record)
 }
 
 const formType = "multipart/form-data"
@@ -198,6 +211,9 @@ func (s *Server) readForm(c echo.Context, form *multipart.Reader, arrived *spool
 		if err != nil {
 			return up, formError(err)
 		}
+		if len(part.Header.Values("Content-Disposition")) > 1 {
+			return up, status.Publicf(status.InvalidArgument, "form: a part has two names")
+		}
 		name := part.FormName()
 		if seen[name] {
 			return up, status.Publicf(status.InvalidArgument, "form: the part %q is given twice", abi.Line(name, 80))
@@ -217,8 +233,8 @@ func (s *Server) readForm(c echo.Context, form *multipart.Reader, arrived *spool
 			return up, err
 		}
 	}
-	// What follows the form is not read, so the end of the body is looked at: one
-	// that is cut short is not an upload.
+	// Bytes after the form are not read, so the end of the body is checked: one that is
+	// cut short is not an upload.
 	if _, err := io.CopyN(io.Discard, c.Request().Body, formOverhead); err != nil && !errors.Is(err, io.EOF) {
 		return up, readError(err)
 	}

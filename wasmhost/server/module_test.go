@@ -99,14 +99,16 @@ func TestRefusedUploadsChangeNothing(t *testing.T) {
 		code   string
 		says   string
 	}{
-		"bytes that are no module":      {w.put("calc", []byte("hello")), 400, "INVALID_ARGUMENT", "not WebAssembly"},
-		"no bytes":                      {w.put("calc", nil), 400, "INVALID_ARGUMENT", "no module"},
-		"a module that is cut":          {w.put("calc", wasm[:len(wasm)-9]), 400, "INVALID_ARGUMENT", "module refused"},
-		"more bytes than allowed":       {w.put("calc", []byte(big)), 413, "INVALID_ARGUMENT", "65536"},
-		"a type that is no module":      {w.put("calc", wasm, "Content-Type: text/plain"), 415, "INVALID_ARGUMENT", "application/wasm"},
-		"a form without a boundary":     {w.put("calc", wasm, "Content-Type: multipart/form-data"), 400, "INVALID_ARGUMENT", "multipart"},
-		"a form that is none":           {w.put("calc", wasm, "Content-Type: multipart/form-data; boundary=x"), 400, "INVALID_ARGUMENT", ""},
-		"a form with a part twice":      {w.do("PUT", tenant+"/modules/calc", twice, twiceKind), 400, "INVALID_ARGUMENT", "twice"},
+		"bytes that are no module":  {w.put("calc", []byte("hello")), 400, "INVALID_ARGUMENT", "not WebAssembly"},
+		"no bytes":                  {w.put("calc", nil), 400, "INVALID_ARGUMENT", "no module"},
+		"a module that is cut":      {w.put("calc", wasm[:len(wasm)-9]), 400, "INVALID_ARGUMENT", "module refused"},
+		"more bytes than allowed":   {w.put("calc", []byte(big)), 413, "INVALID_ARGUMENT", "65536"},
+		"a type that is no module":  {w.put("calc", wasm, "Content-Type: text/plain"), 415, "INVALID_ARGUMENT", "application/wasm"},
+		"a form without a boundary": {w.put("calc", wasm, "Content-Type: multipart/form-data"), 400, "INVALID_ARGUMENT", "multipart"},
+		"a form that is none":       {w.put("calc", wasm, "Content-Type: multipart/form-data; boundary=x"), 400, "INVALID_ARGUMENT", ""},
+		"a form with a part twice":  {w.do("PUT", tenant+"/modules/calc", twice, twiceKind), 400, "INVALID_ARGUMENT", "twice"},
+		"a form whose part has two names": {w.do("PUT", tenant+"/modules/calc", strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"module\"\r\nContent-Disposition: form-data; name=\"policy\"\r\n\r\n"+
+			string(wasm)+"\r\n--b--\r\n"), "Content-Type: multipart/form-data; boundary=b"), 400, "INVALID_ARGUMENT", "two names"},
 		"a form with an unknown part":   {w.do("PUT", tenant+"/modules/calc", foreign, foreignKind), 400, "INVALID_ARGUMENT", "polciy"},
 		"a form without a module":       {w.do("PUT", tenant+"/modules/calc", noModule, noModuleKind), 400, "INVALID_ARGUMENT", "no module"},
 		"a policy with a mistyped name": {w.do("PUT", tenant+"/modules/calc", badPolicy, badPolicyKind), 400, "INVALID_ARGUMENT", "feul"},

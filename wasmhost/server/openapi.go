@@ -19,10 +19,20 @@ import (
 //go:embed schemas.json
 var components []byte
 
+// schemas_tenants.json holds those that only a server has whose tenants are resources.
+//
+//go:embed schemas_tenants.json
+var tenantComponents []byte
+
+// schemas_access.json holds those that only a server has that asks who calls.
+//
+//go:embed schemas_access.json
+var accessComponents []byte
+
 // apiVersion is the version of the HTTP API, which the paths carry as /v1.
 const apiVersion = "1.0.0"
 
-// operation is what the document says of a route.
+// operation is the document's entry of a route.
 type operation struct {
 	id, tag, summary, text string
 	// params names entries of the components' parameters; those of the path
@@ -54,19 +64,38 @@ func streamed(schema string) map[string]any {
 	return map[string]any{"application/json": ref(schema), eventStream: ref("Frames")}
 }
 
-// document writes the OpenAPI 3.1 document of a table of routes.
-func document(table []route) ([]byte, error) {
+// document writes the OpenAPI 3.1 document of a table of routes; secured is whether the
+// server asks who calls, and tenants whether its tenants are resources.
+func document(table []route, secured, tenants bool) ([]byte, error) {
 	var parts map[string]any
 	if err := json.Unmarshal(components, &parts); err != nil {
 		return nil, status.Errorf(status.Internal, "openapi components: %w", err)
 	}
 	paths := map[string]map[string]any{}
+	if tenants {
+		if err := addComponents(parts, tenantComponents); err != nil {
+			return nil, err
+		}
+	}
+	if secured {
+		if err := addComponents(parts, accessComponents); err != nil {
+			return nil, err
+		}
+		parts["securitySchemes"] = map[string]any{bearerScheme: map[string]any{
+			"type": "http", "scheme": "bearer",
+			"description": "An API key, or a token of an issuer that the server trusts. The roles of an operation are the scope that it takes: \"admin\", or, of the tenant in the path, \"manage\", \"invoke\" or \"read\". Each includes those after it.",
+		}}
+	}
 	for _, r := range table {
 		path, params := openAPIPath(r.path)
 		if paths[path] == nil {
 			paths[path] = map[string]any{}
 		}
-		paths[path][strings.ToLower(r.method)] = r.doc.object(params)
+		object := r.doc.object(params)
+		if secured {
+			secure(object, r)
+		}
+		paths[path][strings.ToLower(r.method)] = object
 	}
 	raw, err := json.MarshalIndent(map[string]any{
 		"openapi": "3.1.0",
@@ -88,9 +117,44 @@ func document(table []route) ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
+// addComponents adds the components that some servers alone have.
+func addComponents(parts map[string]any, raw []byte) error {
+	var more map[string]map[string]any
+	if err := json.Unmarshal(raw, &more); err != nil {
+		return status.Errorf(status.Internal, "openapi components: %w", err)
+	}
+	for kind, entries := range more {
+		all, _ := parts[kind].(map[string]any)
+		maps.Copy(all, entries)
+	}
+	return nil
+}
+
+const bearerScheme = "bearer"
+
+// secure says in an operation which scope it takes, and what is answered to whoever has
+// not got it.
+func secure(object map[string]any, r route) {
+	if r.scope == open {
+		object["security"] = []any{}
+		return
+	}
+	roles := []string{}
+	if r.scope != signedIn {
+		roles = append(roles, string(r.scope))
+	}
+	object["security"] = []any{map[string]any{bearerScheme: roles}}
+	responses, _ := object["responses"].(map[string]any)
+	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		responses[strconv.Itoa(code)] = r.doc.failure(code)
+	}
+}
+
 var tags = []any{
 	map[string]any{"name": "modules", "description": "Upload, list, roll back and remove modules."},
 	map[string]any{"name": "actions", "description": "List and run what a tenant has."},
+	map[string]any{"name": "tenants", "description": "Create, change, suspend and delete tenants."},
+	map[string]any{"name": "keys", "description": "API keys, and who asks."},
 	map[string]any{"name": "server", "description": "The server itself."},
 }
 
@@ -117,12 +181,8 @@ func (o operation) object(pathParams []string) map[string]any {
 	for code, a := range o.responses {
 		responses[strconv.Itoa(code)] = a.object()
 	}
-	failure := "Problem"
-	if o.plain {
-		failure = "FlowError"
-	}
 	for _, code := range append([]int{http.StatusInternalServerError}, o.failures...) {
-		responses[strconv.Itoa(code)] = map[string]any{"$ref": fmt.Sprintf("#/components/responses/%s%d", failure, code)}
+		responses[strconv.Itoa(code)] = o.failure(code)
 	}
 	object := map[string]any{"operationId": o.id, "summary": o.summary, "tags": []string{o.tag}, "responses": responses}
 	if o.text != "" {
@@ -139,6 +199,15 @@ func (o operation) object(pathParams []string) map[string]any {
 		object["requestBody"] = map[string]any{"required": !o.optional, "content": contentOf(o.request)}
 	}
 	return object
+}
+
+// failure is the response of a status that carries a problem.
+func (o operation) failure(code int) any {
+	shape := "Problem"
+	if o.plain {
+		shape = "FlowError"
+	}
+	return map[string]any{"$ref": fmt.Sprintf("#/components/responses/%s%d", shape, code)}
 }
 
 func (a answerDoc) object() map[string]any {

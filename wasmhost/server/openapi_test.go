@@ -44,6 +44,9 @@ func TestOpenAPIListsEachRouteAndOnlyThose(t *testing.T) {
 	require.True(t, ok)
 	var routed, documented []string
 	for _, r := range routes.Routes() {
+		if r.Method == http.MethodHead {
+			continue // goes with each GET; the document need not say so
+		}
 		path := regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.Path, "{$1}")
 		path = strings.Replace(strings.Replace(path, "tools/*", "tools/{tool}", 1), "flows/*", "flows/{flow}", 1)
 		routed = append(routed, r.Method+" "+path)
@@ -130,7 +133,7 @@ func checkResponses(t *testing.T, doc object, at string, op object) {
 		if code[0] == '2' {
 			good++
 		}
-		if code == "204" {
+		if code == "204" || code == "304" {
 			continue
 		}
 		content, _ := response["content"].(object)
@@ -203,7 +206,6 @@ func assertAllUsed(t *testing.T, doc object) {
 // that the document gives for them.
 func TestAnswersMatchTheDocument(t *testing.T) {
 	w := withConformance(t)
-	doc := openAPI(t, w)
 	for name, test := range map[string]struct {
 		reply             reply
 		path, method      string
@@ -226,17 +228,24 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"a missing revision": {w.post("/modules/calc/rollback", `{"revision":7}`), "/v1/tenants/{tenant}/modules/{name}/rollback", "post", "404", "application/problem+json"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, test.status, fmt.Sprint(test.reply.status), test.reply.body)
-			op := doc["paths"].(object)[test.path].(object)[test.method].(object)
-			response := deref(t, doc, op["responses"].(object)[test.status])
-			media, ok := response["content"].(object)[test.mediaType].(object)
-			require.True(t, ok)
 			assert.Equal(t, test.mediaType, test.reply.header.Get("Content-Type"))
-			raw, err := json.Marshal(object{"$defs": doc["components"].(object)["schemas"], "allOf": []any{media["schema"]}})
-			require.NoError(t, err)
-			compiled, err := schema.Compile(json.RawMessage(strings.ReplaceAll(string(raw), "#/components/schemas/", "#/$defs/")))
-			require.NoError(t, err)
-			assert.NoError(t, compiled.Validate(json.RawMessage(strings.TrimSpace(test.reply.body))), test.reply.body)
+			assertDocumented(t, w, test.reply, test.path, test.method, test.status)
 		})
 	}
+}
+
+// assertDocumented checks an answer against the schema that the document gives for it.
+func assertDocumented(t *testing.T, w *world, r reply, path, method, status string) {
+	t.Helper()
+	doc := openAPI(t, w)
+	require.Equal(t, status, fmt.Sprint(r.status), r.body)
+	op := doc["paths"].(object)[path].(object)[method].(object)
+	response := deref(t, doc, op["responses"].(object)[status])
+	media, ok := response["content"].(object)[r.header.Get("Content-Type")].(object)
+	require.True(t, ok)
+	raw, err := json.Marshal(object{"$defs": doc["components"].(object)["schemas"], "allOf": []any{media["schema"]}})
+	require.NoError(t, err)
+	compiled, err := schema.Compile(json.RawMessage(strings.ReplaceAll(string(raw), "#/components/schemas/", "#/$defs/")))
+	require.NoError(t, err)
+	assert.NoError(t, compiled.Validate(json.RawMessage(strings.TrimSpace(r.body))), r.body)
 }

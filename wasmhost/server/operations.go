@@ -2,12 +2,13 @@ package server
 
 import "net/http"
 
-// What the document says of each route.
+// The document's text for each route.
 var (
 	docListModules = operation{
 		id: "listModules", tag: "modules", summary: "List a tenant's modules",
+		params:    []string{"pageLimit", "cursor"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The current record of each module, by name.", content: jsonOf("ModuleList")}},
-		failures:  []int{403, 404, 503},
+		failures:  []int{400, 403, 404, 429, 503},
 	}
 	docPutModule = operation{
 		id: "putModule", tag: "modules", summary: "Upload a module",
@@ -30,13 +31,14 @@ var (
 	}
 	docDeleteModule = operation{
 		id: "deleteModule", tag: "modules", summary: "Remove a module and all its revisions",
-		responses: map[int]answerDoc{http.StatusNoContent: {text: "It is gone. Calls that were under way end in peace."}},
+		responses: map[int]answerDoc{http.StatusNoContent: {text: "The module is removed. Calls under way run to their end."}},
 		failures:  []int{403, 404, 503},
 	}
 	docListVersions = operation{
 		id: "listVersions", tag: "modules", summary: "List a module's revisions",
+		params:    []string{"pageLimit", "cursor"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "Every revision, newest first.", content: jsonOf("VersionList")}},
-		failures:  []int{403, 404, 503},
+		failures:  []int{400, 403, 404, 429, 503},
 	}
 	docRollback = operation{
 		id: "rollbackModule", tag: "modules", summary: "Serve an earlier revision again",
@@ -56,14 +58,14 @@ var (
 	}
 	docListActions = operation{
 		id: "listActions", tag: "actions", summary: "List what a tenant can run",
-		params:    []string{"type"},
+		params:    []string{"type", "pageLimit", "cursor"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The actions, by key.", content: jsonOf("ActionList")}},
-		failures:  []int{403, 404, 503},
+		failures:  []int{400, 403, 404, 429, 503},
 	}
 	docRunTool = operation{
 		id: "runTool", tag: "actions", summary: "Run a tool",
-		text:      "The tool's name may contain slashes. A bare name stands for the one tool that ends in it; 400 when there are several.",
-		params:    []string{"stream"},
+		text:      "The tool's name may contain slashes. A bare name means the one tool that ends in it; 400 when there are several.",
+		params:    []string{"stream", "heartbeat"},
 		request:   jsonOf("ToolCall"),
 		optional:  true,
 		responses: map[int]answerDoc{http.StatusOK: {text: "What the tool returned, or what it stopped to ask.", content: streamed("ToolAnswer")}},
@@ -71,14 +73,14 @@ var (
 	}
 	docGenerate = operation{
 		id: "generate", tag: "actions", summary: "Ask a model, with tools",
-		params:    []string{"stream"},
+		params:    []string{"stream", "heartbeat"},
 		request:   jsonOf("GenerateActionOptions"),
 		responses: map[int]answerDoc{http.StatusOK: {text: "Genkit's GenerateResponse.", content: streamed("GenerateResponse")}},
 		failures:  runFailures,
 	}
 	docRunFlow = operation{
 		id: "runFlow", tag: "actions", summary: "Run a flow",
-		text: "Genkit's flow protocol, as its clients speak it. A stream has begun once the request is accepted: what goes wrong in the flow comes as its last frame. " +
+		text: "Genkit's flow protocol, as its clients speak it. A stream has begun once the request is accepted: a later error of the flow is its last frame.  " +
 			"Where the server keeps streams, a flow runs on when its reader leaves.",
 		params:   []string{"stream", "streamID"},
 		request:  jsonOf("FlowCall"),
@@ -89,6 +91,11 @@ var (
 		},
 		failures: runFailures, plain: true,
 	}
+	docIndex = operation{
+		id: "getIndex", tag: "server", summary: "Find your way",
+		responses: map[int]answerDoc{http.StatusOK: {text: "Links to what is here; a page where the request accepts text/html.", content: jsonOf("Object")}},
+		failures:  []int{403},
+	}
 	docOpenAPI = operation{
 		id: "getOpenAPI", tag: "server", summary: "Get this document",
 		responses: map[int]answerDoc{http.StatusOK: {text: "An OpenAPI 3.1 document.", content: jsonOf("Object")}},
@@ -98,6 +105,12 @@ var (
 		id: "getHealth", tag: "server", summary: "Is the process alive?",
 		responses: map[int]answerDoc{http.StatusOK: {text: "It is.", content: jsonOf("Health")}},
 		failures:  []int{403},
+	}
+	docMetrics = operation{
+		id: "getMetrics", tag: "server", summary: "Get the metrics",
+		text:      "In Prometheus' text format, or in OpenMetrics' where the request accepts it.",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The metrics.", content: map[string]any{"text/plain": map[string]any{"type": "string"}}}},
+		failures:  []int{401, 403, 503},
 	}
 	docReady = operation{
 		id: "getReadiness", tag: "server", summary: "Should requests be sent here?",

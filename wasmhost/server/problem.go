@@ -21,6 +21,9 @@ import (
 //	405 UNIMPLEMENTED     the path does not take this method; Allow names those it takes
 //	413 INVALID_ARGUMENT  the body is over the server's limit
 //	415 INVALID_ARGUMENT  the body is of a type that the route does not read
+//	412 FAILED_PRECONDITION  the object has another ETag than If-Match names
+//	422 FAILED_PRECONDITION  the Idempotency-Key came with another request before
+//	428 FAILED_PRECONDITION  the change wants an If-Match
 //
 // Detail is for people. It says no more than the code does when the cause may not
 // leave the process; RequestID then finds it in the server's log.
@@ -51,6 +54,9 @@ func httpStatusOf(err error) int {
 	return status.Of(err).HTTP()
 }
 
+// NoPath begins the detail of a 404 that is about the URL's path, not about an object that it names.
+const NoPath = "there is nothing at this path"
+
 // fromEcho gives the router's own errors their words.
 func fromEcho(c echo.Context, err error) error {
 	var e *echo.HTTPError
@@ -59,7 +65,7 @@ func fromEcho(c echo.Context, err error) error {
 	}
 	switch e.Code {
 	case http.StatusNotFound:
-		return status.Publicf(status.NotFound, "there is nothing at this path; /openapi.json lists what is there")
+		return status.Publicf(status.NotFound, NoPath+"; /openapi.json lists what is there")
 	case http.StatusMethodNotAllowed:
 		allow, _ := c.Get(echo.ContextKeyHeaderAllow).(string)
 		c.Response().Header().Set("Allow", allow)
@@ -72,7 +78,12 @@ const logErrorKey = "genkit-wasm.error"
 
 // fail answers a request that failed, in the shape of its route.
 func (s *Server) fail(err error, c echo.Context) {
-	err = fromEcho(c, err)
+	err = ended(c.Request().Context(), fromEcho(c, err))
+	if why := identityEnded(c); why != nil {
+		err = why
+		c.Response().Header().Set(challenge, challengeWrong)
+		c.Response().Header().Set("Connection", "close") // what is left of the body is not read
+	}
 	c.Set(logErrorKey, err)
 	if c.Response().Committed {
 		return

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,20 +11,28 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
-// listActions describes what the tenant's registry can run, of one kind when the
-// query names it.
+// listActions describes the actions of the tenant's registry, of one kind when the query names it, and its
+// middleware, which is no action. Errors of actions that can't be listed are returned beside the list, and logged.
+//
+// In pages of the list, middleware and failures come with the first one.
 func (s *Server) listActions(c echo.Context) error {
+	p, err := readPage(c, "actions", 0)
+	if err != nil {
+		return err
+	}
 	reg, err := s.config.Registry(param(c, "tenant"))
 	if err != nil {
 		return err
 	}
-	descs, err := reg.List(c.Request().Context())
-	if err != nil {
-		return err
+	ctx := c.Request().Context()
+	descs, failed := reg.List(ctx)
+	if failed != nil && ctx.Err() != nil {
+		return failed
 	}
 	kind := action.Kind(c.QueryParam("type"))
 	chosen := make([]action.Desc, 0, len(descs))
@@ -32,9 +41,38 @@ func (s *Server) listActions(c echo.Context) error {
 			chosen = append(chosen, d)
 		}
 	}
-	return writeJSON(c, http.StatusOK, struct {
-		Actions []action.Desc `json:"actions"`
-	}{chosen})
+	var failures []status.Wire
+	for _, err := range separate(failed) {
+		s.log.WarnContext(ctx, "some actions can't be listed", slog.String("tenant", param(c, "tenant")), slog.String("request_id", requestID(c)), slog.Any("error", err))
+		failures = append(failures, status.ToWire(err, s.config.Dev))
+	}
+	var used []middleware.Desc
+	first := p.after == ""
+	if !first {
+		failures = nil
+	}
+	if first && (kind == "" || kind == middleware.Kind) {
+		used = middleware.List(reg)
+	}
+	key := func(d action.Desc) string { return d.Key().String() }
+	chosen, next := cut(p, chosen, key, byText)
+	return writeLists(c, next, listOf("actions", chosen, true), listOf("middleware", used, false), listOf("failures", failures, false))
+}
+
+// separate returns the errors that were joined to err.
+func separate(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, separate(e)...)
+	}
+	return all
 }
 
 // runTool reads {"input"?, "context"?}. The tool is named by its full name or, where
@@ -57,24 +95,22 @@ func (s *Server) runTool(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.readJSON(c)
+	call, err := s.readToolCall(c, a)
 	if err != nil {
 		return err
 	}
-	m, err := members(body)
-	if err != nil {
+	defer call.slot.Done()
+	ctx = call.slot.Context
+	if err := onlyMembers(call.members, "input", "context"); err != nil {
 		return err
 	}
-	if err := onlyMembers(m, "input", "context"); err != nil {
-		return err
-	}
-	if raw, ok := m["context"]; ok {
+	if raw, ok := call.members["context"]; ok {
 		if raw[0] != '{' {
 			return status.Publicf(status.InvalidArgument, "body: \"context\" wants a JSON object")
 		}
 		ctx = action.WithContext(ctx, raw)
 	}
-	return s.answer(ctx, c, a, m["input"], "result")
+	return s.answer(ctx, c, answering{a, "result", call.slot.Done}, call.members["input"])
 }
 
 // generate passes the body, Genkit's GenerateActionOptions, to the registry's
@@ -92,6 +128,11 @@ func (s *Server) generate(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	done, err := s.config.Host.BeginGenerate(param(c, "tenant"))
+	if err != nil {
+		return err
+	}
+	defer done()
 	body, err := s.readJSON(c)
 	if err != nil {
 		return err
@@ -99,13 +140,21 @@ func (s *Server) generate(c echo.Context) error {
 	if body == nil {
 		return status.Publicf(status.InvalidArgument, "body: want Genkit's GenerateActionOptions, such as {\"model\": …, \"messages\": […]}")
 	}
-	return s.answer(ctx, c, a, body, "")
+	return s.answer(ctx, c, answering{a, "", done}, body)
 }
 
-// answer runs the action and writes what it returns, in the member that envelope
-// names or, when that is empty, as it is; as a stream where the caller asked for
-// one.
-func (s *Server) answer(ctx context.Context, c echo.Context, a action.Action, in json.RawMessage, envelope string) error {
+// answering is the state of a request's answer: the action that runs, the member in which its
+// output is written (none when empty), and what is called once it has run, before the
+// answer is written.
+type answering struct {
+	action   action.Action
+	envelope string
+	ran      func()
+}
+
+// answer runs the action and writes its result; as a stream where the caller asked
+// for one.
+func (s *Server) answer(ctx context.Context, c echo.Context, a answering, in json.RawMessage) error {
 	streaming, err := wantsStream(c.Request())
 	if err != nil {
 		return err
@@ -113,14 +162,15 @@ func (s *Server) answer(ctx context.Context, c echo.Context, a action.Action, in
 	if streaming {
 		return s.stream(ctx, c, a, in)
 	}
-	out, err := a.RunJSON(ctx, in, nil)
+	out, err := a.action.RunJSON(ctx, in, nil)
+	a.ran()
 	if err != nil {
 		if i, ok := tool.AsInterrupt(err); ok {
 			return writeRaw(c, "interrupt", interruptValue(i))
 		}
 		return err
 	}
-	return writeRaw(c, envelope, out)
+	return writeRaw(c, a.envelope, out)
 }
 
 // interruptValue is the metadata of an interrupt, true when there is none.

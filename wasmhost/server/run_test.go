@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 )
 
@@ -157,6 +160,57 @@ func TestActions(t *testing.T) {
 		assert.Equal(t, "/tool/"+a.Name, a.Key)
 	}
 	assert.JSONEq(t, `{"actions":[]}`, w.do(http.MethodGet, tenant+"/actions?type=nothing", nil).body)
+}
+
+// sick is a plugin that can't start.
+type sick struct {
+	name string
+	err  error
+}
+
+func (s sick) Name() string                                     { return s.name }
+func (sick) Register(context.Context, *registry.Registry) error { return nil }
+func (s sick) Init(context.Context) ([]action.Action, error)    { return nil, s.err }
+
+func TestMiddlewareIsListedBesideActions(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) {
+		reg, err := c.Registry("default")
+		require.NoError(t, err)
+		f, err := middleware.New(middleware.Desc{Name: "count", Description: "Counts."}, func(context.Context, json.RawMessage) (*middleware.Hooks, error) { return &middleware.Hooks{}, nil })
+		require.NoError(t, err)
+		require.NoError(t, middleware.Register(reg, f))
+	})
+	for query, want := range map[string]string{"": `"count"`, "?type=middleware": `"Counts."`} {
+		var list struct{ Middleware []json.RawMessage }
+		require.NoError(t, json.Unmarshal([]byte(w.do(http.MethodGet, tenant+"/actions"+query, nil).body), &list))
+		require.Len(t, list.Middleware, 1)
+		assert.Contains(t, string(list.Middleware[0]), want)
+	}
+	assert.NotContains(t, w.do(http.MethodGet, tenant+"/actions?type=tool", nil).body, "middleware")
+}
+
+func TestActionsAreListedBesideWhatFails(t *testing.T) {
+	var logged lockedBuffer
+	w := newWorld(t, func(c *server.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+		reg, err := c.Registry("default")
+		require.NoError(t, err)
+		require.NoError(t, reg.AddPlugin(t.Context(), sick{"down", status.Publicf(status.Unavailable, "the shop is closed")}))
+		require.NoError(t, reg.AddPlugin(t.Context(), sick{"private", errors.New("password hunter2")}))
+	})
+	var list struct {
+		Actions  []struct{ Name string }
+		Failures []status.Wire
+	}
+	r := w.do(http.MethodGet, tenant+"/actions", nil)
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	require.NoError(t, json.Unmarshal([]byte(r.body), &list))
+	assert.NotEmpty(t, list.Actions)
+	require.Len(t, list.Failures, 2)
+	assert.Equal(t, "UNAVAILABLE", list.Failures[0].Status)
+	assert.Contains(t, list.Failures[0].Message, "the shop is closed")
+	assert.NotContains(t, r.body, "hunter2")
+	assert.Contains(t, logged.String(), "hunter2")
 }
 
 func TestGenerate(t *testing.T) {

@@ -8,7 +8,7 @@
 //	srv, err := server.New(server.Config{Host: host, Registry: registryOf})
 //	http.ListenAndServe("127.0.0.1:3400", srv.Handler())
 //
-// The routes, all below the tenant {t} but the last three; each names the shape of
+// The routes, all below the tenant {t} but the last ones; each names the shape of
 // what it takes and gives in the document that /openapi.json answers:
 //
 //	GET    /v1/tenants/{t}/modules                    {"modules": [Record, …]}
@@ -18,13 +18,32 @@
 //	GET    /v1/tenants/{t}/modules/{name}/versions    {"versions": [Record, …]}
 //	POST   /v1/tenants/{t}/modules/{name}/rollback    {"revision"?: n} → Record
 //	GET    /v1/tenants/{t}/usage                      what the tenant takes and has taken
-//	GET    /v1/tenants/{t}/actions?type=tool          {"actions": [Desc, …]}
+//	GET    /v1/tenants/{t}/actions?type=tool          {"actions": [Desc, …], "middleware"?: [Desc, …], "failures"?: [Wire, …]}
 //	POST   /v1/tenants/{t}/tools/{tool}               {"input"?, "context"?} → {"result"} or {"interrupt"}
 //	POST   /v1/tenants/{t}/generate                   GenerateActionOptions → GenerateResponse
 //	POST   /v1/tenants/{t}/flows/{flow}               {"data"?} → {"result"}
+//	GET    /v1/tenants, POST /v1/tenants              {"tenants": [Tenant, …], "cursor"?}; {"name", …settings} → 201 Tenant
+//	GET    /v1/tenants/{t}, PATCH /v1/tenants/{t}     Tenant; a merge patch, with If-Match → Tenant
+//	DELETE /v1/tenants/{t}                            202 Operation
+//	POST   /v1/tenants/{t}/suspend, …/resume          Tenant
+//	GET    /v1/tenants/{t}/budget                     what the tenant has used of its budget
+//	GET    /v1/operations, /v1/operations/{id}        {"operations": [Operation, …], "cursor"?}; Operation
+//	GET    /v1/identity                               who asks
+//	GET    /v1/keys, POST /v1/keys                    {"keys": [Key, …], "cursor"?}; {"name", "scopes", "expiresAt"?} → 201 {"token", "key"}
+//	GET    /v1/keys/{id}, DELETE /v1/keys/{id}        Key; 204
+//	POST   /v1/keys/{id}/rotate                       {"overlapSeconds"?, "expiresAt"?} → {"token", "key"}
+//	GET    /                                          where everything is, for people and programs
+//	GET    /metrics                                   for Prometheus, where the server has them
 //	GET    /openapi.json, /healthz, /readyz
 //
-// The last three POSTs stream when the request's Accept header contains
+// Those of tenants and operations are there where [Config].Tenants is; see the package admin.
+// Lists take limit and cursor; those of modules, versions and actions come whole without.
+//
+// Those of /v1/identity and /v1/keys are there where [Config].Auth and [Config].Keys are;
+// then every route but the last ones takes an identity, with the scope that the document
+// says. See the package access.
+//
+// The three POSTs at the end stream when the request's Accept header contains
 // text/event-stream or its query says stream=true. Failures are RFC 9457 problems
 // (see [Problem]). The flow route is the flow server's (engine/flowserver), with its
 // shapes.
@@ -34,6 +53,8 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -44,9 +65,12 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 )
 
-// Config says what a server serves. Host and Registry are required; everything else
+// Config configures a server. Host and Registry are required; everything else
 // has a usable zero value.
 type Config struct {
 	// Host holds the modules.
@@ -62,9 +86,6 @@ type Config struct {
 	MaxUploadBytes int64
 	// MaxBodyBytes bounds every other body: 4 MiB.
 	MaxBodyBytes int64
-	// MaxUploads bounds the uploads that are checked and compiled at a time: 4.
-	// Others wait for their turn, once they have arrived.
-	MaxUploads int
 	// ReadTimeout bounds the time in which a body must have arrived: 2
 	// minutes. A module has to arrive at 32 KiB a second, after ten seconds.
 	ReadTimeout time.Duration
@@ -85,6 +106,21 @@ type Config struct {
 	TrustedOrigins []string
 	// Dev shows the text of every failure, also of those that are private.
 	Dev bool
+	// Auth says who a request's bearer token stands for. Nil lets everybody do everything,
+	// which is for loopback addresses. The Authorization header goes no further than to it;
+	// a provider of FlowContext does not see it.
+	Auth access.Authenticator
+	// Keys are the API keys that the routes below /v1/keys create and revoke; nil has no
+	// such routes. They need Auth, which asks them, alone or in a chain.
+	Keys *access.Keys
+	// Tenants are the tenants as resources, which the routes of /v1/tenants and
+	// /v1/operations show and change: the service that has started Host. nil has no such
+	// routes.
+	Tenants *admin.Tenants
+	// Metrics counts the requests, and answers GET /metrics; nil has no such route.
+	Metrics *metrics.Metrics
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
+	TrustedProxies []netip.Prefix
 	// FlowContext says who calls a flow; see the package contextprovider.
 	FlowContext []contextprovider.Provider
 	// FlowStreams keeps the streams of flows, which then can be resumed and run
@@ -96,7 +132,6 @@ type Config struct {
 const (
 	defaultUploadBytes  = 16 << 20
 	defaultBodyBytes    = 4 << 20
-	defaultUploads      = 4
 	defaultReadTimeout  = 2 * time.Minute
 	defaultWriteTimeout = 30 * time.Second
 )
@@ -104,13 +139,13 @@ const (
 // Server answers requests. It is safe for concurrent use. Close it where flows have
 // streams that are kept; otherwise it has nothing to close.
 type Server struct {
-	config  Config
-	log     *slog.Logger
-	echo    *echo.Echo
-	origins *http.CrossOriginProtection
-	hosts   map[string]bool // nil: all
-	uploads chan struct{}   // one token for each upload that has arrived
-
+	config   Config
+	log      *slog.Logger
+	echo     *echo.Echo
+	origins  *http.CrossOriginProtection
+	hosts    map[string]bool // nil: all
+	rules    map[ruleKey]access.Scope
+	scrapes  chan struct{} // a place for each that is answered
 	arriving spools
 	openAPI  []byte
 	flows    *flowserver.Server
@@ -122,14 +157,17 @@ func New(config Config) (*Server, error) {
 	if config.Host == nil || config.Registry == nil {
 		return nil, status.Errorf(status.InvalidArgument, "server: Host and Registry are required")
 	}
+	if config.Keys != nil && config.Auth == nil {
+		return nil, status.Errorf(status.InvalidArgument, "server: Keys without Auth would let everybody make keys")
+	}
 	config.MaxUploadBytes = cmp.Or(config.MaxUploadBytes, defaultUploadBytes)
 	config.MaxBodyBytes = cmp.Or(config.MaxBodyBytes, defaultBodyBytes)
 	config.ReadTimeout = cmp.Or(config.ReadTimeout, defaultReadTimeout)
 	config.WriteTimeout = cmp.Or(config.WriteTimeout, defaultWriteTimeout)
 	s := &Server{
 		config: config, log: config.Logger, echo: echo.New(), origins: http.NewCrossOriginProtection(),
-		uploads:  make(chan struct{}, cmp.Or(config.MaxUploads, defaultUploads)),
-		arriving: spools{tenant: map[string]int{}},
+		arriving: spools{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{},
+		scrapes: make(chan struct{}, 2),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -159,24 +197,36 @@ func New(config Config) (*Server, error) {
 // another, strip the prefix.
 func (s *Server) Handler() http.Handler { return s.echo }
 
-// route is one operation: where it is, who answers it, and what the document says
-// of it.
+// route is one operation: where it is, who may use it, what answers it, and what the
+// document says of it.
 type route struct {
 	method, path string // path as Echo writes it
+	scope        access.Scope
 	handle       echo.HandlerFunc
 	doc          operation
 }
 
+// ruleKey is where the rule of a route is found: its method and its path, as Echo writes it.
+type ruleKey struct{ method, path string }
+
 func (s *Server) routes() error {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.identify, s.observe, s.recoverPanic, s.guard)
+	s.echo.Use(s.identify, s.observe, s.recoverPanic, s.guard, s.authenticate, s.admit)
 	table := s.table()
 	for _, r := range table {
+		if err := checkRule(r); err != nil {
+			return err
+		}
 		s.echo.Add(r.method, r.path, r.handle)
+		s.rules[ruleKey{r.method, r.path}] = r.scope
+		if r.method == http.MethodGet {
+			s.echo.HEAD(r.path, r.handle) // net/http drops the body
+			s.rules[ruleKey{http.MethodHead, r.path}] = r.scope
+		}
 	}
 	var err error
-	s.openAPI, err = document(table)
+	s.openAPI, err = document(table, s.config.Auth != nil, s.config.Tenants != nil)
 	return err
 }
 
@@ -184,26 +234,43 @@ const tenantPath = "/v1/tenants/:tenant"
 
 func (s *Server) table() []route {
 	modulePath := tenantPath + "/modules/:name"
-	return []route{
-		{http.MethodGet, tenantPath + "/modules", s.listModules, docListModules},
-		{http.MethodPut, modulePath, s.putModule, docPutModule},
-		{http.MethodGet, modulePath, s.getModule, docGetModule},
-		{http.MethodDelete, modulePath, s.deleteModule, docDeleteModule},
-		{http.MethodGet, modulePath + "/versions", s.listVersions, docListVersions},
-		{http.MethodPost, modulePath + "/rollback", s.rollback, docRollback},
-		{http.MethodGet, tenantPath + "/usage", s.getUsage, docGetUsage},
-		{http.MethodGet, tenantPath + "/actions", s.listActions, docListActions},
-		{http.MethodPost, tenantPath + "/tools/*", s.runTool, docRunTool},
-		{http.MethodPost, tenantPath + "/generate", s.generate, docGenerate},
-		{http.MethodPost, tenantPath + "/flows/*", s.runFlow, docRunFlow},
-		{http.MethodGet, "/openapi.json", s.getOpenAPI, docOpenAPI},
-		{http.MethodGet, "/healthz", s.health, docHealth},
-		{http.MethodGet, "/readyz", s.ready, docReady},
+	table := []route{
+		{http.MethodGet, tenantPath + "/modules", access.Read, s.listing(s.listModules), docListModules},
+		{http.MethodPut, modulePath, access.Manage, s.putModule, docPutModule},
+		{http.MethodGet, modulePath, access.Read, s.getModule, docGetModule},
+		{http.MethodDelete, modulePath, access.Manage, s.deleteModule, docDeleteModule},
+		{http.MethodGet, modulePath + "/versions", access.Read, s.listing(s.listVersions), docListVersions},
+		{http.MethodPost, modulePath + "/rollback", access.Manage, s.rollback, docRollback},
+		{http.MethodGet, tenantPath + "/usage", access.Read, s.getUsage, docGetUsage},
+		{http.MethodGet, tenantPath + "/actions", access.Read, s.listing(s.listActions), docListActions},
+		{http.MethodPost, tenantPath + "/tools/*", access.Invoke, s.runTool, docRunTool},
+		{http.MethodPost, tenantPath + "/generate", access.Invoke, s.generate, docGenerate},
+		{http.MethodPost, tenantPath + "/flows/*", access.Invoke, s.runFlow, docRunFlow},
+		{http.MethodGet, "/", open, s.index, docIndex},
+		{http.MethodGet, "/openapi.json", open, s.getOpenAPI, docOpenAPI},
+		{http.MethodGet, "/healthz", open, s.health, docHealth},
+		{http.MethodGet, "/readyz", open, s.ready, docReady},
 	}
+	if s.config.Metrics != nil {
+		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
+	}
+	return slices.Concat(table, s.tenantTable(), s.accessTable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/json", s.openAPI)
+}
+
+// getMetrics answers two scrapes at a time: each looks at all tenants.
+func (s *Server) getMetrics(c echo.Context) error {
+	select {
+	case s.scrapes <- struct{}{}:
+	default:
+		return status.Publicf(status.Unavailable, "other requests for the metrics are under way").WithRetryAfter(time.Second)
+	}
+	defer func() { <-s.scrapes }()
+	s.config.Metrics.ServeHTTP(c.Response(), c.Request())
+	return nil
 }
 
 func (s *Server) health(c echo.Context) error {

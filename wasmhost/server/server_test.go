@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,31 +34,48 @@ type world struct {
 	*httptest.Server
 	t    *testing.T
 	host *wasmhost.Host
-	api  *server.Server
+	// operation is the id of the last operation that an answer named in its Location.
+	operation string
+	api       *server.Server
+	// registry finds a tenant's registry.
+	registry func(tenant string) (*registry.Registry, error)
 	// waiting is closed when the flow waits has begun.
 	waiting chan struct{}
+	// running is closed when the tool native/slow has begun.
+	running chan struct{}
 	// left is closed when the tool native/slow sees its caller leave.
 	left chan struct{}
 }
 
 func newWorld(t *testing.T, change func(*server.Config)) *world {
 	t.Helper()
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{Tenants: map[string]policy.Limits{"acme": {}}})
+	return newWorldOf(t, wasmhost.Config{}, change)
+}
+
+func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)) *world {
+	t.Helper()
+	tenants, err := admin.Open(t.Context(), admin.Config{Store: admin.NewMemory(), Initial: map[string]admin.Settings{"acme": {}}})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, host.Close(context.Background())) })
-	w := &world{t: t, host: host, left: make(chan struct{}), waiting: make(chan struct{})}
-	registries := map[string]*registry.Registry{}
-	for _, tenant := range host.Tenants() {
-		r := registry.New(w.native())
-		require.NoError(t, r.AddProvider(host.Provider(tenant)))
-		registries[tenant] = r
-	}
-	config := server.Config{Host: host, Registry: func(tenant string) (*registry.Registry, error) {
-		if r, ok := registries[tenant]; ok {
-			return r, nil
+	host, err := tenants.Start(t.Context(), hosts)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		tenants.Close()
+		assert.NoError(t, host.Close(context.Background()))
+	})
+	w := &world{t: t, host: host, left: make(chan struct{}), running: make(chan struct{}), waiting: make(chan struct{})}
+	native, made := w.native(), sync.Map{}
+	w.registry = func(tenant string) (*registry.Registry, error) {
+		id, err := host.TenantID(tenant)
+		if err != nil {
+			return nil, err
 		}
-		return nil, status.Publicf(status.NotFound, "tenant %q does not exist", tenant)
-	}}
+		r, old := made.LoadOrStore(id, registry.New(native))
+		if reg := r.(*registry.Registry); !old {
+			return reg, reg.AddProvider(host.Provider(tenant))
+		}
+		return r.(*registry.Registry), nil
+	}
+	config := server.Config{Host: host, Tenants: tenants, Registry: w.registry}
 	if change != nil {
 		change(&config)
 	}
@@ -74,6 +92,7 @@ func (w *world) native() *registry.Registry {
 	r := registry.New(nil)
 	for name, fn := range map[action.Key]action.Func{
 		{Kind: action.Tool, Name: "native/slow"}: func(ctx context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {
+			close(w.running)
 			if emit != nil {
 				if err := emit(json.RawMessage(`"started"`)); err != nil {
 					return nil, err
@@ -81,6 +100,10 @@ func (w *world) native() *registry.Registry {
 			}
 			<-ctx.Done()
 			close(w.left)
+			return nil, ctx.Err()
+		},
+		{Kind: action.Tool, Name: "native/silent"}: func(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+			<-ctx.Done()
 			return nil, ctx.Err()
 		},
 		{Kind: action.Tool, Name: "native/flood"}: func(ctx context.Context, _ json.RawMessage, emit action.Emit) (json.RawMessage, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // An upload may be slow, and holds little while it is: its bytes go to a file without a
@@ -32,12 +34,12 @@ const (
 
 // spools counts the uploads that arrive.
 type spools struct {
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	all    int
 	tenant map[string]int
 }
 
-// take counts one more, or refuses at once. What it returns gives it back.
+// take counts one more, or refuses at once. Its result gives it back.
 func (s *spools) take(tenant string) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +92,7 @@ func (s *spool) bytes() ([]byte, error) {
 		return all, nil
 	}
 	if _, err := s.file.ReadAt(all[n:], 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, status.Errorf(status.Internal, "read the upload back: %w", err)
+		return nil, storedir.Problem("read the upload back", err)
 	}
 	return all, nil
 }
@@ -111,8 +113,11 @@ func (s *Server) readSpool(c echo.Context, body io.Reader, into *spool, limit in
 	target := &spoolError{spool: into}
 	_, err := io.Copy(target, io.LimitReader(body, limit+1))
 	switch {
+	case errors.Is(target.err, fs.ErrNotExist):
+		return status.Publicf(status.Unavailable, "keep the upload: the server's temporary folder is not there; its operator finds the place in its log").
+			WithCause(target.err)
 	case target.err != nil:
-		return status.Errorf(status.Internal, "keep the upload: %w", target.err)
+		return storedir.Problem("keep the upload", target.err)
 	case err != nil:
 		return readError(err)
 	case into.size > limit:
@@ -144,7 +149,7 @@ type paced struct {
 
 func (p *paced) Read(b []byte) (int, error) {
 	due := min(spoolGrace+time.Duration(float64(p.read)/spoolRate*float64(time.Second)), p.limit)
-	_ = p.control.SetReadDeadline(p.start.Add(due)) // what is no connection has no deadlines and needs none
+	_ = p.control.SetReadDeadline(p.start.Add(due)) // a writer that is no connection needs no deadlines
 	n, err := p.ReadCloser.Read(b)
 	p.read += int64(n)
 	return n, err

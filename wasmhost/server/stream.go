@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
 const eventStream = "text/event-stream"
@@ -30,36 +33,133 @@ func wantsStream(r *http.Request) (bool, error) {
 			return true, nil
 		}
 	}
-	for _, accept := range r.Header.Values("Accept") {
-		if strings.Contains(strings.ToLower(accept), eventStream) {
-			return true, nil
+	for _, header := range r.Header.Values("Accept") {
+		for accepted := range strings.SplitSeq(header, ",") {
+			if acceptsStream(accepted) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil
 }
 
+// acceptsStream reports whether one range of an Accept header asks for a stream: it
+// names text/event-stream, and not with a quality of 0, which refuses it.
+func acceptsStream(accepted string) bool {
+	kind, parameters, _ := strings.Cut(strings.ToLower(accepted), ";")
+	if strings.TrimSpace(kind) != eventStream {
+		return false
+	}
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		if strings.TrimSpace(name) == "q" {
+			quality, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return err != nil || quality > 0
+		}
+	}
+	return true
+}
+
+// quiet is how long a stream may have nothing to say before its headers are sent
+// without a frame. A failure that comes sooner has an HTTP status of its own.
+const quiet = time.Second
+
+// heartbeat reads the query's heartbeat=SECONDS (1 to 60): how often a stream that has
+// nothing to say sends a comment line, ": heartbeat", which keeps proxies from closing
+// it. Without it there is none, because Genkit's client takes every line for a frame.
+func heartbeat(r *http.Request) (time.Duration, error) {
+	q := r.URL.Query()
+	if !q.Has("heartbeat") {
+		return 0, nil
+	}
+	seconds, err := strconv.Atoi(q.Get("heartbeat"))
+	if err != nil || seconds < 1 || seconds > 60 {
+		return 0, status.Publicf(status.InvalidArgument, "query: \"heartbeat\" wants a number of seconds from 1 to 60")
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
 // events writes Genkit's frames: `data: {"message": chunk}`, …, and at the end one
 // of `data: {"result": …}`, `data: {"interrupt": …}` and `data: {"error": {status,
 // message, details?}}`, each followed by an empty line and sent at once. The
-// response begins with the first frame.
+// response begins with the first frame, or when there was none for a while (see
+// [quiet]).
 type events struct {
 	c    echo.Context
 	gone context.CancelFunc // ends the run when the reader is gone
 
-	mu  sync.Mutex // guards what follows; chunks may come from several goroutines
+	mu  sync.Mutex // guards the fields below; chunks may come from several goroutines
 	err error      // of the first write that failed
 	// over is set once the last frame is written: a tool that goes on emitting
 	// after it has returned writes nothing.
 	over bool
+	by   time.Time // of the next frame; zero: the connection's own time counts
+	// idle fires when there was no frame for a while.
+	idle *time.Timer
 }
 
-// stream runs the action and sends what it emits. A failure before the first frame
+// watch has wait called when there was nothing to say for a while, until end is called.
+func (e *events) watch(every time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.idle = time.AfterFunc(quiet, func() { e.wait(every) })
+}
+
+// end returns when nothing writes to the response any more, and nothing will.
+func (e *events) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	e.idle.Stop()
+}
+
+// wait begins a response that has nothing to say yet and, where every is not 0, sends a
+// comment each time that long has passed.
+func (e *events) wait(every time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil || e.over {
+		return
+	}
+	e.begin()
+	var err error
+	if every > 0 {
+		_, err = e.c.Response().Write([]byte(": heartbeat\n\n"))
+		e.idle.Reset(every)
+	}
+	if err = errors.Join(err, http.NewResponseController(e.c.Response().Writer).Flush()); err != nil {
+		e.err = status.Errorf(status.Cancelled, "keep a stream open: %w", err)
+		e.gone()
+	}
+}
+
+// begin writes the headers of a stream, once.
+func (e *events) begin() {
+	response := e.c.Response()
+	if response.Committed {
+		return
+	}
+	response.Header().Set("Content-Type", eventStream)
+	response.Header().Set("Cache-Control", "no-cache")
+	response.Header().Set("X-Accel-Buffering", "no")
+	response.WriteHeader(http.StatusOK)
+}
+
+// stream runs the action and sends its chunks. A failure before the first frame
 // is answered as if nothing had been asked to stream.
-func (s *Server) stream(ctx context.Context, c echo.Context, a action.Action, in json.RawMessage) error {
+func (s *Server) stream(ctx context.Context, c echo.Context, a answering, in json.RawMessage) error {
+	every, err := heartbeat(c.Request())
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	e := &events{c: c, gone: cancel}
-	out, err := a.RunJSON(ctx, in, func(chunk json.RawMessage) error { return e.send("message", chunk, false) })
+	e.watch(every)
+	defer e.end()
+	ctx = wasmhost.WithWriteBy(ctx, e.writeBy)
+	out, err := a.action.RunJSON(ctx, in, func(chunk json.RawMessage) error { return e.send("message", chunk, false) })
+	a.ran()
 	if err == nil {
 		return e.send("result", out, true)
 	}
@@ -69,6 +169,7 @@ func (s *Server) stream(ctx context.Context, c echo.Context, a action.Action, in
 	if !e.begun() {
 		return err
 	}
+	err = ended(c.Request().Context(), err)
 	c.Set(logErrorKey, err)
 	frame, marshalErr := marshal(status.ToWire(err, s.config.Dev))
 	if marshalErr != nil {
@@ -94,20 +195,27 @@ func (e *events) send(member string, raw json.RawMessage, last bool) error {
 		return e.err
 	}
 	e.over = last
+	if w, ok := e.c.Get(writerKey).(*timedWriter); ok {
+		w.by, e.by = e.by, time.Time{}
+		defer func() { w.by = time.Time{} }()
+	}
 	if e.err = e.write(member, raw); e.err != nil {
 		e.gone()
 	}
 	return e.err
 }
 
+// writeBy is told until when the next frame may be written: a guest that emits to a
+// reader who does not read waits no longer than its own time.
+func (e *events) writeBy(deadline time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.by = deadline
+}
+
 func (e *events) write(member string, raw json.RawMessage) error {
 	response := e.c.Response()
-	if !response.Committed {
-		response.Header().Set("Content-Type", eventStream)
-		response.Header().Set("Cache-Control", "no-cache")
-		response.Header().Set("X-Accel-Buffering", "no")
-		response.WriteHeader(http.StatusOK)
-	}
+	e.begin()
 	if bytes.ContainsAny(raw, "\r\n") { // an event's line must not be broken
 		var b bytes.Buffer
 		if err := json.Compact(&b, raw); err != nil {
@@ -126,11 +234,9 @@ func (e *events) write(member string, raw json.RawMessage) error {
 }
 
 func marshal(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	raw, err := rawjson.Encode(v)
+	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode %T: %w", v, err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return raw, nil
 }

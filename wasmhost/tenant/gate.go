@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -11,19 +12,54 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
+// Pass is the context of a call that was let in, and its hold on a slot. Leave and
+// Return are called by one goroutine at a time.
+type Pass struct {
+	context.Context //nolint:containedctx // it is one
+	tenant          *Tenant
+	outer           *Pass // the call that has led to this one; nil when there is none
+	depth           int
+	start           time.Time
+
+	queued atomic.Int64 // nanoseconds in queues so far
+
+	// The fields below are guarded by the gate.
+	state    state
+	reserved bool // the next Enter takes the place over
+}
+
+const (
+	over   state = iota // it has not begun, or has ended
+	holds               // it has a slot
+	left                // it waits, and has given its slot back
+	shares              // it runs in the slot of the call that led to it
+)
+
+type passKey struct{ gate *Gate }
+
+// state says whether a call waits, runs or is suspended.
+type state int
+
 // Gate lets so many calls run at a time. Calls that have to wait are let in tenant by
-// tenant, one of each in turn, so that a tenant with a thousand waiting calls delays
-// another's by one call of its own and no more.
+// tenant, so that a tenant with a thousand waiting calls delays another's by one call of
+// its own and no more. The last slots are kept for tenants that run nothing: see
+// [Gate.reserve].
+//
+// A call that waits for something other than a slot gives its slot back ([Pass.Leave])
+// and queues for another one when it goes on ([Pass.Return]). Nobody holds a slot while
+// waiting for a slot, so that calls that wait for each other can't lock the gate.
 type Gate struct {
 	slots   int
 	maxWait time.Duration
 
-	mu      sync.Mutex // guards what follows, and all of its tenants
+	mu      sync.Mutex // guards the fields below, and all of its tenants and passes
+	tenants int        // that have joined
 	running int
-	ring    *list.List // of *Tenant that have calls waiting, the next one first
+	ring    *list.List // of *Tenant that have calls in a queue, the next one first
 }
 
-// MaxWait is how long a call waits before it is refused.
+// MaxWait is how long a call waits for slots before it is refused, and how long all of
+// its returns may wait together.
 const MaxWait = 30 * time.Second
 
 // MaxDepth bounds how deep calls may nest, a guest that asks for an action that runs a
@@ -35,115 +71,142 @@ func NewGate(slots int) *Gate {
 	return &Gate{slots: max(1, slots), maxWait: MaxWait, ring: list.New()}
 }
 
+// Patient sets how long calls wait, for a gate of work that takes long, instead of [MaxWait].
+// It is called before anybody joins.
+func (g *Gate) Patient(wait time.Duration) *Gate {
+	g.maxWait = wait
+	return g
+}
+
 // Tenant is one tenant's place at a gate.
 type Tenant struct {
 	gate  *Gate
 	quota Quota
 	rate  *rate.Limiter // nil: no limit
 
-	// What follows is guarded by the gate.
-	running int
-	waiting *list.List    // of *waiter
-	place   *list.Element // in the ring; nil when nothing waits
-	average time.Duration // of recent calls, for Retry-After
-	refused int64
+	// The fields below are guarded by the gate.
+	running   int
+	suspended int           // calls that have begun and wait without a slot
+	arrived   *list.List    // of *waiter: calls that have not begun
+	returning *list.List    // of *waiter: calls that have, and what they led to
+	place     *list.Element // in the ring; nil when both queues are empty
+	served    int64         // calls in the tenant's present turn
+	average   time.Duration // of recent calls, for Retry-After
+	refused   int64
 }
 
 type waiter struct{ ready chan struct{} }
 
 // Join gives a tenant a place. A quota's field that is 0 takes its default.
 func (g *Gate) Join(quota Quota) *Tenant {
-	t := &Tenant{gate: g, quota: quota.Or(Defaults()), waiting: list.New()}
+	t := &Tenant{gate: g, quota: quota.Or(Defaults()), arrived: list.New(), returning: list.New()}
 	if n := t.quota.CallsPerMinute; n > 0 {
 		t.rate = rate.NewLimiter(rate.Limit(float64(n)/60), int(n))
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tenants++
 	return t
 }
 
-// Load tells how many calls run and wait, and how many were refused since the start.
-func (t *Tenant) Load() (running, waiting int, refused int64) {
+// Quit gives the tenant's place up: it counts no more among those for which slots are kept.
+// Calls under way keep their slots, and nothing new may enter. It is called once.
+func (t *Tenant) Quit() {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
-	return t.running, t.waiting.Len(), t.refused
+	t.gate.tenants--
+	t.gate.dispatch()
 }
 
-type depthKey struct{ gate *Gate }
+// Load is the number of a tenant's calls at a gate at one moment.
+type Load struct {
+	Running   int   // calls that have a slot
+	Suspended int   // calls that have begun and wait without one
+	Queued    int   // calls that have not begun
+	Refused   int64 // calls that were refused since the start
+}
 
-// Enter waits for the call's turn and returns a context for it, and what to call, once
-// or more often but not at once, when it has ended. A call that a call under way has led
-// to, which its context tells, is let in at once: it runs in the place of that one. It
-// fails with RESOURCE_EXHAUSTED, and says when to come back, when the tenant calls too
-// often, its queue is full, or the turn does not come; and with the context's error.
+// Load returns the tenant's load now.
+func (t *Tenant) Load() Load {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	return Load{Running: t.running, Suspended: t.suspended, Queued: t.arrived.Len(), Refused: t.refused}
+}
+
+// Reserve is [Tenant.Enter] for a call of which nothing runs yet: the first Enter under
+// the context that it returns takes its place over, and gives it back when it ends.
+func (t *Tenant) Reserve(ctx context.Context) (context.Context, func(), error) {
+	inside, done, err := t.Enter(ctx)
+	if p, ok := inside.(*Pass); ok && err == nil {
+		t.gate.mu.Lock()
+		defer t.gate.mu.Unlock()
+		p.reserved = p.state == holds
+	}
+	return inside, done, err
+}
+
+// Enter queues the call until it has a slot, and returns a context for it and a release function.
+// Release is idempotent but not safe for concurrent use. Enter fails with RESOURCE_EXHAUSTED, and a
+// time to try again, when the tenant calls too often, its queue is full, or the wait takes too
+// long; and with the context's error.
+//
+// A nested call, which is recognised by its context, is part of the call that caused it: it runs in
+// that call's slot while that call has one, else in a slot of its own, which it gets before calls that
+// have not begun and without counting against queue and rate.
 func (t *Tenant) Enter(ctx context.Context) (context.Context, func(), error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, status.Convert(err)
 	}
-	outer, nested := ctx.Value(depthKey{t.gate}).(*pass)
-	inside := &pass{Context: ctx, tenant: t, depth: 1, nested: nested}
-	if nested {
-		inside.depth += outer.depth
+	p := &Pass{Context: ctx, tenant: t, depth: 1, outer: t.gate.passOf(ctx)}
+	if t.claim(p.outer) {
+		return ctx, func() { t.unclaim(p.outer) }, nil
 	}
-	if inside.depth > MaxDepth {
-		return nil, nil, status.Publicf(status.ResourceExhausted, "calls nest deeper than %d", MaxDepth)
+	if p.outer != nil {
+		p.depth += p.outer.depth
 	}
-	if err := t.take(nested); err != nil {
-		return nil, nil, err
+	if p.depth > MaxDepth {
+		return nil, nil, status.Publicf(status.ResourceExhausted, "calls are nested deeper than %d", MaxDepth)
 	}
-	if !nested {
-		if err := t.admit(ctx); err != nil {
+	queue := t.arrived
+	switch t.gate.stateOf(p.outer) {
+	case holds:
+		p.state = shares
+		return p, p.done, nil
+	case left:
+		queue = t.returning
+	default:
+		if err := t.take(); err != nil {
 			return nil, nil, err
 		}
-		inside.start = time.Now()
 	}
-	return inside, inside.leave, nil
-}
-
-// pass is the context of a call that was let in: one thing to make for each call, where
-// a value in a context and a function of its own would be many.
-type pass struct {
-	context.Context //nolint:containedctx // it is one
-	tenant          *Tenant
-	depth           int
-	start           time.Time
-	nested, left    bool
-}
-
-func (p *pass) Value(key any) any {
-	if k, ok := key.(depthKey); ok && k.gate == p.tenant.gate {
-		return p
+	if err := t.admit(ctx, p, queue); err != nil {
+		return nil, nil, err
 	}
-	return p.Context.Value(key)
+	p.start = time.Now()
+	return p, p.done, nil
 }
 
-func (p *pass) leave() {
-	if !p.left && !p.nested {
-		p.left = true
-		p.tenant.leave(time.Since(p.start))
-	}
-}
-
-// StepOut gives a call's slot to others while it waits for something that is not the
-// tenant's own work, such as a model's answer. What runs under the context that it
-// returns enters like anybody. The function ends that: the call goes on at once, even if
-// for a moment more run than there are slots.
-func (t *Tenant) StepOut(ctx context.Context) (outside context.Context, back func()) {
-	key := depthKey{t.gate}
-	if inside, ok := ctx.Value(key).(*pass); !ok || inside.nested {
-		return ctx, func() {} // the slot is that of a call further out
+// claim takes over the place that p has reserved at the tenant.
+func (t *Tenant) claim(p *Pass) bool {
+	if p == nil || p.tenant != t {
+		return false
 	}
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
-	t.end()
-	return context.WithValue(ctx, key, nil), sync.OnceFunc(func() {
-		t.gate.mu.Lock()
-		defer t.gate.mu.Unlock()
-		t.start()
-	})
+	was := p.reserved && p.state == holds
+	p.reserved = p.reserved && !was
+	return was
+}
+
+func (t *Tenant) unclaim(p *Pass) {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	p.reserved = p.state == holds
 }
 
 // take charges the rate for a call.
-func (t *Tenant) take(nested bool) error {
-	if t.rate == nil || nested {
+func (t *Tenant) take() error {
+	if t.rate == nil {
 		return nil
 	}
 	r := t.rate.Reserve()
@@ -152,119 +215,210 @@ func (t *Tenant) take(nested bool) error {
 		return nil
 	}
 	r.Cancel()
-	t.refuse()
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	t.refused++
 	return status.Publicf(status.ResourceExhausted, "the tenant has made its %d calls of this minute; try again in %v", t.quota.CallsPerMinute, wait.Round(time.Second)).
 		WithRetryAfter(wait)
 }
 
-func (t *Tenant) refuse() {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	t.refused++
+func (t *Tenant) errFull() error {
+	return status.Publicf(status.ResourceExhausted, "tenant limit reached: %d calls running, %d waiting for a reply, %d queued; try again later", t.running, t.suspended, t.quota.Queue).
+		WithRetryAfter(t.comeBack())
 }
 
-func (t *Tenant) admit(ctx context.Context) error {
+// admit gets a slot for p, now or when it is first in the queue. The queue of calls that
+// have begun is not bounded here: they were counted when they began.
+func (t *Tenant) admit(ctx context.Context, p *Pass, queue *list.List) error {
 	g := t.gate
 	g.mu.Lock()
-	if t.waiting.Len() == 0 && t.mayRun() {
-		t.start()
+	if t.returning.Len() == 0 && (queue == t.returning || t.arrived.Len() == 0 && t.mayBegin()) && t.mayRun() {
+		t.start(p)
 		g.mu.Unlock()
 		return nil
 	}
-	if t.waiting.Len() >= int(t.quota.Queue) {
+	if queue == t.arrived && t.arrived.Len() >= int(t.quota.Queue) {
 		t.refused++
-		wait := t.comeBack()
+		err := t.errFull()
 		g.mu.Unlock()
-		return status.Publicf(status.ResourceExhausted, "%d calls of the tenant run and %d wait, which is all that may; try again later", t.quota.Concurrency, t.quota.Queue).
-			WithRetryAfter(wait)
+		return err
 	}
 	w := &waiter{ready: make(chan struct{})}
-	at := t.waiting.PushBack(w)
+	at := queue.PushBack(w)
 	if t.place == nil {
 		t.place = g.ring.PushBack(t)
 	}
 	g.mu.Unlock()
+	return t.await(ctx, p, w, at, queue)
+}
 
-	timer := time.NewTimer(g.maxWait)
+// await waits for the slot that w is given, for as long as the call may wait in all.
+func (t *Tenant) await(ctx context.Context, p *Pass, w *waiter, at *list.Element, queue *list.List) error {
+	began := time.Now()
+	timer := time.NewTimer(t.gate.maxWait - p.Queued())
 	defer timer.Stop()
+	var err error
 	select {
 	case <-w.ready:
-		return nil
 	case <-ctx.Done():
-		t.abandon(w, at)
-		return status.Convert(ctx.Err())
+		err = status.Convert(ctx.Err())
 	case <-timer.C:
+		err = status.Publicf(status.ResourceExhausted, "the call waited %v for a slot in vain; try again later", t.gate.maxWait).WithRetryAfter(t.gate.maxWait)
 	}
-	t.abandon(w, at)
-	return status.Publicf(status.ResourceExhausted, "the call's turn did not come within %v; try again later", g.maxWait).WithRetryAfter(g.maxWait)
+	p.queued.Add(int64(time.Since(began)))
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	if err != nil {
+		t.abandon(w, at, queue)
+		return err
+	}
+	t.enters(p) // the slot was counted when it was given
+	return nil
 }
 
-// mayRun tells whether there is a slot for the tenant. Calls of others that wait could
-// not use it, or they would run.
-func (t *Tenant) mayRun() bool {
-	return t.gate.running < t.gate.slots && t.running < int(t.quota.Concurrency)
-}
-
-func (t *Tenant) start() {
-	t.running++
-	t.gate.running++
-}
-
-// comeBack estimates when the queue will have room again.
-func (t *Tenant) comeBack() time.Duration {
-	turns := float64(t.waiting.Len()+1) / float64(t.quota.Concurrency)
-	return min(max(time.Duration(turns*float64(t.average)), time.Second), MaxWait)
-}
-
-// abandon takes a call that waits no longer out of the queue; one that was let in
-// meanwhile gives its slot back.
-func (t *Tenant) abandon(w *waiter, at *list.Element) {
-	g := t.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// abandon takes a call that waits no longer out of its queue; one that was given a slot
+// meanwhile gives it back.
+func (t *Tenant) abandon(w *waiter, at *list.Element, queue *list.List) {
 	t.refused++
 	select {
 	case <-w.ready:
-		t.end()
+		t.free()
 	default:
-		t.waiting.Remove(at)
+		queue.Remove(at)
 		t.unlist()
 	}
 }
 
-func (t *Tenant) leave(took time.Duration) {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	t.average += (took - t.average) / 8
-	t.end()
+// mayRun tells whether there is a slot for the tenant.
+func (t *Tenant) mayRun() bool {
+	free := t.gate.slots - t.gate.running
+	return t.running < int(t.quota.Concurrency) && (free > t.gate.reserve() || free > 0 && t.running == 0)
 }
 
-func (t *Tenant) end() {
+// reserve is how many slots only tenants may take that have none: an eighth and five at
+// least, one for each other tenant at most. A tenant that has no slot finds one at once,
+// whatever the others do, unless as many others as there are reserved slots came to have
+// one when all but these were taken.
+func (g *Gate) reserve() int { return min(max(g.slots/8, 5), g.slots-1, g.tenants-1) }
+
+// mayBegin tells whether another call may begin. Those that have begun and wait are
+// bounded by this: they may go on, whatever their number.
+func (t *Tenant) mayBegin() bool { return t.suspended < int(t.quota.Waiting) }
+
+// start gives p a slot.
+func (t *Tenant) start(p *Pass) {
+	t.running++
+	t.gate.running++
+	t.enters(p)
+}
+
+// enters notes that p has a slot.
+func (t *Tenant) enters(p *Pass) {
+	back := p.state == left
+	p.state = holds
+	if back {
+		t.suspended--
+		t.gate.dispatch() // another call may begin
+	}
+}
+
+// comeBack estimates when the queue will have room again.
+func (t *Tenant) comeBack() time.Duration {
+	turns := float64(t.arrived.Len()+1) / float64(t.quota.Concurrency)
+	return min(max(time.Duration(turns*float64(t.average)), time.Second), MaxWait)
+}
+
+// free gives a slot back.
+func (t *Tenant) free() {
 	t.running--
 	t.gate.running--
 	t.gate.dispatch()
 }
 
 func (t *Tenant) unlist() {
-	if t.waiting.Len() == 0 && t.place != nil {
+	if t.arrived.Len()+t.returning.Len() == 0 && t.place != nil {
 		t.gate.ring.Remove(t.place)
-		t.place = nil
+		t.place, t.served = nil, 0
 	}
 }
 
-// dispatch fills free slots: each tenant in the ring that may run gets one, and goes to
-// the end.
+// next takes the call out of the tenant's queues that is to have a slot now: those that
+// have begun go first. nil when none may.
+func (t *Tenant) next() *waiter {
+	queue := t.returning
+	switch {
+	case !t.mayRun():
+		return nil
+	case queue.Len() == 0:
+		if queue = t.arrived; queue.Len() == 0 || !t.mayBegin() {
+			return nil
+		}
+	}
+	w, _ := queue.Remove(queue.Front()).(*waiter)
+	return w
+}
+
+// dispatch fills free slots: each tenant in the ring that may run gets as many as its
+// weight says, now or when slots come free, and then goes to the end.
 func (g *Gate) dispatch() {
 	for e, left := g.ring.Front(), g.ring.Len(); e != nil && left > 0 && g.running < g.slots; left-- {
 		next := e.Next()
 		t := e.Value.(*Tenant) //nolint:forcetypeassert // nothing else is put there
-		if t.mayRun() {
-			w := t.waiting.Remove(t.waiting.Front()).(*waiter) //nolint:forcetypeassert // nothing else is put there
-			t.start()
+		for t.served < t.quota.Weight {
+			w := t.next()
+			if w == nil {
+				break
+			}
+			t.running++
+			g.running++
+			t.served++
 			close(w.ready)
-			g.ring.MoveToBack(e)
-			t.unlist()
 		}
+		if t.served == t.quota.Weight {
+			t.served = 0
+			g.ring.MoveToBack(e)
+		}
+		t.unlist()
 		e = next
+	}
+}
+
+// passOf returns the pass of the call that ctx belongs to; nil when there is none.
+func (g *Gate) passOf(ctx context.Context) *Pass {
+	p, _ := ctx.Value(passKey{g}).(*Pass)
+	return p
+}
+
+// stateOf is the state of p, or of the call in whose slot it runs.
+func (g *Gate) stateOf(p *Pass) state {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for p != nil && p.state == shares {
+		p = p.outer
+	}
+	if p == nil {
+		return over
+	}
+	return p.state
+}
+
+// Queued returns how long the call has been in queues so far.
+func (p *Pass) Queued() time.Duration { return time.Duration(p.queued.Load()) }
+
+// done ends the call.
+func (p *Pass) done() {
+	t := p.tenant
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	was := p.state
+	if p.state = over; was == holds || was == left {
+		t.average += (time.Since(p.start) - t.average) / 8
+	}
+	switch was {
+	case holds:
+		t.free()
+	case left:
+		t.suspended--
+		t.gate.dispatch()
 	}
 }

@@ -18,7 +18,7 @@ type result struct {
 	Sum int64 `json:"sum"`
 }
 
-// What is done at start-up is part of the image that calls start from:
+// Work done at start-up is part of the image that calls start from:
 // encoding/json's knowledge of the types, for one, and the kit's care for the heap.
 func init() {
 	var in pair

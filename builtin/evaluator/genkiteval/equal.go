@@ -8,11 +8,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/evaluate"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // deepEqual compares as JSON: the order of keys does not count, 1 and 1.0 are equal, and
@@ -54,7 +54,7 @@ func differ(path string, got, want any) string {
 			return differArray(path, got, want)
 		}
 	case json.Number:
-		if got, ok := got.(json.Number); ok && sameNumber(string(got), string(want)) {
+		if got, ok := got.(json.Number); ok && rawjson.EqualNumber(string(got), string(want)) {
 			return ""
 		}
 	default:
@@ -122,44 +122,4 @@ func cut(s string) string {
 		end--
 	}
 	return s[:end] + "…"
-}
-
-// sameNumber compares JSON numbers by value without computing it: 1e2 is 100.0.
-func sameNumber(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, okX := normal(a)
-	y, okY := normal(b)
-	return okX && okY && x == y
-}
-
-// decimal is digits without zeros at either end, times ten to the exponent.
-type decimal struct {
-	negative bool
-	digits   string
-	exponent int64
-}
-
-// normal reads a JSON number; false when its exponent is beyond all bounds.
-func normal(s string) (decimal, bool) {
-	var d decimal
-	s, d.negative = strings.CutPrefix(s, "-")
-	mantissa, exponent, scaled := strings.Cut(strings.ToLower(s), "e")
-	if scaled {
-		n, err := strconv.ParseInt(exponent, 10, 32)
-		if err != nil {
-			return d, false
-		}
-		d.exponent = n
-	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	d.exponent -= int64(len(fraction))
-	digits := strings.TrimLeft(whole+fraction, "0")
-	d.digits = strings.TrimRight(digits, "0")
-	d.exponent += int64(len(digits) - len(d.digits))
-	if d.digits == "" {
-		return decimal{}, true
-	}
-	return d, true
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/evaluate"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Name is the plugin's name and the prefix of its evaluators.
@@ -36,10 +37,10 @@ const (
 	DeepEqual Type = "deep_equal"
 	// Regex passes an output in which the reference, a pattern of RE2, is found.
 	Regex Type = "regex"
-	// JSONata passes an output of which the reference, a JSONata expression, makes
-	// something truthy. Whoever writes expressions is trusted; see [Config].
+	// JSONata passes an output for which the reference, a JSONata expression, evaluates
+	// to a truthy value. Authors of expressions are trusted; see [Config].
 	JSONata Type = "jsonata"
-	// Faithfulness is the part of the output's statements that the context bears out.
+	// Faithfulness is the share of the output's statements that the context supports.
 	Faithfulness Type = "faithfulness"
 	// AnswerRelevancy is how close the input is to the question that the output answers.
 	AnswerRelevancy Type = "answer_relevancy"
@@ -66,7 +67,7 @@ type Config struct {
 	EmbedderOptions any
 }
 
-// Metric is one evaluator. What it leaves empty is that of the [Config].
+// Metric is one evaluator. Its empty fields take the values of the [Config].
 type Metric struct {
 	Type            Type
 	Judge           string
@@ -99,7 +100,7 @@ func (p plugin) Register(_ context.Context, r *registry.Registry) error {
 	return r.Apply(registry.Changes{Add: actions})
 }
 
-// kind is what there is to know of a type.
+// kind holds the facts about a type of evaluator.
 type kind struct {
 	info     evaluate.Info
 	judge    bool
@@ -190,7 +191,7 @@ func encoded(a, b any) (json.RawMessage, error) {
 	if a == nil {
 		return nil, nil
 	}
-	return encode(a)
+	return rawjson.Encode(a)
 }
 
 // needs checks that a case has what an evaluator reads: in, out, context, reference.

@@ -43,7 +43,7 @@ func one(t testing.TB, e *engine.Engine, metric genkiteval.Type, text string) st
 	t.Helper()
 	c := raw(t, text)
 	c.TestCaseID = "c"
-	results, err := engine.Evaluate(t.Context(), e, "genkitEval/"+string(metric), []evaluate.Case{c})
+	results, err := engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("genkitEval/"+string(metric)), engine.WithDataset(c))
 	require.NoError(t, err)
 	require.Len(t, results, 1)
 	out, err := json.Marshal(results[0].Evaluation)
@@ -159,7 +159,7 @@ func TestJSONata(t *testing.T) {
 		`($map := 1)`:                                              "$map is a built-in function",
 		`$map(?, function($x){1})`:                                 "is not supported",
 		`($t := |$|{"x": {} ~> $t}|; $ ~> $t)`:                     "a transformation may stand only behind",
-		`1 ~> $f`:                                                  "only built-in functions stand behind",
+		`1 ~> $f`:                                                  "only built-in functions may follow",
 		`[1..100000]`:                                              "its ranges hold more than",
 		`[1..9999].[1..9999]`:                                      "its ranges hold more than",
 		`[1..$count(list)]`:                                        "the ends of a range must be numbers",
@@ -214,7 +214,7 @@ func (j *judge) answer(_ context.Context, req *model.Request, _ model.Send) (*mo
 	j.asked = append(j.asked, req)
 	for piece, text := range j.answers {
 		if strings.Contains(req.Messages[0].Text(), piece) {
-			msg := content.ModelText(text)
+			msg := content.NewModelTextMessage(text)
 			return &model.Response{Message: &msg, FinishReason: model.FinishStop}, nil
 		}
 	}
@@ -369,7 +369,7 @@ func TestTheConfigIsChecked(t *testing.T) {
 	a, err := engine.LookupEvaluator(t.Context(), e, "regex")
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"evaluatorIsBilled":false,"evaluatorDisplayName":"RegExp","evaluatorDefinition":"Tests output against the regexp provided as reference"}`, string(a.Desc().Metadata["evaluator"]))
-	_, err = engine.Evaluate(t.Context(), e, "nope", nil)
+	_, err = engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("nope"))
 	require.ErrorIs(t, err, status.ErrNotFound)
 }
 
@@ -390,7 +390,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	results, err := engine.Evaluate(ctx, eng, "genkitEval/deep_equal", dataset, evaluate.Parallel(2))
+	results, err := engine.Evaluate(ctx, eng, engine.WithEvaluatorName("genkitEval/deep_equal"), engine.WithDataset(dataset...), engine.WithParallel(2))
 	for _, r := range results {
 		fmt.Println(r.TestCaseID, r.Evaluation[0].Status)
 	}
@@ -412,7 +412,7 @@ func FuzzJSONata(f *testing.F) {
 		}
 		c := raw(t, `{"output":{"a":[1,{"b":2}],"c":"x"}}`)
 		c.Reference = json.RawMessage(quoted(text))
-		results, err := engine.Evaluate(t.Context(), e, "genkitEval/jsonata", []evaluate.Case{c})
+		results, err := engine.Evaluate(t.Context(), e, engine.WithEvaluatorName("genkitEval/jsonata"), engine.WithDataset(c))
 		if err != nil || len(results) != 1 {
 			t.Fatalf("%q: %v", text, err)
 		}

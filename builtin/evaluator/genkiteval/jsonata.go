@@ -230,7 +230,7 @@ func (t *tame) pairs(n *jparse.ObjectNode) error {
 	return nil
 }
 
-// span bounds what ranges make up.
+// span bounds the number of elements that ranges make.
 func (t *tame) span(n *jparse.RangeNode) error {
 	from, okFrom := literal(n.LHS)
 	to, okTo := literal(n.RHS)
@@ -324,5 +324,5 @@ func (t *tame) apply(n *jparse.FunctionApplicationNode) error {
 			return nil
 		}
 	}
-	return refused("only built-in functions stand behind ~>")
+	return refused("only built-in functions may follow ~>")
 }

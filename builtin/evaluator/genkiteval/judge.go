@@ -1,7 +1,6 @@
 package genkiteval
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"math"
@@ -16,9 +15,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// maxStatements bounds what one judge hands to the next.
+// maxStatements is the most statements that one judge passes to the next.
 const maxStatements = 1000
 
 // metric is an evaluator with its judge.
@@ -30,24 +30,24 @@ type metric struct {
 	embedderOptions json.RawMessage
 }
 
-// material is what a judge is shown, as one JSON object: the text of a case can't be
+// material is the input of a judge, as one JSON object: the text of a case can't be
 // taken for the instructions' frame around it.
 type material map[string]any
 
 // ask runs the judge. Without a schema the answer is text.
 func (m *metric) ask(ctx context.Context, instructions string, about material, schema string) (*content.Message, error) {
-	shown, err := encode(about)
+	shown, err := rawjson.Encode(about)
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode what the judge is shown: %w", err)
 	}
 	opts := &model.GenerateOptions{
 		Model: m.judge, Config: m.judgeConfig,
-		Messages: []content.Message{content.SystemText(instructions + dataOnly), content.UserText(string(shown))},
+		Messages: []content.Message{content.NewSystemTextMessage(instructions + dataOnly), content.NewUserTextMessage(string(shown))},
 	}
 	if schema != "" {
 		opts.Output = &model.OutputOptions{Format: "json", JSONSchema: json.RawMessage(schema)}
 	}
-	in, err := encode(opts)
+	in, err := rawjson.Encode(opts)
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "encode the judge's request: %w", err)
 	}
@@ -224,7 +224,7 @@ func (m *metric) similarity(ctx context.Context, a, b string) (float64, error) {
 	}
 	var vectors [2][]float64
 	for i, text := range []string{a, b} {
-		resp, err := embed.Do(ctx, embedder, &embed.Request{Input: []content.Document{embed.Text(text)}, Options: m.embedderOptions})
+		resp, err := embed.Do(ctx, embedder, &embed.Request{Input: []content.Document{content.DocumentFromText(text, nil)}, Options: m.embedderOptions})
 		if err != nil {
 			return 0, err
 		}
@@ -253,15 +253,4 @@ func cosine(a, b []float64) (float64, bool) {
 	}
 	value := dot / (math.Sqrt(x) * math.Sqrt(y))
 	return value, !math.IsNaN(value) && !math.IsInf(value, 0)
-}
-
-// encode is json.Marshal without the escaping for HTML, which no judge needs to read.
-func encode(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -15,8 +15,8 @@ const (
 )
 
 // matches looks for the pattern anywhere in the output's text; an output that is no
-// string is matched as JSON. What RE2 does not know, such as back references and
-// looking ahead, fails the case.
+// string is matched as JSON. Syntax that RE2 lacks, such as back references and
+// lookahead, fails the case.
 func matches(_ context.Context, c *evaluate.Case) (evaluate.Score, error) {
 	pattern, err := textReference(c, "it is a regular expression")
 	if err != nil {

@@ -8,9 +8,9 @@
 //		Window: time.Hour, Key: budget.Limits{MaxCost: 1}, KeyOf: user,
 //	})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("budget", budget.Config{MaxTokens: 20000})
+//	… engine.WithUse(engine.UseName("budget", budget.Config{MaxTokens: 20000}))
 //
-// What a call will use is not known before it is made: a call is refused once the
+// The use of a call is not known before it is made: a call is refused once the
 // budget is used up, with RESOURCE_EXHAUSTED, so that the last one may overdraw it, and
 // calls that run at once may each do so. Every model call of the loop counts; it
 // stands last in `use` to see those that retry and fallback make. A model that tells
@@ -21,7 +21,6 @@ package budget
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
@@ -43,7 +42,7 @@ const MaxKeys = 10000
 // DefaultWindow is how long a key's budget lasts when nobody says.
 const DefaultWindow = time.Hour
 
-// Config is what a generate call may set. It narrows the operator's limits.
+// Config is the config of a generate call. It narrows the operator's limits.
 type Config struct {
 	MaxTokens    float64 `json:"maxTokens,omitempty" jsonschema:"minimum=0" jsonschema_description:"The tokens, of input and output, that this generate call may use. 0: no limit."`
 	MaxCost      float64 `json:"maxCost,omitempty" jsonschema:"minimum=0" jsonschema_description:"What this generate call may cost, in the unit of the operator's prices. 0: no limit."`
@@ -115,7 +114,7 @@ func narrower(a, b float64) float64 {
 	return min(a, b)
 }
 
-// amount is what was used.
+// amount is a number of tokens and a cost.
 type amount struct{ tokens, cost float64 }
 
 func (a *amount) add(b amount) { a.tokens, a.cost = a.tokens+b.tokens, a.cost+b.cost }
@@ -186,7 +185,7 @@ func (b *budget) amount(call *middleware.ModelCall, resp *model.Response) amount
 	if u == nil {
 		u = &model.Usage{}
 	}
-	if value(u.Custom["cacheHits"]) > 0 {
+	if u.Custom["cacheHits"] > 0 {
 		return amount{}
 	}
 	in, out := value(u.InputTokens), value(u.OutputTokens)+value(u.ThoughtsTokens)
@@ -207,10 +206,4 @@ func (b *budget) amount(call *middleware.ModelCall, resp *model.Response) amount
 }
 
 // value is a count that a provider told; nonsense counts nothing.
-func value(n json.Number) float64 {
-	f, err := n.Float64()
-	if err != nil || f < 0 {
-		return 0
-	}
-	return f
-}
+func value(n int) float64 { return float64(max(n, 0)) }

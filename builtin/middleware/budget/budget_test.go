@@ -37,7 +37,7 @@ func spend(t *testing.T, f middleware.Factory, config, usage string) (int, error
 	hooks, err := f.New(t.Context(), json.RawMessage(config))
 	require.NoError(t, err)
 	m, err := model.New("acme/m", model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
-		resp := &model.Response{Message: new(content.ModelText(strings.Repeat("x", 40)))}
+		resp := &model.Response{Message: new(content.NewModelTextMessage(strings.Repeat("x", 40)))}
 		if usage != "" {
 			resp.Usage = &model.Usage{}
 			return resp, json.Unmarshal([]byte(usage), resp.Usage)
@@ -45,7 +45,7 @@ func spend(t *testing.T, f middleware.Factory, config, usage string) (int, error
 		return resp, nil
 	})
 	require.NoError(t, err)
-	req := &model.Request{Messages: []content.Message{content.UserText(strings.Repeat("x", 160))}}
+	req := &model.Request{Messages: []content.Message{content.NewUserTextMessage(strings.Repeat("x", 160))}}
 	for n := range 10 {
 		_, err := hooks.Model(t.Context(), &middleware.ModelCall{Request: req, Model: m}, func(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
 			return m.Generate(ctx, call.Request, call.Send)
@@ -140,7 +140,7 @@ func TestEveryCallOfTheLoopCounts(t *testing.T) {
 	turn := `{"message":{"content":[{"toolRequest":{"name":"noop"}}]},"usage":{"inputTokens":40}}`
 	_, err = generate.Run(t.Context(), reg, &model.GenerateOptions{
 		Model: scripted.Name, Config: json.RawMessage(`{"script":[` + turn + `,` + turn + `,` + turn + `,` + turn + `]}`),
-		Messages: []content.Message{content.UserText("hi")},
+		Messages: []content.Message{content.NewUserTextMessage("hi")},
 		Use:      []model.MiddlewareRef{{Name: "budget", Config: json.RawMessage(`{"maxTokens":100}`)}},
 	}, nil, generate.WithTools(noop))
 	require.EqualError(t, err, "RESOURCE_EXHAUSTED: the budget of this generate call is used up: tokens 120 of 100")
@@ -157,7 +157,7 @@ func TestKeysAreBounded(t *testing.T) {
 					return
 				}
 				_, err = hooks.Model(t.Context(), &middleware.ModelCall{Request: &model.Request{}}, func(context.Context, *middleware.ModelCall) (*model.Response, error) {
-					return &model.Response{Usage: &model.Usage{InputTokens: "1"}}, nil
+					return &model.Response{Usage: &model.Usage{InputTokens: 1}}, nil
 				})
 				assert.NoError(t, err)
 			}

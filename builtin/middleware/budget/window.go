@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// windows is what keys have used, each in a window that starts with its first use.
+// windows counts the use of each key, in a window that starts with its first use.
 type windows struct {
 	length time.Duration
 
@@ -18,7 +18,7 @@ type window struct {
 	spent amount
 }
 
-// used returns what a key has used, and how long its window lasts still.
+// used returns the use of a key, and how long its window lasts still.
 func (w *windows) used(key string) (amount, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -5,15 +5,16 @@
 //
 //	f, err := cache.New(cache.Options{TTL: time.Hour})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("cache", nil)
+//	… engine.WithUse(engine.UseName("cache", nil))
 //
 // Only finished answers are kept, never errors; those that ask for tools only when
-// asked to. Requests that are equal but for config.apiKey are equal; requests of
-// different callers are not, see [Options.Namespace]. Calls that come while an equal
-// one is under way wait for its answer, and ask on their own when it fails. A hit
-// replays the chunks that were streamed, and its usage says {"custom":
-// {"cacheHits": 1}} and no tokens, since none were used. A factory's store is its
-// own and safe for concurrent use.
+// asked to. Requests that are equal but for the secrets of their configs (see
+// [model.SplitConfig]) are equal; requests of different callers are not, see
+// [Options.Namespace]. Calls that come while an equal one is under way wait for its
+// answer, and ask on their own when it fails or takes longer than [Options.Wait]. A call
+// that is part of one under way never waits, so that none waits for itself. A hit replays the chunks that were
+// streamed, and its usage says {"custom": {"cacheHits": 1}} and no tokens, since none
+// were used. A factory's store is its own and safe for concurrent use.
 package cache
 
 import (
@@ -40,11 +41,12 @@ const (
 	DefaultMaxEntries = 1000
 	DefaultMaxBytes   = 64 << 20
 	DefaultTTL        = 10 * time.Minute
+	DefaultWait       = time.Minute
 )
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
-	TTLMS             float64 `json:"ttlMs,omitempty" jsonschema:"minimum=0" jsonschema_description:"How old an answer may be, in milliseconds, where that is less than the operator allows. Default 0: what the operator allows."`
+	TTLMS             float64 `json:"ttlMs,omitempty" jsonschema:"minimum=0" jsonschema_description:"How old an answer may be, in milliseconds, where that is less than the operator allows. Default 0: as old as the operator allows."`
 	CacheToolRequests bool    `json:"cacheToolRequests,omitempty" jsonschema_description:"Keeps answers that ask for tools as well. The tools run on a hit too."`
 }
 
@@ -53,6 +55,9 @@ type Options struct {
 	MaxEntries int           // 0 means [DefaultMaxEntries]
 	MaxBytes   int           // of all entries; 0 means [DefaultMaxBytes]
 	TTL        time.Duration // 0 means [DefaultTTL]
+	// Wait is how long after a call has begun equal ones wait for its answer; 0 means
+	// [DefaultWait].
+	Wait time.Duration
 	// Namespace separates those who must not share answers; nil separates by auth in
 	// the action context. An engine whose tenants may have different models under
 	// one name must separate those tenants here, or give each a cache.
@@ -61,7 +66,7 @@ type Options struct {
 
 // New makes the factory with an empty store.
 func New(o Options) (middleware.Factory, error) {
-	if o.MaxEntries < 0 || o.MaxBytes < 0 || o.TTL < 0 {
+	if o.MaxEntries < 0 || o.MaxBytes < 0 || o.TTL < 0 || o.Wait < 0 {
 		return nil, status.Publicf(status.InvalidArgument, "middleware %q: limits must not be negative", Name)
 	}
 	if o.MaxEntries == 0 {
@@ -73,10 +78,13 @@ func New(o Options) (middleware.Factory, error) {
 	if o.TTL == 0 {
 		o.TTL = DefaultTTL
 	}
+	if o.Wait == 0 {
+		o.Wait = DefaultWait
+	}
 	if o.Namespace == nil {
 		o.Namespace = auth
 	}
-	s := &store{Options: o, entries: map[key]*list.Element{}, flights: map[key]chan struct{}{}}
+	s := &store{Options: o, entries: map[key]*list.Element{}, flights: map[key]*flight{}}
 	return middleware.Define(middleware.Desc{Name: Name, Description: "Answers a model request that was answered before."},
 		func(_ context.Context, c Config) (*middleware.Hooks, error) {
 			maxAge := o.TTL
@@ -113,7 +121,7 @@ func (c *cache) call(ctx context.Context, call *middleware.ModelCall, next middl
 		return next(ctx, call)
 	}
 	for {
-		hit, flight, leads := c.look(k, c.maxAge)
+		hit, other, leads := c.look(k, c.maxAge)
 		if hit != nil {
 			if resp, usable, err := c.replay(hit, call.Send); usable {
 				return resp, err
@@ -123,20 +131,40 @@ func (c *cache) call(ctx context.Context, call *middleware.ModelCall, next middl
 		if leads {
 			return c.ask(ctx, k, call, next)
 		}
-		select {
-		case <-flight:
-		case <-ctx.Done():
-			return nil, status.Convert(ctx.Err())
+		if leading(ctx) {
+			return next(ctx, call) // the other one may be the call that this is part of, or wait for it
+		}
+		if err := c.await(ctx, other); err != nil {
+			return nil, err
 		}
 		if c.peek(k, c.maxAge) == nil {
-			return next(ctx, call) // what failed there, or may not be kept, is asked for here
+			return next(ctx, call) // it failed there, takes too long or may not be kept: ask the model here
 		}
 	}
 }
 
+// await returns when the other call has ended or has taken too long; it fails when ctx ends.
+func (c *cache) await(ctx context.Context, other *flight) error {
+	patience := time.NewTimer(c.Wait - time.Since(other.began))
+	defer patience.Stop()
+	select {
+	case <-other.ended:
+	case <-patience.C:
+	case <-ctx.Done():
+		return status.Convert(ctx.Err())
+	}
+	return nil
+}
+
+type leadsKey struct{}
+
+// leading reports whether ctx is that of a call for whose answer others may wait.
+func leading(ctx context.Context) bool { return ctx.Value(leadsKey{}) != nil }
+
 // ask calls the model and keeps the answer. The flight ends however the call does.
 func (c *cache) ask(ctx context.Context, k key, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
 	defer c.land(k)
+	ctx = context.WithValue(ctx, leadsKey{}, true)
 	rec := &recorder{limit: c.MaxBytes}
 	watched := *call
 	if call.Send != nil {
@@ -176,7 +204,7 @@ func (c *cache) replay(e *entry, send model.Send) (resp *model.Response, usable 
 	if json.Unmarshal(e.response, resp) != nil || resp.Message == nil || !c.CacheToolRequests && len(resp.ToolRequests()) > 0 {
 		return nil, false, nil
 	}
-	resp.Usage = &model.Usage{Custom: map[string]json.Number{"cacheHits": "1"}}
+	resp.Usage = &model.Usage{Custom: map[string]float64{"cacheHits": 1}}
 	if send == nil {
 		return resp, true, nil
 	}
@@ -195,16 +223,15 @@ func (c *cache) replay(e *entry, send model.Send) (resp *model.Response, usable 
 	return resp, true, nil
 }
 
-// key is the hash of what an answer depends on. A background model has no answer yet,
+// key is the hash of everything that an answer depends on. A background model has no answer yet,
 // and a model that is not known no key.
 func (c *cache) key(ctx context.Context, call *middleware.ModelCall) (key, bool) {
 	if call.Model == nil || call.Model.Desc().Kind != action.Model {
 		return key{}, false
 	}
-	req := *call.Request
-	req.Config = withoutKey(req.Config)
+	req := call.Request.WithoutSecrets()
 	raw, err := json.Marshal(map[string]any{
-		"model": call.Model.Desc().Key().String(), "namespace": c.Namespace(ctx), "request": &req,
+		"model": call.Model.Desc().Key().String(), "namespace": c.Namespace(ctx), "request": req,
 	})
 	if err != nil {
 		return key{}, false
@@ -214,22 +241,6 @@ func (c *cache) key(ctx context.Context, call *middleware.ModelCall) (key, bool)
 		return key{}, false
 	}
 	return sha256.Sum256(canonical), true
-}
-
-func withoutKey(config json.RawMessage) json.RawMessage {
-	var fields map[string]json.RawMessage
-	if len(config) == 0 || json.Unmarshal(config, &fields) != nil {
-		return config
-	}
-	delete(fields, "apiKey")
-	if len(fields) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(fields)
-	if err != nil {
-		return config
-	}
-	return raw
 }
 
 // canonical sorts the fields of all objects and keeps the digits of numbers.
@@ -247,7 +258,7 @@ func canonical(raw json.RawMessage) ([]byte, error) {
 type recorder struct {
 	limit int
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	chunks [][]byte
 	size   int
 	lost   bool

@@ -39,7 +39,7 @@ func newBench(t *testing.T, o cache.Options) *bench {
 	b.factory, err = cache.New(o)
 	require.NoError(t, err)
 	b.answer = func(n int, _ *model.Request, _ model.Send) (*model.Response, error) {
-		return &model.Response{Message: new(content.ModelText("answer " + strconv.Itoa(n))), Usage: &model.Usage{InputTokens: "5"}}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("answer " + strconv.Itoa(n))), Usage: &model.Usage{InputTokens: 5}}, nil
 	}
 	for _, name := range []string{"m", "other"} {
 		b.models[name], err = model.New(name, model.Info{}, func(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
@@ -90,8 +90,8 @@ func TestWhatIsTheSameRequest(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, c.hit, first.Text() == second.Text())
 			if c.hit {
-				assert.Equal(t, &model.Usage{Custom: map[string]json.Number{"cacheHits": "1"}}, second.Usage)
-				second.Message.Content[0] = content.Text("changed")
+				assert.Equal(t, &model.Usage{Custom: map[string]float64{"cacheHits": 1}}, second.Usage)
+				second.Message.Content[0] = content.NewTextPart("changed")
 				third, err := b.ask(t.Context(), c.model, ``, c.second, nil)
 				require.NoError(t, err)
 				assert.Equal(t, first.Text(), third.Text(), "each gets a copy of its own")
@@ -128,16 +128,16 @@ func TestWhatIsKept(t *testing.T) {
 		err    error
 		calls  int32
 	}{
-		"an answer":                           {``, &model.Response{Message: new(content.ModelText("x")), FinishReason: model.FinishStop}, nil, 1},
-		"one that was cut":                    {``, &model.Response{Message: new(content.ModelText("x")), FinishReason: model.FinishLength}, nil, 1},
+		"an answer":                           {``, &model.Response{Message: new(content.NewModelTextMessage("x")), FinishReason: model.FinishStop}, nil, 1},
+		"one that was cut":                    {``, &model.Response{Message: new(content.NewModelTextMessage("x")), FinishReason: model.FinishLength}, nil, 1},
 		"not an error":                        {``, nil, status.Errorf(status.Unavailable, "x"), 2},
-		"nor a blocked one":                   {``, &model.Response{Message: new(content.ModelText("x")), FinishReason: model.FinishBlocked}, nil, 2},
-		"nor one of unknown kind":             {``, &model.Response{Message: new(content.ModelText("x")), FinishReason: model.FinishOther}, nil, 2},
+		"nor a blocked one":                   {``, &model.Response{Message: new(content.NewModelTextMessage("x")), FinishReason: model.FinishBlocked}, nil, 2},
+		"nor one of unknown kind":             {``, &model.Response{Message: new(content.NewModelTextMessage("x")), FinishReason: model.FinishOther}, nil, 2},
 		"nor one without a message":           {``, &model.Response{}, nil, 2},
-		"nor an operation":                    {``, &model.Response{Message: new(content.ModelText("x")), Operation: json.RawMessage(`{"id":"1"}`)}, nil, 2},
+		"nor an operation":                    {``, &model.Response{Message: new(content.NewModelTextMessage("x")), Operation: json.RawMessage(`{"id":"1"}`)}, nil, 2},
 		"nor a tool request":                  {``, &model.Response{Message: asks()}, nil, 2},
 		"unless the caller wants it":          {`{"cacheToolRequests":true}`, &model.Response{Message: asks()}, nil, 1},
-		"nor one that is bigger than the lot": {``, &model.Response{Message: new(content.ModelText(strings.Repeat("x", 3000)))}, nil, 2},
+		"nor one that is bigger than the lot": {``, &model.Response{Message: new(content.NewModelTextMessage(strings.Repeat("x", 3000)))}, nil, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, cache.Options{MaxBytes: 2000})
@@ -156,12 +156,12 @@ func TestAHitReplaysTheChunks(t *testing.T) {
 	b.answer = func(_ int, _ *model.Request, send model.Send) (*model.Response, error) {
 		for _, word := range []string{"one ", "two"} {
 			if send != nil {
-				if err := send(&model.Chunk{Content: []content.Part{content.Text(word)}, Custom: json.RawMessage(`{"n":1.50}`)}); err != nil {
+				if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart(word)}, Custom: json.RawMessage(`{"n":1.50}`)}); err != nil {
 					return nil, err
 				}
 			}
 		}
-		return &model.Response{Message: new(content.ModelText("one two"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("one two"))}, nil
 	}
 	stream := func(request string) (chunks []string) {
 		resp, err := b.ask(t.Context(), "m", ``, request, func(c *model.Chunk) error {
@@ -274,6 +274,83 @@ func TestAFailureIsNobodyElses(t *testing.T) {
 		assert.ErrorIs(t, err, status.ErrDeadlineExceeded, "whoever waits may leave")
 		wg.Wait()
 		assert.Equal(t, 2*time.Second, time.Since(start), "those who waited ask side by side")
+	})
+}
+
+// A call that used the cache twice waited for itself, and equal calls with it.
+func TestACallNeverWaitsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, cache.Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		hooks, err := b.factory.New(ctx, nil)
+		require.NoError(t, err)
+		call := &middleware.ModelCall{Request: &model.Request{}, Model: b.models["m"]}
+		last := func(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
+			return b.models["m"].Generate(ctx, call.Request, nil)
+		}
+		resp, err := hooks.Model(ctx, call, func(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
+			return hooks.Model(ctx, call, last)
+		})
+		require.NoError(t, err)
+		assert.Equal(t, "answer 1", resp.Text())
+		resp, err = hooks.Model(ctx, call, last)
+		require.NoError(t, err)
+		assert.Equal(t, "answer 1", resp.Text(), "what the outer one got is kept")
+		assert.EqualValues(t, 1, b.calls.Load())
+	})
+}
+
+// Two calls that each lead to what the other asks for would wait for each other.
+func TestCallsWithinCallsDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, cache.Options{})
+		inner := b.answer
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		hooks, err := b.factory.New(ctx, nil)
+		require.NoError(t, err)
+		last := func(_ context.Context, call *middleware.ModelCall) (*model.Response, error) {
+			return inner(int(b.calls.Add(1)), call.Request, nil)
+		}
+		var wg sync.WaitGroup
+		for _, names := range [][2]string{{"m", "other"}, {"other", "m"}} {
+			wg.Go(func() {
+				_, err := hooks.Model(ctx, &middleware.ModelCall{Request: &model.Request{}, Model: b.models[names[0]]}, func(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
+					time.Sleep(time.Millisecond) // of the bubble's clock: both are under way
+					return hooks.Model(ctx, &middleware.ModelCall{Request: call.Request, Model: b.models[names[1]]}, last)
+				})
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestACallThatTakesTooLongIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, cache.Options{Wait: 10 * time.Second})
+		inner := b.answer
+		b.answer = func(n int, req *model.Request, send model.Send) (*model.Response, error) {
+			if n == 1 {
+				time.Sleep(time.Hour) // of the bubble's clock
+			}
+			return inner(n, req, send)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := b.ask(t.Context(), "m", ``, hi(`{}`), nil)
+			assert.NoError(t, err)
+		})
+		synctest.Wait()
+		for i, wait := range []time.Duration{10 * time.Second, 0} {
+			began := time.Now()
+			resp, err := b.ask(t.Context(), "m", ``, hi(`{}`), nil)
+			require.NoError(t, err)
+			assert.Equal(t, "answer "+strconv.Itoa(i+2), resp.Text())
+			assert.Equal(t, wait, time.Since(began))
+		}
+		wg.Wait()
 	})
 }
 

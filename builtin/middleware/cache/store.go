@@ -29,24 +29,30 @@ func (e *entry) size() int {
 type store struct {
 	Options
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	entries map[key]*list.Element
 	order   list.List // of *entry
 	bytes   int
-	flights map[key]chan struct{} // closed when the call that leads has ended
+	flights map[key]*flight
+}
+
+// flight is a call that is under way, for whose answer equal ones wait.
+type flight struct {
+	ended chan struct{} // closed then
+	began time.Time
 }
 
 // look returns a hit, or whether the caller leads, or whom to wait for.
-func (s *store) look(k key, maxAge time.Duration) (hit *entry, flight chan struct{}, leads bool) {
+func (s *store) look(k key, maxAge time.Duration) (hit *entry, other *flight, leads bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if hit := s.get(k, maxAge); hit != nil {
 		return hit, nil, false
 	}
-	if flight, ok := s.flights[k]; ok {
-		return nil, flight, false
+	if other, ok := s.flights[k]; ok {
+		return nil, other, false
 	}
-	s.flights[k] = make(chan struct{})
+	s.flights[k] = &flight{make(chan struct{}), time.Now()}
 	return nil, nil, true
 }
 
@@ -78,7 +84,7 @@ func (s *store) get(k key, maxAge time.Duration) *entry {
 func (s *store) land(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.flights[k])
+	close(s.flights[k].ended)
 	delete(s.flights, k)
 }
 

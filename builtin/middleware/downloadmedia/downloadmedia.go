@@ -2,17 +2,17 @@
 //
 // It owns the middleware "downloadRequestMedia" (Genkit JS: downloadRequestMedia): http
 // and https media become data URLs. It is off unless an operator registers it or
-// attaches it to a model, since it lets whoever sends a request make the process
-// fetch. Use:
+// attaches it to a model, since it lets senders of requests make the process fetch
+// URLs. Use:
 //
 //	f, err := downloadmedia.New(downloadmedia.Options{})
 //	hook, err := middleware.FromFactory(f, nil)
 //	m = middleware.Attach(m, hook)
 //
-// Only public addresses are dialled: the address is checked after the name was
-// resolved, on the very connection that is used, for the URL and for every redirect.
-// There is no proxy, cookie or credential. Genkit JS cuts a body that is too long;
-// here it is an error, since half a picture is none.
+// Only public addresses are dialled: the address is checked after the name was resolved, on the very connection that is
+// used, for the URL and for every redirect. There is no proxy, cookie or credential, and no client header
+// (GENKIT_CLIENT_HEADER): that is for providers, and these addresses come from the authors of the messages. Genkit JS
+// cuts a body that is too long; here it is an error, since half a picture is none.
 package downloadmedia
 
 import (
@@ -50,7 +50,7 @@ const (
 	maxHeaderBytes  = 64 << 10
 )
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
 	MaxBytes int64 `json:"maxBytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"The size that one medium may have, where that is less than the operator allows."`
 }
@@ -240,7 +240,7 @@ func contentType(h http.Header, body []byte) string {
 	return kind
 }
 
-// failure says what went wrong and nothing of the network behind it.
+// failure describes a failed download without anything of the network behind it.
 func failure(ctx context.Context, raw string, err error) error {
 	var timeout net.Error
 	switch {
@@ -256,7 +256,7 @@ func failure(ctx context.Context, raw string, err error) error {
 	return status.Publicf(status.Unavailable, "media %q can't be downloaded", shown(raw)).WithCause(err)
 }
 
-// shown is a URL without what may be secret in it.
+// shown is a URL without the parts that may be secret.
 func shown(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {

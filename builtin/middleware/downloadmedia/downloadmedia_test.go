@@ -74,7 +74,7 @@ func call(t *testing.T, o downloadmedia.Options, config string, media ...content
 	require.NoError(t, err)
 	hooks, err := f.New(t.Context(), json.RawMessage(config))
 	require.NoError(t, err)
-	req := &model.Request{Messages: []content.Message{content.UserText("look")}}
+	req := &model.Request{Messages: []content.Message{content.NewUserTextMessage("look")}}
 	for i := range media {
 		req.Messages[0].Content = append(req.Messages[0].Content, content.Part{Media: &media[i]})
 	}

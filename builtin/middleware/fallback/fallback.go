@@ -5,7 +5,7 @@
 //
 //	f, err := fallback.New(fallback.Options{})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("fallback", fallback.Config{Models: []fallback.Model{{Name: "local/small"}}})
+//	… engine.WithUse(engine.UseName("fallback", fallback.Config{Models: []fallback.Model{{Name: "local/small"}}}))
 //
 // It follows Genkit JS (js/plugins/middleware/src/fallback.ts), with these choices:
 // an inherited config loses its version, which is the first model's, and its apiKey,
@@ -30,7 +30,7 @@ import (
 // Name is the middleware's name.
 const Name = "fallback"
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
 	Models        []Model  `json:"models" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"The models to ask, in order, when the first one fails."`
 	Statuses      []string `json:"statuses,omitempty" jsonschema:"enum=CANCELLED,enum=UNKNOWN,enum=INVALID_ARGUMENT,enum=DEADLINE_EXCEEDED,enum=NOT_FOUND,enum=ALREADY_EXISTS,enum=PERMISSION_DENIED,enum=RESOURCE_EXHAUSTED,enum=FAILED_PRECONDITION,enum=ABORTED,enum=OUT_OF_RANGE,enum=UNIMPLEMENTED,enum=INTERNAL,enum=UNAVAILABLE,enum=DATA_LOSS,enum=UNAUTHENTICATED" jsonschema_description:"The statuses on which the next model is asked. Default: UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, NOT_FOUND and UNIMPLEMENTED."`
@@ -132,12 +132,15 @@ func (f *fallback) ask(ctx context.Context, alternate Model, call *middleware.Mo
 	return next(ctx, &middleware.ModelCall{Request: &req, Send: call.Send, Model: a})
 }
 
-// config is what an alternate gets: its own, or what it may have of the request's.
+// config returns the config of an alternate: its own, or the part of the request's that it may have.
 func (f *fallback) config(alternate Model, call *middleware.ModelCall, a action.Action) (json.RawMessage, error) {
 	raw := alternate.Config
 	inherited := len(raw) == 0 && !f.IsolateConfig
 	if inherited {
 		raw = call.Request.Config
+		if call.Model == nil || provider(call.Model) != provider(a) {
+			raw, _ = model.SplitConfig(raw)
+		}
 	}
 	if !inherited && alternate.Version == "" || len(raw) == 0 && alternate.Version == "" {
 		return raw, nil
@@ -156,9 +159,6 @@ func (f *fallback) config(alternate Model, call *middleware.ModelCall, a action.
 	}
 	if inherited {
 		delete(fields, "version")
-		if call.Model == nil || provider(call.Model) != provider(a) {
-			delete(fields, "apiKey")
-		}
 	}
 	if alternate.Version != "" {
 		version, err := json.Marshal(alternate.Version)

@@ -18,29 +18,29 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// house has models that fail with an error, or answer with their name when it is nil,
+// fixture has models that fail with an error, or answer with their name when it is nil,
 // and keeps who was asked with what config.
-type house struct {
+type fixture struct {
 	reg   *registry.Registry
 	asked []string
 	told  []string
 }
 
-func newHouse(t *testing.T, models map[string]error) *house {
+func newFixture(t *testing.T, models map[string]error) *fixture {
 	t.Helper()
-	h := &house{reg: registry.New(nil)}
+	h := &fixture{reg: registry.New(nil)}
 	for name, err := range models {
 		m, newErr := model.New(name, model.Info{}, func(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {
 			h.asked = append(h.asked, name+" "+string(req.Config))
 			if send != nil && (err == nil || errors.Is(err, errMidway)) {
-				if err := send(&model.Chunk{Content: []content.Part{content.Text(name)}}); err != nil {
+				if err := send(&model.Chunk{Content: []content.Part{content.NewTextPart(name)}}); err != nil {
 					return nil, err
 				}
 			}
 			if err != nil {
 				return nil, err
 			}
-			return &model.Response{Message: new(content.ModelText(name))}, nil
+			return &model.Response{Message: new(content.NewModelTextMessage(name))}, nil
 		})
 		require.NoError(t, newErr)
 		require.NoError(t, h.reg.Register(m))
@@ -53,10 +53,10 @@ func newHouse(t *testing.T, models map[string]error) *house {
 
 var errMidway = errors.New("midway")
 
-func (h *house) ask(t *testing.T, config, request string, send model.Send) (*model.Response, error) {
+func (h *fixture) ask(t *testing.T, config, request string, send model.Send) (*model.Response, error) {
 	t.Helper()
 	opts := &model.GenerateOptions{
-		Model: "a/first", Messages: []content.Message{content.UserText("hi")},
+		Model: "a/first", Messages: []content.Message{content.NewUserTextMessage("hi")},
 		Use: []model.MiddlewareRef{{Name: "fallback", Config: json.RawMessage(config)}},
 	}
 	if request != "" {
@@ -96,7 +96,7 @@ func TestWhoIsAskedNext(t *testing.T) {
 		"what was asked of another stays there": {`{"models":[{"name":"a/second"},{"name":"b/third"}]}`, later, later, `{"apiKey":"k"}`, []string{`a/first {"apiKey":"k"}`, `a/second {"apiKey":"k"}`, `b/third `}, status.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, map[string]error{"a/first": c.first, "a/second": c.second, "b/third": nil})
+			h := newFixture(t, map[string]error{"a/first": c.first, "a/second": c.second, "b/third": nil})
 			resp, err := h.ask(t, c.config, c.request, nil)
 			assert.Equal(t, c.code, status.Of(err), "%v", err)
 			assert.Equal(t, c.asked, h.asked)
@@ -110,31 +110,31 @@ func TestWhoIsAskedNext(t *testing.T) {
 func TestTheAnsweringModelStreams(t *testing.T) {
 	var got []string
 	send := func(c *model.Chunk) error { got = append(got, c.Text()); return nil }
-	h := newHouse(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x"), "a/second": nil})
+	h := newFixture(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x"), "a/second": nil})
 	_, err := h.ask(t, `{"models":[{"name":"a/second"}]}`, ``, send)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a/second"}, got)
 	assert.Equal(t, []string{"a/second"}, h.told)
 
 	got = nil
-	h = newHouse(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x").WithCause(errMidway), "a/second": nil})
+	h = newFixture(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x").WithCause(errMidway), "a/second": nil})
 	_, err = h.ask(t, `{"models":[{"name":"a/second"}]}`, ``, send)
 	require.ErrorIs(t, err, status.ErrUnavailable, "the reader saw the beginning of another answer")
 	assert.Equal(t, []string{"a/first"}, got)
 }
 
 func TestAlternatesGetWhatTheirCapabilitiesNeed(t *testing.T) {
-	h := newHouse(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x")})
+	h := newFixture(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x")})
 	var text string
 	m, err := model.New("plain", model.Info{}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		text = req.Messages[0].Text()
-		return &model.Response{Message: new(content.ModelText("ok"))}, nil
+		return &model.Response{Message: new(content.NewModelTextMessage("ok"))}, nil
 	})
 	require.NoError(t, err)
 	require.NoError(t, h.reg.Register(m))
 	_, err = generate.Run(t.Context(), h.reg, &model.GenerateOptions{
-		Model: "a/first", Messages: []content.Message{content.UserText("hi")},
-		Docs: []content.Document{{Content: []content.Part{content.Text("a fact")}}},
+		Model: "a/first", Messages: []content.Message{content.NewUserTextMessage("hi")},
+		Docs: []content.Document{{Content: []content.Part{content.NewTextPart("a fact")}}},
 		Use:  []model.MiddlewareRef{{Name: "genkit-middleware/fallback", Config: json.RawMessage(`{"models":[{"name":"plain"}]}`)}},
 	}, nil)
 	require.NoError(t, err)
@@ -142,7 +142,7 @@ func TestAlternatesGetWhatTheirCapabilitiesNeed(t *testing.T) {
 }
 
 func TestMiddlewareFurtherInWrapsTheAlternates(t *testing.T) {
-	h := newHouse(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x"), "a/second": nil})
+	h := newFixture(t, map[string]error{"a/first": status.Errorf(status.Unavailable, "x"), "a/second": nil})
 	var seen []string
 	spy, err := middleware.New(middleware.Desc{Name: "spy"}, func(context.Context, json.RawMessage) (*middleware.Hooks, error) {
 		return &middleware.Hooks{Model: func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
@@ -152,7 +152,7 @@ func TestMiddlewareFurtherInWrapsTheAlternates(t *testing.T) {
 	})
 	require.NoError(t, err)
 	_, err = generate.Run(t.Context(), h.reg, &model.GenerateOptions{
-		Model: "a/first", Messages: []content.Message{content.UserText("hi")},
+		Model: "a/first", Messages: []content.Message{content.NewUserTextMessage("hi")},
 		Use: []model.MiddlewareRef{{Name: "fallback", Config: json.RawMessage(`{"models":[{"name":"a/second"}]}`)}, {Name: "spy"}},
 	}, nil, generate.WithMiddleware(spy))
 	assert.Equal(t, []string{"a/first", "a/second"}, seen)

@@ -6,12 +6,12 @@
 //
 //	f, err := filesystem.New(filesystem.Options{Roots: []string{"workspace"}, AllowWrite: true})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("filesystem", filesystem.Config{RootDirectory: "workspace"})
+//	… engine.WithUse(engine.UseName("filesystem", filesystem.Config{RootDirectory: "workspace"}))
 //
-// Whoever sends a generate request chooses rootDirectory among the operator's roots
-// and what is below them; without roots nothing may be opened. Files are reached
-// through os.Root, so that neither ".." nor a link leads out. What a file holds comes
-// to the model as a user message of the next iteration, as in Genkit; what goes wrong
+// The sender of a generate request chooses rootDirectory among the operator's roots and
+// what is below them; without roots nothing may be opened. Files are reached through
+// os.Root, so that neither ".." nor a link leads out. The content of a file is sent to
+// the model as a user message of the next iteration, as in Genkit; what goes wrong
 // comes as the tool's response. A file must have been read in this generate call, and
 // be unchanged since, before it is overwritten or edited. State is fresh for each
 // generate call; its tools may run concurrently.
@@ -44,12 +44,12 @@ const (
 	MaxReadBytes   = 256 << 10 // of text that one read gives
 	MaxFileBytes   = 10 << 20  // of a file that is read or edited
 	MaxWriteBytes  = 10 << 20  // of a file that is written
-	MaxQueuedBytes = 20 << 20  // of what waits for the next iteration
+	MaxQueuedBytes = 20 << 20  // of the files that wait for the next iteration
 	MaxListed      = 2000      // entries of one list; more are left out
 	MaxKnownFiles  = 200       // that a generate call remembers having read
 )
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
 	RootDirectory    string `json:"rootDirectory" jsonschema:"minLength=1" jsonschema_description:"The directory that all paths are relative to and confined to: one that the operator allows, or a directory below it."`
 	AllowWriteAccess bool   `json:"allowWriteAccess,omitempty" jsonschema_description:"Adds the tools that write and edit files, where the operator allows it."`
@@ -147,7 +147,7 @@ type files struct {
 	// interleave. It is taken before mu.
 	work sync.Mutex
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	queue  []content.Part
 	queued int // bytes
 	known  map[string]state
@@ -165,7 +165,7 @@ func (f *files) enqueue(bytes int, parts ...content.Part) bool {
 	return true
 }
 
-// deliver gives the model what was read since the last iteration.
+// deliver gives the model the files that were read since the last iteration.
 func (f *files) deliver(ctx context.Context, call *middleware.GenerateCall, next middleware.GenerateFunc) (*model.Response, error) {
 	f.mu.Lock()
 	parts := f.queue
@@ -178,7 +178,9 @@ func (f *files) deliver(ctx context.Context, call *middleware.GenerateCall, next
 	opts.Messages = append(slices.Clone(opts.Messages), content.Message{Role: content.RoleUser, Content: parts})
 	c.Options = &opts
 	if call.Send != nil {
-		if err := call.Send(&model.Chunk{Role: content.RoleUser, Index: index(call.MessageIndex), Content: parts}); err != nil {
+		chunk := &model.Chunk{Role: content.RoleUser, Content: parts}
+		chunk.SetIndex(call.MessageIndex)
+		if err := call.Send(chunk); err != nil {
 			return nil, err
 		}
 		c.MessageIndex++

@@ -88,7 +88,7 @@ func (b *bench) use(name, input string) string {
 	return ""
 }
 
-// delivered is what the next iteration adds to the messages.
+// delivered is the text that the next iteration adds to the messages.
 func (b *bench) delivered() []content.Part {
 	var parts []content.Part
 	_, err := b.hooks.Generate(b.t.Context(), &middleware.GenerateCall{Options: &model.GenerateOptions{}}, func(_ context.Context, call *middleware.GenerateCall) (*model.Response, error) {
@@ -316,13 +316,13 @@ func TestInTheLoop(t *testing.T) {
 	run := func(toolName string, send model.Send) (*model.Response, error) {
 		script := `{"script":[{"message":{"content":[{"toolRequest":{"name":"` + toolName + `","ref":"1","input":{"filePath":"a.txt"}}}]}},{"message":{"content":[{"text":"done"}]}}]}`
 		return generate.Run(t.Context(), reg, &model.GenerateOptions{
-			Model: scripted.Name, Config: json.RawMessage(script), Messages: []content.Message{content.UserText("hi")},
+			Model: scripted.Name, Config: json.RawMessage(script), Messages: []content.Message{content.NewUserTextMessage("hi")},
 			Use: []model.MiddlewareRef{{Name: "filesystem", Config: json.RawMessage(`{"rootDirectory":` + quote(dir) + `,"toolNamePrefix":"my_"}`)}},
 		}, send, generate.WithTools(ask, broken))
 	}
 	var chunks []string
 	resp, err := run("my_read_file", func(c *model.Chunk) error {
-		chunks = append(chunks, fmt.Sprintf("%s %s %s", c.Role, c.Index, c.Text()))
+		chunks = append(chunks, fmt.Sprintf("%s %d %s", c.Role, c.Index, c.Text()))
 		return nil
 	})
 	require.NoError(t, err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,8 +19,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
-
-func index(n int) json.Number { return json.Number(strconv.Itoa(n)) }
 
 // refusef is a failure whose text the model is shown.
 func refusef(format string, args ...any) error {
@@ -47,7 +43,7 @@ func explain(err error, name string) error {
 	return refusef("%q can't be used", name)
 }
 
-// local makes what a model wrote a path in the root. A leading slash means the root;
+// local makes a path in the root of a model's text. A leading slash means the root;
 // os.Root refuses what leads out.
 func local(name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
@@ -118,7 +114,7 @@ func (f *files) walk(ctx context.Context, dir, prefix string, deep bool, entries
 	return nil
 }
 
-// state is what a file was when it was read or written last.
+// state is the state of a file when it was read or written last.
 type state struct {
 	modified      time.Time
 	size          int64
@@ -182,7 +178,7 @@ func (f *files) load(name, shown string) ([]byte, fs.FileInfo, error) {
 	return data, info, nil
 }
 
-// regular refuses what would block or is no file: a pipe is not opened.
+// regular refuses everything but regular files: a pipe, which would block, is not opened.
 func (f *files) regular(name, shown string) (fs.FileInfo, error) {
 	info, err := f.root.Stat(name)
 	if err != nil {
@@ -236,7 +232,7 @@ func show(in readInput, data []byte) (parts []content.Part, size int, summary st
 	if strings.HasPrefix(kind, "image/") && kind != "image/svg+xml" {
 		url := "data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(data)
 		return []content.Part{
-			content.Text("\n\nread_file result " + kind + " " + in.FilePath),
+			content.NewTextPart("\n\nread_file result " + kind + " " + in.FilePath),
 			{Media: &content.Media{URL: url, ContentType: kind}},
 		}, len(url), "File " + in.FilePath + " read successfully, see contents below", nil
 	}
@@ -258,7 +254,7 @@ func show(in readInput, data []byte) (parts []content.Part, size int, summary st
 	}
 	// No line end is added before the closing tag: the model would look for it in
 	// the file when it edits.
-	return []content.Part{content.Text(head + "\n" + string(text) + "</read_file>")}, len(text), summary, nil
+	return []content.Part{content.NewTextPart(head + "\n" + string(text) + "</read_file>")}, len(text), summary, nil
 }
 
 // slice returns limit lines from the offset-th on (from 1), and which they are.

@@ -5,7 +5,7 @@
 //
 //	f, err := retry.New(retry.Options{})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("retry", retry.Config{MaxRetries: new(5)})
+//	… engine.WithUse(engine.UseName("retry", retry.Config{MaxRetries: new(5)}))
 //
 // The behaviour follows Genkit JS (js/plugins/middleware/src/retry.ts), with these
 // choices: a wait that the provider asks for goes before ours; a wait that is longer
@@ -32,7 +32,7 @@ import (
 // Name is the middleware's name.
 const Name = "retry"
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
 	MaxRetries     *int     `json:"maxRetries,omitempty" jsonschema:"minimum=0,maximum=100,default=3" jsonschema_description:"How often a failed call is tried again. Default 3."`
 	Statuses       []string `json:"statuses,omitempty" jsonschema:"enum=CANCELLED,enum=UNKNOWN,enum=INVALID_ARGUMENT,enum=DEADLINE_EXCEEDED,enum=NOT_FOUND,enum=ALREADY_EXISTS,enum=PERMISSION_DENIED,enum=RESOURCE_EXHAUSTED,enum=FAILED_PRECONDITION,enum=ABORTED,enum=OUT_OF_RANGE,enum=UNIMPLEMENTED,enum=INTERNAL,enum=UNAVAILABLE,enum=DATA_LOSS,enum=UNAUTHENTICATED" jsonschema_description:"The statuses that are tried again. Default: UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED and INTERNAL. Errors without a status are always tried again; a cancellation never is."`

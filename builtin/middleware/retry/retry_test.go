@@ -94,7 +94,7 @@ func TestASuccessEndsTheRetries(t *testing.T) {
 			if calls++; calls < 3 {
 				return nil, unavailable()
 			}
-			return &model.Response{Message: new(content.ModelText("at last"))}, nil
+			return &model.Response{Message: new(content.NewModelTextMessage("at last"))}, nil
 		})
 		require.NoError(t, err)
 		assert.Equal(t, "at last", resp.Text())
@@ -127,7 +127,7 @@ func TestNothingIsRetriedAfterTheReaderSawSomething(t *testing.T) {
 		chunk *model.Chunk
 		calls int
 	}{
-		"a chunk with content":       {&model.Chunk{Content: []content.Part{content.Text("On")}}, 1},
+		"a chunk with content":       {&model.Chunk{Content: []content.Part{content.NewTextPart("On")}}, 1},
 		"a chunk with custom data":   {&model.Chunk{Custom: json.RawMessage(`1`)}, 1},
 		"a chunk that shows nothing": {&model.Chunk{}, 4},
 		"no chunk":                   {nil, 4},

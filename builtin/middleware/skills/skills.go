@@ -6,14 +6,14 @@
 //
 //	f, err := skills.New(skills.Options{Paths: []string{"skills"}})
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("skills", nil)
+//	… engine.WithUse(engine.UseName("skills", nil))
 //
-// It follows Genkit JS (js/plugins/middleware/src/skills.ts), with these choices:
-// whoever sends a generate request may choose among the operator's paths and what is
-// below them, and nothing else; a skill goes by its directory's name, and the name in
-// its frontmatter works too where no directory has it; files are opened through
-// os.Root, so that no link leads out; and all of it is bounded. The directories are
-// read once for each generate call.
+// It follows Genkit JS (js/plugins/middleware/src/skills.ts), with these choices: the
+// sender of a generate request may choose among the operator's paths and the
+// directories below them, and nothing else; a skill goes by its directory's name, and
+// the name in its frontmatter works too where no directory has it; files are opened
+// through os.Root, so that no link leads out; and all of it is bounded. The directories
+// are read once for each generate call.
 package skills
 
 import (
@@ -56,7 +56,7 @@ const (
 // DefaultPaths are used when the operator names none.
 func DefaultPaths() []string { return []string{".agents/skills", "skills"} }
 
-// Config is what a generate call may set.
+// Config is the config of a generate call.
 type Config struct {
 	SkillPaths []string `json:"skillPaths,omitempty" jsonschema:"maxItems=16" jsonschema_description:"Directories of skills: those that the operator allows, or directories below them. A later one wins where two have a skill of one name. Default: all that are allowed."`
 }
@@ -127,7 +127,7 @@ type skill struct {
 	name, alias, description string
 }
 
-// skills is what one generate call has to offer.
+// skills are the skills that one generate call offers.
 type skills struct {
 	byName map[string]skill
 	names  []string // sorted
@@ -212,8 +212,8 @@ func (s *skills) tool() (action.Action, error) {
 	return tool.New(ToolName, "Use a skill by its name.", func(_ context.Context, in useInput) (string, error) { return s.use(in.SkillName), nil })
 }
 
-// use returns the file of a skill. What goes wrong is an answer that the model can
-// act on, not a failure of the generate call.
+// use returns the file of a skill. An error is an answer that the model can act on, not
+// a failure of the generate call.
 func (s *skills) use(name string) string {
 	found, ok := s.byName[name]
 	if !ok {
@@ -276,7 +276,7 @@ func (s *skills) part() content.Part {
 		text.WriteString("\n")
 	}
 	text.WriteString("</skills>")
-	part := content.Text(text.String())
+	part := content.NewTextPart(text.String())
 	part.Metadata = content.Metadata{marker: json.RawMessage("true")}
 	return part
 }

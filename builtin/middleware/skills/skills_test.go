@@ -43,12 +43,12 @@ func run(t *testing.T, paths []string, config, use string, messages ...content.M
 	}})
 	require.NoError(t, err)
 	return generate.Run(t.Context(), reg, &model.GenerateOptions{
-		Model: scripted.Name, Config: script, Messages: append(messages, content.UserText("hi")),
+		Model: scripted.Name, Config: script, Messages: append(messages, content.NewUserTextMessage("hi")),
 		Use: []model.MiddlewareRef{{Name: "skills", Config: json.RawMessage(config)}},
 	}, nil)
 }
 
-// answer is what the model got from use_skill.
+// answer is the answer of use_skill to the model.
 func answer(t *testing.T, resp *model.Response) string {
 	t.Helper()
 	var text string
@@ -66,12 +66,12 @@ func TestSkillsAreListedOnceAndRead(t *testing.T) {
 	dir := write(t, map[string]string{
 		"python/SKILL.md": python, "bare/SKILL.md": "No frontmatter.", ".hidden/SKILL.md": "x", "empty/README.md": "x", "SKILL.md": "x",
 	})
-	resp, err := run(t, []string{dir}, ``, "python", content.SystemText("Be kind."))
+	resp, err := run(t, []string{dir}, ``, "python", content.NewSystemTextMessage("Be kind."))
 	require.NoError(t, err)
 	system := resp.Request.Messages[0]
 	require.Len(t, system.Content, 2, "added to the first system message, once, though there were two turns")
 	assert.Equal(t, head+" - bare\n - python - Writes Python.\n</skills>", *system.Content[1].Text)
-	assert.Equal(t, content.Metadata{"skills-instructions": content.True}, system.Content[1].Metadata)
+	assert.Equal(t, content.Metadata{"skills-instructions": content.True()}, system.Content[1].Metadata)
 	assert.Equal(t, python, answer(t, resp))
 
 	resp, err = run(t, []string{dir}, ``, "Python Expert")
@@ -80,9 +80,9 @@ func TestSkillsAreListedOnceAndRead(t *testing.T) {
 	assert.Equal(t, content.RoleSystem, resp.Request.Messages[0].Role, "a system message of its own")
 	assert.Len(t, resp.Request.Messages[0].Content, 1)
 
-	stale := content.Text("<skills>old</skills>")
-	stale.Metadata = content.Metadata{"skills-instructions": content.True}
-	resp, err = run(t, []string{dir}, ``, "python", content.Message{Role: content.RoleSystem, Content: []content.Part{stale, content.Text("Be kind.")}})
+	stale := content.NewTextPart("<skills>old</skills>")
+	stale.Metadata = content.Metadata{"skills-instructions": content.True()}
+	resp, err = run(t, []string{dir}, ``, "python", content.Message{Role: content.RoleSystem, Content: []content.Part{stale, content.NewTextPart("Be kind.")}})
 	require.NoError(t, err)
 	require.Len(t, resp.Request.Messages[0].Content, 2)
 	assert.Contains(t, *resp.Request.Messages[0].Content[0].Text, " - python", "replaced in its place")

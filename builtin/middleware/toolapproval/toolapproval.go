@@ -6,7 +6,7 @@
 //
 //	f, err := toolapproval.New()
 //	err = middleware.Register(reg, f)
-//	… engine.WithUse("toolApproval", toolapproval.Config{Approved: []string{"math/add"}})
+//	… engine.WithUse(engine.UseName("toolApproval", toolapproval.Config{Approved: []string{"math/add"}}))
 //
 // It follows Genkit JS (js/plugins/middleware/src/toolApproval.ts).
 package toolapproval
@@ -26,7 +26,7 @@ import (
 // Name is the middleware's name.
 const Name = "toolApproval"
 
-// Config is what a generate call may set. Without any list every tool is asked for.
+// Config is the config of a generate call. Without any list every tool is asked for.
 type Config struct {
 	Approved []string `json:"approved,omitempty" jsonschema_description:"The tools that run without asking: names as the model is shown them, or full names."`
 	// AllowedTools is Genkit Go's word for Approved; both count.

@@ -33,7 +33,7 @@ func newRegistry(t *testing.T, runs *int) *registry.Registry {
 func options(config string) *model.GenerateOptions {
 	return &model.GenerateOptions{
 		Model: scripted.Name, Config: json.RawMessage(script), Tools: []string{"bank/pay"},
-		Messages: []content.Message{content.UserText("pay")},
+		Messages: []content.Message{content.NewUserTextMessage("pay")},
 		Use:      []model.MiddlewareRef{{Name: "toolApproval", Config: json.RawMessage(config)}},
 	}
 }
@@ -96,4 +96,31 @@ func TestAMisspeltListIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.New(t.Context(), json.RawMessage(`{"approve":["x"]}`))
 	require.Error(t, err, "a misspelt list must not be an empty one")
+}
+
+// Of two requests that a model gave one ref, the one that is approved runs, once.
+func TestOneApprovalIsForOneRequest(t *testing.T) {
+	runs := 0
+	reg := newRegistry(t, &runs)
+	opts := options(`{"approved":[]}`)
+	opts.Config = json.RawMessage(`{"script":[{"message":{"content":[
+		{"toolRequest":{"name":"pay","ref":"1","input":{"n":1}}},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"n":4000}}}]}},{"message":{"content":[{"text":"paid"}]}}]}`)
+	resp, err := generate.Run(t.Context(), reg, opts, nil)
+	require.NoError(t, err)
+	pending := resp.Interrupts()
+	require.Len(t, pending, 2)
+	restart, err := tool.Restart(pending[0], tool.WithResumedMetadata(json.RawMessage(`{"toolApproved":true}`)))
+	require.NoError(t, err)
+	refusal, err := tool.Respond(pending[1], json.RawMessage(`"refused"`))
+	require.NoError(t, err)
+	opts.Messages = resp.History()
+	opts.Resume = &model.Resume{Restart: []content.Part{restart}, Respond: []content.Part{refusal}}
+	resp, err = generate.Run(t.Context(), reg, opts, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 1, runs)
+	answers := resp.Request.Messages[2].Content
+	require.Len(t, answers, 2)
+	assert.Equal(t, `"done"`, string(answers[0].ToolResponse.Output))
+	assert.Equal(t, `"refused"`, string(answers[1].ToolResponse.Output))
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// wireAnswer is a chat.completion, or one chat.completion.chunk of a stream. What
-// this package only hands on is raw, so that an unusual server can't break it.
+// wireAnswer is a chat.completion, or one chat.completion.chunk of a stream. Fields
+// that this package only passes on are raw, so that an unusual server can't break it.
 type wireAnswer struct {
 	ID        json.RawMessage `json:"id,omitempty"`
 	Object    json.RawMessage `json:"object,omitempty"`
@@ -40,43 +41,38 @@ type wireReply struct {
 	Reasoning        json.RawMessage `json:"reasoning,omitempty"`
 	ToolCalls        []wireCallPiece `json:"tool_calls,omitempty"`
 	Annotations      json.RawMessage `json:"annotations,omitempty"`
-}
-
-type wireCallPiece struct {
-	Index    *int   `json:"index,omitempty"`
-	ID       string `json:"id,omitempty"`
-	Type     string `json:"type,omitempty"`
-	Function struct {
-		Name string `json:"name"`
-		// Arguments is a string of JSON; some servers write the JSON itself.
-		Arguments json.RawMessage `json:"arguments"`
-	} `json:"function"`
+	// ReasoningDetails (OpenRouter) and ExtraContent (Gemini) go back as they came.
+	ReasoningDetails json.RawMessage `json:"reasoning_details,omitempty"`
+	ExtraContent     json.RawMessage `json:"extra_content,omitempty"`
 }
 
 // answer collects one answer. A document is taken as a stream of one piece, which
 // makes the two forms give the same response.
 type answer struct {
 	tools     *toolset
+	profile   *Profile
+	server    string
 	clean     func(string) string // makes the server's words fit to be shown
 	head      wireAnswer          // the latest of the fields beside the choices
 	choice    bool                // one was seen
+	streamed  bool                // deltas brought something
 	finish    string
 	failed    json.RawMessage // the choice's error
 	text      strings.Builder
 	reasoning strings.Builder
 	refusal   strings.Builder
+	field     ReasoningField // in which the reasoning stood
+	details   []*detail
+	opaque    map[string]json.RawMessage
+	merger    merger
 	calls     []*toolCall
+	overflow  bool              // there were more calls than maxCalls
 	notes     []json.RawMessage // annotations
-}
-
-type toolCall struct {
-	index     *int
-	id, name  string
-	arguments strings.Builder
+	lost      []string          // quoted names of tools whose calls were cut off
 }
 
 func (p *Provider) newAnswer(c *call) *answer {
-	return &answer{tools: c.tools, clean: func(s string) string { return p.clean(s, c.key, maxMessageText) }}
+	return &answer{tools: c.tools, profile: &p.profile, server: p.server, clean: func(s string) string { return p.clean(s, c.key, maxMessageText) }}
 }
 
 // add takes in a piece and returns the text and the reasoning that it brought.
@@ -94,14 +90,62 @@ func (a *answer) add(piece *wireAnswer) (text, reasoning string) {
 		a.choice = true
 		a.finish = or(c.FinishReason, a.finish)
 		keep(&a.failed, c.Error)
-		for _, reply := range []*wireReply{c.Message, c.Delta} {
-			if reply != nil {
-				t, r := a.addReply(reply, reply == c.Message)
-				text, reasoning = text+t, reasoning+r
-			}
+		if c.Delta != nil {
+			t, r := a.addReply(c.Delta, false)
+			text, reasoning = text+t, reasoning+r
+			a.streamed = a.streamed || !a.empty()
+		}
+		if c.Message != nil {
+			t, r := a.addMessage(c.Message, c.FinishReason != "")
+			text, reasoning = text+t, reasoning+r
 		}
 	}
 	return text, reasoning
+}
+
+// addMessage takes in a message that is no delta: the whole answer of a document, a
+// piece of the stream of a server that calls its pieces so, or the whole once more at
+// the end of a stream. In the last case only what is missing is added.
+func (a *answer) addMessage(reply *wireReply, last bool) (text, reasoning string) {
+	if a.empty() || (!a.streamed && !last) {
+		return a.addReply(reply, true)
+	}
+	again := &answer{tools: a.tools, profile: a.profile}
+	again.addReply(reply, true)
+	text, reasoning = a.missing(&a.text, &again.text), a.missing(&a.reasoning, &again.reasoning)
+	a.text.WriteString(text)
+	a.reasoning.WriteString(reasoning)
+	a.refusal.WriteString(a.missing(&a.refusal, &again.refusal))
+	a.field = or(a.field, again.field)
+	if len(a.calls) == 0 {
+		a.calls = again.calls
+	}
+	if len(a.notes) == 0 {
+		a.notes = again.notes
+	}
+	if len(a.opaque)+len(a.details) == 0 {
+		a.opaque, a.details = again.opaque, again.details
+	}
+	return text, reasoning
+}
+
+// empty reports whether nothing of a message was collected yet.
+func (a *answer) empty() bool {
+	return a.text.Len()+a.reasoning.Len()+a.refusal.Len()+len(a.calls)+len(a.notes)+len(a.opaque)+len(a.details) == 0
+}
+
+// missing returns the part of whole that was not collected yet. Once deltas came, a whole that
+// does not begin with them is another version of what readers have; before, it is one
+// more piece.
+func (a *answer) missing(collected, whole *strings.Builder) string {
+	rest, more := strings.CutPrefix(whole.String(), collected.String())
+	switch {
+	case more:
+		return rest
+	case a.streamed:
+		return ""
+	}
+	return whole.String()
 }
 
 func keep(to *json.RawMessage, v json.RawMessage) {
@@ -111,8 +155,11 @@ func keep(to *json.RawMessage, v json.RawMessage) {
 }
 
 func (a *answer) addReply(reply *wireReply, whole bool) (text, reasoning string) {
-	text, refusal := contentText(reply.Content)
-	reasoning = or(jsonString(reply.ReasoningContent), jsonString(reply.Reasoning))
+	text, refusal, thinking := contentText(reply.Content)
+	field, reasoning := a.profile.reasoning(reply, thinking)
+	a.field = or(a.field, field)
+	a.addDetails(reply.ReasoningDetails)
+	a.opaque = a.merger.merge(a.opaque, map[string]json.RawMessage{"extra_content": reply.ExtraContent})
 	a.text.WriteString(text)
 	a.reasoning.WriteString(reasoning)
 	a.refusal.WriteString(jsonString(reply.Refusal) + refusal)
@@ -126,51 +173,47 @@ func (a *answer) addReply(reply *wireReply, whole bool) (text, reasoning string)
 	return text, reasoning
 }
 
-// addCall adds a piece to the call that it belongs to: the last one of its index,
-// unless its id says otherwise, for there are servers that give every call the
-// index 0. A piece without index goes on with the last call, unless it names a
-// function.
-func (a *answer) addCall(piece *wireCallPiece, whole bool) {
-	var call *toolCall
-	for i := len(a.calls) - 1; i >= 0 && !whole && call == nil; i-- {
-		c := a.calls[i]
-		switch {
-		case piece.ID != "" && c.id != "" && piece.ID != c.id:
-		case piece.Index != nil && c.index != nil:
-			if *piece.Index == *c.index {
-				call = c
-			}
-		case piece.ID != "" && piece.ID == c.id, piece.Function.Name == "" && i == len(a.calls)-1:
-			call = c
+// reasoning finds the reasoning of a message in the first field of the profile that
+// holds any. thinking is that of the content.
+func (p *Profile) reasoning(reply *wireReply, thinking string) (ReasoningField, string) {
+	for _, field := range p.ReasoningIn {
+		text := ""
+		switch field {
+		case ReasoningContent:
+			text = jsonString(reply.ReasoningContent)
+		case Reasoning:
+			text = jsonString(reply.Reasoning)
+		case ReasoningInContent:
+			text = thinking
+		}
+		if text != "" {
+			return field, text
 		}
 	}
-	if call == nil {
-		call = &toolCall{index: piece.Index}
-		a.calls = append(a.calls, call)
-	}
-	call.id = or(call.id, piece.ID)
-	call.name = or(call.name, piece.Function.Name)
-	if args := piece.Function.Arguments; !isNull(args) {
-		call.arguments.WriteString(textOf(args))
-	}
+	return "", ""
 }
 
-// contentText reads content that is a string, or a list of parts of which those
-// with text count.
-func contentText(raw json.RawMessage) (text, refusal string) {
+// contentText reads content that is a string, or a list of parts of which those with
+// text count, and those that hold a refusal or what the model thought.
+func contentText(raw json.RawMessage) (text, refusal, thinking string) {
 	if isNull(raw) || raw[0] != '[' {
-		return jsonString(raw), ""
+		return jsonString(raw), "", ""
 	}
 	var parts []struct {
-		Text    json.RawMessage `json:"text"`
-		Refusal json.RawMessage `json:"refusal"`
+		Text     json.RawMessage `json:"text"`
+		Refusal  json.RawMessage `json:"refusal"`
+		Thinking json.RawMessage `json:"thinking"`
 	}
 	_ = json.Unmarshal(raw, &parts) // a list of something else holds no text
 	for _, p := range parts {
 		text += jsonString(p.Text)
 		refusal += jsonString(p.Refusal)
+		if len(p.Thinking) > 0 {
+			thought, _, _ := contentText(p.Thinking)
+			thinking += thought
+		}
 	}
-	return text, refusal
+	return text, refusal, thinking
 }
 
 // jsonString returns the text of a JSON string and "" for anything else.
@@ -202,6 +245,9 @@ func (a *answer) response(raw json.RawMessage) (*model.Response, error) {
 	if !a.choice {
 		return nil, status.Publicf(status.Internal, "the server's answer holds no choices")
 	}
+	if a.overflow {
+		return nil, status.Publicf(status.ResourceExhausted, "the server's answer exceeds the limit of %d tool calls", maxCalls)
+	}
 	parts, err := a.parts()
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "map the answer: %w", err)
@@ -212,11 +258,20 @@ func (a *answer) response(raw json.RawMessage) (*model.Response, error) {
 		resp.Message.Metadata = resp.Message.Metadata.With("citations", a.head.Citations)
 	}
 	if len(a.notes) > 0 {
-		notes, err := encode(a.notes)
+		notes, err := rawjson.Encode(a.notes)
 		if err != nil {
 			return nil, status.Errorf(status.Internal, "map the answer: %w", err)
 		}
 		resp.Message.Metadata = resp.Message.Metadata.With("annotations", notes)
+	}
+	opaque, err := a.opaqueFields()
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "map the answer: %w", err)
+	}
+	if len(opaque) > 0 {
+		if resp.Message.Metadata, err = (note{Server: a.server, Message: opaque}).on(resp.Message.Metadata); err != nil {
+			return nil, status.Errorf(status.Internal, "map the answer: %w", err)
+		}
 	}
 	if raw == nil {
 		if raw, err = a.document(); err != nil {
@@ -233,36 +288,59 @@ func (a *answer) response(raw json.RawMessage) (*model.Response, error) {
 func (a *answer) parts() ([]content.Part, error) {
 	parts := []content.Part{}
 	if a.reasoning.Len() > 0 {
-		parts = append(parts, reasoningPart(a.reasoning.String()))
+		part := reasoningPart(a.reasoning.String())
+		var err error
+		if part.Metadata, err = (note{Server: a.server, Field: a.field}).on(nil); err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
 	}
 	if a.text.Len() > 0 {
-		parts = append(parts, content.Text(a.text.String()))
+		parts = append(parts, content.NewTextPart(a.text.String()))
 	}
-	for i, call := range a.calls {
-		name := a.tools.original(call.name)
-		input, err := a.tools.input(name, call.arguments.String())
+	for i := range a.calls {
+		part, err := a.request(i)
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: a.ref(i), Input: input}})
+		if part != nil {
+			parts = append(parts, *part)
+		}
 	}
 	return parts, nil
 }
 
-// ref returns the id of a call, or one that is unique in this answer.
-func (a *answer) ref(i int) string {
-	if a.calls[i].id != "" {
-		return a.calls[i].id
+// request gives the tool request of a call. There is none when the answer ended
+// before the call was complete, which a.lost then tells.
+func (a *answer) request(i int) (*content.Part, error) {
+	call := a.calls[i]
+	name, arguments := a.tools.original(call.name), call.arguments.String()
+	if a.cutOff() && !a.tools.whole(arguments, i == len(a.calls)-1) {
+		a.lost = append(a.lost, strconv.Quote(clip(name, maxToolName)))
+		return nil, nil
 	}
-	taken := map[string]bool{}
-	for _, c := range a.calls {
-		taken[c.id] = true
+	part := &content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: a.ref(i)}}
+	var problem string
+	if part.ToolRequest.Input, problem = a.tools.input(name, arguments); problem != "" {
+		reason, err := rawjson.Encode(problem)
+		if err != nil {
+			return nil, err
+		}
+		part.Metadata = content.Metadata{content.MalformedInput: reason}
 	}
-	ref := "call_" + strconv.Itoa(i)
-	for taken[ref] {
-		ref += "_"
+	if len(call.extra)+len(call.function) == 0 {
+		return part, nil
 	}
-	return ref
+	var err error
+	part.Metadata, err = note{Server: a.server, Call: call.extra, Function: call.function}.on(part.Metadata)
+	return part, err
+}
+
+// cutOff reports whether the answer ended before the model was done: at the limit of
+// its tokens, or through an error.
+func (a *answer) cutOff() bool {
+	reason := finishReasons[a.finish]
+	return reason == model.FinishLength || len(a.failed) > 0 || (reason == model.FinishOther && a.finish != "function_call")
 }
 
 func (a *answer) finished() (model.FinishReason, string) {
@@ -282,49 +360,16 @@ func (a *answer) finished() (model.FinishReason, string) {
 			reason = model.FinishOther
 		}
 	}
+	if len(a.lost) > 0 {
+		if message != "" {
+			message += "; "
+		}
+		message += "the answer ended within its tool calls; left out: " + strings.Join(a.lost, ", ")
+	}
 	if a.refusal.Len() > 0 {
 		reason, message = model.FinishBlocked, a.refusal.String()
 	}
 	return reason, a.clean(message)
-}
-
-// document writes a stream's answer as the document that it would have been.
-func (a *answer) document() (json.RawMessage, error) {
-	reply := &wireReply{Role: json.RawMessage(`"assistant"`)}
-	for _, f := range []struct {
-		to   *json.RawMessage
-		text string
-	}{{&reply.Content, a.text.String()}, {&reply.ReasoningContent, a.reasoning.String()}, {&reply.Refusal, a.refusal.String()}} {
-		if f.text == "" {
-			continue
-		}
-		raw, err := encode(f.text)
-		if err != nil {
-			return nil, err
-		}
-		*f.to = raw
-	}
-	for _, call := range a.calls {
-		c := wireCallPiece{ID: call.id, Type: "function"}
-		c.Function.Name = call.name
-		raw, err := encode(call.arguments.String())
-		if err != nil {
-			return nil, err
-		}
-		c.Function.Arguments = raw
-		reply.ToolCalls = append(reply.ToolCalls, c)
-	}
-	if len(a.notes) > 0 {
-		raw, err := encode(a.notes)
-		if err != nil {
-			return nil, err
-		}
-		reply.Annotations = raw
-	}
-	doc := a.head
-	doc.Object = json.RawMessage(`"chat.completion"`)
-	doc.Choices = []wireChoice{{Message: reply, FinishReason: a.finish, Error: a.failed}}
-	return encode(doc)
 }
 
 func reasoningPart(s string) content.Part { return content.Part{Reasoning: &s} }

@@ -2,15 +2,20 @@ package openai_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 )
+
+// latency is a member that differs from run to run.
+var latency = regexp.MustCompile(`,\s*"latencyMs":\s*\d+`)
 
 func TestPlainAnswerIsMapped(t *testing.T) {
 	s := serve(t, document(200, plain))
@@ -21,7 +26,7 @@ func TestPlainAnswerIsMapped(t *testing.T) {
 	assert.JSONEq(t, `{"inputTokens":9,"outputTokens":3,"totalTokens":12,"cachedContentTokens":4,"thoughtsTokens":2,
 		"custom":{"completion_accepted_prediction_tokens":5}}`, toJSON(t, resp.Usage))
 	assert.JSONEq(t, plain, string(resp.Raw))
-	assert.NotEmpty(t, resp.LatencyMS)
+	assert.Regexp(t, `"latencyMs":\d`, toJSON(t, resp), "also when it is 0")
 	assert.Nil(t, resp.Request)
 	assert.Equal(t, "Bearer "+testKey, s.header(0).Get("Authorization"))
 	assert.Equal(t, "application/json", s.header(0).Get("Content-Type"))
@@ -104,10 +109,10 @@ func TestStreamGivesTheResponseOfTheDocument(t *testing.T) {
 			want: `{"message":{"role":"model","content":[{"toolRequest":{"name":"kit/say it","ref":"1","input":"hi"}},{"toolRequest":{"name":"no_such","ref":"2","input":{"input":1}}}]},"finishReason":"stop"}`,
 		},
 		{
-			name:   "arguments that are not JSON become a string, as where the length cut them",
+			name:   "a call that the length cut off is left out",
 			doc:    `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1","function":{"name":"weather","arguments":"{\"city\":\"Ne"}}]},"finish_reason":"length"}]}`,
 			pieces: []string{`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"weather","arguments":"{\"city\":\"Ne"}}]},"finish_reason":"length"}]}`},
-			want:   `{"message":{"role":"model","content":[{"toolRequest":{"name":"weather","ref":"1","input":"{\"city\":\"Ne"}}]},"finishReason":"length"}`,
+			want:   `{"message":{"role":"model","content":[]},"finishReason":"length","finishMessage":"the answer ended within its tool calls; left out: \"weather\""}`,
 		},
 		{
 			name: "a refusal blocks",
@@ -131,7 +136,40 @@ func TestStreamGivesTheResponseOfTheDocument(t *testing.T) {
 				`{"choices":[{"delta":{"reasoning_content":"2","reasoning":"2"}}]}`, `{"choices":[{"delta":{"reasoning":"+2"}}]}`,
 				`{"choices":[{"delta":{"content":"4","reasoning_content":null},"finish_reason":"stop"}]}`,
 			},
-			want: `{"message":{"role":"model","content":[{"reasoning":"2+2"},{"text":"4"}]},"finishReason":"stop"}`,
+			want: `{"message":{"role":"model","content":[{"reasoning":"2+2","metadata":{"chatCompletions":{"server":"SERVER","field":"reasoning_content"}}},{"text":"4"}]},"finishReason":"stop"}`,
+		},
+		{
+			name: "what a server thinks in its content",
+			doc:  `{"choices":[{"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"2+"},{"type":"text","text":"2"}]},{"type":"text","text":"4"}]},"finish_reason":"stop"}]}`,
+			pieces: []string{
+				`{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"2+"}]}]}}]}`,
+				`{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"2"}]}]}}]}`,
+				`{"choices":[{"delta":{"content":"4"},"finish_reason":"stop"}]}`,
+			},
+			want: `{"message":{"role":"model","content":[{"reasoning":"2+2","metadata":{"chatCompletions":{"server":"SERVER","field":"content"}}},{"text":"4"}]},"finishReason":"stop"}`,
+		},
+		{
+			name: "unknown fields of a call and of its function are kept, in whatever piece they come",
+			doc: `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1","function":{"name":"weather","arguments":"{}","sig":"f"},"extra_content":{"google":{"a":1,"thought_signature":"x"}}},
+				{"id":"2","function":{"name":"weather","arguments":"{}"},"extra_content":null}]},"finish_reason":"tool_calls"}]}`,
+			pieces: []string{
+				`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"weather","arguments":"","sig":"f"},"extra_content":{"google":{"a":1}}}]}}]}`,
+				`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"},"extra_content":{"google":{"thought_signature":"x"}}},{"index":1,"id":"2","function":{"name":"weather","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
+			},
+			want: `{"message":{"role":"model","content":[{"toolRequest":{"name":"weather","ref":"1","input":{}},"metadata":{"chatCompletions":{"server":"SERVER",
+				"call":{"extra_content":{"google":{"a":1,"thought_signature":"x"}}},"function":{"sig":"f"}}}},{"toolRequest":{"name":"weather","ref":"2","input":{}}}]},"finishReason":"stop"}`,
+		},
+		{
+			name: "details of the reasoning in pieces",
+			doc:  `{"choices":[{"message":{"content":"4","reasoning":"ab","reasoning_details":[{"type":"reasoning.text","text":"ab","index":0,"signature":"s"},{"type":"reasoning.encrypted","data":"e","index":1}]},"finish_reason":"stop"}]}`,
+			pieces: []string{
+				`{"choices":[{"delta":{"reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","index":0}]}}]}`,
+				`{"choices":[{"delta":{"reasoning":"b","reasoning_details":[{"type":"reasoning.text","text":"b","index":0,"signature":"s"}]}}]}`,
+				`{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.encrypted","data":"e","index":1}]}}]}`,
+				`{"choices":[{"delta":{"content":"4"},"finish_reason":"stop"}]}`,
+			},
+			want: `{"message":{"role":"model","content":[{"reasoning":"ab","metadata":{"chatCompletions":{"server":"SERVER","field":"reasoning"}}},{"text":"4"}],"metadata":{"chatCompletions":{"server":"SERVER",
+				"message":{"reasoning_details":[{"type":"reasoning.text","text":"ab","index":0,"signature":"s"},{"type":"reasoning.encrypted","data":"e","index":1}]}}}},"finishReason":"stop"}`,
 		},
 		{
 			name: "content in parts, citations and annotations",
@@ -179,11 +217,13 @@ func TestStreamGivesTheResponseOfTheDocument(t *testing.T) {
 				if streaming {
 					answer = stream(data(compact(t, tc.pieces)...))
 				}
-				resp, chunks, err := generate(t.Context(), newModel(t, serve(t, answer)), req, streaming)
+				s := serve(t, answer)
+				resp, chunks, err := generate(t.Context(), newModel(t, s), req, streaming)
 				require.NoError(t, err, "streaming %v", streaming)
 				got := *resp
-				got.Raw, got.LatencyMS = nil, ""
-				assert.Equal(t, canonical(t, tc.want), canonical(t, toJSON(t, got)), "streaming %v", streaming)
+				got.Raw = nil
+				text := strings.ReplaceAll(latency.ReplaceAllString(toJSON(t, got), ""), openai.ServerID(s.URL+"/v1"), "SERVER")
+				assert.Equal(t, canonical(t, tc.want), canonical(t, text), "streaming %v", streaming)
 				if streaming {
 					assertChunksAddUp(t, chunks, resp)
 				}
@@ -264,16 +304,18 @@ func TestServerThatAnswersAStreamWithADocument(t *testing.T) {
 }
 
 func TestRawOfAStreamIsADocumentThatMapsToTheSame(t *testing.T) {
-	m := newModel(t, serve(t, stream(data(
+	s := serve(t, stream(data(
 		`{"id":"c","created":7,"model":"m","choices":[{"index":0,"delta":{"content":"a","reasoning_content":"r"}}]}`,
-		`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`))))
+		`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"},"sig":1}]},"finish_reason":"tool_calls"}]}`)))
+	m := newModel(t, s)
 	streamed, _, err := generate(t.Context(), m, hello(), true)
 	require.NoError(t, err)
-	whole, _, err := generate(t.Context(), newModel(t, serve(t, document(200, string(streamed.Raw)))), hello(), false)
+	s.Config.Handler = document(200, string(streamed.Raw))
+	whole, _, err := generate(t.Context(), m, hello(), false)
 	require.NoError(t, err)
 	assert.JSONEq(t, toJSON(t, streamed.Message), toJSON(t, whole.Message))
 	assert.JSONEq(t, `{"id":"c","object":"chat.completion","created":7,"model":"m","choices":[{"index":0,"finish_reason":"tool_calls","message":{"role":"assistant",
-		"content":"a","reasoning_content":"r","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}}]}}]}`, string(streamed.Raw))
+		"content":"a","reasoning_content":"r","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"},"sig":1}]}}]}`, string(streamed.Raw))
 }
 
 func TestRawIsBounded(t *testing.T) {

@@ -2,17 +2,19 @@ package openai
 
 import "github.com/genkit-wasm/genkit-wasm/engine/model"
 
-// ModelConfig says what one model can do.
+// ModelConfig describes the capabilities of one model.
 type ModelConfig struct {
 	// ID is the model's id on the server, such as "gpt-5-mini"; it may hold
 	// slashes.
 	ID string
-	// Info is published with the model. Its ConfigSchema is replaced by that
-	// of this package when it is nil.
+	// Kind says which API the model speaks; empty means that its id tells.
+	Kind Kind
+	// Info is published with the model, but not with an embedder. Its ConfigSchema is
+	// replaced by that of this package when it is nil.
 	Info model.Info
 }
 
-// everything is what this API can carry.
+// everything lists all capabilities that this API can carry.
 var everything = model.Supports{
 	Multiturn: true, Media: true, Tools: true, SystemRole: true, ToolChoice: true,
 	Output: []string{"text", "json"}, Constrained: "all",
@@ -27,6 +29,11 @@ const (
 	noJSON           // neither
 	legacy           // about to go
 )
+
+// media are the models of OpenAI that don't chat.
+var media = []string{
+	"gpt-image-1", "dall-e-3", "tts-1", "tts-1-hd", "gpt-4o-mini-tts", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe",
+}
 
 // catalogue is data that ages: an id that is missing still resolves.
 var catalogue = []struct {
@@ -78,7 +85,15 @@ func Catalogue() []ModelConfig {
 		if row.lacks&legacy != 0 {
 			info.Stage = "legacy"
 		}
-		entries = append(entries, ModelConfig{ID: row.id, Info: info})
+		entries = append(entries, ModelConfig{ID: row.id, Kind: Chat, Info: info})
+	}
+	for _, id := range media {
+		kind := kindOf(id)
+		supports, _ := kind.about()
+		entries = append(entries, ModelConfig{ID: id, Kind: kind, Info: model.Info{Label: "OpenAI " + id, Supports: supports}})
+	}
+	for _, e := range embedders {
+		entries = append(entries, ModelConfig{ID: e.id, Kind: Embedding})
 	}
 	return entries
 }

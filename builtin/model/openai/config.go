@@ -11,6 +11,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // configSchema describes [model.Request] Config. Only the keys that this package
@@ -38,7 +39,7 @@ var managed = map[string]bool{
 
 var wireKey = regexp.MustCompile(`^[a-z0-9_]+$`)
 
-// settings are what a request's config says.
+// settings are the values of a request's config.
 type settings struct {
 	version string
 	fields  map[string]json.RawMessage // of the body
@@ -134,9 +135,22 @@ func takeKey(req *model.Request) (*model.Request, string, error) {
 			return nil, "", status.Publicf(status.InvalidArgument, `model request field %q: write it as "config"`, name)
 		}
 	}
+	config, key, err := takeKeyOf(req.Config)
+	if err != nil || key == "" && len(config) == len(req.Config) {
+		return req, key, err
+	}
+	clean := *req
+	clean.Messages = slices.Clone(req.Messages) // it may be handed back with the response
+	clean.Config = config
+	return &clean, key, nil
+}
+
+// takeKeyOf returns a config without its API key, and the key. A config that is no
+// object is returned as it is; the code that reads it reports the error.
+func takeKeyOf(raw json.RawMessage) (json.RawMessage, string, error) {
 	var config map[string]json.RawMessage
-	if json.Unmarshal(req.Config, &config) != nil {
-		return req, "", nil // settings reports it
+	if json.Unmarshal(raw, &config) != nil {
+		return raw, "", nil
 	}
 	var extra map[string]json.RawMessage
 	if json.Unmarshal(config["extra"], &extra) == nil {
@@ -160,19 +174,17 @@ func takeKey(req *model.Request) (*model.Request, string, error) {
 		}
 	}
 	if !found {
-		return req, "", nil
+		return raw, "", nil
 	}
 	if err := checkKey(key); err != nil {
 		return nil, "", err
 	}
 	delete(config, "apiKey")
-	clean := *req
-	clean.Messages = slices.Clone(req.Messages) // it may be handed back with the response
-	var err error
-	if clean.Config, err = encode(config); err != nil {
+	clean, err := rawjson.Encode(config)
+	if err != nil {
 		return nil, "", status.Errorf(status.Internal, "encode the config: %w", err)
 	}
-	return &clean, key, nil
+	return clean, key, nil
 }
 
 // isKeyName tells apiKey from its misspellings, which would be recorded and sent
@@ -185,7 +197,7 @@ func errMisplacedKey(name string) error {
 	return status.Publicf(status.InvalidArgument, `model config key %q: write an API key as "apiKey", at the top of the config`, name)
 }
 
-// checkKey refuses what can't be a header's value, without saying what it is.
+// checkKey refuses a key that can't be a header's value, without quoting it.
 func checkKey(key string) error {
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return status.Publicf(status.InvalidArgument, "the API key holds characters that a header can't carry")

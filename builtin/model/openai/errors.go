@@ -2,15 +2,19 @@ package openai
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"math"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -19,30 +23,6 @@ import (
 
 // maxErrorBody bounds how much of an error's body is read.
 const maxErrorBody = 64 << 10
-
-// apiError is the API's error object. Code is a string, a number or null.
-type apiError struct {
-	Message string
-	Type    string
-	Code    string
-}
-
-// readError reads {message, type, code}, or a bare string.
-func readError(raw json.RawMessage) apiError {
-	var fields struct {
-		Message json.RawMessage `json:"message"`
-		Type    json.RawMessage `json:"type"`
-		Code    json.RawMessage `json:"code"`
-	}
-	if json.Unmarshal(raw, &fields) != nil {
-		return apiError{Message: jsonString(raw)}
-	}
-	e := apiError{Message: jsonString(fields.Message), Type: jsonString(fields.Type), Code: jsonString(fields.Code)}
-	if n, ok := number(fields.Code); ok {
-		e.Code = n.String()
-	}
-	return e
-}
 
 // codes are the types and codes of errors that say more than a status does.
 var codes = map[string]status.Code{
@@ -55,17 +35,37 @@ var codes = map[string]status.Code{
 	"overloaded_error": status.Unavailable, "service_unavailable": status.Unavailable, "timeout": status.DeadlineExceeded,
 }
 
+// status returns the status code of an error that came without an HTTP status. An error
+// without a type or code is UNKNOWN, which is not retried.
 func (e apiError) status() status.Code {
-	if n, err := strconv.Atoi(e.Code); err == nil && n >= 300 && n < 600 {
-		return status.FromHTTP(n)
+	for _, name := range []string{e.Code, e.Type, e.Status} {
+		if c, ok := codes[name]; ok {
+			return c
+		}
+		if c, ok := status.Parse(name); ok && c != status.OK {
+			return c
+		}
 	}
-	if c, ok := codes[e.Code]; ok {
-		return c
-	}
-	if c, ok := codes[e.Type]; ok {
-		return c
+	if n, err := strconv.Atoi(e.Code); err == nil {
+		return fromHTTP(n)
 	}
 	return status.Unknown
+}
+
+// fromHTTP is the code of an HTTP status. A status from 400 to 499 that is not in the
+// table is the client's error: another try would fail alike.
+func fromHTTP(n int) status.Code {
+	switch {
+	case n < 300 || n > 599:
+		return status.Unknown
+	case n == http.StatusPaymentRequired:
+		return status.FailedPrecondition
+	}
+	code := status.FromHTTP(n)
+	if code == status.Unknown && n >= 400 && n < 500 {
+		return status.InvalidArgument
+	}
+	return code
 }
 
 // errorDetails is Details of an error that the server reported.
@@ -77,22 +77,27 @@ type errorDetails struct {
 
 // httpError turns an answer that is no success into an error. The server's own
 // message is shown, cleaned; a body that is not the API's JSON, such as a proxy's
-// page, is not.
-func (p *Provider) httpError(resp *http.Response, key string) error {
-	code := status.FromHTTP(resp.StatusCode)
+// page, is not. The body is returned too, as far as it was read.
+func (p *Provider) httpError(resp *http.Response, key string) (body []byte, err error) {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return status.Publicf(status.FailedPrecondition, "the server redirects to another place (HTTP %d): the base URL must be the final one", resp.StatusCode)
+		return nil, status.Publicf(status.FailedPrecondition, "the server redirects to another place (HTTP %d): the base URL must be the final one", resp.StatusCode)
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read may do
+	body, _ = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read may do
 	e, ok := bodyOf(body)
+	code := fromHTTP(resp.StatusCode)
+	if status.FromHTTP(resp.StatusCode) == status.Unknown { // the body may know better
+		if own := e.status(); own != status.Unknown {
+			code = own
+		}
+	}
 	if !ok {
 		contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 		e.Message = "the body is " + or(clip(contentType, 64), "of no known type") + ", not an error of the API"
 	}
-	if code == status.Unknown {
-		code = e.status()
+	if code == status.Unauthenticated && key == "" {
+		e.Message += " (no API key is set: " + or(p.cfg.KeyVariable, "Config.APIKey") + " or the request's config.apiKey)"
 	}
-	return p.failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(retryAfter(resp.Header, time.Now()))
+	return body, p.failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(retryAfter(resp.Header, time.Now()))
 }
 
 // bodyOf finds the error object; some servers put its fields at the top, and some
@@ -108,17 +113,27 @@ func bodyOf(body []byte) (apiError, bool) {
 	if json.Unmarshal(body, &outer) != nil {
 		return apiError{}, false
 	}
-	e := readError(outer.Error)
-	if isNull(outer.Error) {
-		e = readError(body)
+	e := readError(body)
+	if own := readError(outer.Error); own.Message != "" || (!isNull(outer.Error) && e.Message == "") {
+		own.Code, own.Type, own.Status = or(own.Code, e.Code), or(own.Type, e.Type), or(own.Status, e.Status)
+		e = own
 	}
 	return e, e.Message != ""
 }
 
-// bodyError is an error that a server reports in an answer that began well.
-func (p *Provider) bodyError(raw json.RawMessage, key string) error {
-	e := readError(raw)
+// bodyError is an error that a server reports in an answer that began well: the body
+// that holds it, in any form that [bodyOf] knows.
+func (p *Provider) bodyError(body json.RawMessage, key string) error {
+	e, _ := bodyOf(body)
 	return p.failure(e.status(), "the answer is an error", 0, e, key)
+}
+
+// eventError is an error that an event reports by its name: JSON, or words.
+func (p *Provider) eventError(data []byte, key string) error {
+	if json.Valid(data) {
+		return p.bodyError(data, key)
+	}
+	return p.failure(status.Unknown, "the answer is an error", 0, apiError{Message: string(data)}, key)
 }
 
 func (p *Provider) failure(code status.Code, what string, httpStatus int, e apiError, key string) *status.Error {
@@ -135,16 +150,33 @@ func (p *Provider) failure(code status.Code, what string, httpStatus int, e apiE
 func (p *Provider) clean(text, key string, limit int) string {
 	const shortest = 4 // below it a text says nothing, and would be found everywhere
 	text = oneLine(text)
-	secrets := []string{key, p.cfg.APIKey}
-	for _, values := range p.cfg.Headers {
-		secrets = append(secrets, values...)
-	}
-	for _, secret := range secrets {
+	for _, secret := range p.secrets(key) {
 		if len(secret) >= shortest {
 			text = strings.ReplaceAll(text, secret, "[hidden]")
 		}
 	}
 	return clip(text, limit)
+}
+
+// secrets are the keys and the values of the configured headers, longest first, so
+// that none is found within another. Of a value such as "Bearer sk-…" the words count
+// too, but short ones, which name a scheme.
+func (p *Provider) secrets(key string) []string {
+	const shortestWord = 8
+	secrets := []string{key, p.cfg.APIKey}
+	for _, values := range p.cfg.Headers {
+		for _, value := range values {
+			value = oneLine(value)
+			secrets = append(secrets, value)
+			for word := range strings.FieldsSeq(value) {
+				if len(word) >= shortestWord {
+					secrets = append(secrets, word)
+				}
+			}
+		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets
 }
 
 func oneLine(text string) string {
@@ -189,14 +221,36 @@ func (p *Provider) networkError(ctx context.Context, what, key string, err error
 	if wrapped != nil && wrapped.Timeout() {
 		code = status.DeadlineExceeded
 	}
-	return status.Errorf(code, "%s: %s: %s", p.cfg.Name, what, p.clean(err.Error(), key, maxMessageText)).WithCause(err)
+	// The URL holds neither user nor query; it is what an operator has to look at.
+	return status.Publicf(code, "%s: %s: the model server at %s can't be reached: %s", p.cfg.Name, what, p.cfg.BaseURL, networkReason(err)).
+		WithCause(errors.New(p.clean(err.Error(), key, maxMessageText)))
+}
+
+// networkReason describes a fault of a connection, without addresses.
+func networkReason(err error) string {
+	var unknownHost *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &unknownHost):
+		return "its host is not known"
+	case errors.As(err, &certificate):
+		return "its certificate is not trusted"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "it refuses connections; is it running?"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+		return "it closed the connection"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "it does not answer in time"
+	}
+	return "the network failed"
 }
 
 func errEarlyEnd() *status.Error {
 	return status.Publicf(status.Unavailable, "the server's answer ended early")
 }
 
-// maxRetryAfter bounds what a server can ask for.
+// maxRetryAfter is the longest wait that a server can ask for.
 const maxRetryAfter = 24 * time.Hour
 
 // retryAfter reads how long a server asks to wait: retry-after-ms, or Retry-After

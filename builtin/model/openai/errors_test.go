@@ -13,7 +13,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/retry"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -86,6 +89,137 @@ func TestHTTPErrors(t *testing.T) {
 	}
 }
 
+func TestErrorBodiesKeepTheirSentence(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","foo"],"msg":"Extra inputs are not permitted","input":true}]},"type":"invalid_request_error"}`: "body.foo: Extra inputs are not permitted",
+		`{"detail":[{"loc":["body","messages",0],"msg":"a"},{"msg":"b"}]}`:                   "body.messages.0: a; b",
+		`{"detail":"Not authenticated"}`:                                                     "Not authenticated",
+		`{"object":"error","message":"{\"detail\":[{\"msg\":\"too long\"}]}","code":"1000"}`: "too long",
+		`{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"no such tool\"}}","provider_name":"Groq"}}}`: "Provider returned error: no such tool",
+		`{"error":{"message":["x","y"]}}`:                                 "x; y",
+		`{"error":"e","message":"m"}`:                                     "e",
+		`{"error":true,"message":"m"}`:                                    "m",
+		`{"error":{"type":"t"},"message":"m"}`:                            "m",
+		`{"msg":"m"}`:                                                     "m",
+		`{"errors":[{"message":"first"}]}`:                                "first",
+		`{"error":{"message":{"a":{"b":"deep"}}}}`:                        "not an error of the API",
+		`{"error":{"message":"{not json}"}}`:                              "{not json}",
+		strings.Repeat(`{"error":`, 30) + `"x"` + strings.Repeat("}", 30): "not an error of the API",
+	} {
+		_, _, err := generate(t.Context(), newModel(t, serve(t, document(422, body))), hello(), false)
+		require.ErrorIs(t, err, status.ErrInvalidArgument, body)
+		assert.Contains(t, status.ToWire(err, false).Message, "HTTP 422: "+strings.Replace(want, "not an error", "the body is application/json, not an error", 1), body)
+	}
+}
+
+func TestStatusesThatTheTableLacks(t *testing.T) {
+	for httpStatus, want := range map[int]status.Code{402: status.FailedPrecondition, 405: status.InvalidArgument, 413: status.InvalidArgument, 418: status.InvalidArgument, 422: status.InvalidArgument, 451: status.InvalidArgument, 529: status.Internal} {
+		_, _, err := generate(t.Context(), newModel(t, serve(t, document(httpStatus, `{"error":{"message":"x"}}`))), hello(), false)
+		assert.Equal(t, want, status.Of(err), httpStatus)
+	}
+}
+
+// Errors that come after the server has said 200, in every form that servers use. None
+// that is the client's fault may be tried again.
+func TestErrorsInsideAnAnswer(t *testing.T) {
+	const object = `{"error":{"message":"too many tokens","type":"invalid_request_error","code":400}}`
+	for name, c := range map[string]struct {
+		text    string // the server's stream
+		bare    bool   // it is an answer to a request without a stream, too
+		want    status.Code
+		message string
+	}{
+		"data":                           {text: data(pieceHi, object), want: status.InvalidArgument, message: "too many tokens"},
+		"an error line":                  {text: "error: " + object + "\n\n", want: status.InvalidArgument, message: "too many tokens"},
+		"an error line after data":       {text: "data: " + pieceHi + "\n\nerror: " + object, want: status.InvalidArgument, message: "too many tokens"},
+		"an error line without wrapping": {text: `error: {"message":"slow down","code":429}` + "\n\n", want: status.ResourceExhausted, message: "slow down"},
+		"an error line of words":         {text: "error: out of memory\n\n", want: status.Unknown, message: "out of memory"},
+		"an error event":                 {text: "event: error\ndata: {\"message\":\"overloaded\",\"code\":503}\n\n", want: status.Unavailable, message: "overloaded"},
+		"an error event, named last":     {text: "data: {\"message\":\"bad\",\"type\":\"invalid_request_error\"}\nevent: error\n\n", want: status.InvalidArgument, message: "bad"},
+		"an error event of Anthropic":    {text: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n", want: status.Unavailable, message: "Overloaded"},
+		"fields at the top":              {text: data(`{"object":"error","message":"no such model","type":"NotFoundError","code":404}`), want: status.NotFound, message: "no such model"},
+		"fields at the top, code a text": {text: data(`{"object":"error","message":"bad role","code":"400"}`), want: status.InvalidArgument, message: "bad role"},
+		"a document":                     {text: object, bare: true, want: status.InvalidArgument, message: "too many tokens"},
+		"a document over several lines":  {text: "{\n  \"error\": {\n    \"code\": 400,\n\n    \"message\": \"too many tokens\"\n  }\n}\n", bare: true, want: status.InvalidArgument, message: "too many tokens"},
+		"a document after data":          {text: "data: " + pieceHi + "\n\n" + object, want: status.InvalidArgument, message: "too many tokens"},
+		"a list, Google's status":        {text: `[{"error":{"code":400,"message":"bad schema","status":"INVALID_ARGUMENT"}}]`, bare: true, want: status.InvalidArgument, message: "bad schema"},
+		"Google's status alone":          {text: `{"error":{"message":"quota","status":"RESOURCE_EXHAUSTED"}}`, bare: true, want: status.ResourceExhausted, message: "quota"},
+		"a detail":                       {text: `{"detail":"Input should be a valid string"}`, bare: true, want: status.Unknown, message: "Input should be a valid string"},
+		"a code without a row":           {text: `{"error":{"code":422,"message":"unprocessable"}}`, bare: true, want: status.InvalidArgument, message: "unprocessable"},
+		"nothing that is known":          {text: `{"error":{"message":"odd","code":"zz","type":"zz"}}`, bare: true, want: status.Unknown, message: "odd"},
+		"an echoed key":                  {text: `{"error":{"message":"key ` + testKey + `","code":401}}`, bare: true, want: status.Unauthenticated, message: "key [hidden]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, streaming := range []bool{true, false} {
+				if !streaming && !c.bare {
+					continue
+				}
+				s := serve(t, stream(c.text))
+				if !streaming {
+					s = serve(t, document(200, c.text))
+				}
+				m := newModel(t, s)
+				f, err := retry.New(retry.Options{})
+				require.NoError(t, err)
+				hooks, err := f.New(t.Context(), json.RawMessage(`{"maxRetries":2,"initialDelayMs":0,"noJitter":true}`))
+				require.NoError(t, err)
+				var send model.Send
+				if streaming {
+					send = func(*model.Chunk) error { return nil }
+				}
+				_, err = hooks.Model(t.Context(), &middleware.ModelCall{Request: hello(), Send: send, Model: m}, func(ctx context.Context, call *middleware.ModelCall) (*model.Response, error) {
+					return m.Generate(ctx, call.Request, call.Send)
+				})
+				require.Error(t, err)
+				assert.Equal(t, c.want, status.Of(err), "%v", err)
+				assert.Contains(t, status.ToWire(err, false).Message, c.message)
+				assertNoKey(t, err)
+				again := c.want == status.ResourceExhausted || c.want == status.Unavailable
+				assert.Equal(t, again, s.calls() > 1, "retried")
+			}
+		})
+	}
+}
+
+func TestADocumentInPlaceOfAStreamIsRead(t *testing.T) {
+	s := serve(t, stream(plain)) // as text/event-stream, over several lines
+	resp, chunks, err := generate(t.Context(), newModel(t, s), hello(), true)
+	require.NoError(t, err)
+	assert.Equal(t, "Hello there.", resp.Text())
+	assertChunksAddUp(t, chunks, resp)
+}
+
+func TestHeaderValuesAreHidden(t *testing.T) {
+	secret := "tok-0123456789-secret"
+	headers := http.Header{"X-Gateway": {secret}, "Authorization": {"Token  " + secret + "-two"}, "X-Short": {"abc"}}
+	echo := `{"error":{"message":"denied for ` + secret + ` and ` + secret + `-two and abc","type":"` + secret + `","code":"` + secret + `-two"}}`
+	for name, answer := range map[string]http.HandlerFunc{
+		"status": document(403, echo), "body": document(200, echo), "stream": stream(data(echo)), "choice": document(200, `{"choices":[{"message":{"content":""},"finish_reason":"stop","error":{"message":"`+secret+`-two"}}]}`),
+	} {
+		for _, streaming := range []bool{false, true} {
+			m := newModel(t, serve(t, answer), func(c *openai.Config) { c.Headers, c.APIKey = headers, "" })
+			resp, _, err := generate(t.Context(), m, hello(), streaming)
+			if name == "choice" {
+				require.NoError(t, err)
+				assert.Equal(t, "[hidden]", resp.FinishMessage)
+				continue
+			}
+			if name == "stream" && !streaming {
+				continue
+			}
+			require.Error(t, err)
+			e := status.Convert(err)
+			assert.Contains(t, e.Message, "denied for [hidden] and [hidden] and abc", name)
+			assert.NotContains(t, err.Error()+string(e.Details), "0123456789", name)
+		}
+	}
+	broken := roundTrip(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("proxy said %s", secret) })
+	p := newProvider(t, openai.Config{Headers: headers, HTTPClient: &http.Client{Transport: broken}})
+	_, _, err := generate(t.Context(), resolve(t, p, "m"), hello(), false)
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	assert.NotContains(t, err.Error(), "0123456789")
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
@@ -112,7 +246,7 @@ func TestServerThatCanNotBeReached(t *testing.T) {
 	p := newProvider(t, openai.Config{BaseURL: s.URL, APIKey: testKey})
 	_, _, err := generate(t.Context(), resolve(t, p, "m"), hello(), false)
 	require.ErrorIs(t, err, status.ErrUnavailable)
-	assert.False(t, status.Convert(err).Public())
+	assert.Equal(t, "openai: ask: the model server at "+s.URL+" can't be reached: it refuses connections; is it running?", status.ToWire(err, false).Message)
 	assertNoKey(t, err)
 	_, err = p.Models(t.Context())
 	require.ErrorIs(t, err, status.ErrUnavailable)

@@ -37,7 +37,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	resp, err := model.From(m).Generate(ctx, &model.Request{
-		Messages: []content.Message{content.UserText("What is the capital of France?")},
+		Messages: []content.Message{content.NewUserTextMessage("What is the capital of France?")},
 		Config:   []byte(`{"temperature": 0, "maxOutputTokens": 20}`),
 	}, nil)
 	if err != nil {

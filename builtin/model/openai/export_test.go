@@ -3,8 +3,10 @@ package openai
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -21,9 +23,9 @@ func Events(stream []byte, maxBytes int) ([]string, error) {
 	e := newEvents(bytes.NewReader(stream), maxBytes)
 	var all []string
 	for {
-		data, err := e.next()
-		if data != nil {
-			all = append(all, string(data))
+		ev, err := e.next()
+		if ev.data != nil {
+			all = append(all, string(ev.data))
 		}
 		if errors.Is(err, io.EOF) {
 			return all, nil
@@ -40,3 +42,56 @@ func (p *Provider) Unlisted() int {
 	defer p.mu.Unlock()
 	return len(p.unlisted)
 }
+
+// ServerID is serverID.
+func ServerID(baseURL string) string { return serverID(baseURL) }
+
+// ProfileTable is the table of docs/models.md.
+func ProfileTable() string {
+	var b strings.Builder
+	b.WriteString("| profile | hosts | `maxOutputTokens` is | reasoning comes in | and goes back in | parts beside text | otherwise |\n|---|---|---|---|---|---|---|\n")
+	row := func(hosts []string, p Profile) {
+		filler, constrained, auth := p.ReasoningFiller, p.Constrained, p.KeyHeader
+		p = p.complete()
+		back := "`" + string(p.ReasoningOut) + "`"
+		switch p.ReasoningOut {
+		case "":
+			back = "as it came"
+		case NoReasoning:
+			back = "not at all"
+		}
+		var rest []string
+		if p.NoStreamOptions {
+			rest = append(rest, "no `stream_options`")
+		}
+		if p.NoToolChoice {
+			rest = append(rest, "no `tool_choice: auto`")
+		}
+		if filler != nil {
+			rest = append(rest, fmt.Sprintf("the field is `%q` where there is none", *filler))
+		}
+		if constrained != "" {
+			rest = append(rest, "schemas go into the prompt")
+		}
+		if auth != "" {
+			rest = append(rest, "key in `"+auth+"`")
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s | %s |\n", p.Name, strings.Join(hosts, ", "), p.MaxTokensKey, quoted(p.ReasoningIn), back, quoted(p.Parts), strings.Join(rest, "; "))
+	}
+	for _, p := range profiles {
+		row(p.hosts, p.Profile)
+	}
+	row([]string{"any other"}, Profile{})
+	return b.String()
+}
+
+func quoted[S ~string](names []S) string {
+	var all []string
+	for _, n := range names {
+		all = append(all, "`"+string(n)+"`")
+	}
+	return strings.Join(all, ", ")
+}
+
+// SetClock replaces the clock of a provider's listing.
+func SetClock(p *Provider, now func() time.Time) { p.remote.now = now }

@@ -26,7 +26,7 @@ const testKey = "sk-test-0123456789abcdef"
 // server plays the API and remembers what it was asked.
 type server struct {
 	*httptest.Server
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	bodies  []string
 	headers []http.Header
 }
@@ -115,7 +115,7 @@ func resolve(t *testing.T, p *openai.Provider, id string) model.Model {
 }
 
 func hello() *model.Request {
-	return &model.Request{Messages: []content.Message{content.UserText("hello")}}
+	return &model.Request{Messages: []content.Message{content.NewUserTextMessage("hello")}}
 }
 
 func request(t *testing.T, text string) *model.Request {

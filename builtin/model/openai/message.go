@@ -4,40 +4,57 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"path"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 type wireMessage struct {
-	Role             string      `json:"role"`
-	Content          wireContent `json:"content"`
-	ReasoningContent string      `json:"reasoning_content,omitempty"`
-	ToolCalls        []wireCall  `json:"tool_calls,omitempty"`
-	ToolCallID       string      `json:"tool_call_id,omitempty"`
+	Role       string      `json:"role"`
+	Content    wireContent `json:"content"`
+	ToolCalls  []wireCall  `json:"tool_calls,omitempty"`
+	ToolCallID string      `json:"tool_call_id,omitempty"`
+
+	// fields are those of the message's server alone, reasoning among them.
+	fields map[string]json.RawMessage
+}
+
+// MarshalJSON writes the server's own fields behind the others.
+func (m wireMessage) MarshalJSON() ([]byte, error) {
+	type plain wireMessage
+	return withFields(plain(m), m.fields, messageFields)
 }
 
 type wireCall struct {
-	ID       string `json:"id"`
-	Type     string `json:"type"`
-	Function struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
-	} `json:"function"`
+	ID       string           `json:"id"`
+	Type     string           `json:"type"`
+	Function wireCallFunction `json:"function"`
+
+	fields map[string]json.RawMessage
 }
 
-type wirePart struct {
-	Type     string     `json:"type"`
-	Text     string     `json:"text,omitempty"`
-	ImageURL *wireImage `json:"image_url,omitempty"`
+type wireCallFunction struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+
+	fields map[string]json.RawMessage
 }
 
-type wireImage struct {
-	URL string `json:"url"`
+// MarshalJSON writes the server's own fields behind the others.
+func (c wireCall) MarshalJSON() ([]byte, error) {
+	type plain wireCall
+	return withFields(plain(c), c.fields, callFields)
+}
+
+// MarshalJSON writes the server's own fields behind the others.
+func (f wireCallFunction) MarshalJSON() ([]byte, error) {
+	type plain wireCallFunction
+	return withFields(plain(f), f.fields, functionFields)
 }
 
 // wireContent is the content of a message. Text alone is written as one string,
@@ -51,56 +68,60 @@ func (c wireContent) MarshalJSON() ([]byte, error) {
 	}
 	if slices.ContainsFunc(c, func(p wirePart) bool { return p.Type != "text" }) {
 		empty := func(p wirePart) bool { return p.Type == "text" && p.Text == "" }
-		return encode(slices.DeleteFunc(slices.Clone([]wirePart(c)), empty))
+		return rawjson.Encode(slices.DeleteFunc(slices.Clone([]wirePart(c)), empty))
 	}
 	var text strings.Builder
 	for _, p := range c {
 		text.WriteString(p.Text)
 	}
-	return encode(text.String())
+	return rawjson.Encode(text.String())
 }
 
 // conversation collects the messages of one request.
 type conversation struct {
-	tools         *toolset
-	dropReasoning bool
-	messages      []wireMessage
-	// pictures are those that tools returned: a tool message can't hold them,
-	// so that they follow the last one as a user message.
-	pictures []wirePart
+	tools    *toolset
+	profile  *Profile
+	server   string
+	noMedia  bool // the model takes none
+	messages []wireMessage
+	// media are parts that tools returned: a tool message can't hold them, so that they follow
+	// the last one as a user message.
+	media []wirePart
 }
 
 // messages maps Genkit's messages:
 //
-//   - system, user: text, and data as JSON text; a user may also show images.
-//   - model: text, data as JSON text, tool requests, and reasoning in the field
-//     reasoning_content.
+//   - system, user: text, and data as JSON text; a user may also show media, as
+//     [conversation.mediaPart] maps it.
+//   - model: text, data as JSON text, tool requests, and the server's own reasoning in
+//     the field that its profile names.
 //   - tool: one message for each tool response. The text of its further content
-//     is added to its output; images follow as a user message.
+//     is added to its output; media follows as a user message. Parts that can't be sent are named in the text.
 //
 // Anything else is INVALID_ARGUMENT and named by its place. Data and custom beside
-// another field of a part are notes to it and stay at home.
-func (p *Provider) messages(msgs []content.Message, tools *toolset) ([]wireMessage, error) {
+// another field of a part are notes to it and are not sent. Fields that only the server
+// that wrote a message understands (see [note]) go back to that server.
+func (p *Provider) messages(msgs []content.Message, tools *toolset, supports *model.Supports) ([]wireMessage, error) {
 	if len(msgs) == 0 {
 		return nil, status.Publicf(status.InvalidArgument, "the request has no messages")
 	}
-	c := &conversation{tools: tools, dropReasoning: p.cfg.DropReasoning}
+	c := &conversation{tools: tools, profile: &p.profile, server: p.server, noMedia: !supports.Media}
 	for i := range msgs {
 		if msgs[i].Role != content.RoleTool {
-			c.showPictures()
+			c.showMedia()
 		}
 		if err := c.add(&msgs[i]); err != nil {
 			return nil, status.Publicf(status.InvalidArgument, "messages[%d]: %w", i, err)
 		}
 	}
-	c.showPictures()
+	c.showMedia()
 	return c.messages, nil
 }
 
-func (c *conversation) showPictures() {
-	if len(c.pictures) > 0 {
-		c.messages = append(c.messages, wireMessage{Role: "user", Content: c.pictures})
-		c.pictures = nil
+func (c *conversation) showMedia() {
+	if len(c.media) > 0 {
+		c.messages = append(c.messages, wireMessage{Role: "user", Content: c.media})
+		c.media = nil
 	}
 }
 
@@ -108,7 +129,7 @@ func (c *conversation) add(msg *content.Message) error {
 	var out wireMessage
 	switch msg.Role {
 	case content.RoleSystem:
-		out.Role = "system"
+		out.Role = c.profile.SystemRole
 	case content.RoleUser:
 		out.Role = "user"
 	case content.RoleModel:
@@ -124,6 +145,9 @@ func (c *conversation) add(msg *content.Message) error {
 		return invalid("role %q is not one of system, user, model and tool", msg.Role)
 	}
 	out.Content = wireContent{}
+	if msg.Role == content.RoleModel {
+		out.fields = noteOf(msg.Metadata, c.server).Message
+	}
 	for i := range msg.Content {
 		if err := c.addPart(&out, &msg.Content[i]); err != nil {
 			return inPart(i, err)
@@ -131,6 +155,11 @@ func (c *conversation) add(msg *content.Message) error {
 	}
 	if len(out.Content) == 0 && len(out.ToolCalls) > 0 {
 		out.Content = nil
+	}
+	if field := c.profile.ReasoningOut; c.profile.ReasoningFiller != nil && len(out.ToolCalls) > 0 && out.fields[string(field)] == nil {
+		if err := out.appendText(string(field), *c.profile.ReasoningFiller); err != nil {
+			return err
+		}
 	}
 	c.messages = append(c.messages, out)
 	return nil
@@ -144,8 +173,8 @@ func (c *conversation) addPart(out *wireMessage, part *content.Part) error {
 			return invalid("only a model's message holds reasoning")
 		}
 		known = true
-		if !c.dropReasoning {
-			out.ReasoningContent += *part.Reasoning
+		if err := c.addReasoning(out, part); err != nil {
+			return err
 		}
 	}
 	if part.Text != nil {
@@ -157,20 +186,22 @@ func (c *conversation) addPart(out *wireMessage, part *content.Part) error {
 			return invalid("media in a %s message is not supported, only in a user's", out.Role)
 		}
 		known = true
-		image, err := imagePart(part.Media)
+		media, err := c.mediaPart(part)
 		if err != nil {
 			return err
 		}
-		out.Content = append(out.Content, image)
+		out.Content = append(out.Content, media)
 	}
 	if req := part.ToolRequest; req != nil {
 		if out.Role != "assistant" {
 			return invalid("only a model's message holds tool requests")
 		}
 		known = true
-		call := wireCall{ID: or(req.Ref, c.tools.wire[req.Name]), Type: "function"}
-		call.Function.Name, call.Function.Arguments = c.tools.wire[req.Name], c.tools.arguments(req)
-		out.ToolCalls = append(out.ToolCalls, call)
+		own := noteOf(part.Metadata, c.server)
+		out.ToolCalls = append(out.ToolCalls, wireCall{
+			ID: or(req.Ref, c.tools.wire[req.Name]), Type: "function", fields: own.Call,
+			Function: wireCallFunction{Name: c.tools.wire[req.Name], Arguments: c.tools.arguments(req), fields: own.Function},
+		})
 	}
 	if part.ToolResponse != nil {
 		return invalid("only a tool message holds tool responses")
@@ -182,6 +213,36 @@ func (c *conversation) addPart(out *wireMessage, part *content.Part) error {
 		return nil
 	}
 	return addData(out, part)
+}
+
+// addReasoning adds reasoning that this server wrote itself, where its profile wants
+// it.
+func (c *conversation) addReasoning(out *wireMessage, part *content.Part) error {
+	came := noteOf(part.Metadata, c.server).Field
+	if came == "" || c.profile.ReasoningOut == NoReasoning {
+		return nil
+	}
+	field := or(c.profile.ReasoningOut, came)
+	if field == ReasoningInContent {
+		out.Content = append(out.Content, wirePart{Type: "thinking", Thinking: []wirePart{{Type: "text", Text: *part.Reasoning}}})
+		return nil
+	}
+	return out.appendText(string(field), *part.Reasoning)
+}
+
+// appendText appends to the text of a field of the server's own.
+func (m *wireMessage) appendText(field, text string) error {
+	value, err := rawjson.Encode(jsonString(m.fields[field]) + text)
+	if err != nil {
+		return err
+	}
+	fields := maps.Clone(m.fields)
+	if fields == nil {
+		fields = map[string]json.RawMessage{}
+	}
+	fields[field] = value
+	m.fields = fields
+	return nil
 }
 
 func addData(out *wireMessage, part *content.Part) error {
@@ -210,8 +271,8 @@ func (c *conversation) addResult(part *content.Part) error {
 	first := true
 	for i := range resp.Content {
 		further := wireMessage{Role: "user"}
-		if err := c.addPart(&further, &resp.Content[i]); err != nil {
-			return inPart(i, err)
+		if err := c.addPart(&further, &resp.Content[i]); err != nil || (resp.Content[i].Media != nil && c.noMedia) {
+			further.Content = wireContent{placeholder(&resp.Content[i])}
 		}
 		for _, p := range further.Content {
 			if p.Type == "text" {
@@ -223,9 +284,9 @@ func (c *conversation) addResult(part *content.Part) error {
 			}
 			if first {
 				first = false
-				c.pictures = append(c.pictures, wirePart{Type: "text", Text: "Images from tool call " + out.ToolCallID + " (" + name + "):"})
+				c.media = append(c.media, wirePart{Type: "text", Text: "Media from tool call " + out.ToolCallID + " (" + name + "):"})
 			}
-			c.pictures = append(c.pictures, p)
+			c.media = append(c.media, p)
 		}
 	}
 	c.messages = append(c.messages, out)
@@ -244,40 +305,6 @@ func textOf(raw json.RawMessage) string {
 		return string(raw)
 	}
 	return buf.String()
-}
-
-// imagePart accepts images by data:, http: and https: URL. A type that is not told
-// is taken from the URL; where that says nothing the server decides.
-func imagePart(m *content.Media) (wirePart, error) {
-	scheme, rest, _ := strings.Cut(m.URL, ":")
-	scheme = strings.ToLower(scheme)
-	contentType := m.ContentType
-	switch scheme {
-	case "data":
-		declared, _, _ := strings.Cut(rest, ",")
-		declared, _, _ = strings.Cut(declared, ";")
-		if declared == "" && contentType != "" {
-			m = &content.Media{URL: "data:" + contentType + rest}
-		}
-		contentType = or(contentType, declared)
-	case "http", "https":
-		if u, err := url.Parse(m.URL); err == nil && contentType == "" {
-			contentType = mediaTypes[strings.ToLower(path.Ext(u.Path))]
-		}
-	default:
-		return wirePart{}, invalid("media of the scheme %q is not supported, only data:, http: and https: URLs", clip(scheme, 32))
-	}
-	if contentType != "" && !strings.HasPrefix(strings.ToLower(contentType), "image/") {
-		return wirePart{}, invalid("media of the type %q is not supported, only images", clip(contentType, 64))
-	}
-	return wirePart{Type: "image_url", ImageURL: &wireImage{URL: m.URL}}, nil
-}
-
-// mediaTypes are the extensions that are known not to be images. Anything else in
-// a URL proves nothing: a page or a script may well serve a picture.
-var mediaTypes = map[string]string{
-	".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm", ".mp3": "audio/mpeg", ".wav": "audio/wav",
-	".ogg": "audio/ogg", ".m4a": "audio/mp4", ".flac": "audio/flac", ".pdf": "application/pdf",
 }
 
 // invalid and inPart give plain errors: [Provider.messages] adds the place and

@@ -8,13 +8,13 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // chatModel keeps a request's API key away from the model's action, which traces
@@ -31,17 +31,35 @@ type keyContext struct{}
 // address.
 type requestKey struct{ key *string }
 
-func (p *Provider) newModel(id string, info model.Info) (model.Model, error) {
+func (p *Provider) newModel(id string, kind Kind, info model.Info) (model.Model, error) {
 	if id == "" {
 		return nil, status.Publicf(status.InvalidArgument, "a model of provider %q has no id", p.cfg.Name)
 	}
+	_, config := kind.about()
 	if info.ConfigSchema == nil {
-		info.ConfigSchema = configSchema
+		info.ConfigSchema = config
 	}
 	info.Supports.Output = slices.Clone(info.Supports.Output)
 	supports := info.Supports
+	answer := p.answerer(id, kind)
+	if kind == Chat {
+		answer = func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
+			return p.generate(ctx, id, supports, req, send)
+		}
+	}
 	m, err := model.New(p.cfg.Name+"/"+id, info, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
-		return p.generate(ctx, id, supports, req, send)
+		started := time.Now()
+		resp, err := answer(ctx, req, send)
+		if err != nil {
+			return nil, err
+		}
+		resp.SetLatency(time.Since(started))
+		if own, _ := ctx.Value(keyContext{}).(requestKey); own.key != nil && *own.key != "" {
+			// An engine that adds the request it knows would add the key with it;
+			// it finds this one in its place.
+			resp.Request = req
+		}
+		return resp, nil
 	})
 	if err != nil {
 		return nil, err
@@ -60,7 +78,7 @@ func (m *chatModel) Generate(ctx context.Context, req *model.Request, send model
 
 // RunJSON asks the model.
 func (m *chatModel) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-	if !mayHoldKey(in) || schema.Check(in) != nil { // what is not JSON is refused before it is traced
+	if !mayHoldKey(in) || schema.Check(in) != nil { // refuse invalid JSON before it is traced
 		return m.Model.RunJSON(withKey(ctx, ""), in, emit)
 	}
 	req := &model.Request{}
@@ -71,7 +89,7 @@ func (m *chatModel) RunJSON(ctx context.Context, in json.RawMessage, emit action
 	if err != nil {
 		return nil, err
 	}
-	if in, err = encode(clean); err != nil {
+	if in, err = rawjson.Encode(clean); err != nil {
 		return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
 	}
 	return m.Model.RunJSON(withKey(ctx, key), in, emit)
@@ -95,34 +113,19 @@ func withKey(ctx context.Context, key string) context.Context {
 
 // call is one request under way.
 type call struct {
-	key     string // of the request, else of the provider
-	tools   *toolset
-	body    []byte
-	started time.Time
+	key   string // of the request, else of the provider
+	tools *toolset
+	body  []byte
 }
 
-// generate is one model call: build, ask, read, answer.
+// generate is one call of a chat model: build, ask, read, answer.
 func (p *Provider) generate(ctx context.Context, id string, supports model.Supports, req *model.Request, send model.Send) (*model.Response, error) {
-	c := call{key: p.cfg.APIKey, started: time.Now()}
-	own, _ := ctx.Value(keyContext{}).(requestKey)
-	if own.key != nil && *own.key != "" {
-		c.key = *own.key
-	}
+	c := call{key: p.keyOf(ctx)}
 	var err error
 	if c.body, c.tools, err = p.request(id, supports, req, send != nil); err != nil {
 		return nil, err
 	}
-	resp, err := p.ask(ctx, &c, send)
-	if err != nil {
-		return nil, err
-	}
-	resp.LatencyMS = json.Number(strconv.FormatInt(time.Since(c.started).Milliseconds(), 10))
-	if own.key != nil && *own.key != "" {
-		// An engine that adds the request it knows would add the key with it;
-		// it finds this one in its place.
-		resp.Request = req
-	}
-	return resp, nil
+	return p.ask(ctx, &c, send)
 }
 
 // ask sends the request and reads the answer in the form that the server chose:
@@ -130,20 +133,17 @@ func (p *Provider) generate(ctx context.Context, id string, supports model.Suppo
 func (p *Provider) ask(ctx context.Context, c *call, send model.Send) (*model.Response, error) {
 	httpCtx, cancel := context.WithCancel(ctx)
 	defer cancel() // a reader that left ends the HTTP request
-	accept := "application/json"
+	accept := jsonType
 	if send != nil {
 		accept = "text/event-stream"
 	}
-	httpResp, err := p.do(httpCtx, http.MethodPost, "/chat/completions", c.key, accept, c.body)
+	httpResp, err := p.post(httpCtx, c, accept)
 	if err != nil {
-		return nil, p.networkError(ctx, "ask", c.key, err)
+		return nil, err
 	}
 	defer httpResp.Body.Close()
-	if httpResp.StatusCode < 200 || httpResp.StatusCode > 299 {
-		return nil, p.httpError(httpResp, c.key)
-	}
 	body := &boundedReader{r: httpResp.Body, left: p.cfg.MaxResponseBytes, limit: p.cfg.MaxResponseBytes}
-	if contentType, _, _ := mime.ParseMediaType(httpResp.Header.Get("Content-Type")); send == nil || contentType == "application/json" {
+	if contentType, _, _ := mime.ParseMediaType(httpResp.Header.Get("Content-Type")); send == nil || contentType == jsonType {
 		return p.readWhole(ctx, c, body, send)
 	}
 	resp, err := p.readStream(ctx, c, body, send)
@@ -151,6 +151,45 @@ func (p *Provider) ask(ctx context.Context, c *call, send model.Send) (*model.Re
 		drain(httpResp.Body, cancel)
 	}
 	return resp, err
+}
+
+// post asks once, or twice when the server refuses stream_options: that it does so is
+// remembered for the calls that follow. The caller closes the body of the answer,
+// which is a success.
+func (p *Provider) post(ctx context.Context, c *call, accept string) (*http.Response, error) {
+	for {
+		resp, err := p.do(ctx, outgoing{method: http.MethodPost, path: "/chat/completions", key: c.key, accept: accept, contentType: jsonType, body: c.body})
+		if err != nil {
+			return nil, p.networkError(ctx, "ask", c.key, err)
+		}
+		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+			return resp, nil
+		}
+		body, err := p.httpError(resp, c.key)
+		resp.Body.Close()
+		shorter, found := withoutStreamOptions(c.body)
+		if !found || !refusesStreamOptions(resp.StatusCode, body) {
+			return nil, err
+		}
+		p.noStreamOptions.Store(true)
+		c.body = shorter
+	}
+}
+
+// refusesStreamOptions reports whether an error is about the field stream_options.
+func refusesStreamOptions(httpStatus int, body []byte) bool {
+	return (httpStatus == http.StatusBadRequest || httpStatus == http.StatusUnprocessableEntity) &&
+		(bytes.Contains(body, []byte("stream_options")) || bytes.Contains(body, []byte("include_usage")))
+}
+
+// withoutStreamOptions returns a body without the field, and whether it had one.
+func withoutStreamOptions(body []byte) ([]byte, bool) {
+	o, err := parseObject(body)
+	if err != nil || !o.has("stream_options") {
+		return nil, false
+	}
+	shorter, err := rawjson.Encode(slices.DeleteFunc(o, func(f field) bool { return f.name == "stream_options" }))
+	return shorter, err == nil
 }
 
 // readWhole reads an answer that is one document. With a send its parts are
@@ -183,15 +222,4 @@ func drain(body io.Reader, cancel func()) {
 	timer := time.AfterFunc(patience, cancel)
 	defer timer.Stop()
 	_, _ = io.CopyN(io.Discard, body, most) // whatever is wrong now costs a connection, no more
-}
-
-// encode is json.Marshal without the escaping for HTML.
-func encode(v any) (json.RawMessage, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }

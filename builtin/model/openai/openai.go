@@ -1,6 +1,7 @@
 // Package openai brings models that speak OpenAI's chat-completions API: those of
 // OpenAI itself and of every server that is compatible with it (vLLM, llama.cpp,
-// Ollama, OpenRouter and others).
+// Ollama, OpenRouter and others), and the embedders, pictures, speech and
+// transcription of the same family.
 //
 // It owns the mapping between Genkit's model request and the API's JSON, the
 // reading of its event stream and the translation of its errors. It reads no
@@ -12,7 +13,7 @@
 //	err = reg.AddProvider(p)
 //	m, err := reg.Resolve(ctx, "openai/gpt-5-mini", action.Model)
 //
-// A local server needs no key; [Provider.Models] asks what it has:
+// A local server needs no key; its models are listed as it tells them:
 //
 //	openai.New(openai.Config{Name: "local", BaseURL: "http://127.0.0.1:8080/v1", MaxTokensKey: "max_tokens"})
 package openai
@@ -26,6 +27,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -48,12 +50,15 @@ type Config struct {
 	// Name is the provider's name and the first segment of its models' names;
 	// empty means [DefaultName]. It holds no slash.
 	Name string
-	// BaseURL is what "/chat/completions" is added to; empty means
+	// BaseURL is the URL to which "/chat/completions" is added; empty means
 	// [DefaultBaseURL]. It holds no user, query or fragment.
 	BaseURL string
 	// APIKey is sent as a bearer token. It may be empty for local servers, and
 	// a request's config.apiKey goes before it.
 	APIKey string `json:"-"`
+	// KeyVariable names the environment variable of the key, for the error that a
+	// server gives to a call without one; [FromEnv] sets it.
+	KeyVariable string
 	// HTTPClient makes the requests; nil means a client of the provider's own,
 	// without proxy and without a time limit beyond the caller's context. Its
 	// redirect policy is replaced: see [New].
@@ -65,14 +70,20 @@ type Config struct {
 	// catalogue's entry of its ID. The catalogue itself is listed only when
 	// BaseURL is OpenAI's; see [Catalogue].
 	Models []ModelConfig
-	// UnlistedSupports is what models that are not listed are taken to
+	// NoModelListing keeps [Provider.List] from asking a server other than OpenAI's
+	// for its models.
+	NoModelListing bool
+	// UnlistedSupports are the capabilities that models that are not listed are taken to
 	// support; nil means everything that this API can carry.
 	UnlistedSupports *model.Supports
-	// MaxTokensKey is the body field for maxOutputTokens; empty means
-	// [DefaultMaxTokensKey]. Older servers want "max_tokens".
+	// Profile lists the differences of the server from OpenAI's; nil means
+	// [ProfileFor] of BaseURL.
+	Profile *Profile
+	// MaxTokensKey is the body field for maxOutputTokens, such as "max_tokens"; empty
+	// means the profile's.
 	MaxTokensKey string
-	// DropReasoning leaves reasoning parts out of what is sent, for servers
-	// that refuse the field reasoning_content.
+	// DropReasoning leaves reasoning parts out of what is sent, whatever the profile
+	// says.
 	DropReasoning bool
 	// MaxResponseBytes bounds one answer, streamed or not; 0 means
 	// [DefaultMaxResponseBytes].
@@ -93,11 +104,13 @@ func (c Config) GoString() string { return c.String() }
 // LogValue leaves the credentials out.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
+const keyVariable = "OPENAI_API_KEY"
+
 // FromEnv returns a Config from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_ORG_ID and
 // OPENAI_PROJECT_ID, as OpenAI's own clients read them, with a client that uses
 // the proxy of HTTPS_PROXY and its kin.
 func FromEnv() Config {
-	cfg := Config{APIKey: os.Getenv("OPENAI_API_KEY"), BaseURL: os.Getenv("OPENAI_BASE_URL"), Headers: http.Header{}}
+	cfg := Config{APIKey: os.Getenv(keyVariable), KeyVariable: keyVariable, BaseURL: os.Getenv("OPENAI_BASE_URL"), Headers: http.Header{}}
 	if org := os.Getenv("OPENAI_ORG_ID"); org != "" {
 		cfg.Headers.Set("OpenAI-Organization", org)
 	}
@@ -113,14 +126,20 @@ func FromEnv() Config {
 // Provider gives models of one server. It is safe for concurrent use.
 type Provider struct {
 	cfg       Config // with the defaults
+	profile   Profile
+	server    string // see [serverID]
 	client    *http.Client
 	transport *http.Transport // of its own, else nil
-	listed    map[string]model.Model
+	listed    map[action.Key]action.Action
 	descs     []action.Desc
+	// noStreamOptions is set once the server refused stream_options.
+	noStreamOptions atomic.Bool
 
-	mu       sync.Mutex // guards what follows
-	unlisted map[string]model.Model
-	order    []string // keys of unlisted, oldest first
+	remote listing
+
+	mu       sync.Mutex // guards the fields below
+	unlisted map[action.Key]action.Action
+	order    []action.Key // keys of unlisted, oldest first
 }
 
 var _ registry.Provider = (*Provider)(nil)
@@ -133,7 +152,7 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, unlisted: map[string]model.Model{}}
+	p := &Provider{cfg: cfg, profile: *cfg.Profile, server: serverID(cfg.BaseURL), unlisted: map[action.Key]action.Action{}, remote: newListing()}
 	client := cfg.HTTPClient
 	if client == nil {
 		p.transport = newTransport()
@@ -148,7 +167,16 @@ func New(cfg Config) (*Provider, error) {
 func complete(cfg Config) (Config, error) {
 	cfg.Name = or(cfg.Name, DefaultName)
 	cfg.BaseURL = strings.TrimRight(or(cfg.BaseURL, DefaultBaseURL), "/")
-	cfg.MaxTokensKey = or(cfg.MaxTokensKey, DefaultMaxTokensKey)
+	profile := ProfileFor(cfg.BaseURL)
+	if cfg.Profile != nil {
+		profile = *cfg.Profile
+	}
+	profile = profile.complete()
+	if cfg.DropReasoning {
+		profile.ReasoningOut, profile.ReasoningFiller = NoReasoning, nil
+	}
+	cfg.Profile = &profile
+	cfg.MaxTokensKey = or(cfg.MaxTokensKey, profile.MaxTokensKey)
 	cfg.MaxResponseBytes = or(cfg.MaxResponseBytes, DefaultMaxResponseBytes)
 	cfg.MaxChunkBytes = or(cfg.MaxChunkBytes, DefaultMaxChunkBytes)
 	cfg.Headers = cfg.Headers.Clone()
@@ -179,37 +207,63 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
-// list makes the models of the catalogue and of cfg.Models.
+// list makes the models and embedders of the catalogue and of cfg.Models.
 func (p *Provider) list() error {
 	var entries []ModelConfig
 	if p.cfg.BaseURL == DefaultBaseURL {
 		entries = Catalogue()
 	}
 	entries = append(entries, p.cfg.Models...)
-	p.listed = make(map[string]model.Model, len(entries))
-	for _, e := range entries {
-		m, err := p.newModel(e.ID, e.Info)
+	p.listed = make(map[action.Key]action.Action, len(entries))
+	keys := make([]action.Key, len(entries))
+	for i, e := range entries {
+		a, err := p.make(e.ID, or(e.Kind, kindOf(e.ID)), e.Info)
 		if err != nil {
 			return err
 		}
-		p.listed[e.ID] = m
+		keys[i] = a.Desc().Key()
+		p.listed[keys[i]] = a
 	}
-	for _, e := range entries {
-		if m := p.listed[e.ID]; m != nil {
-			p.descs = append(p.descs, m.Desc())
-		}
+	for _, key := range keys {
+		p.descs = append(p.descs, p.listed[key].Desc())
 	}
 	p.descs = distinct(p.descs)
 	return nil
 }
 
-// distinct keeps the first of each name.
+// make makes the action of a model or an embedder.
+func (p *Provider) make(id string, kind Kind, info model.Info) (action.Action, error) {
+	if kind == Embedding {
+		if id == "" {
+			return nil, status.Publicf(status.InvalidArgument, "an embedder of provider %q has no id", p.cfg.Name)
+		}
+		return p.newEmbedder(id)
+	}
+	if kind != Chat && info.Supports.Output == nil {
+		info.Supports, _ = kind.about()
+	}
+	return p.newModel(id, kind, info)
+}
+
+// unlistedInfo is the description of models that are not listed.
+func (p *Provider) unlistedInfo(kind Kind) model.Info {
+	supports, _ := kind.about()
+	if kind == Chat {
+		supports.Constrained = or(p.profile.Constrained, supports.Constrained)
+		if p.cfg.UnlistedSupports != nil {
+			supports = *p.cfg.UnlistedSupports
+		}
+	}
+	return model.Info{Supports: supports}
+}
+
+// distinct keeps the first of each key.
 func distinct(descs []action.Desc) []action.Desc {
-	seen := map[string]bool{}
+	seen := map[action.Key]bool{}
 	var kept []action.Desc
 	for _, d := range descs {
-		if !seen[d.Name] {
-			seen[d.Name] = true
+		if !seen[d.Key()] {
+			seen[d.Key()] = true
 			kept = append(kept, d)
 		}
 	}
@@ -222,59 +276,57 @@ func (p *Provider) Name() string { return p.cfg.Name }
 // String names the provider without its credentials.
 func (p *Provider) String() string { return p.cfg.String() }
 
-// List describes the listed models. It asks the server nothing; [Provider.Models]
-// does.
-func (p *Provider) List(context.Context) ([]action.Desc, error) {
-	return append([]action.Desc(nil), p.descs...), nil
-}
-
-// maxUnlisted bounds how many models of unlisted ids are kept.
+// maxUnlisted bounds how many models and embedders of unlisted ids are kept.
 const maxUnlisted = 256
 
-// Resolve returns the model of "/model/<name>/<id>", for any id: whether the
-// server knows it shows when it is asked. Everything else is NOT_FOUND.
+// Resolve returns the model of "/model/<name>/<id>" or the embedder of
+// "/embedder/<name>/<id>", for any id: whether the server knows it shows when it is
+// asked. Everything else is NOT_FOUND.
 func (p *Provider) Resolve(_ context.Context, key action.Key) (action.Action, error) {
 	id, mine := strings.CutPrefix(key.Name, p.cfg.Name+"/")
-	if key.Kind != action.Model || !mine || id == "" {
+	if (key.Kind != action.Model && key.Kind != action.Embedder) || !mine || id == "" {
 		return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
 	}
-	if m := p.listed[id]; m != nil {
-		return m, nil
+	if a := p.listed[key]; a != nil {
+		return a, nil
 	}
-	if m := p.kept(id); m != nil {
-		return m, nil
+	if a := p.kept(key); a != nil {
+		return a, nil
 	}
-	supports := everything
-	if p.cfg.UnlistedSupports != nil {
-		supports = *p.cfg.UnlistedSupports
+	kind := kindOf(id)
+	switch {
+	case key.Kind == action.Embedder:
+		kind = Embedding
+	case kind == Embedding:
+		kind = Chat
 	}
-	m, err := p.newModel(id, model.Info{Supports: supports})
+	a, err := p.make(id, kind, p.unlistedInfo(kind))
 	if err != nil {
 		return nil, err
 	}
-	return p.keep(id, m), nil
+	return p.keep(key, a), nil
 }
 
-func (p *Provider) kept(id string) model.Model {
+func (p *Provider) kept(key action.Key) action.Action {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unlisted[id]
+	return p.unlisted[key]
 }
 
-// keep returns the model that another call may have kept meanwhile, else m.
-func (p *Provider) keep(id string, m model.Model) model.Model {
+// keep returns the action that another call may have kept meanwhile, else a.
+func (p *Provider) keep(key action.Key, a action.Action) action.Action {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if earlier := p.unlisted[id]; earlier != nil {
+	if earlier := p.unlisted[key]; earlier != nil {
 		return earlier
 	}
 	if len(p.order) == maxUnlisted {
 		delete(p.unlisted, p.order[0])
 		p.order = p.order[1:]
 	}
-	p.unlisted[id] = m
-	p.order = append(p.order, id)
-	return m
+	p.unlisted[key] = a
+	p.order = append(p.order, key)
+	return a
 }
 
 // Close lets go of idle connections. Calls under way go on.

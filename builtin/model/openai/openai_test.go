@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,7 +80,7 @@ func TestProviderListsAndResolves(t *testing.T) {
 	require.NoError(t, err)
 	names := map[string]bool{}
 	for _, d := range descs {
-		assert.Equal(t, action.Model, d.Kind)
+		assert.Contains(t, []action.Kind{action.Model, action.Embedder}, d.Kind)
 		assert.False(t, names[d.Name], d.Name)
 		names[d.Name] = true
 	}
@@ -89,6 +92,7 @@ func TestProviderListsAndResolves(t *testing.T) {
 		require.NoError(t, err)
 		var published model.Info
 		require.NoError(t, json.Unmarshal(a.Desc().Metadata["model"], &published))
+		published.Supports.Denied = nil // names what was published as false, which a Go value leaves open
 		assert.Equal(t, published.Supports, model.From(a).Info().Supports)
 		_, err = schema.Compile(published.ConfigSchema)
 		require.NoError(t, err)
@@ -107,12 +111,89 @@ func TestProviderListsAndResolves(t *testing.T) {
 }
 
 func TestOtherServersListTheirOwnModels(t *testing.T) {
-	p := newProvider(t, openai.Config{Name: "local", BaseURL: "http://127.0.0.1:1/v1/"})
-	descs, err := p.List(t.Context())
+	var mu sync.Mutex
+	answer := document(200, `{"data":[{"id":"a/b"},{"id":"nomic-embed-text"},{"id":"whisper-large"},{"id":""},{"id":"x\ny"},{"id":"mine"},{"id":"a/b"},{"id":"`+strings.Repeat("z", 300)+`"}]}`)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer(w, r)
+	})
+	say := func(h http.HandlerFunc) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer = h
+	}
+	p := newProvider(t, openai.Config{Name: "local", BaseURL: s.URL + "/", APIKey: testKey, Models: []openai.ModelConfig{{ID: "mine", Info: model.Info{Label: "Mine"}}}})
+	now := time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC)
+	openai.SetClock(p, func() time.Time { return now })
+	keys := func() (all []string) {
+		descs, err := p.List(t.Context())
+		require.NoError(t, err)
+		for _, d := range descs {
+			all = append(all, d.Key().String())
+		}
+		return all
+	}
+	want := []string{"/model/local/mine", "/model/local/a/b", "/embedder/local/nomic-embed-text", "/model/local/whisper-large"}
+	assert.Equal(t, want, keys())
+	assert.Equal(t, want, keys())
+	assert.Equal(t, 1, s.calls(), "the list is kept")
+	assert.Equal(t, "Bearer "+testKey, s.header(0).Get("Authorization"))
+
+	now = now.Add(6 * time.Minute)
+	say(document(500, `{"error":{"message":"down"}}`))
+	assert.Equal(t, want, keys(), "what it said before stays")
+	assert.Equal(t, 2, s.calls())
+	assert.Equal(t, want, keys())
+	assert.Equal(t, 2, s.calls(), "a server that failed is left alone for a while")
+	now = now.Add(time.Minute)
+	say(document(200, `{"data":[{"id":"new"}]}`))
+	assert.Equal(t, []string{"/model/local/mine", "/model/local/new"}, keys())
+
+	// A list without end is cut.
+	now = now.Add(time.Hour)
+	say(document(200, `{"data":[`+strings.Repeat(`{"id":"m"},`, 1000)+`{"id":"last"}]}`))
+	assert.Equal(t, []string{"/model/local/mine", "/model/local/m"}, keys())
+}
+
+func TestAServerThatDoesNotAnswerBlanksNobodysList(t *testing.T) {
+	gone := newProvider(t, openai.Config{Name: "gone", BaseURL: "http://127.0.0.1:1/v1/", Models: []openai.ModelConfig{{ID: "mine"}}})
+	there := newProvider(t, openai.Config{Name: "there", BaseURL: serve(t, document(200, `{"data":[{"id":"m"}]}`)).URL})
+	reg := registry.New(nil)
+	require.NoError(t, reg.AddProvider(gone))
+	require.NoError(t, reg.AddProvider(there))
+	descs, err := reg.List(t.Context())
 	require.NoError(t, err)
-	assert.Empty(t, descs)
-	assert.Equal(t, "local", p.Name())
-	assert.Equal(t, "local/a/b", resolve(t, p, "a/b").Desc().Name)
+	assert.Len(t, descs, 2)
+	assert.Equal(t, "gone/a/b", resolve(t, gone, "a/b").Desc().Name)
+
+	synctest.Test(t, func(t *testing.T) {
+		hangs := roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		p, err := openai.New(openai.Config{BaseURL: "http://hangs", HTTPClient: &http.Client{Transport: hangs}, Models: []openai.ModelConfig{{ID: "mine"}}})
+		require.NoError(t, err)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				descs, err := p.List(t.Context())
+				assert.NoError(t, err)
+				assert.Len(t, descs, 1)
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, 3*time.Second, time.Since(start), "one is asked for all")
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = p.List(ctx) // who is gone does not count against the server
+		before := time.Now()
+		_, err = p.List(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, time.Since(before), "it is asked again")
+	})
 }
 
 func TestUnlistedModelsAreKeptInBounds(t *testing.T) {
@@ -148,4 +229,26 @@ func TestModelsAsksTheServer(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrUnauthenticated)
 	_, err = newProvider(t, openai.Config{BaseURL: serve(t, document(200, `<html>`)).URL}).Models(t.Context())
 	require.ErrorIs(t, err, status.ErrInternal)
+}
+
+func TestAMissingKeyIsNamed(t *testing.T) {
+	reg := registry.New(nil)
+	require.NoError(t, reg.AddProvider(openai.Unset("openai", "set OPENAI_API_KEY")))
+	_, err := reg.Resolve(t.Context(), "openai/gpt-5", action.Model)
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+	assert.Equal(t, `model "openai/gpt-5": the provider "openai" is not set up: set OPENAI_API_KEY`, status.ToWire(err, false).Message)
+	_, err = reg.Resolve(t.Context(), "other/gpt-5", action.Model)
+	require.ErrorIs(t, err, status.ErrNotFound)
+	_, err = reg.Resolve(t.Context(), "openai/x", action.Tool)
+	require.ErrorIs(t, err, status.ErrNotFound)
+	descs, err := reg.List(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, descs)
+
+	t.Setenv("OPENAI_API_KEY", "")
+	s := serve(t, document(401, `{"error":{"message":"You didn't provide an API key."}}`))
+	m := newModel(t, s, func(c *openai.Config) { c.APIKey, c.KeyVariable = "", openai.FromEnv().KeyVariable })
+	_, _, err = generate(t.Context(), m, hello(), false)
+	require.ErrorIs(t, err, status.ErrUnauthenticated)
+	assert.Contains(t, status.ToWire(err, false).Message, "You didn't provide an API key. (no API key is set: OPENAI_API_KEY or the request's config.apiKey)")
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // request builds the body of POST /chat/completions. Documents in req.Docs are not
@@ -20,7 +21,7 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	if err != nil {
 		return nil, nil, err
 	}
-	messages, err := p.messages(req.Messages, tools)
+	messages, err := p.messages(req.Messages, tools, &supports)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -33,12 +34,12 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 		return nil, nil, err
 	}
 	if format != nil && format.Type == "json_object" && !mentionsJSON(messages) {
-		messages = askForJSON(messages)
+		messages = askForJSON(messages, p.profile.SystemRole)
 	}
 	body := conf.fields
 	add := func(name string, value any) {
 		if err == nil {
-			body[name], err = encode(value)
+			body[name], err = rawjson.Encode(value)
 		}
 	}
 	add("model", or(conf.version, id))
@@ -46,7 +47,7 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	if len(tools.defs) > 0 {
 		add("tools", tools.defs)
 	}
-	if choice != "" {
+	if choice != "" && (choice != "auto" || !p.profile.NoToolChoice) {
 		add("tool_choice", choice)
 	}
 	if format != nil {
@@ -54,12 +55,14 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	}
 	if stream {
 		add("stream", true)
+	}
+	if stream && !p.profile.NoStreamOptions && !p.noStreamOptions.Load() {
 		add("stream_options", map[string]bool{"include_usage": true})
 	}
 	if err != nil {
 		return nil, nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
 	}
-	raw, err := encode(body)
+	raw, err := rawjson.Encode(body)
 	if err != nil {
 		return nil, nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
 	}
@@ -117,10 +120,10 @@ func mentionsJSON(messages []wireMessage) bool {
 }
 
 // askForJSON adds a system message behind those that lead.
-func askForJSON(messages []wireMessage) []wireMessage {
+func askForJSON(messages []wireMessage, role string) []wireMessage {
 	at := 0
-	for at < len(messages) && messages[at].Role == "system" {
+	for at < len(messages) && messages[at].Role == role {
 		at++
 	}
-	return slices.Insert(messages, at, wireMessage{Role: "system", Content: wireContent{{Type: "text", Text: "Answer with a JSON object."}}})
+	return slices.Insert(messages, at, wireMessage{Role: role, Content: wireContent{{Type: "text", Text: "Answer with a JSON object."}}})
 }

@@ -30,6 +30,7 @@ type golden struct {
 	Provider struct {
 		MaxTokensKey  string `json:"maxTokensKey,omitempty"`
 		DropReasoning bool   `json:"dropReasoning,omitempty"`
+		Profile       string `json:"profile,omitempty"`
 	} `json:"provider,omitzero"`
 	Request json.RawMessage `json:"request"`
 	Body    json.RawMessage `json:"body,omitempty"`
@@ -49,6 +50,9 @@ func TestRequestBodies(t *testing.T) {
 			s := serve(t, document(200, plain))
 			m := newModel(t, s, func(c *openai.Config) {
 				c.UnlistedSupports, c.MaxTokensKey, c.DropReasoning = g.Supports, g.Provider.MaxTokensKey, g.Provider.DropReasoning
+				if g.Provider.Profile != "" {
+					c.Profile = profile(t, g.Provider.Profile)
+				}
 			})
 			_, _, err = generate(t.Context(), m, request(t, string(g.Request)), g.Stream)
 			body, text := "", ""

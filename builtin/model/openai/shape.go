@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // This file changes JSON Schemas into the shapes that the API takes. It edits
@@ -78,7 +80,7 @@ func (o object) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		name, err := encode(f.name)
+		name, err := rawjson.Encode(f.name)
 		if err != nil {
 			return nil, err
 		}
@@ -87,13 +89,13 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// boxKey is the one property of the object that stands for a tool's input which
-// is not an object.
+// boxKey is the one property of the object in which a tool's input is sent that is not
+// an object itself.
 const boxKey = "input"
 
 var noParameters = json.RawMessage(`{"type":"object","properties":{}}`)
 
-// parameters returns what a tool takes. The API wants an object: a tool that
+// parameters returns the schema of a tool's input. The API wants an object: a tool that
 // takes something else, such as a string, is shown one whose only property is
 // that, and boxed is true.
 func parameters(raw json.RawMessage, strict bool) (params json.RawMessage, boxed bool, err error) {
@@ -114,11 +116,17 @@ func parameters(raw json.RawMessage, strict bool) (params json.RawMessage, boxed
 	if o.get("properties") == nil && string(o.get("type")) == `"object"` {
 		o.set("properties", json.RawMessage(`{}`)) // OpenAI refuses an object without
 	}
-	if params, err = encode(o); err != nil || !strict {
+	if params, err = rawjson.Encode(o); err != nil || !strict {
 		return params, boxed, err
 	}
 	params, err = closeObjects(params)
 	return params, boxed, err
+}
+
+// takesObject reports whether a schema admits objects only.
+func takesObject(params json.RawMessage) bool {
+	o, err := parseObject(params)
+	return err == nil && string(o.get("type")) == `"object"`
 }
 
 // box wraps a schema; its definitions move up, where its references look for them.
@@ -152,7 +160,7 @@ func (o object) subschemas(visit func(json.RawMessage) (json.RawMessage, error))
 					return err
 				}
 			}
-			o[i].value, err = encode(named)
+			o[i].value, err = rawjson.Encode(named)
 		case "anyOf", "oneOf", "allOf", "prefixItems":
 			var list []json.RawMessage
 			if json.Unmarshal(f.value, &list) != nil {
@@ -163,7 +171,7 @@ func (o object) subschemas(visit func(json.RawMessage) (json.RawMessage, error))
 					return err
 				}
 			}
-			o[i].value, err = encode(list)
+			o[i].value, err = rawjson.Encode(list)
 		case "items", "additionalProperties", "not", "if", "then", "else", "contains":
 			if isObject(f.value) {
 				o[i].value, err = visit(f.value)
@@ -193,7 +201,7 @@ func closeObjects(raw json.RawMessage) (json.RawMessage, error) {
 	if o.describesObject() && (extra == "" || extra == "true") {
 		o.set("additionalProperties", json.RawMessage("false"))
 	}
-	return encode(o)
+	return rawjson.Encode(o)
 }
 
 func (o object) describesObject() bool {

@@ -9,13 +9,25 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// events reads the data of server-sent events (HTML standard, § 9.2.6). Lines end
-// with LF, CR or CRLF; comments and all fields but data are left out.
+// events reads server-sent events (HTML standard, § 9.2.6). Lines end with LF, CR or
+// CRLF; comments and all fields but event and data are left out. Two things that
+// servers of this API send beside the standard are understood: the field "error", and a
+// JSON document without any field, which is how some report an error after they had
+// promised a stream.
 type events struct {
 	r     *bufio.Reader
 	max   int // bytes of one event
 	begun bool
 	skip  bool // the line before ended with CR: an LF belongs to it
+}
+
+// event is one event that has data.
+type event struct {
+	data []byte
+	// failed is set when the event says of itself that it reports an error.
+	failed bool
+	// bare is set when data is a document that stood in the stream by itself.
+	bare bool
 }
 
 func newEvents(r io.Reader, maxBytes int) *events {
@@ -24,35 +36,68 @@ func newEvents(r io.Reader, maxBytes int) *events {
 
 var byteOrderMark = []byte("\uFEFF")
 
-// next returns the data of the next event that has any. An event that the end of
-// the stream cut off comes with io.EOF; the end alone is a nil slice and io.EOF.
-func (e *events) next() ([]byte, error) {
-	var data []byte
+// next returns the next event that has any data. An event that the end of the stream
+// cut off comes with io.EOF; the end alone is an event without data and io.EOF.
+func (e *events) next() (event, error) {
+	var ev event
 	seen := false
 	for {
-		line, err := e.line(len(data))
+		line, err := e.line(len(ev.data))
 		if !e.begun {
 			e.begun = true
 			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+			return event{}, err
 		}
 		if len(line) == 0 && seen {
-			return data, err
+			return ev, err
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if string(name) == "data" {
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(name) {
+		case "event":
+			ev.failed = string(value) == "error"
+		case "data", "error":
 			if seen {
-				data = append(data, '\n')
+				ev.data = append(ev.data, '\n')
 			}
-			seen = true
-			data = append(data, bytes.TrimPrefix(value, []byte(" "))...)
+			seen, ev.failed = true, ev.failed || string(name) == "error"
+			ev.data = append(ev.data, value...)
+		default:
+			if !seen && opensDocument(line) {
+				return e.document(line, err)
+			}
 		}
 		if err != nil {
-			return data, err
+			return ev, err
 		}
 	}
+}
+
+// opensDocument reports whether a line is the beginning of a JSON object or list.
+func opensDocument(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t")
+	return len(line) > 0 && (line[0] == '{' || line[0] == '[')
+}
+
+// document reads the rest of the stream, of which line is the beginning.
+func (e *events) document(line []byte, err error) (event, error) {
+	ev := event{data: line, bare: true}
+	for err == nil {
+		if line, err = e.line(len(ev.data) + 1); err != nil && !errors.Is(err, io.EOF) {
+			return event{}, err
+		}
+		if len(ev.data) >= e.max {
+			return event{}, e.tooLong()
+		}
+		ev.data = append(append(ev.data, '\n'), line...)
+	}
+	return ev, err
+}
+
+func (e *events) tooLong() error {
+	return status.Publicf(status.ResourceExhausted, "an event of the server's stream exceeds the limit of %d bytes", e.max)
 }
 
 // line returns the next line without its end, io.EOF with the last one.
@@ -70,7 +115,7 @@ func (e *events) line(used int) ([]byte, error) {
 		case c == '\n' || c == '\r':
 			return line, nil
 		case used+len(line) >= e.max:
-			return nil, status.Publicf(status.ResourceExhausted, "an event of the server's stream exceeds the limit of %d bytes", e.max)
+			return nil, e.tooLong()
 		default:
 			line = append(line, c)
 		}

@@ -36,15 +36,17 @@ func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send
 
 func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *events, send model.Send) error {
 	for {
-		data, err := stream.next()
+		ev, err := stream.next()
 		atEnd := errors.Is(err, io.EOF)
 		if err != nil && !atEnd {
 			return p.networkError(ctx, "read the stream", c.key, err)
 		}
-		data = bytes.TrimSpace(data)
+		data := bytes.TrimSpace(ev.data)
 		switch {
 		case bytes.Equal(data, streamDone):
 			return nil
+		case ev.failed && (!atEnd || json.Valid(data)):
+			return p.eventError(data, c.key)
 		case atEnd && (len(data) == 0 || !json.Valid(data)):
 			if len(data) == 0 && a.finish != "" {
 				return nil // not every server says [DONE]
@@ -53,7 +55,7 @@ func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *e
 		case len(data) == 0:
 			continue
 		}
-		if err := p.event(a, data, c.key, send); err != nil {
+		if err := p.event(a, data, c.key, send); err != nil || ev.bare {
 			return err
 		}
 	}
@@ -71,7 +73,7 @@ func (p *Provider) event(a *answer, data []byte, key string, send model.Send) er
 		parts = append(parts, reasoningPart(reasoning))
 	}
 	if text != "" {
-		parts = append(parts, content.Text(text))
+		parts = append(parts, content.NewTextPart(text))
 	}
 	if len(parts) == 0 {
 		return nil
@@ -88,19 +90,30 @@ func (p *Provider) decode(a *answer, raw []byte, key string) error {
 	return err
 }
 
-// parse reads a document or an event. An error object in it fails the call, for
-// that is how servers report what went wrong after they had said 200.
+// parse reads a document or an event. An error in it fails the call, for that is how
+// servers report what went wrong after they had said 200.
 func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
 	piece := &wireAnswer{}
 	if err := schema.Check(raw); err != nil {
 		return nil, status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
 	}
-	if err := json.Unmarshal(raw, piece); err != nil {
+	err := json.Unmarshal(raw, piece)
+	if !isNull(piece.Error) || (len(piece.Choices) == 0 && p.isError(raw, piece)) {
+		return nil, p.bodyError(raw, key)
+	}
+	if err != nil {
 		// The error quotes the answer.
 		return nil, status.Publicf(status.Internal, "the server's answer does not have the form of the chat-completions API").WithCause(err)
 	}
-	if !isNull(piece.Error) {
-		return nil, p.bodyError(piece.Error, key)
-	}
 	return piece, nil
+}
+
+// isError reports whether what holds no choices is an error: it says so of itself, or
+// it is a list or has a sentence where a piece of an answer has none.
+func (p *Provider) isError(raw []byte, piece *wireAnswer) bool {
+	if jsonString(piece.Object) == "error" {
+		return true
+	}
+	e, ok := bodyOf(raw)
+	return ok && len(piece.Usage) == 0 && e.Message != ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -205,5 +206,140 @@ func TestEventsAreSplitAsTheStandardSays(t *testing.T) {
 		got, err := openai.Events([]byte(tc.in), 1<<10)
 		require.NoError(t, err, tc.name)
 		assert.Equal(t, tc.want, got, tc.name)
+	}
+}
+
+func TestAServerThatRefusesStreamOptionsIsAskedWithout(t *testing.T) {
+	for httpStatus, body := range map[int]string{
+		422: `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","stream_options","include_usage"],"msg":"Extra inputs are not permitted"}]},"type":"invalid_request_error"}`,
+		400: `{"error":{"message":"Unrecognized request argument supplied: stream_options"}}`,
+	} {
+		s := serve(t, nil)
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			raw, _ := io.ReadAll(r.Body)
+			s.mu.Lock()
+			s.bodies = append(s.bodies, string(raw))
+			s.mu.Unlock()
+			if strings.Contains(string(raw), "stream_options") {
+				document(httpStatus, body)(w, r)
+				return
+			}
+			stream(data(pieceHi, pieceStop))(w, r)
+		})
+		m := newModel(t, s)
+		for want := range 2 { // the second call knows
+			resp, _, err := generate(t.Context(), m, hello(), true)
+			require.NoError(t, err)
+			assert.Equal(t, "Hi", resp.Text())
+			assert.Equal(t, 2+want, s.calls())
+		}
+		assert.Equal(t, strings.Replace(s.body(0), `,"stream_options":{"include_usage":true}`, "", 1), s.body(1))
+		assert.NotContains(t, s.body(2), "stream_options")
+	}
+	for _, body := range []string{`{"error":{"message":"bad temperature"}}`, `{"error":{"message":"stream_options"}}`} {
+		s := serve(t, document(422, body))
+		_, _, err := generate(t.Context(), newModel(t, s), hello(), true)
+		require.ErrorIs(t, err, status.ErrInvalidArgument)
+		assert.LessOrEqual(t, s.calls(), 2, "asked without once, and not again")
+	}
+	s := serve(t, document(422, `{"object":"error","message":{"detail":[{"loc":["body","stream_options"],"msg":"no"}]}}`))
+	_, _, err := generate(t.Context(), newModel(t, s), hello(), false)
+	require.ErrorContains(t, err, "body.stream_options: no")
+	assert.Equal(t, 1, s.calls())
+}
+
+func TestAWholeMessageInAStreamIsNotDoubled(t *testing.T) {
+	const call = `"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"}}]`
+	for name, c := range map[string]struct {
+		pieces []string
+		text   string
+		calls  int
+	}{
+		"at the end":              {[]string{`{"delta":{"content":"Hel"}}`, `{"delta":{"content":"lo"}}`, `{"message":{"content":"Hello"},"finish_reason":"stop"}`}, "Hello", 0},
+		"beside an empty delta":   {[]string{`{"delta":{"content":"Hello"}}`, `{"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}`}, "Hello", 0},
+		"with more than was said": {[]string{`{"delta":{"content":"Hel"}}`, `{"message":{"content":"Hello"},"finish_reason":"stop"}`}, "Hello", 0},
+		"trimmed":                 {[]string{`{"delta":{"content":" Hello"}}`, `{"message":{"content":"Hello"},"finish_reason":"stop"}`}, " Hello", 0},
+		"with its calls":          {[]string{`{"delta":{"content":"a",` + call + `}}`, `{"message":{"content":"a",` + call + `},"finish_reason":"tool_calls"}`}, "a", 1},
+		"with calls that are new": {[]string{`{"delta":{"content":"a"}}`, `{"message":{"content":"a",` + call + `},"finish_reason":"tool_calls"}`}, "a", 1},
+		"alone":                   {[]string{`{"message":{"content":"Hello",` + call + `},"finish_reason":"stop"}`}, "Hello", 1},
+		"as the name of pieces":   {[]string{`{"message":{"content":"Ha"}}`, `{"message":{"content":"Ha"}}`, `{"message":{"content":"!"},"finish_reason":"stop"}`}, "HaHa!", 0},
+		"pieces, then the whole":  {[]string{`{"message":{"content":"Ha"}}`, `{"message":{"content":"!"}}`, `{"message":{"content":"Ha!"},"finish_reason":"stop"}`}, "Ha!", 0},
+	} {
+		var pieces []string
+		for _, p := range c.pieces {
+			pieces = append(pieces, `{"choices":[`+p+`]}`)
+		}
+		resp, chunks, err := generate(t.Context(), newModel(t, serve(t, stream(data(pieces...)))), hello(), true)
+		require.NoError(t, err, name)
+		assert.Equal(t, c.text, resp.Text(), name)
+		assert.Len(t, resp.ToolRequests(), c.calls, name)
+		assertChunksAddUp(t, chunks, resp)
+	}
+}
+
+func TestParallelCallsOfOneIndexAreToldApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		pieces []string // of the one call of each chunk, all of index 0
+		want   string
+	}{
+		"two functions":            {[]string{`"function":{"name":"f","arguments":"{\"a\":1}"}`, `"function":{"name":"g","arguments":"{\"b\":2}"}`}, `f {"a":1}; g {"b":2}`},
+		"one function twice":       {[]string{`"function":{"name":"f","arguments":"{\"a\":1}"}`, `"function":{"name":"f","arguments":"{\"a\":2}"}`}, `f {"a":1}; f {"a":2}`},
+		"in fragments":             {[]string{`"function":{"name":"f","arguments":"{\"a\""}`, `"function":{"arguments":":{\"x\":"}`, `"function":{"arguments":"\"}\"}"}`, `"function":{"arguments":"}"}`, `"function":{"name":"f","arguments":""}`, `"function":{"arguments":"{}"}`}, `f {"a":{"x":"}"}}; f {}`},
+		"the name in every piece":  {[]string{`"function":{"name":"f","arguments":"{\"a\""}`, `"function":{"name":"f","arguments":":1}"}`, `"function":{"name":"f","arguments":""}`}, `f {"a":1}`},
+		"an object as a fragment":  {[]string{`"function":{"name":"f","arguments":"{\"a\":"}`, `"function":{"arguments":"{"}`, `"function":{"arguments":"}}"}`}, `f {"a":{}}`},
+		"an id that comes late":    {[]string{`"function":{"name":"f","arguments":"{\"a\":"}`, `"id":"x","function":{"arguments":"1}"}`}, `f {"a":1}`},
+		"the same id on each":      {[]string{`"id":"x","function":{"name":"f","arguments":"{"}`, `"id":"x","function":{"name":"f","arguments":"}"}`}, `f {}`},
+		"no arguments, then other": {[]string{`"function":{"name":"f"}`, `"function":{"name":"g","arguments":"{}"}`}, `f {}; g {}`},
+	} {
+		var pieces []string
+		for _, p := range c.pieces {
+			pieces = append(pieces, `{"choices":[{"delta":{"tool_calls":[{"index":0,`+p+`}]}}]}`)
+		}
+		resp, _, err := generate(t.Context(), newModel(t, serve(t, stream(data(append(pieces, pieceStop)...)))), hello(), true)
+		require.NoError(t, err, name)
+		var got []string
+		refs := map[string]bool{}
+		for _, p := range resp.ToolRequests() {
+			got = append(got, p.ToolRequest.Name+" "+string(p.ToolRequest.Input))
+			assert.False(t, refs[p.ToolRequest.Ref], name)
+			refs[p.ToolRequest.Ref] = true
+		}
+		assert.Equal(t, c.want, strings.Join(got, "; "), name)
+	}
+}
+
+func TestAHostileStreamIsReadInLinearTime(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	for name, c := range map[string]struct{ first, again string }{
+		"fields of a call":  {`{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"},"e":{"a":"` + big + `"}}]}`, `{"tool_calls":[{"index":0,"e":{"b":1}}]}`},
+		"reasoning details": {`{"reasoning_details":[{"type":"t","index":0,"text":"` + big + `"}]}`, `{"reasoning_details":[{"type":"t","index":0,"text":"y"}]}`},
+		"extra content":     {`{"extra_content":{"g":{"a":"` + big + `"}}}`, `{"extra_content":{"g":{"b":1}}}`},
+		"arguments":         {`{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"a\":\"` + big + `\"}"}}]}`, `{"tool_calls":[{"index":0,"function":{"arguments":" "}}]}`},
+		"messages":          {`{"content":"` + big + `"}`, ""},
+	} {
+		pieces := []string{`{"choices":[{"delta":` + c.first + `}]}`}
+		for range 10000 {
+			piece := `{"delta":` + c.again + `}`
+			if c.again == "" {
+				piece = `{"message":{"content":"z"},"finish_reason":"stop"}`
+			}
+			pieces = append(pieces, `{"choices":[`+piece+`]}`)
+		}
+		s := serve(t, stream(data(append(pieces, pieceStop)...)))
+		begin := time.Now()
+		_, _, err := generate(t.Context(), newModel(t, s), hello(), true)
+		require.NoError(t, err, name)
+		assert.Less(t, time.Since(begin), 20*time.Second, name) // 10 GB would take minutes
+	}
+}
+
+func TestToolCallsOfAnAnswerAreBounded(t *testing.T) {
+	var calls []string
+	for i := range 257 {
+		calls = append(calls, wireCall(strconv.Itoa(i), "f", "{}"))
+	}
+	for n, want := range map[int]status.Code{256: status.OK, 257: status.ResourceExhausted} {
+		_, _, err := generate(t.Context(), newModel(t, serve(t, turns([2]string{asks(strings.Join(calls[:n], ",")), "tool_calls"}))), hello(), false)
+		assert.Equal(t, want, status.Of(err), n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -16,6 +17,9 @@ import (
 
 // maxToolName is the API's bound of a function's name.
 const maxToolName = 64
+
+// maxShownArguments bounds how much of its arguments a model is shown again.
+const maxShownArguments = 400
 
 var (
 	toolName   = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
@@ -28,7 +32,10 @@ type toolset struct {
 	wire  map[string]string // by Genkit's name
 	name  map[string]string // by the wire's
 	boxed map[string]bool   // by Genkit's name; see [parameters]
-	defs  []wireTool
+	// object holds, by Genkit's name, the tools of which the model was shown that they
+	// take an object.
+	object map[string]bool
+	defs   []wireTool
 }
 
 type wireTool struct {
@@ -45,7 +52,7 @@ type wireFunction struct {
 
 // newToolset names every tool that a request offers or remembers.
 func newToolset(req *model.Request) (*toolset, error) {
-	t := &toolset{wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}}
+	t := &toolset{wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}, object: map[string]bool{}}
 	var names []string
 	for _, def := range req.Tools {
 		names = append(names, def.Name)
@@ -115,7 +122,7 @@ func (t *toolset) offer(def model.ToolDefinition) error {
 	if err != nil {
 		return err
 	}
-	t.boxed[def.Name] = boxed
+	t.boxed[def.Name], t.object[def.Name] = boxed, takesObject(params)
 	t.defs = append(t.defs, wireTool{Type: "function", Function: wireFunction{
 		Name: t.wire[def.Name], Description: def.Description, Parameters: params, Strict: strict,
 	}})
@@ -138,24 +145,38 @@ func (t *toolset) arguments(req *content.ToolRequest) string {
 	return input
 }
 
-// input reads a call's arguments. No arguments are an empty object. Text that is
-// not JSON (a small model's slip, or an answer cut by its length) becomes a JSON
-// string: it breaks the tool's schema, which tells the model what is wrong, where
-// an error here would lose the whole answer.
-func (t *toolset) input(name, arguments string) (json.RawMessage, error) {
+// input reads a call's arguments; no arguments are an empty object. problem says, for
+// the model, why there is no input: the arguments are neither JSON of the shape that
+// the model was shown nor nearly so.
+func (t *toolset) input(name, arguments string) (input json.RawMessage, problem string) {
 	arguments = strings.TrimSpace(arguments)
 	if arguments == "" {
 		arguments = "{}"
 	}
-	if schema.Check(json.RawMessage(arguments)) != nil {
-		return encode(strings.ToValidUTF8(arguments, "\uFFFD"))
-	}
-	if t.boxed[name] {
-		if o, err := parseObject(json.RawMessage(arguments)); err == nil && len(o) == 1 && o.has(boxKey) {
-			return o[0].value, nil
+	input = json.RawMessage(arguments)
+	if schema.Check(input) != nil || (t.object[name] && !isObject(input)) {
+		var ok bool
+		if input, ok = format.Arguments(arguments); !ok {
+			return nil, "The tool was not called: the arguments are not a JSON object. Call it again with arguments that fit its schema. They were: " + clip(arguments, maxShownArguments)
 		}
 	}
-	return json.RawMessage(arguments), nil
+	if t.boxed[name] {
+		if o, err := parseObject(input); err == nil && len(o) == 1 && o.has(boxKey) {
+			return o[0].value, ""
+		}
+	}
+	return input, ""
+}
+
+// whole reports whether the arguments of a call are all there, in an answer that
+// ended before the model was done. The last call of such an answer may not have begun
+// its arguments yet; nothing is repaired here, because that closes what is open.
+func (t *toolset) whole(arguments string, last bool) bool {
+	arguments = strings.TrimSpace(arguments)
+	if arguments == "" {
+		return !last
+	}
+	return schema.Check(json.RawMessage(arguments)) == nil && isObject(json.RawMessage(arguments))
 }
 
 // original returns Genkit's name of a tool that the model called. A name that was

@@ -21,9 +21,10 @@ func usage(raw json.RawMessage) *model.Usage {
 		return nil
 	}
 	u := &model.Usage{}
-	take := func(from map[string]json.RawMessage, name string, to *json.Number) {
-		if n, ok := number(from[name]); ok && *to == "" {
-			*to = n
+	take := func(from map[string]json.RawMessage, name, to string) {
+		n, ok := number(from[name])
+		if _, told := u.Told(to); ok && !told {
+			u.Tell(to, n)
 			delete(from, name)
 		}
 	}
@@ -33,13 +34,17 @@ func usage(raw json.RawMessage) *model.Usage {
 		return m
 	}
 	prompt, completion := details("prompt_tokens_details"), details("completion_tokens_details")
-	take(counts, "prompt_tokens", &u.InputTokens)
-	take(counts, "completion_tokens", &u.OutputTokens)
-	take(counts, "total_tokens", &u.TotalTokens)
-	take(prompt, "cached_tokens", &u.CachedContentTokens)
-	take(completion, "reasoning_tokens", &u.ThoughtsTokens)
-	if n, ok := number(counts["prompt_cache_hit_tokens"]); ok && u.CachedContentTokens == "" {
-		u.CachedContentTokens = n
+	take(counts, "prompt_tokens", "inputTokens")
+	take(counts, "completion_tokens", "outputTokens")
+	take(counts, "input_tokens", "inputTokens") // as the APIs for images and sound say it
+	take(counts, "output_tokens", "outputTokens")
+	take(counts, "total_tokens", "totalTokens")
+	take(prompt, "cached_tokens", "cachedContentTokens")
+	take(completion, "reasoning_tokens", "thoughtsTokens")
+	if n, ok := number(counts["prompt_cache_hit_tokens"]); ok {
+		if _, told := u.Told("cachedContentTokens"); !told {
+			u.Tell("cachedContentTokens", n)
+		}
 	}
 	for _, group := range []struct {
 		prefix string
@@ -50,10 +55,7 @@ func usage(raw json.RawMessage) *model.Usage {
 			if f, err := n.Float64(); !ok || err != nil || f == 0 || len(u.Custom) >= maxCounters {
 				continue
 			}
-			if u.Custom == nil {
-				u.Custom = map[string]json.Number{}
-			}
-			u.Custom[group.prefix+name] = n
+			u.Tell("custom."+group.prefix+name, n)
 		}
 	}
 	return u

@@ -15,7 +15,8 @@ package scripted
 import (
 	"context"
 	"encoding/json"
-	"strings"
+	"iter"
+	"slices"
 	"unicode"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -100,7 +101,7 @@ func answer(ctx context.Context, req *model.Request, send model.Send) (*model.Re
 	if send == nil {
 		return resp, nil
 	}
-	for _, chunk := range c.stream(turn, resp) {
+	for chunk := range c.stream(turn, resp) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -148,37 +149,43 @@ func echo(messages []content.Message) *content.Message {
 	if last := format.LastUser(messages); last >= 0 {
 		said = messages[last].Text()
 	}
-	return new(content.ModelText("You said: " + said))
+	return new(content.NewModelTextMessage("You said: " + said))
 }
 
-// stream returns what is streamed before resp.
-func (c *config) stream(turn int, resp *model.Response) []*model.Chunk {
+// stream returns the chunks that are streamed before resp. Chunks of words are made one at a time: they
+// take hundreds of times the bytes of the text.
+func (c *config) stream(turn int, resp *model.Response) iter.Seq[*model.Chunk] {
 	if c.Chunks != nil {
 		if turn < len(c.Chunks) {
-			return c.Chunks[turn]
+			return slices.Values(c.Chunks[turn])
 		}
-		return nil
+		return func(func(*model.Chunk) bool) {}
 	}
-	var chunks []*model.Chunk
-	for _, word := range words(resp.Text()) {
-		chunks = append(chunks, &model.Chunk{Content: []content.Part{content.Text(word)}})
+	return func(yield func(*model.Chunk) bool) {
+		for word := range words(resp.Text()) {
+			if !yield(&model.Chunk{Content: []content.Part{content.NewTextPart(word)}}) {
+				return
+			}
+		}
 	}
-	return chunks
 }
 
 // words cuts text before each word; joined, the pieces are the text.
-func words(text string) []string {
-	var pieces []string
-	start, inSpace := 0, false
-	for i, r := range text {
-		if !unicode.IsSpace(r) && inSpace && strings.TrimSpace(text[start:i]) != "" {
-			pieces = append(pieces, text[start:i])
-			start = i
+func words(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		start, inSpace, blank := 0, false, true
+		for i, r := range text {
+			space := unicode.IsSpace(r)
+			if !space && inSpace && !blank {
+				if !yield(text[start:i]) {
+					return
+				}
+				start, blank = i, true
+			}
+			inSpace, blank = space, blank && space
 		}
-		inSpace = unicode.IsSpace(r)
+		if start < len(text) {
+			yield(text[start:])
+		}
 	}
-	if start < len(text) {
-		pieces = append(pieces, text[start:])
-	}
-	return pieces
 }

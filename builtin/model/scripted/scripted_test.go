@@ -3,6 +3,7 @@ package scripted_test
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ func generate(t *testing.T, config string, messages ...content.Message) (*model.
 
 func TestTheScriptIsPlayedTurnByTurn(t *testing.T) {
 	config := `{"temperature":1,"script":[{"message":{"content":[{"text":"one"}]}},{"message":{"role":"model","content":[{"text":"two"}]},"finishReason":"length"}]}`
-	user, model1, tool := content.UserText("u"), content.ModelText("m"), content.Message{Role: content.RoleTool}
+	user, model1, tool := content.NewUserTextMessage("u"), content.NewModelTextMessage("m"), content.Message{Role: content.RoleTool}
 	for name, c := range map[string]struct {
 		messages []content.Message
 		want     string
@@ -39,7 +40,7 @@ func TestTheScriptIsPlayedTurnByTurn(t *testing.T) {
 		"the first turn":                   {[]content.Message{user}, "one", "stop"},
 		"the second":                       {[]content.Message{user, model1, tool}, "two", "length"},
 		"earlier exchanges do not count":   {[]content.Message{user, model1, tool, model1, user}, "one", "stop"},
-		"without a user all answers count": {[]content.Message{content.SystemText("s"), model1}, "two", "length"},
+		"without a user all answers count": {[]content.Message{content.NewSystemTextMessage("s"), model1}, "two", "length"},
 	} {
 		resp, _, err := generate(t, config, c.messages...)
 		require.NoError(t, err, name)
@@ -55,7 +56,7 @@ func TestTheScriptIsPlayedTurnByTurn(t *testing.T) {
 }
 
 func TestWhatIsStreamed(t *testing.T) {
-	user := content.UserText("u")
+	user := content.NewUserTextMessage("u")
 	script := `"script":[{"message":{"content":[{"text":" final  response,\nnow "},{"toolRequest":{"name":"t"}}]}}]`
 	_, chunks, err := generate(t, `{`+script+`}`, user)
 	require.NoError(t, err)
@@ -76,11 +77,11 @@ func TestWhatIsStreamed(t *testing.T) {
 }
 
 func TestWithoutAScriptItEchoes(t *testing.T) {
-	resp, chunks, err := generate(t, ``, content.UserText("first"), content.ModelText("x"), content.UserText("second thing"))
+	resp, chunks, err := generate(t, ``, content.NewUserTextMessage("first"), content.NewModelTextMessage("x"), content.NewUserTextMessage("second thing"))
 	require.NoError(t, err)
 	assert.Equal(t, "You said: second thing", resp.Text())
 	assert.Equal(t, []string{"You ", "said: ", "second ", "thing"}, chunks)
-	resp, _, err = generate(t, `{}`, content.SystemText("s"))
+	resp, _, err = generate(t, `{}`, content.NewSystemTextMessage("s"))
 	require.NoError(t, err)
 	assert.Equal(t, "You said: ", resp.Text())
 }
@@ -90,7 +91,7 @@ func TestBrokenScriptsAreRefused(t *testing.T) {
 		`[]`, `{"script":{}}`, `{"script":[1]}`, `{"script":[{"message":{}}]}`, `{"script":[{"message":{"content":[1]}}]}`,
 		`{"chunks":[{}]}`, `{"chunks":[[{}]]}`, `{"script":[{"message":{"content":[{"text":1}]}}]}`,
 	} {
-		_, _, err := generate(t, config, content.UserText("u"))
+		_, _, err := generate(t, config, content.NewUserTextMessage("u"))
 		require.ErrorIs(t, err, status.ErrInvalidArgument, config)
 	}
 }
@@ -101,7 +102,7 @@ func TestOneModelServesManyConversations(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			resp, err := m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.UserText("x")}}, nil)
+			resp, err := m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.NewUserTextMessage("x")}}, nil)
 			if assert.NoError(t, err) {
 				assert.Equal(t, "You said: x", resp.Text())
 			}
@@ -109,4 +110,20 @@ func TestOneModelServesManyConversations(t *testing.T) {
 	}
 	wg.Wait()
 	assert.Equal(t, "all", m.Info().Supports.Constrained)
+}
+
+// A reader who leaves after the first word of a long text has not cost what all of its
+// chunks would.
+func TestChunksAreMadeOneAtATime(t *testing.T) {
+	m, err := scripted.New()
+	require.NoError(t, err)
+	config, err := json.Marshal(map[string]any{"script": []any{map[string]any{"message": map[string]any{"content": []any{map[string]any{"text": strings.Repeat("a ", 500_000)}}}}}})
+	require.NoError(t, err)
+	left := errors.New("the reader left")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = m.Generate(t.Context(), &model.Request{Messages: []content.Message{content.NewUserTextMessage("u")}, Config: config}, func(*model.Chunk) error { return left })
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, left)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(60<<20), "of a text of 1 MB")
 }

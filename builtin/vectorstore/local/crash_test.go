@@ -50,7 +50,7 @@ func putUntilKilled(path string) error {
 		var entries []local.Entry
 		for i := range perBatch {
 			e := numbered(batch*perBatch+i, []float64{float64(batch), float64(i), 1})
-			e.Document.Content = append(e.Document.Content, content.Text(strings.Repeat("x", 200_000)))
+			e.Document.Content = append(e.Document.Content, content.NewTextPart(strings.Repeat("x", 200_000)))
 			e.Document.Metadata["batch"] = json.RawMessage(strconv.Itoa(batch))
 			entries = append(entries, e)
 		}

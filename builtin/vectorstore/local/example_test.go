@@ -27,7 +27,7 @@ func ExampleOpen() {
 	defer s.Close()
 
 	film := func(title string, year int, vector ...float64) local.Entry {
-		doc := embed.Text(title)
+		doc := content.DocumentFromText(title, nil)
 		doc.Metadata = content.Metadata{"year": json.RawMessage(fmt.Sprint(year))}
 		return local.Entry{ID: title, Document: doc, Embeddings: []embed.Embedding{{Vector: vector}}}
 	}

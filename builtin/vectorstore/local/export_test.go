@@ -3,8 +3,17 @@ package local
 import (
 	"os"
 
-	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/journal"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir/journal"
 )
+
+// OpenFS opens a store on a file system of a test.
+func OpenFS(files storedir.FS, c Config) (*Store, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	return openFS(files, c)
+}
 
 // AppendPut appends the operation that stores a document of one vector.
 func AppendPut(b []byte, id string, document []byte, vector []float32, metadata []byte) []byte {
@@ -18,6 +27,6 @@ func WriteFile(name string, payload []byte) bool {
 		panic(err)
 	}
 	defer file.Close()
-	_, err = journal.Create(file, []byte(`{"metric":"cosine"}`), [][]byte{payload})
+	_, err = journal.Create(kind, file, []byte(`{"metric":"cosine"}`), [][]byte{payload})
 	return err == nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// FuzzOperations reads hostile payloads behind sums that fit: whoever can write the
-// file can make them.
+// FuzzOperations reads hostile payloads behind sums that fit: a process that can write
+// the file can make them.
 func FuzzOperations(f *testing.F) {
 	good := local.AppendPut(nil, "a", []byte(`{"content":[],"metadata":{"n":1}}`), []float32{1, 2}, []byte(`{"start":0}`))
 	f.Add(good)

@@ -84,7 +84,7 @@ func orUnexpected(err error) error {
 	return err
 }
 
-// boundedReader bounds what the decoder has to keep of one entry.
+// boundedReader bounds the bytes that the decoder has to keep of one entry.
 type boundedReader struct {
 	r    io.Reader
 	read int64

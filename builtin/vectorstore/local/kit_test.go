@@ -26,7 +26,7 @@ func open(t testing.TB, c local.Config) *local.Store {
 
 // entry is a document of a text with metadata and one vector.
 func entry(id, text, metadata string, vector ...float64) local.Entry {
-	doc := embed.Text(text)
+	doc := content.DocumentFromText(text, nil)
 	if metadata != "" {
 		if err := json.Unmarshal([]byte(metadata), &doc.Metadata); err != nil {
 			panic(err)
@@ -64,7 +64,7 @@ func numbered(n int, vector []float64) local.Entry {
 	return local.Entry{
 		ID: fmt.Sprintf("d%06d", n), Embeddings: []embed.Embedding{{Vector: vector}},
 		Document: content.Document{
-			Content:  []content.Part{content.Text(fmt.Sprintf("document %d", n))},
+			Content:  []content.Part{content.NewTextPart(fmt.Sprintf("document %d", n))},
 			Metadata: content.Metadata{"n": json.RawMessage(fmt.Sprint(n)), "third": json.RawMessage(fmt.Sprint(n % 3))},
 		},
 	}

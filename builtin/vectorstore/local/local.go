@@ -2,15 +2,15 @@
 // again by nearness and by metadata.
 //
 // It owns the files, the index in memory, and the plugin that registers a retriever and
-// an indexer for each index, devLocalVectorstore/<name> as in Genkit JS. What a call
-// that stores has acknowledged is on the disk; a crash loses the others as a whole.
-// One process at a time has a store open. Use:
+// an indexer for each index, devLocalVectorstore/<name> as in Genkit JS. When a call
+// that stores returns, its documents are on the disk; a crash loses an unfinished call
+// as a whole. One process at a time has a store open. Use:
 //
 //	p := local.Plugin(local.Options{Dir: "data", Indexes: []local.Index{{Name: "films", Embedder: "acme/e1"}}})
 //	defer p.Close()
 //	eng, err := engine.New(ctx, engine.Config{Plugins: []registry.Plugin{p}})
-//	err = engine.Index(ctx, eng, "devLocalVectorstore/films", docs)
-//	docs, err := engine.Retrieve(ctx, eng, "devLocalVectorstore/films", embed.Text("sharks"), retrieve.Options(map[string]any{"k": 5}))
+//	err = engine.Index(ctx, eng, engine.WithIndexerName("devLocalVectorstore/films"), engine.WithDocs(docs...))
+//	docs, err := engine.Retrieve(ctx, eng, engine.WithRetrieverName("devLocalVectorstore/films"), engine.WithTextDocs("sharks"), engine.WithConfig(map[string]any{"k": 5}))
 //
 // or, with vectors of one's own, [Open], [Store.Put] and [Store.Search].
 //
@@ -26,6 +26,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -34,13 +35,13 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/filter"
-	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/journal"
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/scan"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir/journal"
 )
 
-// Metric says what nearness is.
+// Metric is the measure of nearness.
 type Metric string
 
 // The metrics.
@@ -51,15 +52,15 @@ const (
 	Dot Metric = "dot"
 )
 
-// Config says where and what a store is.
+// Config configures a store.
 type Config struct {
 	// Dir is the store's own directory; it is made if it is absent.
 	Dir string
 	// Metric is Cosine when empty. Like Embedder it is chosen when the store is made;
 	// opening it with another fails.
 	Metric Metric
-	// Embedder names what made the vectors, so that those of two are not compared. ""
-	// makes no claim and accepts any.
+	// Embedder names the embedder that made the vectors, so that vectors of two
+	// embedders are not compared. "" makes no claim and accepts any.
 	Embedder string
 	// MaxVectors bounds the vectors that are kept, and with them the memory; 0 means a
 	// million.
@@ -73,18 +74,22 @@ const defaultMaxVectors = 1_000_000
 // Store is an open vector store. It is safe for concurrent use.
 type Store struct {
 	config Config
-	root   *os.Root
-	lock   *os.File
+	files  storedir.FS
 	// writer holds a token while nobody writes. A channel, so that waiting ends with
 	// the context.
 	writer chan struct{}
 
-	mu sync.RWMutex // guards what follows; only the writer changes it
+	mu sync.RWMutex // guards the fields below; only the writer changes it
 	*contents
 	closed bool
+
+	// stray is the generation of a file that a compaction has made and that is not used;
+	// 0 is none. While it is there nothing is written: it would be opened the next time,
+	// without what was written since. The writer guards it.
+	stray uint64
 }
 
-// contents is what a file holds, in memory.
+// contents is the content of a file, in memory.
 type contents struct {
 	generation uint64
 	journal    *journal.Journal
@@ -103,6 +108,9 @@ type contents struct {
 type entry struct {
 	id       string
 	document span
+	at       int64  // the place of its operation, which takes size bytes
+	sum      uint32 // of its operation
+	docSum   uint32 // of the document
 	first    uint32 // row
 	count    uint32 // of rows; 0 when it is deleted
 	size     int64
@@ -112,6 +120,7 @@ type entry struct {
 type storedRow struct {
 	entry    uint32
 	metaLen  uint32
+	metaSum  uint32
 	vector   int64 // its place in the file
 	metadata int64
 }
@@ -125,12 +134,27 @@ type header struct {
 // open elsewhere or was made for another metric or embedder, with DATA_LOSS when the
 // file is damaged; an unfinished write of a crash is cut off.
 func Open(c Config) (*Store, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	if c.Dir == "" {
+		return nil, status.Errorf(status.InvalidArgument, "a vector store needs a directory")
+	}
+	files, err := storedir.Open(c.Dir, "vector store")
+	if err != nil {
+		return nil, err
+	}
+	return openFS(files, c)
+}
+
+// complete checks a Config and fills in defaults.
+func (c *Config) complete() error {
 	switch c.Metric {
 	case "":
 		c.Metric = Cosine
 	case Cosine, Dot:
 	default:
-		return nil, status.Publicf(status.InvalidArgument, "metric %q: want %q or %q", c.Metric, Cosine, Dot)
+		return status.Publicf(status.InvalidArgument, "metric %q: want %q or %q", c.Metric, Cosine, Dot)
 	}
 	if c.MaxVectors <= 0 {
 		c.MaxVectors = defaultMaxVectors
@@ -138,44 +162,25 @@ func Open(c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{config: c, writer: make(chan struct{}, 1)}
+	return nil
+}
+
+func openFS(files storedir.FS, c Config) (*Store, error) {
+	s := &Store{config: c, files: files, writer: make(chan struct{}, 1)}
 	s.writer <- struct{}{}
-	if err := s.open(); err != nil {
+	var err error
+	if s.contents, err = s.openNewest(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
 	return s, nil
 }
 
-func (s *Store) open() error {
-	dir := s.config.Dir
-	if dir == "" {
-		return status.Errorf(status.InvalidArgument, "a vector store needs a directory")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return status.Errorf(status.FailedPrecondition, "vector store: %w", err)
-	}
-	var err error
-	if s.root, err = os.OpenRoot(dir); err != nil {
-		return status.Errorf(status.FailedPrecondition, "vector store: %w", err)
-	}
-	if s.lock, err = storedir.Lock(s.root, dir, "vector store"); err != nil {
-		return err
-	}
-	s.contents, err = s.openNewest()
-	return err
-}
-
 func (s *Store) release() (err error) {
+	_ = s.removeStray() // or either file is opened the next time: they hold the same
 	if s.contents != nil {
 		err = s.journal.Close()
 	}
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
-	}
-	if s.root != nil {
-		err = errors.Join(err, s.root.Close())
-	}
-	return err
+	return errors.Join(err, s.files.Close())
 }
 
 // openNewest opens the file of the highest generation and removes the others.
@@ -183,6 +188,10 @@ func (s *Store) openNewest() (*contents, error) {
 	found, err := s.generations()
 	if err != nil {
 		return nil, err
+	}
+	// The newest may have been named by a process that ended before the name was synced.
+	if err := s.files.SyncDir("."); err != nil {
+		return nil, status.Errorf(status.Unavailable, "vector store: %w", err)
 	}
 	if len(found) == 0 {
 		return s.create(1, nil)
@@ -193,7 +202,7 @@ func (s *Store) openNewest() (*contents, error) {
 		return nil, err
 	}
 	for _, g := range found[:len(found)-1] {
-		_ = s.root.Remove(fileName(g)) // next time, then
+		_ = s.files.Remove(fileName(g)) // next time, then
 	}
 	return c, nil
 }
@@ -204,29 +213,57 @@ func (s *Store) create(generation uint64, fill func(j *journal.Journal) error) (
 	if err != nil {
 		return nil, status.Errorf(status.InvalidArgument, "vector store: %w", err)
 	}
-	file, err := s.root.OpenFile(temporaryName, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := s.files.OpenFile(temporaryName, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, status.Errorf(status.Unavailable, "make the vector file: %w", err)
 	}
-	j, err := journal.Create(file, head, nil)
+	j, err := journal.Create(kind, file, head, nil)
 	if err == nil && fill != nil {
 		err = fill(j)
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = s.root.Rename(temporaryName, fileName(generation))
+		s.stray = generation // until it is used
+		err = storedir.Rename(s.files, ".", temporaryName, fileName(generation))
 	}
+	var c *contents
 	if err == nil {
-		err = storedir.Sync(s.root, ".")
+		c, err = s.load(generation)
 	}
 	if err != nil {
-		_ = s.root.Remove(temporaryName)
-		return nil, status.Errorf(status.Unavailable, "make the vector file: %w", err)
+		storedir.Discard(s.files, temporaryName)
+		_ = s.removeStray() // or before the next write
+		return nil, failed("make the vector file", err)
 	}
-	return s.load(generation)
+	s.stray = 0
+	return c, nil
+}
+
+// removeStray removes the file of a compaction that failed.
+func (s *Store) removeStray() error {
+	if s.stray == 0 {
+		return nil
+	}
+	err := s.files.Remove(fileName(s.stray))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = s.files.SyncDir(".")
+	}
+	if err != nil {
+		return status.Errorf(status.Unavailable, "a compaction failed and can't be undone yet: %w", err)
+	}
+	s.stray = 0
+	return nil
+}
+
+// failed keeps the status of an error that has one.
+func failed(what string, err error) error {
+	if e, ok := errors.AsType[*status.Error](err); ok {
+		return e
+	}
+	return status.Errorf(status.Unavailable, "%s: %w", what, err)
 }
 
 func (s *Store) load(generation uint64) (c *contents, err error) {
-	file, err := s.root.OpenFile(fileName(generation), os.O_RDWR, 0)
+	file, err := s.files.OpenFile(fileName(generation), os.O_RDWR, 0)
 	if err != nil {
 		return nil, status.Errorf(status.Unavailable, "open the vector file: %w", err)
 	}
@@ -251,8 +288,8 @@ func (s *Store) load(generation uint64) (c *contents, err error) {
 }
 
 // replay reads a file into c.
-func (s *Store) replay(c *contents, file *os.File, size int64) (*journal.Journal, error) {
-	return journal.Open(file, size, func(j *journal.Journal) error {
+func (s *Store) replay(c *contents, file storedir.File, size int64) (*journal.Journal, error) {
+	return journal.Open(kind, file, size, func(j *journal.Journal) error {
 		var h header
 		if err := json.Unmarshal(j.Header(), &h); err != nil {
 			return status.Errorf(status.DataLoss, "vector file: its header is no JSON: %w", err)
@@ -290,18 +327,18 @@ func (s *Store) accepts(h header) error {
 	return nil
 }
 
-// Stats says what a store holds.
+// Stats describes the content of a store.
 type Stats struct {
 	Documents  int
 	Vectors    int
 	Dimensions int
 	// FileBytes is the size of the file, DeadBytes what the next compaction takes off.
 	FileBytes, DeadBytes int64
-	// IndexBytes is what the vectors take in memory; ids and metadata come on top.
+	// IndexBytes is the memory of the vectors; ids and metadata come on top.
 	IndexBytes int64
 }
 
-// Stats returns what the store holds.
+// Stats describes the store's content now.
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -351,6 +388,7 @@ func (s *Store) write(ctx context.Context) (end func(), err error) {
 }
 
 const (
+	kind          = "gkwvec"
 	filePrefix    = "vectors-"
 	temporaryName = "vectors.new"
 )
@@ -359,16 +397,13 @@ func fileName(generation uint64) string { return fmt.Sprintf("%s%016x", filePref
 
 // generations returns the numbers of the files, ascending.
 func (s *Store) generations() ([]uint64, error) {
-	d, err := s.root.Open(".")
+	entries, err := s.files.ReadDir(".")
 	if err != nil {
 		return nil, status.Errorf(status.Unavailable, "vector store: %w", err)
 	}
-	names, err := d.Readdirnames(-1)
-	if err = errors.Join(err, d.Close()); err != nil {
-		return nil, status.Errorf(status.Unavailable, "vector store: %w", err)
-	}
 	var found []uint64
-	for _, name := range names {
+	for _, e := range entries {
+		name := e.Name()
 		if g, err := strconv.ParseUint(strings.TrimPrefix(name, filePrefix), 16, 64); err == nil && name == fileName(g) {
 			found = append(found, g)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/retrieve"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // DefaultPrefix is the first part of the actions' names, as Genkit JS spells it; the
@@ -62,7 +63,7 @@ type RetrieverOptions struct {
 	K *int `json:"k,omitempty"`
 	// Filter chooses documents by their metadata.
 	Filter json.RawMessage `json:"filter,omitempty"`
-	// MinScore leaves out what is less near.
+	// MinScore leaves out documents that are less near.
 	MinScore *float64 `json:"minScore,omitempty"`
 	// Include adds to the metadata of what is found: "id" as _id, "score" as _score.
 	Include []string `json:"include,omitempty"`
@@ -179,7 +180,7 @@ func newServed(r *registry.Registry, s *Store, x Index) *served {
 	if parallel <= 0 {
 		parallel = defaultParallel
 	}
-	return &served{r, s, x, []embed.Option{embed.Options(x.EmbedderOptions), embed.BatchSize(x.BatchSize), embed.Parallel(parallel)}}
+	return &served{r, s, x, []embed.Option{embed.WithConfig(x.EmbedderOptions), embed.WithBatchSize(x.BatchSize), embed.WithParallel(parallel)}}
 }
 
 func (s *served) register(name string) error {
@@ -230,7 +231,7 @@ func (s *served) retrieve(ctx context.Context, query content.Document, o Retriev
 			if what == "score" {
 				key, v = "_score", f.Score
 			}
-			raw, err := encode(v)
+			raw, err := rawjson.Encode(v)
 			if err != nil {
 				return nil, status.Errorf(status.Internal, "%s of a result: %w", what, err)
 			}

@@ -3,14 +3,15 @@ package local
 import (
 	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"math"
 	"unicode/utf8"
 
-	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/journal"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir/journal"
 )
 
-// Limits of what is stored.
+// Limits of stored documents.
 const (
 	// MaxDimensions bounds a vector.
 	MaxDimensions = 8192
@@ -41,13 +42,17 @@ type operation struct {
 	id       string
 	document span
 	vectors  []vector
+	at       int64
 	size     int64
+	sum      uint32 // of all of it
+	docSum   uint32
 }
 
 type vector struct {
 	at       int64
 	values   []float32
 	metadata span
+	metaSum  uint32
 }
 
 type span struct {
@@ -89,11 +94,16 @@ func operations(payload []byte) ([]operation, error) {
 	for r.at < len(payload) && r.err == nil {
 		from := r.at
 		op := r.operation()
-		op.size = int64(r.at - from)
+		op.at, op.size = int64(from), int64(r.at-from)
+		op.sum = checksum(payload[from:r.at])
 		ops = append(ops, op)
 	}
 	return ops, r.err
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 type reader struct {
 	b   []byte
@@ -148,6 +158,7 @@ func (r *reader) operation() (op operation) {
 		return op
 	}
 	op.document = r.span(MaxDocument, "its document is too long")
+	op.docSum = checksum(r.bytes(op.document))
 	n := r.uvarint(maxVectors, "it has too many vectors")
 	for i := 0; i < n && r.err == nil; i++ {
 		op.vectors = append(op.vectors, r.vector())
@@ -170,6 +181,7 @@ func (r *reader) vector() (v vector) {
 	}
 	r.at += 4 * dims
 	v.metadata = r.span(MaxDocument, "the metadata of its vector is too long")
+	v.metaSum = checksum(r.bytes(v.metadata))
 	if r.err == nil && v.metadata.len > 0 && !isObject(r.bytes(v.metadata)) {
 		r.fail("the metadata of its vector is no JSON object")
 	}

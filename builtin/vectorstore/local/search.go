@@ -16,14 +16,14 @@ const MaxK = 1000
 // embedMetadata is where a found document holds the metadata of its embedding.
 const embedMetadata = "embedMetadata"
 
-// Query says what is searched for.
+// Query describes a search.
 type Query struct {
 	// K is how many documents are wanted, at most MaxK.
 	K int
 	// Filter chooses documents by their metadata; nil lets all through. See
 	// docs/retrieval.md for the language.
 	Filter json.RawMessage
-	// MinScore leaves out what is less near; nil for no such bound.
+	// MinScore leaves out documents that are less near; nil for no such bound.
 	MinScore *float64
 }
 
@@ -106,14 +106,14 @@ func (c *contents) candidates(chosen *filter.Filter) []uint64 {
 func (c *contents) result(h scan.Hit) (r Result, err error) {
 	e := &c.entries[c.rows[h.Row].entry]
 	r.ID, r.Score = e.id, h.Score
-	raw, err := c.read(e.document)
+	raw, err := c.read(e.document, e.docSum)
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(raw, &r.Document); err != nil {
 		return r, status.Errorf(status.DataLoss, "document %q: %w", e.id, err)
 	}
-	metadata, err := c.read(c.metadataOf(h.Row))
+	metadata, err := c.read(c.metadataOf(h.Row), c.rows[h.Row].metaSum)
 	if err == nil && len(metadata) > 0 {
 		r.Document.Metadata = r.Document.Metadata.With(embedMetadata, metadata)
 	}
@@ -125,12 +125,19 @@ func (c *contents) metadataOf(row int) span {
 	return span{r.metadata, int(r.metaLen)}
 }
 
-func (c *contents) read(s span) ([]byte, error) {
+// read returns bytes of the file; DATA_LOSS when they are not those of the checksum.
+func (c *contents) read(s span, sum uint32) ([]byte, error) {
 	if s.len == 0 {
 		return nil, nil
 	}
 	b := make([]byte, s.len)
-	return b, c.journal.ReadAt(b, s.at)
+	if err := c.journal.ReadAt(b, s.at); err != nil {
+		return nil, err
+	}
+	if checksum(b) != sum {
+		return nil, status.Errorf(status.DataLoss, "byte %d of the vector file and what follows was changed under the store", s.at)
+	}
+	return b, nil
 }
 
 func (c *contents) readVector(row int, v []float32) error {
@@ -155,6 +162,6 @@ func (s *Store) unchanged(id string, raw []byte) (bool, error) {
 	if !here || s.entries[number].document.len != len(raw) {
 		return false, nil
 	}
-	stored, err := s.read(s.entries[number].document)
+	stored, err := s.read(s.entries[number].document, s.entries[number].docSum)
 	return string(stored) == string(raw), err
 }

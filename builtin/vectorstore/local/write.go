@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,11 +15,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/filter"
-	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/journal"
 	"github.com/genkit-wasm/genkit-wasm/builtin/vectorstore/local/internal/scan"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir/journal"
 )
 
 // Entry is a document to store.
@@ -45,7 +45,7 @@ func contentID(raw []byte) string {
 }
 
 func encodeDocument(doc content.Document) ([]byte, error) {
-	raw, err := encode(doc)
+	raw, err := rawjson.Encode(doc)
 	if err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "document: %w", err)
 	}
@@ -53,17 +53,6 @@ func encodeDocument(doc content.Document) ([]byte, error) {
 		return nil, status.Publicf(status.InvalidArgument, "a document of %d bytes exceeds the limit of %d", len(raw), MaxDocument)
 	}
 	return raw, nil
-}
-
-// encode is json.Marshal without the escaping for HTML.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // Put stores entries, all or none: when it returns nil they are on the disk and found.
@@ -115,7 +104,7 @@ func (s *Store) encode(e *Entry) (id string, op []byte, err error) {
 	for _, x := range e.Embeddings {
 		v := putVector{}
 		if x.Metadata != nil {
-			if v.metadata, err = encode(x.Metadata); err != nil {
+			if v.metadata, err = rawjson.Encode(x.Metadata); err != nil {
 				return "", nil, status.Publicf(status.InvalidArgument, "metadata of an embedding of %q: %w", id, err)
 			}
 		}
@@ -190,6 +179,9 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 func (s *Store) commit(ops [][]byte) error {
 	packed, err := payloads(ops)
 	if err != nil || len(packed) == 0 {
+		return err
+	}
+	if err := s.removeStray(); err != nil {
 		return err
 	}
 	prepared := make([][]prepared, len(packed))
@@ -313,14 +305,14 @@ func (c *contents) install(p *prepared, at int64) (full bool) {
 	if p.delete {
 		return false
 	}
-	number := uint32(len(c.entries))                                                                                                                  //nolint:gosec // bounded by MaxVectors and compaction
-	e := entry{id: p.id, document: span{p.document.at + at, p.document.len}, first: uint32(len(c.rows)), count: uint32(len(p.vectors)), size: p.size} //nolint:gosec // as above
+	number := uint32(len(c.entries))                                                                                                                                                               //nolint:gosec // bounded by MaxVectors and compaction
+	e := entry{id: p.id, document: span{p.document.at + at, p.document.len}, at: p.at + at, sum: p.sum, docSum: p.docSum, first: uint32(len(c.rows)), count: uint32(len(p.vectors)), size: p.size} //nolint:gosec // as above
 	for i, v := range p.vectors {
 		if full {
 			c.index.Seal()()
 		}
 		row := len(c.rows)
-		c.rows = append(c.rows, storedRow{entry: number, metaLen: uint32(v.metadata.len), vector: v.at + at, metadata: v.metadata.at + at}) //nolint:gosec // bounded
+		c.rows = append(c.rows, storedRow{entry: number, metaLen: uint32(v.metadata.len), metaSum: v.metaSum, vector: v.at + at, metadata: v.metadata.at + at}) //nolint:gosec // bounded
 		if row%64 == 0 {
 			c.live = append(c.live, 0)
 		}
@@ -363,7 +355,7 @@ func (s *Store) tidy() {
 	}
 }
 
-// Compact rewrites the file without what was replaced or deleted. Searches go on
+// Compact rewrites the file without documents that were replaced or deleted. Searches go on
 // meanwhile; the memory of the index is taken twice for that time.
 func (s *Store) Compact(ctx context.Context) error {
 	end, err := s.write(ctx)
@@ -375,6 +367,9 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 func (s *Store) compact() error {
+	if err := s.removeStray(); err != nil {
+		return err
+	}
 	fresh, err := s.create(s.generation+1, s.copyLive)
 	if err != nil {
 		return err
@@ -384,7 +379,7 @@ func (s *Store) compact() error {
 	s.contents = fresh
 	s.mu.Unlock()
 	_ = old.journal.Close()
-	_ = s.root.Remove(fileName(old.generation)) // or when the store is opened
+	_ = s.files.Remove(fileName(old.generation)) // or when the store is opened
 	return nil
 }
 
@@ -420,21 +415,6 @@ func (s *Store) copyLive(j *journal.Journal) error {
 	return flush()
 }
 
-func (s *Store) reread(e *entry) ([]byte, error) {
-	doc, err := s.read(e.document)
-	if err != nil {
-		return nil, err
-	}
-	var vectors []putVector
-	for row := e.first; row < e.first+e.count; row++ {
-		v := putVector{values: make([]float32, s.index.Dims())}
-		if err := s.readVector(int(row), v.values); err != nil {
-			return nil, err
-		}
-		if v.metadata, err = s.read(s.metadataOf(int(row))); err != nil {
-			return nil, err
-		}
-		vectors = append(vectors, v)
-	}
-	return appendPut(nil, e.id, doc, vectors), nil
-}
+// reread returns an entry's operation as it stands in the file; DATA_LOSS when that has
+// changed since it was read or written, so that no damage gets a checksum of its own.
+func (s *Store) reread(e *entry) ([]byte, error) { return s.read(span{e.at, int(e.size)}, e.sum) }

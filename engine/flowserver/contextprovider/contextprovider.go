@@ -18,7 +18,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Request is what a provider may know of a request.
+// Request is the part of an HTTP request that a provider sees.
 type Request struct {
 	Method string
 	// Headers has lower-case names; fields that were repeated are joined with
@@ -33,7 +33,7 @@ type Request struct {
 // Values must marshal to JSON.
 type Values = map[string]any
 
-// Provider returns what it adds to the action context. Its error refuses the request
+// Provider returns the members that it adds to the action context. Its error refuses the request
 // with the error's status; of errors that are not public the caller sees the status
 // alone. It must not keep or change the request, and is called concurrently.
 type Provider func(ctx context.Context, r *Request) (Values, error)

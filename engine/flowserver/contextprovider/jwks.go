@@ -23,7 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Bounds of what an issuer publishes.
+// Bounds of an issuer's key set.
 const (
 	maxSetBytes = 512 << 10
 	maxKeys     = 100
@@ -148,7 +148,7 @@ func parseSet(raw []byte) (keyList, error) {
 type remote struct {
 	config JWTConfig
 
-	mu      sync.Mutex // guards what follows; not held while a fetch is under way
+	mu      sync.Mutex // guards the fields below; not held while a fetch is under way
 	keys    keyList
 	fetched time.Time     // of keys
 	tried   time.Time     // the last fetch began
@@ -242,7 +242,7 @@ func (r *remote) unavailable() error {
 
 // fetch ends by itself: it belongs to all who wait for it and to none of them.
 func (r *remote) fetch(done chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), r.config.FetchTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), r.config.FetchTimeout) //nolint:forbidigo // all requests that wait share one fetch; FetchTimeout bounds it
 	defer cancel()
 	keys, err := r.get(ctx)
 	r.mu.Lock()

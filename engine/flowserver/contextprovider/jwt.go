@@ -23,9 +23,9 @@ import (
 // JWTConfig says which JSON Web Tokens (RFC 7519) let a caller in. Issuer, Audience and
 // one of JWKSURL and Keys are required.
 type JWTConfig struct {
-	// Issuer is what "iss" has to be.
+	// Issuer is the value that "iss" must have.
 	Issuer string
-	// Audience is what "aud" has to be or to hold.
+	// Audience is the value that "aud" must be or contain.
 	Audience string
 	// JWKSURL is where the issuer publishes its keys (RFC 7517): https, or http
 	// on a loopback address. They are fetched when a token is first seen, again
@@ -152,7 +152,7 @@ func (v *verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 	return k.public, nil
 }
 
-// reason is what a caller may know of why a token is not good.
+// reason is the reason that a caller may see why a token is refused.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, jwt.ErrTokenMalformed):
@@ -182,7 +182,7 @@ func payload(token string) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// publicKey is a key and what it may be used for.
+// publicKey is a key and its permitted uses.
 type publicKey struct {
 	public    crypto.PublicKey
 	id        string

@@ -15,11 +15,10 @@ import (
 
 // MemoryConfig bounds a [Memory]. Its zero value has the defaults.
 type MemoryConfig struct {
-	// TTL is how long a stream can be read after its end: 5 minutes. A stream
-	// that goes on is kept however old it is.
+	// TTL is how long a stream can be read after its end: 5 minutes. A stream that has
+	// not ended does not expire.
 	TTL time.Duration
-	// MaxStreams bounds the streams that are kept, those that go on and those
-	// that have ended: 10 000.
+	// MaxStreams bounds the number of kept streams, open and ended: 10 000.
 	MaxStreams int
 	// MaxStreamBytes bounds one stream: 16 MiB.
 	MaxStreamBytes int64
@@ -27,14 +26,13 @@ type MemoryConfig struct {
 	MaxBytes int64
 }
 
-// Memory keeps streams in this process. Where there is no room the stream that
-// ended first goes, before its time; one that goes on is never taken. It is safe for
-// concurrent use.
+// Memory keeps streams in this process. When a limit is reached, Memory drops the
+// stream that ended earliest, even before its TTL. It never drops a stream that has not
+// ended. It is safe for concurrent use.
 type Memory struct {
 	config MemoryConfig
 
-	// mu guards what follows. It may be taken while a stream's is held, not the
-	// other way round.
+	// mu guards the fields below. Lock order: stream.mu before Memory.mu.
 	mu      sync.Mutex
 	streams map[string]*stream
 	ended   *list.List // of *stream, by the time of their end
@@ -54,7 +52,7 @@ func NewMemory(c MemoryConfig) *Memory {
 	return &Memory{config: c, streams: map[string]*stream{}, ended: list.New()}
 }
 
-// eventBytes is what an event takes besides its value, roughly.
+// eventBytes is the memory of an event besides its value, roughly.
 const eventBytes = 48
 
 // stream is one stream.
@@ -66,7 +64,7 @@ type stream struct {
 	expires time.Time
 	size    int64
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	events []Event    // only ever appended to
 	bytes  int64
 	over   bool
@@ -79,13 +77,13 @@ func (m *Memory) Open(_ context.Context, key string) (Writer, error) {
 	defer m.mu.Unlock()
 	m.expire(time.Now())
 	if m.closed {
-		return nil, status.Publicf(status.Unavailable, "streams are kept no longer")
+		return nil, status.Publicf(status.Unavailable, "the stream manager is closed")
 	}
 	if _, taken := m.streams[key]; taken {
 		return nil, status.Publicf(status.AlreadyExists, "the stream exists already")
 	}
 	if len(m.streams) >= m.config.MaxStreams && !m.evict() {
-		return nil, status.Publicf(status.ResourceExhausted, "%d streams are under way, which is the limit", m.config.MaxStreams).WithRetryAfter(time.Second)
+		return nil, status.Publicf(status.ResourceExhausted, "the limit of %d open streams is reached", m.config.MaxStreams).WithRetryAfter(time.Second)
 	}
 	s := &stream{m: m, key: key}
 	m.streams[key] = s
@@ -104,8 +102,8 @@ func (m *Memory) Subscribe(_ context.Context, key string) (Reader, error) {
 	return &reader{s: s}, nil
 }
 
-// Close forgets all streams that have ended and lets none begin. Those that go on can
-// be written and read to their end.
+// Close drops all ended streams and refuses new ones. Open streams can still be written
+// and read to their end.
 func (m *Memory) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,34 +112,35 @@ func (m *Memory) Close() {
 	}
 }
 
-// Len returns the number of streams that are kept, and Bytes what they take.
+// Len returns the number of stored streams.
 func (m *Memory) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.streams)
 }
 
-// Bytes returns what the streams that are kept take, roughly.
+// Bytes returns the memory that the kept streams hold, roughly.
 func (m *Memory) Bytes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.bytes
 }
 
-// reserve makes room for n bytes. m.mu is taken here.
-func (m *Memory) reserve(n int64, always bool) bool {
+// reserve makes room for n bytes, in any case with ignoreLimits. The caller must not
+// hold m.mu.
+func (m *Memory) reserve(n int64, ignoreLimits bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for m.bytes+n > m.config.MaxBytes && m.evict() {
 	}
-	if m.bytes+n > m.config.MaxBytes && !always {
+	if m.bytes+n > m.config.MaxBytes && !ignoreLimits {
 		return false
 	}
 	m.bytes += n
 	return true
 }
 
-// evict forgets the stream that ended first; false when none has.
+// evict forgets the stream that ended first; false when none has. m.mu must be held.
 func (m *Memory) evict() bool {
 	first := m.ended.Front()
 	if first == nil {
@@ -157,7 +156,7 @@ func (m *Memory) evict() bool {
 	return true
 }
 
-// expire forgets the streams whose time is over.
+// expire forgets the streams whose TTL has passed. m.mu must be held.
 func (m *Memory) expire(now time.Time) {
 	for first := m.ended.Front(); first != nil; first = m.ended.Front() {
 		if s, _ := first.Value.(*stream); now.Before(s.expires) {
@@ -167,7 +166,7 @@ func (m *Memory) expire(now time.Time) {
 	}
 }
 
-// finished notes the end of a stream, from which its time runs.
+// finished starts the TTL of a stream that has ended.
 func (m *Memory) finished(s *stream, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,7 +181,7 @@ func (m *Memory) finished(s *stream, size int64) {
 	}
 }
 
-// sweep runs when the first stream that has ended may go.
+// sweep removes expired streams and restarts the timer.
 func (m *Memory) sweep() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -201,23 +200,23 @@ func (s *stream) Write(_ context.Context, chunk json.RawMessage) error {
 // End adds the last event.
 func (s *stream) End(_ context.Context, last Event) error {
 	if !last.Kind.Last() {
-		return status.Errorf(status.InvalidArgument, "a chunk does not end a stream")
+		return status.Errorf(status.InvalidArgument, "the last event must be Done or Failed")
 	}
 	return s.add(last, last.Kind == Failed && len(last.Value) <= MaxFailureBytes)
 }
 
-func (s *stream) add(e Event, always bool) error {
+func (s *stream) add(e Event, ignoreLimits bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return status.Errorf(status.FailedPrecondition, "the stream has ended")
 	}
 	n := int64(len(e.Value)) + eventBytes
-	if s.bytes+n > s.m.config.MaxStreamBytes && !always {
-		return status.Publicf(status.ResourceExhausted, "the stream exceeds the limit of %d bytes that are kept", s.m.config.MaxStreamBytes)
+	if s.bytes+n > s.m.config.MaxStreamBytes && !ignoreLimits {
+		return status.Publicf(status.ResourceExhausted, "the stream exceeds the limit of %d bytes", s.m.config.MaxStreamBytes)
 	}
-	if !s.m.reserve(n, always) {
-		return status.Publicf(status.ResourceExhausted, "the streams exceed the limit of what is kept")
+	if !s.m.reserve(n, ignoreLimits) {
+		return status.Publicf(status.ResourceExhausted, "the kept streams exceed the limit of %d bytes in total", s.m.config.MaxBytes)
 	}
 	s.bytes += n
 	e.Value = bytes.Clone(e.Value)
@@ -258,8 +257,8 @@ func (r *reader) Next(ctx context.Context) ([]Event, error) {
 	}
 }
 
-// take returns what the reader has not seen, or what to wait for; neither after the
-// end. The events are shared: nobody changes what was appended.
+// take returns unread events, or a channel that is closed when more arrive; both are nil after the
+// last event. The events are shared: nobody changes what was appended.
 func (r *reader) take() ([]Event, <-chan struct{}) {
 	s := r.s
 	s.mu.Lock()

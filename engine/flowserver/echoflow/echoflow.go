@@ -33,20 +33,20 @@ func Flow(e Routes, path string, srv *flowserver.Server, f flowserver.Flow) {
 	e.OPTIONS(path, h)
 }
 
-// All serves what handler, one of the flow server's with prefix, serves below prefix.
+// All serves handler, one of the flow server's, below prefix.
 func All(e Routes, prefix string, h http.Handler) {
 	prefix = strings.TrimSuffix(prefix, "/")
 	e.POST(prefix+"/*", handler(h))
 	e.OPTIONS(prefix+"/*", handler(h))
 }
 
-// Routes is what *echo.Echo and *echo.Group have in common.
+// Routes is the method that *echo.Echo and *echo.Group have in common.
 type Routes interface {
 	POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
 	OPTIONS(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
 }
 
-// writer is Echo's response, whose Flush says what went wrong.
+// writer is Echo's response with a Flush that returns its error.
 type writer struct{ *echo.Response }
 
 func (w writer) FlushError() error {

@@ -73,7 +73,7 @@ type limiter struct {
 	rate, burst float64
 	most        int
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	byCaller map[string]*list.Element
 	recent   *list.List // of *bucket; who called last is first
 }

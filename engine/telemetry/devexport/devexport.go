@@ -2,8 +2,8 @@
 // command line and Dev UI, while they happen.
 //
 // It owns the wire form of that server (POST /api/traces and /api/otlp) and a bounded
-// queue: who is traced never waits for the server. What does not fit into the queue,
-// and what the server does not take, is dropped and counted. Use:
+// queue: a traced run never waits for the server. Items that do not fit into the queue,
+// and those that the server refuses, are dropped and counted. Use:
 //
 //	x := devexport.New(devexport.FromEnv(os.Getenv))
 //	defer x.Close(ctx)
@@ -17,7 +17,7 @@ package devexport
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +31,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Defaults of a [Config].
@@ -55,23 +56,23 @@ type Config struct {
 	// LogLevel is the lowest level of the lines that are sent; nil sends from
 	// debug on.
 	LogLevel slog.Leveler
-	// Logger hears when the server stops taking what is sent, once for each time.
+	// Logger is told when the server stops accepting items, once for each time.
 	// It must not be one whose lines come here.
 	Logger *slog.Logger
 }
 
-// Environment that Genkit's tools give to what they start.
+// Environment that Genkit's tools give to the programs that they start.
 const (
 	EnvURL      = "GENKIT_TELEMETRY_SERVER"
 	EnvRealtime = "GENKIT_ENABLE_REALTIME_TELEMETRY"
 )
 
-// FromEnv reads what Genkit's tools tell by the environment.
+// FromEnv reads the environment that Genkit's tools set.
 func FromEnv(getenv func(name string) string) Config {
 	return Config{URL: getenv(EnvURL), Realtime: getenv(EnvRealtime) == "true"}
 }
 
-// Stats counts what became of spans and lines since the exporter was made. A span that
+// Stats counts the spans and lines that were sent and dropped since the exporter was made. A span that
 // is sent when it starts and when it ends counts twice.
 type Stats struct {
 	Sent    int64
@@ -89,19 +90,20 @@ type Exporter struct {
 	sending context.Context //nolint:containedctx // its end is the exporter's end
 	stop    context.CancelFunc
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	url     string
 	queue   []item
 	bytes   int
 	closed  bool
 	failing bool
+	lagging bool // a Flush gave up, and no request was prompt since
 	stats   Stats
 }
 
 // maxEvents bounds a span's events: a guest logs up to 200 lines.
 const maxEvents = 256
 
-// item is a span, a log line, or the end of what a Flush waits for.
+// item is a span, a log line, or the mark up to which a Flush waits.
 type item struct {
 	span    *spanData
 	log     *logRecord
@@ -136,11 +138,11 @@ func New(c Config) *Exporter {
 		},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	x.sending, x.stop = context.WithCancel(context.Background())
+	x.sending, x.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the exporter's own life, which Close ends
 	limits := sdktrace.NewSpanLimits()
 	limits.EventCountLimit = maxEvents
 	x.provider = sdktrace.NewTracerProvider(
-		sdktrace.WithRawSpanLimits(limits), sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithResource(resource.Empty()), sdktrace.WithSpanProcessor(x.Processor()),
+		sdktrace.WithIDGenerator(ids{}), sdktrace.WithRawSpanLimits(limits), sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithResource(resource.Empty()), sdktrace.WithSpanProcessor(x.Processor()),
 	)
 	if c.URL != "" && x.SetURL(c.URL) != nil {
 		c.Logger.Warn("the telemetry server's URL is none, and nothing is sent", slog.String("url", c.URL))
@@ -152,7 +154,7 @@ func New(c Config) *Exporter {
 // TracerProvider returns the provider whose spans are sent.
 func (x *Exporter) TracerProvider() telemetry.TracerProvider { return x.provider }
 
-// Processor returns what sends spans, for a tracer provider of OpenTelemetry's SDK that
+// Processor returns the span processor, for a tracer provider of OpenTelemetry's SDK that
 // has other exporters, too.
 func (x *Exporter) Processor() sdktrace.SpanProcessor { return processor{x} }
 
@@ -163,8 +165,8 @@ func (x *Exporter) URL() string {
 	return x.url
 }
 
-// SetURL says where the telemetry server is; what has waited is sent there. It fails
-// with INVALID_ARGUMENT for what is no http URL.
+// SetURL sets the address of the telemetry server; queued items are sent there. It fails
+// with INVALID_ARGUMENT when the address is no http URL.
 func (x *Exporter) SetURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
@@ -178,7 +180,7 @@ func (x *Exporter) SetURL(raw string) error {
 	return nil
 }
 
-// Stats returns what became of spans and lines.
+// Stats returns the counts of spans and lines.
 func (x *Exporter) Stats() Stats {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -206,11 +208,16 @@ func (x *Exporter) signal() {
 	}
 }
 
-// Flush waits until what was queued before has been sent or dropped, or ctx ends. It
+// Flush waits until all items queued before have been sent or dropped, or ctx ends. It
 // does not wait for a server that is unknown or does not answer.
 func (x *Exporter) Flush(ctx context.Context) error {
+	return x.flush(ctx, false)
+}
+
+// flush is Flush; insist waits also for a server that let an earlier one down.
+func (x *Exporter) flush(ctx context.Context, insist bool) error {
 	x.mu.Lock()
-	if x.closed || x.url == "" || x.failing {
+	if x.closed || x.url == "" || x.failing || x.lagging && !insist {
 		x.mu.Unlock()
 		return nil
 	}
@@ -224,14 +231,20 @@ func (x *Exporter) Flush(ctx context.Context) error {
 	case <-x.done:
 		return nil
 	case <-ctx.Done():
+		x.mu.Lock()
+		x.lagging = x.lagging || errors.Is(ctx.Err(), context.DeadlineExceeded)
+		x.mu.Unlock()
 		return status.Convert(ctx.Err())
 	}
 }
 
-// Close sends what is queued, at most until ctx ends, and ends the exporter. What comes
-// later is dropped.
+// prompt is how long a request may take of a server that is worth waiting for.
+const prompt = time.Second
+
+// Close sends the queue, at most until ctx ends, and ends the exporter. Later spans are
+// dropped.
 func (x *Exporter) Close(ctx context.Context) error {
-	err := x.Flush(ctx)
+	err := x.flush(ctx, true)
 	x.mu.Lock()
 	x.closed = true
 	x.mu.Unlock()
@@ -265,7 +278,7 @@ func (x *Exporter) take() (base string, items []item) {
 	return x.url, items
 }
 
-// drop counts what will not be sent any more.
+// drop counts items that will not be sent.
 func (x *Exporter) drop() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -322,8 +335,12 @@ func (x *Exporter) sendBatch(ctx context.Context, base string, items []item) {
 
 // post sends one body and counts its n items.
 func (x *Exporter) post(ctx context.Context, target string, body any, n int) {
+	began := time.Now()
 	err := x.request(ctx, target, body)
 	x.mu.Lock()
+	if err == nil && time.Since(began) < prompt {
+		x.lagging = false
+	}
 	first := err != nil && !x.failing
 	x.failing = err != nil
 	if err == nil {
@@ -338,13 +355,11 @@ func (x *Exporter) post(ctx context.Context, target string, body any, n int) {
 }
 
 func (x *Exporter) request(ctx context.Context, target string, body any) error {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
+	raw, err := rawjson.Encode(body)
+	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, &buf)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}

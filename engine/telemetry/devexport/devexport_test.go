@@ -256,3 +256,29 @@ func Example() {
 	_ = span.End(nil)
 	// Output:
 }
+
+// A server that hangs costs the first who waits for it, and nobody after that.
+func TestAHungServerIsWaitedForOnce(t *testing.T) {
+	release, reached := make(chan struct{}), make(chan struct{}, 8)
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached <- struct{}{}
+		<-release
+	}))
+	defer srv.Close()
+	defer close(release)
+	x := devexport.New(devexport.Config{URL: srv.URL, Timeout: time.Hour})
+	span := func() {
+		_, s := telemetry.Start(telemetry.WithTracerProvider(t.Context(), x.TracerProvider()), telemetry.Span{Name: "x"})
+		require.NoError(t, s.End(nil))
+	}
+	span()
+	<-reached
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	require.Error(t, x.Flush(ctx), "the first one gives up")
+	for range 3 {
+		span()
+		require.NoError(t, x.Flush(t.Context()), "the next ones do not wait")
+	}
+	require.Error(t, x.Close(ctx))
+}

@@ -178,7 +178,7 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &c
 }
 
-// WithGroup returns a handler that puts name before what follows.
+// WithGroup returns a handler that puts name before the attributes that follow.
 func (h *logHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h

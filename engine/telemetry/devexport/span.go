@@ -95,10 +95,10 @@ func (x *Exporter) pushSpan(s sdktrace.ReadOnlySpan) {
 }
 
 // maxAttribute bounds the text of one attribute. A longer one is replaced by a note,
-// which is JSON like what it stands for.
+// which is JSON like the value that it replaces.
 const maxAttribute = 4 << 20
 
-// spanOverhead stands for what a span costs beside its texts.
+// spanOverhead is the size of a span beside its texts, in bytes.
 const spanOverhead = 512
 
 func convert(s sdktrace.ReadOnlySpan) (*spanData, int) {

@@ -47,7 +47,7 @@ type Config struct {
 	Getenv func(name string) string
 }
 
-// Pipeline is what was asked for.
+// Pipeline holds the exporters that the environment asks for.
 type Pipeline struct {
 	traces  *sdktrace.TracerProvider
 	metrics *sdkmetric.MeterProvider
@@ -82,7 +82,7 @@ func (s signal) asked(getenv func(string) string) (bool, error) {
 	return true, nil
 }
 
-// FromEnv opens what the environment asks for; nil when it asks for nothing. It fails
+// FromEnv opens the exporters that the environment asks for; nil when it asks for none. It fails
 // with INVALID_ARGUMENT for an exporter or protocol that is not spoken. Nothing is
 // connected to yet.
 func FromEnv(ctx context.Context, c Config) (p *Pipeline, err error) {
@@ -127,7 +127,7 @@ func FromEnv(ctx context.Context, c Config) (p *Pipeline, err error) {
 	return p, nil
 }
 
-// describe says which service this is. What the environment says counts.
+// describe names this service. The environment takes precedence.
 func describe(ctx context.Context, c Config) (*resource.Resource, error) {
 	options := []resource.Option{}
 	if c.Service != "" {
@@ -189,7 +189,7 @@ func (p *Pipeline) TracerProvider() telemetry.TracerProvider {
 	return p.traces
 }
 
-// Meter returns what counts; nil when nobody asked.
+// Meter returns the meter; nil when metrics are not exported.
 func (p *Pipeline) Meter() *telemetry.Meter {
 	if p == nil {
 		return nil
@@ -225,7 +225,7 @@ func all(ctx context.Context, what string, calls []func(context.Context) error) 
 	return errors.Join(errs...)
 }
 
-// Flush sends what waits, at most until ctx ends.
+// Flush sends all queues, at most until ctx ends.
 func (p *Pipeline) Flush(ctx context.Context) error {
 	if p == nil {
 		return nil
@@ -243,7 +243,7 @@ func (p *Pipeline) Flush(ctx context.Context) error {
 	return all(ctx, "flush", calls)
 }
 
-// Close sends what waits, at most until ctx ends, and ends the exporters.
+// Close sends all queues, at most until ctx ends, and ends the exporters.
 func (p *Pipeline) Close(ctx context.Context) error {
 	if p == nil {
 		return nil

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collector keeps what is posted, by path.
+// collector keeps posted bodies, by path.
 func collector(t *testing.T) (url string, got func(path string) string) {
 	t.Helper()
 	var mu sync.Mutex

@@ -15,7 +15,7 @@ import (
 type Server struct {
 	URL string
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	traces map[string]map[string]any
 	posts  []map[string]any
 	logs   []map[string]any

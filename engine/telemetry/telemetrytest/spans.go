@@ -24,7 +24,7 @@ import (
 type Spans struct {
 	noop.TracerProvider
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	nextID uint64
 	ended  []map[string]string
 }

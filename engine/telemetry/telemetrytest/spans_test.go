@@ -10,7 +10,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 )
 
-// What telemetry writes on a span can be read here once it has ended.
+// Attributes that telemetry writes on a span can be read here once it has ended.
 func TestSpansRecord(t *testing.T) {
 	spans := &telemetrytest.Spans{}
 	ctx := telemetry.WithTracerProvider(t.Context(), spans)

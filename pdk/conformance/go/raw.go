@@ -4,7 +4,7 @@ package main
 
 import "unsafe"
 
-// What the PDK does not let one do, straight through the imports.
+// Calls that the PDK prevents, made directly through the imports.
 
 //go:wasmimport genkit_v1 output
 func rawOutput(ptr, n uint32)

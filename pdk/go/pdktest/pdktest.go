@@ -16,7 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
-// Options says what the tool finds. The zero value is a call without context.
+// Options describes the host that the tool finds. The zero value is a call without context.
 type Options struct {
 	Context json.RawMessage // the caller's context, a JSON object
 	// Capability stands in for the host's http, kv_get, …: it gets the name and
@@ -25,9 +25,9 @@ type Options struct {
 	Capability func(name string, request []byte) (reply []byte)
 }
 
-// Result is what the tool did.
+// Result is the outcome of the call.
 type Result struct {
-	Code        int32  // what the exported function returned
+	Code        int32  // the result of the exported function
 	Output      string // the last output, "" when none was set
 	Error       string // the last error: plain text or {"code","message","details"}
 	Chunks      []string

@@ -27,6 +27,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 )
@@ -132,10 +133,10 @@ func packages(t *testing.T) string {
 	dir, err := filepath.Abs(dir)
 	require.NoError(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "genkit")); err != nil {
-		t.Skip("Genkit's JS packages are not installed: run npm ci in test/faces, or point GENKIT_FACES to a folder with node_modules")
+		peer.Missing(t, "Genkit's JS packages are not installed: run npm ci in test/faces, or point GENKIT_FACES to a folder with node_modules")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		peer.Missing(t, "node is not installed")
 	}
 	return dir
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/client"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // jsServer starts Genkit's express server and returns its address.
@@ -24,7 +25,7 @@ func jsServer(t *testing.T) string {
 	t.Helper()
 	dir := packages(t)
 	if _, err := os.Stat(dir + "/node_modules/@genkit-ai/express"); err != nil {
-		t.Skip("@genkit-ai/express is not installed")
+		peer.Missing(t, "@genkit-ai/express is not installed")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	cmd := exec.CommandContext(ctx, "node", "server.cjs")
@@ -42,7 +43,7 @@ func jsServer(t *testing.T) string {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "http://") {
 			go func() {
-				for lines.Scan() { // what it logs
+				for lines.Scan() { // its log
 				}
 			}()
 			return lines.Text()

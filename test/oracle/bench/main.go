@@ -157,7 +157,7 @@ func measure(ctx context.Context, fn call, length time.Duration) (result, error)
 	}, nil
 }
 
-// cpuTime is what this process has used, in and out of the kernel.
+// cpuTime is the processor time of this process, in and out of the kernel.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

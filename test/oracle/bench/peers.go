@@ -44,7 +44,7 @@ var errAnswer = errors.New("the call did not end with the model's answer")
 
 func add(in pair) sum { return sum{in.A + in.B} }
 
-// peers are what is measured, by name; each function sets one up.
+// peers are the measured programs, by name; each function sets one up.
 var peers = map[string]func(ctx context.Context) (call, error){
 	"ours": func(ctx context.Context) (call, error) { return ours(ctx, engine.Config{}) },
 	"ours-untraced": func(ctx context.Context) (call, error) {
@@ -70,7 +70,7 @@ func ours(ctx context.Context, c engine.Config) (call, error) {
 	info := ourmodel.Info{Supports: ourmodel.Supports{Multiturn: true, Tools: true}}
 	engine.DefineModel(eng, "test/adder", info, func(_ context.Context, req *ourmodel.Request, _ ourmodel.Send) (*ourmodel.Response, error) {
 		if len(req.Messages) > 1 {
-			message := content.ModelText(answer)
+			message := content.NewModelTextMessage(answer)
 			return &ourmodel.Response{Message: &message, FinishReason: ourmodel.FinishStop}, nil
 		}
 		request := content.Part{ToolRequest: &content.ToolRequest{Name: "add", Ref: "1", Input: json.RawMessage(`{"a":2,"b":3}`)}}
@@ -78,7 +78,7 @@ func ours(ctx context.Context, c engine.Config) (call, error) {
 		return &ourmodel.Response{Message: &message, FinishReason: ourmodel.FinishStop}, nil
 	})
 	return func(ctx context.Context) error {
-		text, err := engine.GenerateText(ctx, eng, engine.WithModel("test/adder"), engine.WithPrompt("what is 2 + 3?"), engine.WithTools("add"))
+		text, err := engine.GenerateText(ctx, eng, engine.WithModelName("test/adder"), engine.WithPrompt("what is 2 + 3?"), engine.WithTools(engine.ToolName("add")))
 		if err == nil && text != answer {
 			err = errAnswer
 		}

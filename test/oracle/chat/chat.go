@@ -42,21 +42,21 @@ type Turn struct {
 	Patch json.RawMessage `json:"patch,omitempty"`
 }
 
-// Outcome is what a case showed, as JSON values.
+// Outcome is the observed result of a case, as JSON values.
 type Outcome struct {
 	After []After `json:"after"`
 	// Seen are the messages that the model was given, call by call.
 	Seen []any `json:"seen"`
 }
 
-// After is what was so after a turn.
+// After is the state after a turn.
 type After struct {
 	Status  string         `json:"status"`
 	State   any            `json:"state"`
 	Threads map[string]any `json:"threads"`
 }
 
-// Differences are what is done on purpose in another way than Genkit JS did, by name.
+// Differences are the deliberate deviations from Genkit JS, by name.
 var Differences = map[string]string{
 	"stored at once": "a new session is stored when it is made; JS stores it with its first update",
 	"unknown tool":   "a tool that nobody has fails with NOT_FOUND; JS throws an error without a status",
@@ -103,7 +103,7 @@ func Ours(ctx context.Context, c *Case) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer eng.Close(ctx)
+	defer eng.Close(ctx) //nolint:errcheck // the process ends
 	s := &script{answers: c.Answers}
 	engine.DefineModel(eng, "test/m", model.Info{Supports: model.Supports{Multiturn: true, SystemRole: true, Tools: true}}, s.answer)
 	engine.DefineTool(eng, "visit", "", visit)
@@ -146,7 +146,7 @@ func turn(ctx context.Context, eng *engine.Engine, config session.Config, held *
 	}
 	options = append(options, engine.WithMessages(t.Messages...))
 	for _, name := range t.Tools {
-		options = append(options, engine.WithTools(name))
+		options = append(options, engine.WithTools(engine.ToolName(name)))
 	}
 	if t.Schema != nil {
 		options = append(options, engine.WithOutputSchema(t.Schema))

@@ -20,11 +20,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
-// Answers are what a registry says.
+// Answers are the answers of a registry.
 type Answers struct {
 	// Lookups are the keys of what was found, nil for nothing and "fails" for an error.
 	Lookups map[string]any `json:"lookups"`
-	// Names are the keys that an expression stands for.
+	// Names are the keys that match an expression.
 	Names map[string]any `json:"names"`
 	// Catalog are all keys that can be shown.
 	Catalog  []string        `json:"catalog"`
@@ -32,17 +32,17 @@ type Answers struct {
 	List     []Listed        `json:"list"`
 }
 
-// Listed is what a provider says of one of its actions.
+// Listed is a provider's description of one of its actions.
 type Listed struct {
 	Key         string `json:"key"`
 	Name        string `json:"name"`
 	Description string `json:"description"`
 }
 
-// Differences are what is done on purpose in another way than Genkit JS does, by the key
-// at which it shows.
+// Differences are the deliberate deviations from Genkit JS, by the key at which they
+// show.
 var Differences = map[string]string{
-	"/dynamic-action-provider/host:tool/*":   "what a pattern stands for is sorted by name; JS keeps the order of the fetch",
+	"/dynamic-action-provider/host:tool/*":   "matches of a pattern are sorted by name; JS keeps the order of the fetch",
 	"/dynamic-action-provider/host:tool/a:b": "a name may hold a colon; JS cuts it there",
 }
 
@@ -72,7 +72,7 @@ func Ours(ctx context.Context, keys []string) (*Answers, error) {
 	return a, a.show(ctx, reg)
 }
 
-// names is what Genkit's resolveActionNames returns.
+// names is the result of Genkit's resolveActionNames.
 func names(ctx context.Context, reg *registry.Registry, ref string, found any) any {
 	list := []any{}
 	all, expression, err := reg.Expand(ctx, ref, action.Tool, action.ToolV2, action.Resource, action.Model)
@@ -116,13 +116,13 @@ func (a *Answers) show(ctx context.Context, reg *registry.Registry) error {
 
 func build() (*registry.Registry, error) {
 	reg := registry.New(nil)
-	host, err := registry.NewDynamic(registry.DynamicConfig{Name: "host", Description: "A host.", Metadata: map[string]json.RawMessage{"k": json.RawMessage("1")}}, func(context.Context) ([]action.Action, error) {
+	host, err := registry.NewDynamic("host", registry.DynamicConfig{Description: "A host.", Metadata: map[string]json.RawMessage{"k": json.RawMessage("1")}}, func(context.Context) ([]action.Action, error) {
 		return tools("x", "xy", "kit/z", "a:b")
 	})
 	if err != nil {
 		return nil, err
 	}
-	down, err := registry.NewDynamic(registry.DynamicConfig{Name: "down"}, func(context.Context) ([]action.Action, error) {
+	down, err := registry.NewDynamic("down", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) {
 		return nil, status.Errorf(status.Unavailable, "down")
 	})
 	if err != nil {

@@ -43,12 +43,12 @@ const warmUp = 200 * time.Millisecond
 // order is that of the table.
 var order = []string{"ours", "genkit-go"}
 
-// job is what a client asks and what it has to get.
+// job is a client's request and the answer that it must get.
 type job struct {
 	name, request, want string
 }
 
-// payload is what the flows are given: the flow "echo" returns it, "stream" sends it
+// payload is the input of the flows: the flow "echo" returns it, "stream" sends it
 // three times before.
 const payload = `"hello, flow"`
 

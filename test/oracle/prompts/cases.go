@@ -5,8 +5,8 @@
 // and what the model is asked.
 //
 // It owns the table of cases ([Cases]) and the list of differences ([FromJS], [FromGo]);
-// each difference is stated in docs/prompts.md by its name. What JS does is recorded in
-// testdata. Use:
+// each difference is stated in docs/prompts.md by its name. The results of JS are
+// recorded in testdata. Use:
 //
 //	for _, atom := range prompts.Compare(ours, theirs) { … }
 package prompts
@@ -23,16 +23,16 @@ type Case struct {
 	Context json.RawMessage   `json:"context,omitempty"`
 	// Over is laid over the prompt by the call: options of a generate call.
 	Over json.RawMessage `json:"over,omitempty"`
-	// Script is what the model answers in turn; then it says "the end".
+	// Script is the model's answers, in order; afterwards it says "the end".
 	Script []json.RawMessage `json:"script,omitempty"`
 }
 
-// Observation is what came of a case, as JSON.
+// Observation is the result of a case, as JSON.
 type Observation struct {
 	Described any `json:"described"` // the descriptor of /prompt/<name>
-	Request   any `json:"request"`   // what /prompt/<name> returns
-	Options   any `json:"options"`   // what /executable-prompt/<name> returns
-	Asked     any `json:"asked"`     // what the model was asked when the prompt was executed
+	Request   any `json:"request"`   // the result of /prompt/<name>
+	Options   any `json:"options"`   // the result of /executable-prompt/<name>
+	Asked     any `json:"asked"`     // the request to the model when the prompt was executed
 	Used      any `json:"used"`      // the configs that the middleware "note" was given
 	Text      any `json:"text"`      // the answer
 }

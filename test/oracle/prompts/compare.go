@@ -32,7 +32,7 @@ func shown(v any) string {
 	return fmt.Sprintf("%.300s", raw)
 }
 
-// absent stands for a key that is not there.
+// absent is the value of a missing key.
 var absent any = struct{ Absent bool }{true}
 
 // Compare returns where two observations differ. The text of errors is not compared.

@@ -29,7 +29,7 @@ func Ours(ctx context.Context, c *Case) (*Observation, error) {
 	for name, source := range c.Files {
 		files[name] = &fstest.MapFile{Data: []byte(source)}
 	}
-	_, _ = engine.LoadPromptFS(eng, files, ".", "") // what is wrong is told by the prompt's use
+	_, _ = engine.LoadPromptDirFromFS(eng, files, ".", "") // using the prompt reports the error
 	if len(c.Context) > 0 {
 		ctx = action.WithContext(ctx, c.Context)
 	}
@@ -39,11 +39,11 @@ func Ours(ctx context.Context, c *Case) (*Observation, error) {
 	}
 	o := &Observation{}
 	o.Described = attempt(func() (any, error) {
-		p, err := engine.LookupPrompt(ctx, eng, c.Prompt, c.Variant)
+		p, err := engine.LookupPrompt(ctx, eng, key)
 		if err != nil {
 			return nil, err
 		}
-		d := p.Action().Desc()
+		d := p.Tool().Desc()
 		described := map[string]any{"name": d.Name, "metadata": d.Metadata}
 		if d.Description != "" {
 			described["description"] = d.Description
@@ -66,7 +66,7 @@ func Ours(ctx context.Context, c *Case) (*Observation, error) {
 				return nil, err
 			}
 		}
-		p, err := prompt.Lookup(ctx, eng.Registry(), c.Prompt, c.Variant)
+		p, err := prompt.Lookup(ctx, eng.Registry(), key)
 		if err != nil {
 			return nil, err
 		}
@@ -100,21 +100,27 @@ func define(eng *engine.Engine, c *Case, r *run) {
 	schema := json.RawMessage(`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false}`)
 	engine.DefineToolWithInputSchema(eng, "math/add", "Adds.", schema, func(_ context.Context, in map[string]int) (int, error) {
 		return in["a"] + 1, nil
-	}, tool.OutputSchema(json.RawMessage(`{"type":"integer"}`)))
+	}, tool.WithOutputSchema(json.RawMessage(`{"type":"integer"}`)))
 	engine.DefineSchema(eng, "City", json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}},"required":["name"],"additionalProperties":false}`))
-	engine.DefineMiddleware(eng, "note", "", func(_ context.Context, config json.RawMessage) (*middleware.Hooks, error) {
+	note, err := middleware.New(middleware.Desc{Name: "note"}, func(_ context.Context, config json.RawMessage) (*middleware.Hooks, error) {
 		return &middleware.Hooks{Model: func(ctx context.Context, call *middleware.ModelCall, next middleware.ModelFunc) (*model.Response, error) {
 			r.used = append(r.used, plain(config))
 			return next(ctx, call)
 		}}, nil
 	})
+	if err == nil {
+		err = middleware.Register(eng.Registry(), note)
+	}
+	if err != nil {
+		panic(err) // there is no config schema that could be broken
+	}
 	engine.DefinePartial(eng, "shared", "shared by {{name}}")
 	engine.DefineHelper(eng, "shout", func(_ context.Context, c *prompt.Call) (any, error) {
 		return strings.ToUpper(c.Arg(0).String()) + "!", nil
 	})
 }
 
-// attempt returns what fn returns as plain JSON, or its error.
+// attempt returns the result of fn as plain JSON, or its error.
 func attempt(fn func() (any, error)) any {
 	v, err := fn()
 	if err != nil {

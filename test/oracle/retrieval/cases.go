@@ -18,11 +18,11 @@ type Case struct {
 	In     json.RawMessage `json:"in"`
 }
 
-// Observation is what came of it.
+// Observation is the result of a case.
 type Observation struct {
 	Status string `json:"status"`
 	Output any    `json:"output"`
-	// Saw is what the function was given.
+	// Saw is the input of the function.
 	Saw []any `json:"saw"`
 	// Metadata is the action's.
 	Metadata any `json:"metadata"`

@@ -20,7 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// recorder keeps what functions are given.
+// recorder keeps the inputs of functions.
 type recorder struct{ saw []any }
 
 func (r *recorder) note(v any) { r.saw = append(r.saw, plain(v)) }

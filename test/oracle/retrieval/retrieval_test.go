@@ -66,7 +66,7 @@ var differences = []difference{
 	{"go", "Errors of an embedder keep their status", localStore + `.*fail.*: status$`},
 }
 
-// against holds what a peer does against what this engine does.
+// against compares a peer's results with those of this engine.
 func against(t *testing.T, peer string, theirs []*retrieval.Observation) {
 	t.Helper()
 	ours, err := retrieval.Ours(t.Context(), retrieval.Cases)
@@ -162,8 +162,8 @@ func TestAgainstGenkitGo(t *testing.T) {
 	against(t, "go", theirs)
 }
 
-// TestAgainstGenkitJS takes what Genkit JS does from the recording and, where it is
-// installed, from itself, which must be the same.
+// TestAgainstGenkitJS takes the results of Genkit JS from the recording and, where it
+// is installed, from a run, which must be the same.
 func TestAgainstGenkitJS(t *testing.T) {
 	fresh, err := genkitJS(t.Context())
 	if err != nil {

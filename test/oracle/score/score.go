@@ -31,18 +31,18 @@ type Case struct {
 	Name      string          `json:"name"`
 	Evaluator string          `json:"evaluator"`
 	Request   json.RawMessage `json:"request"`
-	// Answers are what the judge says, call by call.
+	// Answers are the judge's answers, call by call.
 	Answers []string `json:"answers,omitempty"`
 }
 
-// Outcome is what came of a case: results, or the status of an error.
+// Outcome is the result of a case: scores, or the status of an error.
 type Outcome struct {
 	Metadata map[string]any   `json:"metadata,omitempty"`
 	Results  []map[string]any `json:"results,omitempty"`
 	Status   string           `json:"status,omitempty"`
 }
 
-// Differences are what is done on purpose in another way than Genkit JS does, by name.
+// Differences are the deliberate deviations from Genkit JS, by name.
 var Differences = map[string]string{
 	"falsy":       "0, false and \"\" are outputs and references; JS takes them for missing",
 	"free":        "deep_equal, regex and jsonata say that they cost nothing, as Genkit Go's do; JS says that they are billed",
@@ -64,7 +64,7 @@ func Ours(ctx context.Context, c *Case) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer eng.Close(ctx)
+	defer eng.Close(ctx) //nolint:errcheck // the process ends
 	define(eng, c.Answers)
 	a, err := engine.LookupEvaluator(ctx, eng, c.Evaluator)
 	if err != nil {
@@ -93,7 +93,7 @@ func define(eng *engine.Engine, answers []string) {
 		if len(answers) == 0 {
 			return nil, status.Publicf(status.Unavailable, "the judge is out")
 		}
-		msg := content.ModelText(answers[0])
+		msg := content.NewModelTextMessage(answers[0])
 		answers = answers[1:]
 		return &model.Response{Message: &msg, FinishReason: model.FinishStop}, nil
 	})

@@ -174,7 +174,7 @@ func TestEvaluatorsAgainstGenkitJS(t *testing.T) {
 	}
 }
 
-// differences names what is different; what has no name is called by its place.
+// differences names the differences; one without a name is called by its place.
 func differences(ours, theirs *score.Outcome) []string {
 	names := map[string]bool{}
 	if ours.Status != theirs.Status {

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Absent stands for a value that one side lacks.
+// Absent is the value of a field that one side lacks.
 const Absent = "absent"
 
 // Atom is one place at which two observations differ; the values are JSON.

@@ -25,7 +25,7 @@ type Conversation struct {
 	Name string `json:"name"`
 	// Options are GenerateActionOptions without the model.
 	Options json.RawMessage `json:"options"`
-	// Script is what the model does, call by call.
+	// Script is the model's behaviour, call by call.
 	Script []Turn `json:"script"`
 	// Supports are the model's declared capabilities; nil declares all of them.
 	Supports json.RawMessage `json:"supports,omitempty"`
@@ -45,7 +45,7 @@ type Turn struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// ModelName is what every engine calls the scripted model.
+// ModelName is the name of the scripted model in every engine.
 const ModelName = "test/scripted"
 
 // allSupports declares every capability.
@@ -58,13 +58,13 @@ func (c *Conversation) supports() json.RawMessage {
 	return c.Supports
 }
 
-// Observation is what a run showed, as JSON values.
+// Observation is the observed result of a run, as JSON values.
 type Observation struct {
-	// Requests are what the model received, call by call.
+	// Requests are the requests that the model received, call by call.
 	Requests []any `json:"requests"`
 	// Runs are the tools' runs, "name input", sorted.
 	Runs []string `json:"runs"`
-	// Chunks are what the caller was streamed.
+	// Chunks are the chunks that the caller received.
 	Chunks []any `json:"chunks"`
 	// Response is the final response as it goes over the wire, nil after an error.
 	Response any `json:"response"`

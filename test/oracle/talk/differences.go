@@ -44,7 +44,8 @@ func Explain(list []Difference, conversation string, a Atom) string {
 	return ""
 }
 
-// outcome is what differs as a whole when one engine goes on where the other stops.
+// outcome is the list of fields that differ together when one engine goes on where the
+// other stops.
 const outcome = `status|response|output|(requests|chunks|runs)\[\d+\]`
 
 // request is a model request, in the log or in the response.
@@ -72,7 +73,7 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "response-request", Path: `response\.request`, Theirs: Absent,
-		We: "return the request with the response", They: "leaves it to the model", Why: "as Genkit JS", File: loopFile, Text: "with Request set to what the model was asked last",
+		We: "return the request with the response", They: "leaves it to the model", Why: "as Genkit JS", File: loopFile, Text: "with Request set to the last request of the model",
 	},
 	{
 		Name: "response-custom", Path: `response\.custom`, Ours: `\{\}`, Theirs: Absent,
@@ -80,11 +81,11 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "latency", Path: `response\.latencyMs`, Ours: Absent,
-		We: "return no `latencyMs`", They: "measures it", Why: "as Genkit JS; spans tell it", File: loopFile, Text: "wire returns what Genkit puts on the wire of a response",
+		We: "return no `latencyMs`", They: "measures it", Why: "as Genkit JS; spans tell it", File: loopFile, Text: "wire returns the wire form of a response, as Genkit has it",
 	},
 	{
 		Name: "usage-counts", Path: `response\.usage(\..*)?`,
-		We: "pass the model's usage on", They: "adds counts of characters and media", Why: "as Genkit JS, where the model does it", File: "engine/model/wire.go", Text: "Counts stay as the provider wrote them",
+		We: "pass the model's usage on", They: "adds counts of characters and media", Why: "as Genkit JS, where the model does it", File: "engine/model/usage.go", Text: "On the wire a count keeps the digits that its",
 	},
 	{
 		Name: "envelope-schema", In: "a tool returns nothing|a tool returns further parts", Path: request + `\.tools\[\d+\]\.outputSchema\..*`,
@@ -190,7 +191,7 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "json-part", In: "output in a fence is found", Path: `response\.message\.content\[\d+\]\.text`,
-		We: "leave the model's text as it came; the value is `Response.Output`", They: "replaces the text by the JSON found in it", Why: "as Genkit JS", File: "engine/model/wire.go", Text: "Output is the message as the asked format reads it",
+		We: "leave the model's text as it came; the value is `Response.Output`", They: "replaces the text by the JSON found in it", Why: "as Genkit JS", File: "engine/model/wire.go", Text: "Parsed is the message as the asked format reads it",
 	},
 	{
 		Name: "resume-keeps-turns", In: "a resume uses up no turn", Path: outcome,
@@ -223,7 +224,11 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "data-parts", In: "reasoning, data and custom parts come back", Path: outcome,
-		We: "take any JSON value as a part's `data`", They: "takes strings only", Why: "as Genkit JS", File: "engine/content/part.go", Text: "Data returns a part that holds any JSON value",
+		We: "take any JSON value as a part's `data`", They: "takes strings only", Why: "as Genkit JS", File: "engine/content/make.go", Text: "NewDataPart returns a part that holds any JSON value",
+	},
+	{
+		Name: "absent-input", In: "a tool without parameters gets no input", Path: outcome + `|error.*|message|details.*`,
+		We: "run a tool whose object schema requires nothing with `{}` when a request has no input", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "optional tells whether {} replaces an absent input",
 	},
 }
 
@@ -279,7 +284,7 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "key-hidden", In: "a key in the config is kept out of what is returned", Path: `response\.request\.config.*`,
-		We: "leave `config.apiKey` out of the request that is returned", They: "returns it", Why: "whoever reads the response must not have it", File: "engine/generate/loop.go", Text: "withoutKey returns the request without config.apiKey",
+		We: "leave `config.apiKey` out of the request that is returned", They: "returns it", Why: "whoever reads the response must not have it", File: "engine/model/secret.go", Text: "WithoutSecrets returns r with a config that holds none",
 	},
 	{
 		Name: "digits", In: "large numbers keep their digits", Path: `.*config\.seed`,
@@ -295,10 +300,14 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "answer-checked", In: "an answer breaks the tool's output schema", Path: outcome,
-		We: "hold the answer to an interrupt to the tool's output schema wherever it comes from (INVALID_ARGUMENT)", They: "checks it where the answer is built, in respond(), and not at /util/generate", Why: "as the Go SDK: the answer comes over the wire from whoever asked the user", File: "engine/generate/forgery.go", Text: "checkResponse holds what the caller answers to the schema of the tool's output",
+		We: "hold the answer to an interrupt to the tool's output schema wherever it comes from (INVALID_ARGUMENT)", They: "checks it where the answer is built, in respond(), and not at /util/generate", Why: "as the Go SDK: the answer comes over the wire from whoever asked the user", File: "engine/generate/answers.go", Text: "checkResponse validates the caller's answer against the schema of the tool's output",
 	},
 	{
 		Name: "no-message", In: "there is no message", Path: outcome,
 		We: "refuse a call without a message at every door (INVALID_ARGUMENT)", They: "refuses it in generate(), and asks the model at /util/generate", Why: "no model answers nothing", File: loopFile, Text: "at least one message is required",
+	},
+	{
+		Name: "absent-input", In: "a tool without parameters gets no input", Path: outcome + `|error.*|message|details.*`,
+		We: "run a tool whose object schema requires nothing with `{}` when a request has no input", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "optional tells whether {} replaces an absent input",
 	},
 }

@@ -64,7 +64,7 @@ func genkitStatus(err error) string {
 		}
 		return string(e.Status)
 	}
-	return "INTERNAL" // what the wire shows of an error without a status
+	return "INTERNAL" // how the wire shows an error without a status
 }
 
 func defineGenkitModel(g *genkit.Genkit, c *Conversation, o *Observation) error {

@@ -43,8 +43,8 @@ func Ours(ctx context.Context, c *Conversation) (*Observation, error) {
 		return o, eng.Close(ctx)
 	}
 	o.Response = plain(resp)
-	if resp.Output != nil {
-		o.Output = decode(resp.Output)
+	if resp.Parsed != nil {
+		o.Output = decode(resp.Parsed)
 	}
 	return o, eng.Close(ctx)
 }

@@ -76,8 +76,8 @@ func againstGo(t *testing.T, got occurring) {
 	}
 }
 
-// againstJS takes what Genkit JS does from the recording and, where it is installed,
-// from itself, which must be the same.
+// againstJS takes the results of Genkit JS from the recording and, where it is
+// installed, from a run, which must be the same.
 func againstJS(t *testing.T, got occurring) {
 	fresh, err := talk.GenkitJS(t.Context(), "../js", talk.Conversations)
 	if err != nil && !errors.Is(err, talk.ErrNoJS) {

@@ -154,7 +154,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// cpuTime is what this process has used, in and out of the kernel.
+// cpuTime is the processor time of this process, in and out of the kernel.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 )
 
-// peers are what is measured; each function indexes the vectors.
+// peers are the measured programs; each function indexes the vectors.
 var peers = map[string]func(ctx context.Context, all [][]float32) (*peer, error){
 	"ours":          func(ctx context.Context, all [][]float32) (*peer, error) { return ours(ctx, all, "") },
 	"ours-filtered": func(ctx context.Context, all [][]float32) (*peer, error) { return ours(ctx, all, `{"third":0}`) },
@@ -57,7 +57,7 @@ func ours(ctx context.Context, all [][]float32, filter string) (*peer, error) {
 		entries = append(entries, local.Entry{
 			ID: strconv.Itoa(n), Embeddings: []embed.Embedding{{Vector: wide(v)}},
 			Document: content.Document{
-				Content:  []content.Part{content.Text("document " + strconv.Itoa(n))},
+				Content:  []content.Part{content.NewTextPart("document " + strconv.Itoa(n))},
 				Metadata: content.Metadata{"third": json.RawMessage(strconv.Itoa(n % 3))},
 			},
 		})

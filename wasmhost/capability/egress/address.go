@@ -33,7 +33,7 @@ var special = prefixes(
 	"5f00::/16",         // segment routing
 )
 
-// global is what is assigned of IPv6 for the public internet. Everything else is
+// global is the part of IPv6 that is assigned for the public internet. Everything else is
 // refused: loopback, ULA (AWS's metadata is fd00:ec2::254), link-local, site-local,
 // multicast, NAT64 (64:ff9b::/96 has an IPv4 address inside), IPv4-compatible ones.
 var global = netip.MustParsePrefix("2000::/3")

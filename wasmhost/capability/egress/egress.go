@@ -21,10 +21,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,6 +49,10 @@ const (
 	idleTimeout       = 30 * time.Second
 	idlePerHost       = 2
 	maxAddresses      = 16 // that are tried, of one name
+	// freeBytes is the part of a response for which no room is asked.
+	freeBytes = 64 << 10
+	// pieceBytes is how much is decompressed at a time.
+	pieceBytes = 256 << 10
 )
 
 // Resolver turns a name into addresses, as net.Resolver does.
@@ -68,6 +75,65 @@ type Config struct {
 	// InFlight bounds requests at a time; clients may share it. nil bounds
 	// nothing.
 	InFlight chan struct{}
+	// Connections bounds what is kept for the next requests; clients may share it. nil
+	// bounds nothing but what one host's are.
+	Connections *Connections
+}
+
+// Connections are those of several clients. It is safe for concurrent use.
+type Connections struct {
+	most int64
+	open atomic.Int64
+
+	mu      sync.Mutex // guards clients
+	clients map[*Client]struct{}
+}
+
+// NewConnections makes a set that keeps no connection without a request while there are more
+// than most.
+func NewConnections(most int64) *Connections {
+	return &Connections{most: most, clients: map[*Client]struct{}{}}
+}
+
+// Open returns how many there are.
+func (c *Connections) Open() int64 { return c.open.Load() }
+
+// add counts a connection, and closes all that are idle when there are too many.
+func (c *Connections) add(conn net.Conn) net.Conn {
+	if c.open.Add(1) > c.most {
+		c.mu.Lock()
+		clients := slices.Collect(maps.Keys(c.clients))
+		c.mu.Unlock()
+		for _, client := range clients {
+			client.transport.CloseIdleConnections()
+		}
+	}
+	return &counted{Conn: conn, of: c}
+}
+
+func (c *Connections) join(client *Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clients[client] = struct{}{}
+}
+
+func (c *Connections) leave(client *Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.clients, client)
+}
+
+// counted is a connection of a set.
+type counted struct {
+	net.Conn
+	of   *Connections
+	once sync.Once
+}
+
+// Close implements [net.Conn].
+func (c *counted) Close() error {
+	c.once.Do(func() { c.of.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 // Client sends requests.
@@ -94,6 +160,9 @@ func New(config Config) *Client {
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 	}
+	if config.Connections != nil {
+		config.Connections.join(c)
+	}
 	return c
 }
 
@@ -101,9 +170,12 @@ func New(config Config) *Client {
 func (c *Client) Close() {
 	c.closed.Store(true)
 	c.transport.CloseIdleConnections()
+	if c.config.Connections != nil {
+		c.config.Connections.leave(c)
+	}
 }
 
-// Rules are what a request is held against.
+// Rules are the rules that a request must obey.
 type Rules struct {
 	Grants policy.Grants
 	// MaxRequestBytes and MaxResponseBytes bound the bodies.
@@ -113,9 +185,25 @@ type Rules struct {
 	// Spend is asked before each request is sent, redirects too; its error
 	// ends the exchange. nil allows all.
 	Spend func() error
+	// Room is asked, at most once, before more than a small part of a response is read,
+	// for as many bytes as that may take in memory. It may wait; its error ends the
+	// exchange. nil allows all.
+	Room func(ctx context.Context, bytes int64) error
+	// Work runs work on so many bytes that takes the processor: decompressing them, or
+	// taking secrets out of them. It may wait before; it fails as the wait and work do. nil
+	// runs it at once.
+	Work func(ctx context.Context, bytes int, work func() error) error
 }
 
-// Request is what a guest asks for. Headers may refer to secrets.
+// work runs work under r.Work.
+func (r *Rules) work(ctx context.Context, bytes int, work func() error) error {
+	if r.Work == nil {
+		return work()
+	}
+	return r.Work(ctx, bytes, work)
+}
+
+// Request is a guest's HTTP request. Headers may refer to secrets.
 type Request struct {
 	Method  string // GET when empty
 	URL     string
@@ -123,32 +211,12 @@ type Request struct {
 	Body    []byte
 }
 
-// Response is what came back, without any secret of the rules. Names of headers are
+// Response is the server's answer, without any secret of the rules. Names of headers are
 // in lower case; fields that came more than once are joined by ", ".
 type Response struct {
 	Status  int
 	Headers map[string]string
 	Body    []byte
-}
-
-// Do sends a request and follows redirects. It fails with INVALID_ARGUMENT (the
-// request can't be sent), PERMISSION_DENIED (the policy or an address forbids it),
-// RESOURCE_EXHAUSTED (a bound was reached), UNAVAILABLE (no answer),
-// DEADLINE_EXCEEDED or CANCELLED. It blocks no longer than ctx lasts. Errors are
-// public and hold no secret.
-func (c *Client) Do(ctx context.Context, r Request, rules Rules) (*Response, error) {
-	scrub := c.scrubber(ctx, rules)
-	resp, err := c.exchange(ctx, r, rules)
-	if err != nil {
-		return nil, cleaned(ctx, err, scrub)
-	}
-	resp.Body = scrub.Scrub(resp.Body)
-	headers := make(map[string]string, len(resp.Headers))
-	for name, value := range resp.Headers {
-		headers[scrub.ScrubString(name)] = scrub.ScrubString(value)
-	}
-	resp.Headers = headers
-	return resp, nil
 }
 
 // scrubber knows every secret that the policy grants: a server may echo one that an
@@ -178,7 +246,7 @@ func cleaned(ctx context.Context, err error, scrub *secret.Scrubber) error {
 	return status.Publicf(e.Code, "%s", scrub.ScrubString(e.Message)).WithRetryAfter(e.RetryAfter)
 }
 
-// reason says what kind of failure err is, in words that hold nothing of the server
+// reason names the kind of failure of err, in words that hold nothing of the server
 // or of this network.
 func reason(err error) string {
 	var unknown x509.UnknownAuthorityError
@@ -229,7 +297,10 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	var failed error
 	for _, addr := range addrs {
 		conn, err := dialer.DialContext(ctx, network, netip.AddrPortFrom(addr, uint16(n)).String())
-		if err == nil {
+		switch {
+		case err == nil && c.config.Connections != nil:
+			return c.config.Connections.add(conn), nil
+		case err == nil:
 			return conn, nil
 		}
 		if failed == nil {

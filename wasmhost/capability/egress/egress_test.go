@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // names is a name server that answers what the test says, one answer after another.
 type names struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	answers map[string][][]string
 	asked   []string
 }
@@ -596,7 +596,7 @@ func TestASecretNeverComesBack(t *testing.T) {
 		for where, text := range map[string]string{"body": string(resp.Body), "header": resp.Headers["x-echo"]} {
 			assert.Contains(t, text, "[secret:KEY]", "%s, %s", name, where)
 			assert.NotContains(t, text, spell(apiKey), "%s, %s", name, where)
-			assert.Less(t, longestCommon(text, spell(apiKey)), 8, // what stands around it
+			assert.Less(t, longestCommon(text, spell(apiKey)), 8, // the text around it
 				"%s, %s: %s", name, where, text)
 		}
 	}
@@ -707,7 +707,7 @@ func FuzzParseURL(f *testing.F) {
 			}
 			return
 		}
-		// What net/http would connect to is what was checked.
+		// The host that net/http would connect to is the one that was checked.
 		if got := u.Hostname(); got != target.Host {
 			t.Fatalf("%q: connects to %q, checked %q", raw, got, target.Host)
 		}
@@ -719,4 +719,89 @@ func FuzzParseURL(f *testing.F) {
 			t.Fatalf("%q became %q, which reads as %+v (%v), not %+v", raw, u, again, err, target)
 		}
 	})
+}
+
+// Before more than a small part of a response is read, room is asked for all of it, once, and
+// what takes the processor is done in turns.
+func TestRoomIsAskedForBigResponses(t *testing.T) {
+	var packed bytes.Buffer
+	zw := gzip.NewWriter(&packed)
+	_, _ = zw.Write(make([]byte, 1<<20))
+	_ = zw.Close()
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/small":
+			_, _ = rw.Write(make([]byte, 1000))
+		case "/big":
+			rw.Header().Set("Content-Length", "100000")
+			_, _ = rw.Write(make([]byte, 100_000))
+		case "/unknown":
+			for range 4 {
+				_, _ = rw.Write(make([]byte, 50_000))
+				_ = http.NewResponseController(rw).Flush()
+			}
+		case "/packed":
+			rw.Header().Set("Content-Encoding", "gzip")
+			_, _ = rw.Write(packed.Bytes())
+		}
+	})
+	var asked []int64
+	refuse := false
+	w.rules.Room = func(_ context.Context, n int64) error {
+		asked = append(asked, n)
+		if refuse {
+			return status.Publicf(status.ResourceExhausted, "no room")
+		}
+		return nil
+	}
+	turns := 0
+	w.rules.Work = func(_ context.Context, _ int, work func() error) error { turns++; return work() }
+	for _, c := range []struct {
+		path string
+		size int
+		want []int64
+	}{
+		{"/small", 1000, nil},
+		{"/big", 100_000, []int64{100_000}},
+		{"/unknown", 200_000, []int64{1 << 20}},
+		{"/packed", 1 << 20, []int64{int64(packed.Len()) + 1<<20}},
+	} {
+		asked, turns, refuse = nil, 0, false
+		resp, err := w.do(egress.Request{URL: w.url("api.example.com", c.path)})
+		require.NoError(t, err, c.path)
+		assert.Len(t, resp.Body, c.size, c.path)
+		assert.Equal(t, c.want, asked, c.path)
+		assert.Positive(t, turns, c.path)
+		refuse = true
+		_, err = w.do(egress.Request{URL: w.url("api.example.com", c.path)})
+		if c.want != nil {
+			require.ErrorIs(t, err, status.ErrResourceExhausted, c.path)
+		}
+	}
+}
+
+// What is kept for the next requests is bounded for several clients together.
+func TestIdleConnectionsAreBounded(t *testing.T) {
+	w := newWorld(t, func(http.ResponseWriter, *http.Request) {})
+	pool := x509.NewCertPool()
+	pool.AddCert(w.server.Certificate())
+	open := egress.NewConnections(4)
+	clients := make([]*egress.Client, 3)
+	for i := range clients {
+		clients[i] = egress.New(egress.Config{Resolver: w.names, Reachable: loopback, RootCAs: pool, Connections: open})
+		defer clients[i].Close()
+	}
+	for i := range 30 {
+		host := fmt.Sprintf("h%d.example.com", i)
+		w.names.mu.Lock()
+		w.names.answers[host] = [][]string{{local}}
+		w.names.mu.Unlock()
+		_, err := clients[i%len(clients)].Do(t.Context(), egress.Request{URL: w.url(host, "/")}, w.rules)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return open.Open() <= 5 }, 10*time.Second, time.Millisecond, host)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	require.Eventually(t, func() bool { return open.Open() == 0 }, 10*time.Second, time.Millisecond)
 }

@@ -16,7 +16,8 @@ func (metadata) LookupNetIP(context.Context, string, string) ([]netip.Addr, erro
 	return []netip.Addr{netip.MustParseAddr("169.254.169.254")}, nil
 }
 
-// What is not granted is not sent, and what is granted only to public addresses.
+// Requests that are not granted are not sent, and granted ones go to public addresses
+// only.
 func ExampleClient_Do() {
 	client := egress.New(egress.Config{Resolver: metadata{}})
 	defer client.Close()

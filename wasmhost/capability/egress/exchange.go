@@ -54,7 +54,7 @@ func (c *Client) exchange(ctx context.Context, r Request, rules Rules) (*Respons
 		}
 		location := resp.Header.Get("Location")
 		if !follows(resp.StatusCode) || location == "" {
-			return c.read(resp, next, rules)
+			return c.read(ctx, resp, next, rules)
 		}
 		_ = resp.Body.Close() // a redirect's body is nobody's concern
 		if redirects == MaxRedirects {
@@ -81,7 +81,7 @@ var hopHeaders = []string{
 	"Content-Length", "Te", "Trailer", "Upgrade", "Expect", "Accept-Encoding", "Http2-Settings",
 }
 
-// first checks what a guest asks for, before anything of it is used.
+// first checks a guest's request before anything of it is used.
 func first(r Request, rules Rules) (*hop, error) {
 	h := &hop{method: strings.ToUpper(r.Method), url: r.URL, headers: map[string]string{}, body: r.Body}
 	if h.method == "" {
@@ -231,7 +231,7 @@ func redirected(h *hop, req *http.Request, code int, location string) (*hop, err
 }
 
 // read takes the whole answer, within its bounds.
-func (c *Client) read(resp *http.Response, h *hop, rules Rules) (*Response, error) {
+func (c *Client) read(ctx context.Context, resp *http.Response, h *hop, rules Rules) (*Response, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 {
 		return nil, status.Publicf(status.Unavailable, "http: the server wants another protocol")
@@ -249,35 +249,86 @@ func (c *Client) read(resp *http.Response, h *hop, rules Rules) (*Response, erro
 		return out, nil
 	}
 	if encoding != "" && encoding != "gzip" && encoding != "identity" && len(rules.Grants.Secrets) > 0 {
-		// What can't be read can't be scrubbed.
+		// A body that can't be read can't be scrubbed.
 		return nil, status.Publicf(status.Unavailable, "http: the response has the encoding %q, which was not asked for", abi.Line(encoding, 40))
 	}
-	var body io.Reader = &capped{r: resp.Body, left: rules.MaxResponseBytes}
-	if encoding == "gzip" {
-		zr, err := gzip.NewReader(body)
-		switch {
-		case errors.Is(err, io.EOF): // no body at all
-			body = http.NoBody
-		case err != nil:
-			return nil, unzipError(err)
-		default:
-			body = &capped{r: zr, left: rules.MaxResponseBytes}
-		}
-		delete(out.Headers, "content-encoding")
-		delete(out.Headers, "content-length")
-	}
-	var err error
-	if out.Body, err = io.ReadAll(body); err != nil {
-		if encoding == "gzip" {
-			return nil, unzipError(err)
-		}
+	packed := encoding == "gzip"
+	body, err := collect(ctx, resp, packed, rules)
+	if err != nil {
 		return nil, err
 	}
+	if packed {
+		delete(out.Headers, "content-encoding")
+		delete(out.Headers, "content-length")
+		if body, err = unzip(ctx, body, rules); err != nil {
+			return nil, unzipError(err)
+		}
+	}
+	out.Body = body
 	return out, nil
 }
 
+// collect reads a body as it comes. It asks for room once, for all that it may need: two
+// who each had a part of theirs would wait for one another.
+func collect(ctx context.Context, resp *http.Response, packed bool, rules Rules) ([]byte, error) {
+	body := &capped{r: resp.Body, left: rules.MaxResponseBytes}
+	start, err := io.ReadAll(io.LimitReader(body, freeBytes))
+	if err != nil || rules.Room == nil || len(start) == 0 || (len(start) < freeBytes && !packed) {
+		return rest(start, body, err)
+	}
+	need := rules.MaxResponseBytes
+	if n := resp.ContentLength; n >= 0 {
+		need = min(need, n)
+	}
+	if packed {
+		need += rules.MaxResponseBytes
+	}
+	if err := rules.Room(ctx, need); err != nil {
+		return nil, err
+	}
+	return rest(start, body, nil)
+}
+
+// rest reads on after start, unless err has ended the body.
+func rest(start []byte, body io.Reader, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(start) < freeBytes {
+		return start, nil
+	}
+	all := bytes.NewBuffer(start)
+	_, err = all.ReadFrom(body)
+	return all.Bytes(), err
+}
+
+// unzip decompresses a body, one piece after another.
+func unzip(ctx context.Context, packed []byte, rules Rules) ([]byte, error) {
+	if len(packed) == 0 { // no body at all
+		return packed, nil
+	}
+	zr, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	body := &capped{r: zr, left: rules.MaxResponseBytes}
+	var all bytes.Buffer
+	for {
+		err := rules.work(ctx, pieceBytes, func() error {
+			_, err := io.CopyN(&all, body, pieceBytes)
+			return err
+		})
+		switch {
+		case errors.Is(err, io.EOF):
+			return all.Bytes(), nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
 func unzipError(err error) error {
-	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return status.Publicf(status.Unavailable, "http: the response is not the gzip that it says it is").WithCause(err)
 	}
 	return err
@@ -298,4 +349,29 @@ func (c *capped) Read(p []byte) (int, error) {
 		return 0, status.Publicf(status.ResourceExhausted, "http: the response is bigger than the limit")
 	}
 	return n, err
+}
+
+// Do sends a request and follows redirects. It fails with INVALID_ARGUMENT (the
+// request can't be sent), PERMISSION_DENIED (the policy or an address forbids it),
+// RESOURCE_EXHAUSTED (a bound was reached), UNAVAILABLE (no answer),
+// DEADLINE_EXCEEDED or CANCELLED. It blocks no longer than ctx lasts. Errors are
+// public and hold no secret.
+func (c *Client) Do(ctx context.Context, r Request, rules Rules) (*Response, error) {
+	scrub := c.scrubber(ctx, rules)
+	resp, err := c.exchange(ctx, r, rules)
+	if err != nil {
+		return nil, cleaned(ctx, err, scrub)
+	}
+	resp.Body, err = scrub.Each(resp.Body, func(work func()) error {
+		return rules.work(ctx, len(resp.Body), func() error { work(); return nil })
+	})
+	if err != nil {
+		return nil, cleaned(ctx, err, scrub)
+	}
+	headers := make(map[string]string, len(resp.Headers))
+	for name, value := range resp.Headers {
+		headers[scrub.ScrubString(name)] = scrub.ScrubString(value)
+	}
+	resp.Headers = headers
+	return resp, nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
 )
 
-// What a library that is made from IANA's registries denies is not public here: at the
-// borders of its networks, and within them.
+// Addresses that a library made from IANA's registries denies are not public here: at
+// the borders of its networks, and within them.
 func TestWhatIANAKeepsIsNotPublic(t *testing.T) {
 	guard := ssrf.New(ssrf.WithAnyPort())
 	random := rand.New(rand.NewPCG(1, 2))

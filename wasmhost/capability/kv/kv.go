@@ -2,10 +2,10 @@
 // a namespace for each tenant and module, with quotas, expiry and an atomic
 // set-if.
 //
-// It owns the interface [Store], the store in memory and the one in a file, which
+// It owns the interface [Store], the store in memory and the one in a directory, which
 // survives a restart. Use:
 //
-//	store, err := kv.Open("data/kv.db")
+//	store, err := kv.Open("data/kv", nil)
 //	err = store.Set(ctx, kv.Namespace{Tenant: "default", Module: "notes"}, "a", []byte(`{"n":1}`), kv.SetOptions{}, quota)
 //	value, err := store.Get(ctx, ns, "a")
 //
@@ -15,8 +15,10 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -32,7 +34,7 @@ const (
 	// many when it says nothing.
 	MaxList     = 1000
 	DefaultList = 100
-	// entryBytes is what an entry costs beside key and value.
+	// entryBytes is the cost of an entry beside key and value, in bytes.
 	entryBytes = 32
 )
 
@@ -50,9 +52,9 @@ type Quota struct {
 type SetOptions struct {
 	// TTL is how long the value lives; 0 is for ever.
 	TTL time.Duration
-	// If makes the set conditional: it happens only when the value that is
-	// there is the same JSON text, white space aside; the JSON null stands for
-	// no value. nil sets in any case.
+	// If makes the set conditional: it happens only when the value that is there is the
+	// same JSON text, white space aside; the JSON null means no value. nil sets
+	// unconditionally.
 	If json.RawMessage
 }
 
@@ -63,23 +65,54 @@ type Page struct {
 	Next string
 }
 
-// Store keeps values. A value that has expired is as good as gone, for quotas too.
+// Store keeps values. A value that has expired is as good as gone, for quotas too. A store
+// that holds files or connections is an [io.Closer] for its owner.
 type Store interface {
-	// Get returns the value, nil when there is none. The caller owns it.
+	// Get returns the value, nil when there is none, DATA_LOSS when what is stored is
+	// damaged. The caller owns it.
 	Get(ctx context.Context, ns Namespace, key string) (json.RawMessage, error)
-	// Set stores a value, compacted; null deletes. It fails with
-	// INVALID_ARGUMENT (no key, no JSON), ABORTED (the condition does not
-	// hold) or RESOURCE_EXHAUSTED (the quota), and changes nothing then.
+	// Set stores a value, compacted; null deletes, within any quota, and a key that is
+	// not there may be deleted. It fails with INVALID_ARGUMENT (no key, no JSON), ABORTED
+	// (the condition does not hold) or RESOURCE_EXHAUSTED (the quota), and changes
+	// nothing then.
 	Set(ctx context.Context, ns Namespace, key string, value json.RawMessage, o SetOptions, q Quota) error
-	// Delete removes a key; one that is not there is no error.
-	Delete(ctx context.Context, ns Namespace, key string) error
 	// List returns keys that begin with prefix and come at or after from, in
 	// the order of their bytes.
 	List(ctx context.Context, ns Namespace, prefix, from string, limit int) (Page, error)
-	// Drop removes all of a namespace.
+	// Drop removes all of a namespace, also what is damaged.
 	Drop(ctx context.Context, ns Namespace) error
-	// Close ends the store.
-	Close() error
+}
+
+// Delete removes a key from a store; one that is not there is no error.
+func Delete(ctx context.Context, s Store, ns Namespace, key string) error {
+	return s.Set(ctx, ns, key, json.RawMessage("null"), SetOptions{}, Quota{})
+}
+
+// Lister is an optional interface of a store that can list the owners of its values.
+type Lister interface {
+	// Namespaces returns those that were set and not dropped, sorted by tenant and
+	// module.
+	Namespaces(ctx context.Context) ([]Namespace, error)
+}
+
+// Reporter is an optional part of a store: it reports the bytes that a tenant's values take,
+// and the modules whose values can't be read.
+type Reporter interface{ Report(tenant string) Report }
+
+// Report is the sum of the values of a tenant's modules.
+type Report struct {
+	Keys  int64 `json:"keys"`
+	Bytes int64 `json:"bytes"` // of keys and values, and 32 for each key
+	// Damaged are the modules of which the values are damaged: reading them is DATA_LOSS.
+	Damaged []string `json:"damaged,omitempty"`
+	// Problem is a fault of the store as a whole.
+	Problem string `json:"problem,omitempty"`
+}
+
+func sortNamespaces(all []Namespace) {
+	slices.SortFunc(all, func(a, b Namespace) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Module, b.Module))
+	})
 }
 
 // CheckKey refuses keys that are empty, too long, or no UTF-8.
@@ -96,12 +129,19 @@ type entry struct {
 	expires int64 // nanoseconds since 1970; 0 is never
 }
 
-func (e entry) gone(now time.Time) bool { return e.expires != 0 && e.expires <= now.UnixNano() }
+func (e entry) gone(now time.Time) bool { return gone(e.expires, now) }
 
-func cost(key string, value []byte) int64 { return int64(len(key)+len(value)) + entryBytes }
+func gone(expires int64, now time.Time) bool { return expires != 0 && expires <= now.UnixNano() }
 
-// usage is what a namespace holds.
+// costOf is the cost of a key with a value of so many bytes.
+func costOf(key string, value int) int64 { return int64(len(key)+value) + entryBytes }
+
+// usage is the number of keys and bytes of a namespace.
 type usage struct{ keys, bytes int64 }
+
+func (u usage) without(key string, value int) usage {
+	return usage{u.keys - 1, u.bytes - costOf(key, value)}
+}
 
 // plan is a set that was checked, up to the quota.
 type plan struct {
@@ -115,7 +155,7 @@ func newPlan(key string, value json.RawMessage, o SetOptions, q Quota, now time.
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
-	if int64(len(value)) > q.ValueBytes {
+	if int64(len(value)) > q.ValueBytes && !isNull(value) {
 		return nil, status.Publicf(status.ResourceExhausted, "kv: a value of %d bytes exceeds the limit of %d", len(value), q.ValueBytes)
 	}
 	p := &plan{key: key}
@@ -161,17 +201,13 @@ func (p *plan) holds(old []byte) error {
 	return status.Publicf(status.Aborted, "kv: the value is not what the condition says")
 }
 
-// after returns the usage when the plan is done, or why it may not be: a set that
-// makes less of what is there is always allowed.
-func (p *plan) after(u usage, old []byte, had bool, q Quota) (usage, error) {
-	n := u
-	if had {
-		n.keys--
-		n.bytes -= cost(p.key, old)
-	}
+// after returns the usage when the plan is done, or why it may not be: a set that makes
+// less of what is there, u, is always allowed. without is u without the key's old value.
+func (p *plan) after(u, without usage, q Quota) (usage, error) {
+	n := without
 	if p.value != nil {
 		n.keys++
-		n.bytes += cost(p.key, p.value)
+		n.bytes += costOf(p.key, len(p.value))
 	}
 	if n.keys > q.Keys && n.keys > u.keys {
 		return u, status.Publicf(status.ResourceExhausted, "kv: the store holds its %d keys", q.Keys)

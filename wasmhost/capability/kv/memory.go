@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +20,12 @@ type Memory struct {
 	spaces map[Namespace]*space
 }
 
-var _ Store = (*Memory)(nil)
+var (
+	_ Store     = (*Memory)(nil)
+	_ Lister    = (*Memory)(nil)
+	_ Reporter  = (*Memory)(nil)
+	_ io.Closer = (*Memory)(nil)
+)
 
 // space is one namespace.
 type space struct {
@@ -62,10 +69,9 @@ func (m *Memory) Set(_ context.Context, ns Namespace, key string, value json.Raw
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.spaces[ns]
-	if s == nil {
+	s, kept := m.spaces[ns]
+	if !kept {
 		s = &space{entries: map[string]entry{}}
-		m.spaces[ns] = s
 	}
 	old, had := s.entries[key]
 	seen := old.value
@@ -75,21 +81,31 @@ func (m *Memory) Set(_ context.Context, ns Namespace, key string, value json.Raw
 	if err := p.holds(seen); err != nil {
 		return err
 	}
-	next, err := p.after(s.usage, old.value, had, q)
+	next, err := p.after(s.usage, s.without(key), q)
 	if err != nil {
 		s.sweep(now)
-		old, had = s.entries[key]
-		if next, err = p.after(s.usage, old.value, had, q); err != nil {
+		if next, err = p.after(s.usage, s.without(key), q); err != nil {
 			return err
 		}
 	}
 	s.usage = next
 	if p.value == nil {
 		s.remove(key)
-	} else {
-		s.put(key, entry{p.value, p.expire})
+		return nil
+	}
+	s.put(key, entry{p.value, p.expire})
+	if !kept {
+		m.spaces[ns] = s
 	}
 	return nil
+}
+
+// without is the usage without a key's value.
+func (s *space) without(key string) usage {
+	if old, had := s.entries[key]; had {
+		return s.usage.without(key, len(old.value))
+	}
+	return s.usage
 }
 
 func (s *space) put(key string, e entry) {
@@ -106,7 +122,7 @@ func (s *space) remove(key string) {
 	}
 }
 
-// sweep drops what has expired.
+// sweep drops expired entries.
 func (s *space) sweep(now time.Time) {
 	s.keys = slices.DeleteFunc(s.keys, func(key string) bool {
 		e := s.entries[key]
@@ -114,29 +130,9 @@ func (s *space) sweep(now time.Time) {
 			return false
 		}
 		delete(s.entries, key)
-		s.usage.keys--
-		s.usage.bytes -= cost(key, e.value)
+		s.usage = s.usage.without(key, len(e.value))
 		return true
 	})
-}
-
-// Delete implements [Store].
-func (m *Memory) Delete(_ context.Context, ns Namespace, key string) error {
-	if err := CheckKey(key); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, ok := m.spaces[ns]
-	if !ok {
-		return nil
-	}
-	if e, ok := s.entries[key]; ok {
-		s.usage.keys--
-		s.usage.bytes -= cost(key, e.value)
-		s.remove(key)
-	}
-	return nil
 }
 
 // List implements [Store].
@@ -169,6 +165,28 @@ func (m *Memory) Drop(_ context.Context, ns Namespace) error {
 	defer m.mu.Unlock()
 	delete(m.spaces, ns)
 	return nil
+}
+
+// Namespaces implements [Lister].
+func (m *Memory) Namespaces(context.Context) ([]Namespace, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Collect(maps.Keys(m.spaces))
+	sortNamespaces(all)
+	return all, nil
+}
+
+// Report implements [Reporter].
+func (m *Memory) Report(tenant string) (r Report) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ns, s := range m.spaces {
+		if ns.Tenant == tenant {
+			r.Keys += s.usage.keys
+			r.Bytes += s.usage.bytes
+		}
+	}
+	return r
 }
 
 // Close does nothing: the values go with the store.

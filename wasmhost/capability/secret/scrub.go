@@ -94,10 +94,40 @@ func percentAll(text string) string {
 // Scrub returns b with every secret replaced by its name. b is not changed; it is
 // returned when there is nothing to replace.
 func (s *Scrubber) Scrub(b []byte) []byte {
-	for _, n := range s.needles {
-		b = n.replace(b)
-	}
+	b, _ = s.Each(b, func(work func()) error { work(); return nil }) // which never fails
 	return b
+}
+
+// maxStep is how many bytes are searched for one spelling of a secret, or for several when there
+// are fewer bytes, between two calls of turn.
+const maxStep = 1 << 20
+
+// Each is [Scrubber.Scrub] in steps, for long texts: turn runs each of them, and may wait before.
+// Its error ends the work.
+func (s *Scrubber) Each(b []byte, turn func(work func()) error) ([]byte, error) {
+	hay := folded{text: b}
+	for next := 0; next < len(s.needles); {
+		err := turn(func() {
+			for done := 0; next < len(s.needles) && done <= maxStep; next++ {
+				hay.replace(&s.needles[next])
+				done += max(1, len(hay.text))
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return hay.text, nil
+}
+
+// folded is a text and, once it was asked for, the same in lower case.
+type folded struct{ text, low []byte }
+
+func (f *folded) lower() []byte {
+	if f.low == nil {
+		f.low = lower(f.text)
+	}
+	return f.low
 }
 
 // ScrubString is [Scrubber.Scrub] for a string.
@@ -108,28 +138,29 @@ func (s *Scrubber) ScrubString(text string) string {
 	return string(s.Scrub([]byte(text)))
 }
 
-func (n *needle) replace(b []byte) []byte {
-	if len(b) < len(n.form) {
-		return b
+// replace puts a needle's name where one of its spellings is.
+func (f *folded) replace(n *needle) {
+	hay := f.text
+	if len(hay) < len(n.form) {
+		return
 	}
-	if !n.fold {
-		if !bytes.Contains(b, n.form) {
-			return b
-		}
-		return bytes.ReplaceAll(b, n.form, n.with)
+	form := n.form
+	if n.fold {
+		hay, form = f.lower(), lower(form)
 	}
-	hay, form := lower(b), lower(n.form)
 	if !bytes.Contains(hay, form) {
-		return b
+		return
 	}
 	var out []byte
+	text := f.text
 	for {
 		i := bytes.Index(hay, form)
 		if i < 0 {
-			return append(out, b...)
+			f.text, f.low = append(out, text...), nil
+			return
 		}
-		out = append(append(out, b[:i]...), n.with...)
-		b, hay = b[i+len(form):], hay[i+len(form):]
+		out = append(append(out, text[:i]...), n.with...)
+		text, hay = text[i+len(form):], hay[i+len(form):]
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 	MaxBytes = 8 << 10
 )
 
-// hidden is what a value prints as.
+// hidden is the text that a value prints as.
 const hidden = "[secret]"
 
 // Value is a secret's text. It shows itself to nobody but [Value.Reveal].
@@ -53,7 +53,7 @@ func (Value) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText hides the text.
 func (Value) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Check refuses what can't be sent in a header or can't be scrubbed: fewer than
+// Check refuses values that can't be sent in a header or can't be scrubbed: fewer than
 // [MinBytes], more than [MaxBytes], control characters.
 func (v Value) Check() error {
 	if len(v.text) < MinBytes || len(v.text) > MaxBytes {

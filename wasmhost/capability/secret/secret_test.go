@@ -120,7 +120,7 @@ func TestASourceHasNothingByItself(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrNotFound)
 }
 
-// Whatever stands around a secret, no spelling of it is left.
+// No spelling of a secret is left, in any context.
 func FuzzScrub(f *testing.F) {
 	f.Add("before", "the secret value", "after")
 	f.Add("", "aaaaaaaaaaaa", "aaaa")

@@ -29,7 +29,7 @@ func ExampleOpen() {
 	}
 	defer m.Close()
 	for _, name := range []string{".", "link", "../etc/passwd"} {
-		file, errno := m.FS(true).OpenFile(name, sys.O_RDONLY, 0)
+		file, errno := m.FS(true, nil).OpenFile(name, sys.O_RDONLY, 0)
 		fmt.Println(name, errno == 0)
 		if errno == 0 {
 			file.Close()

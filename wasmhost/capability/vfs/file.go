@@ -5,22 +5,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
-	"sync"
 
 	"github.com/tetratelabs/wazero/experimental/sys"
 	wasi "github.com/tetratelabs/wazero/sys"
 )
-
-// regular is an open file. A guest uses it from one goroutine.
-type regular struct {
-	fs          *FS
-	file        *os.File
-	node        *node // nil on a read-only view
-	read, write bool
-	appends     bool
-	closed      sync.Once
-}
 
 var _ sys.File = (*regular)(nil)
 
@@ -141,14 +129,6 @@ func (r *regular) put(buf []byte, at func(size int64) (int64, error), write func
 	return n, errnoOf(err)
 }
 
-func (r *regular) size() (int64, sys.Errno) {
-	info, err := r.file.Stat()
-	if err != nil {
-		return 0, errnoOf(err)
-	}
-	return info.Size(), 0
-}
-
 // Truncate implements [sys.File].
 func (r *regular) Truncate(size int64) sys.Errno {
 	switch {
@@ -160,22 +140,6 @@ func (r *regular) Truncate(size int64) sys.Errno {
 	r.fs.mount.mu.Lock()
 	defer r.fs.mount.mu.Unlock()
 	return r.resize(size)
-}
-
-// resize is Truncate; the mount's lock is held.
-func (r *regular) resize(size int64) sys.Errno {
-	was, errno := r.size()
-	if errno != 0 {
-		return errno
-	}
-	if !r.fs.mount.take(size-was, 0) {
-		return sys.EIO
-	}
-	if err := r.file.Truncate(size); err != nil {
-		r.fs.mount.take(was-size, 0)
-		return errnoOf(err)
-	}
-	return 0
 }
 
 // Sync does nothing: a guest can't keep the disk busy.
@@ -196,28 +160,6 @@ func (r *regular) Close() sys.Errno {
 		r.fs.leave()
 	})
 	return 0
-}
-
-// drop closes the file; the mount's lock is held.
-func (r *regular) drop() {
-	if n := r.node; n != nil {
-		if n.refs--; n.refs == 0 {
-			m := r.fs.mount
-			m.open = slices.DeleteFunc(m.open, func(o *node) bool { return o == n })
-			if size, errno := r.size(); n.orphan && errno == 0 {
-				m.take(-size, 0)
-			}
-		}
-	}
-	_ = r.file.Close() // what was written is the system's
-}
-
-// directory is an open directory.
-type directory struct {
-	sys.DirFile
-	fs     *FS
-	file   *os.File
-	closed sync.Once
 }
 
 var _ sys.File = (*directory)(nil)

@@ -16,7 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
 )
 
-// A pipe would hold whoever opens it; a file with another name may be somebody else's.
+// Opening a pipe would block; a file with another name may belong to somebody else.
 func TestSpecialFilesStayShut(t *testing.T) {
 	dir, beside := tree(t)
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o666))
@@ -25,7 +25,7 @@ func TestSpecialFilesStayShut(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	m := mount(t, dir, vfs.Options{Writable: true})
-	f := m.FS(true)
+	f := m.FS(true, nil)
 	for _, name := range []string{"pipe", "socket"} {
 		for _, flag := range []sys.Oflag{sys.O_RDONLY, sys.O_WRONLY, sys.O_RDWR, sys.O_RDWR | sys.O_CREAT} {
 			_, errno := f.OpenFile(name, flag, 0)

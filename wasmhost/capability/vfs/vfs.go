@@ -8,10 +8,10 @@
 //
 //	m, err := vfs.Open("/srv/docs", vfs.Options{})
 //	defer m.Close()
-//	fsys := m.FS(false) // for one module
+//	fsys := m.FS(false, nil) // for one module
 //
-// A *Mount and its file systems are safe for concurrent use. What other processes do
-// in the directory is seen, and not counted.
+// A *Mount and its file systems are safe for concurrent use. Changes by other processes
+// in the directory are visible, and not counted.
 package vfs
 
 import (
@@ -20,6 +20,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,11 +30,29 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
+// directory is an open directory.
+type directory struct {
+	sys.DirFile
+	fs     *FS
+	file   *os.File
+	closed sync.Once
+}
+
+// regular is an open file. A guest uses it from one goroutine.
+type regular struct {
+	fs          *FS
+	file        *os.File
+	node        *node // nil where the mount is for reading
+	read, write bool
+	appends     bool
+	closed      sync.Once
+}
+
 // Bounds.
 const (
 	DefaultBytes   = 16 << 20
 	DefaultEntries = 1000
-	// maxOpen bounds what one module has open at a time.
+	// maxOpen is the most files that one module has open at a time.
 	maxOpen = 128
 	// maxWalk bounds the entries that are counted when a mount is opened.
 	maxWalk = 100_000
@@ -55,7 +74,7 @@ type Mount struct {
 	options Options
 	root    *os.Root
 
-	mu      sync.Mutex // guards what follows; held while one change is made on disk
+	mu      sync.Mutex // guards the fields below; held while one change is made on disk
 	bytes   int64
 	entries int64
 	open    []*node // regular files that are open, if the mount is writable
@@ -146,17 +165,25 @@ func (m *Mount) lost(info fs.FileInfo) {
 	m.take(-info.Size(), 0)
 }
 
+// Places counts what is open at a time, for several file systems together. It is called
+// with no lock held that its own methods could want.
+type Places interface {
+	Take(n int64) error
+	Give(n int64)
+}
+
 // FS returns the directory as one module sees it. write counts only where the mount
-// is writable.
-func (m *Mount) FS(write bool) *FS {
-	return &FS{mount: m, write: write && m.options.Writable}
+// is writable. places counts what the module has open; nil counts nothing.
+func (m *Mount) FS(write bool, places Places) *FS {
+	return &FS{mount: m, write: write && m.options.Writable, places: places}
 }
 
 // FS is a module's view of a mount.
 type FS struct {
 	sys.UnimplementedFS
-	mount *Mount
-	write bool
+	mount  *Mount
+	write  bool
+	places Places // nil: nobody counts
 
 	mu   sync.Mutex // guards open
 	open int
@@ -233,7 +260,7 @@ func (f *FS) OpenFile(name string, flag sys.Oflag, _ fs.FileMode) (sys.File, sys
 func (f *FS) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.open >= maxOpen {
+	if f.open >= maxOpen || f.places != nil && f.places.Take(1) != nil {
 		return false
 	}
 	f.open++
@@ -244,6 +271,9 @@ func (f *FS) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open--
+	if f.places != nil {
+		f.places.Give(1)
+	}
 }
 
 // openHere opens what is there, or makes a file.
@@ -292,7 +322,7 @@ func (f *FS) openHere(clean string, flag sys.Oflag, writes bool) (sys.File, sys.
 		return &directory{fs: f, file: file}, 0
 	}
 	r := &regular{fs: f, file: file, write: writes, read: flag&sys.O_WRONLY == 0, appends: flag&sys.O_APPEND != 0}
-	if f.write {
+	if m.options.Writable { // also where this module only reads: it keeps what another one removes
 		r.node = m.hold(info)
 	}
 	if flag&sys.O_TRUNC != 0 && writes {
@@ -352,7 +382,7 @@ func (f *FS) Mkdir(name string, _ fs.FileMode) sys.Errno {
 	})
 }
 
-// change runs what changes the directory, one at a time.
+// change runs functions that change the directory, one at a time.
 func (f *FS) change(name string, work func(clean string) sys.Errno) sys.Errno {
 	clean, _, errno := local(name)
 	switch {
@@ -382,7 +412,7 @@ func (f *FS) remove(name string, dir bool) sys.Errno {
 			return errnoOf(err)
 		case info.IsDir() && !dir:
 			return sys.EISDIR
-		case !info.IsDir() && dir:
+		case !info.IsDir() && (dir || strings.HasSuffix(name, "/")):
 			return sys.ENOTDIR
 		}
 		if err := f.mount.root.Remove(clean); err != nil {
@@ -411,10 +441,26 @@ func (f *FS) Rename(from, to string) sys.Errno {
 		if err != nil {
 			replaced = nil
 		}
+		if replaced != nil && replaced.IsDir() {
+			if os.SameFile(moved, replaced) {
+				return 0
+			}
+			if !moved.IsDir() {
+				return sys.EISDIR
+			}
+			// Go does not rename to the name of a directory, not even of an empty one.
+			if err := f.mount.root.Remove(target); err != nil {
+				return errnoOf(err)
+			}
+			f.mount.lost(replaced)
+		}
 		if err := f.mount.root.Rename(clean, target); err != nil {
+			if replaced != nil && replaced.IsDir() && f.mount.root.Mkdir(target, replaced.Mode().Perm()) == nil {
+				f.mount.take(0, 1) // it stands where it stood
+			}
 			return errnoOf(err)
 		}
-		if replaced != nil && !os.SameFile(moved, replaced) {
+		if replaced != nil && !replaced.IsDir() && !os.SameFile(moved, replaced) {
 			f.mount.lost(replaced)
 		}
 		return 0
@@ -435,3 +481,41 @@ func (f *FS) Chmod(string, fs.FileMode) sys.Errno { return sys.EPERM }
 
 // Utimens is refused.
 func (f *FS) Utimens(string, int64, int64) sys.Errno { return sys.EPERM }
+
+// drop closes the file; the mount's lock is held.
+func (r *regular) drop() {
+	if n := r.node; n != nil {
+		if n.refs--; n.refs == 0 {
+			m := r.fs.mount
+			m.open = slices.DeleteFunc(m.open, func(o *node) bool { return o == n })
+			if size, errno := r.size(); n.orphan && errno == 0 {
+				m.take(-size, 0)
+			}
+		}
+	}
+	_ = r.file.Close() // the system has the written bytes
+}
+
+// resize is Truncate; the mount's lock is held.
+func (r *regular) resize(size int64) sys.Errno {
+	was, errno := r.size()
+	if errno != 0 {
+		return errno
+	}
+	if !r.fs.mount.take(size-was, 0) {
+		return sys.EIO
+	}
+	if err := r.file.Truncate(size); err != nil {
+		r.fs.mount.take(was-size, 0)
+		return errnoOf(err)
+	}
+	return 0
+}
+
+func (r *regular) size() (int64, sys.Errno) {
+	info, err := r.file.Stat()
+	if err != nil {
+		return 0, errnoOf(err)
+	}
+	return info.Size(), 0
+}

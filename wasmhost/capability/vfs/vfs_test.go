@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -67,7 +68,7 @@ func TestADirectoryIsReadAndNothingBesideIt(t *testing.T) {
 	}
 	for _, o := range []vfs.Options{{}, {Writable: true}} {
 		m := mount(t, dir, o)
-		f := m.FS(true)
+		f := m.FS(true, nil)
 		text, errno := read(f, "sub/b.txt")
 		require.Zero(t, errno)
 		assert.Equal(t, "world", text)
@@ -94,7 +95,7 @@ func TestADirectoryIsReadAndNothingBesideIt(t *testing.T) {
 func TestAReadOnlyViewChangesNothing(t *testing.T) {
 	dir, _ := tree(t)
 	for says, f := range map[string]*vfs.FS{
-		"mount": mount(t, dir, vfs.Options{}).FS(true), "grant": mount(t, dir, vfs.Options{Writable: true}).FS(false),
+		"mount": mount(t, dir, vfs.Options{}).FS(true, nil), "grant": mount(t, dir, vfs.Options{Writable: true}).FS(false, nil),
 	} {
 		for _, flag := range []sys.Oflag{sys.O_WRONLY, sys.O_RDWR, sys.O_RDONLY | sys.O_TRUNC, sys.O_RDONLY | sys.O_CREAT, sys.O_WRONLY | sys.O_APPEND} {
 			_, errno := f.OpenFile("a.txt", flag, 0)
@@ -124,7 +125,7 @@ func TestAReadOnlyViewChangesNothing(t *testing.T) {
 func TestAFileHasItsSizeOnTheBill(t *testing.T) {
 	dir, _ := tree(t)
 	m := mount(t, dir, vfs.Options{Writable: true, MaxBytes: 100, MaxEntries: 5})
-	f := m.FS(true)
+	f := m.FS(true, nil)
 	used := func(bytes, entries int64) {
 		t.Helper()
 		b, e := m.Used()
@@ -173,7 +174,7 @@ func TestAFileHasItsSizeOnTheBill(t *testing.T) {
 	assert.Equal(t, sys.EIO, f.Mkdir("e", 0))
 	assert.Equal(t, sys.EIO, write(f, "e", 0))
 	require.Zero(t, f.Rmdir("d"))
-	// What a rename replaces is gone.
+	// The file that a rename replaces is gone.
 	require.Zero(t, write(f, "d", 7))
 	used(17, 5)
 	require.Zero(t, f.Rename("d", "c"))
@@ -183,6 +184,18 @@ func TestAFileHasItsSizeOnTheBill(t *testing.T) {
 	require.Zero(t, f.Rename("c", "a.txt"))
 	used(12, 3)
 	assert.Equal(t, sys.EISDIR, f.Unlink("sub"))
+	assert.Equal(t, sys.ENOTDIR, f.Unlink("a.txt/"))
+	// A directory takes the place of an empty one, and of nothing else.
+	require.Zero(t, f.Mkdir("empty", 0))
+	used(12, 4)
+	assert.Equal(t, sys.EISDIR, f.Rename("a.txt", "empty"))
+	assert.Equal(t, sys.ENOTEMPTY, f.Rename("empty", "sub"))
+	assert.Equal(t, sys.ENOTDIR, f.Rename("empty", "a.txt"))
+	require.Zero(t, f.Rename("sub", "empty"))
+	used(12, 3)
+	require.Zero(t, f.Rename("empty", "sub"))
+	require.Zero(t, f.Rename("sub", "sub"))
+	used(12, 3)
 	assert.Equal(t, sys.ENOTDIR, f.Rmdir("a.txt"))
 	assert.NotZero(t, f.Rmdir("sub"), "it is not empty")
 	assert.Equal(t, sys.EPERM, f.Rmdir("."))
@@ -194,7 +207,7 @@ func TestAFileHasItsSizeOnTheBill(t *testing.T) {
 
 func TestWhatIsOpenIsBounded(t *testing.T) {
 	dir, _ := tree(t)
-	f := mount(t, dir, vfs.Options{}).FS(false)
+	f := mount(t, dir, vfs.Options{}).FS(false, nil)
 	var open []sys.File
 	for {
 		file, errno := f.OpenFile([]string{"a.txt", "sub"}[len(open)%2], sys.O_RDONLY, 0)
@@ -217,7 +230,7 @@ func TestADirectoryIsListedPieceByPiece(t *testing.T) {
 	for i := range 10 {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "sub", fmt.Sprint(i)), nil, 0o600))
 	}
-	file, errno := mount(t, dir, vfs.Options{}).FS(false).OpenFile("sub", sys.O_RDONLY|sys.O_DIRECTORY, 0)
+	file, errno := mount(t, dir, vfs.Options{}).FS(false, nil).OpenFile("sub", sys.O_RDONLY|sys.O_DIRECTORY, 0)
 	require.Zero(t, errno)
 	defer file.Close()
 	for range 2 {
@@ -245,7 +258,7 @@ func TestADirectoryIsListedPieceByPiece(t *testing.T) {
 func TestRacesLeadNowhere(t *testing.T) {
 	dir, beside := tree(t)
 	m := mount(t, dir, vfs.Options{Writable: true})
-	f := m.FS(true)
+	f := m.FS(true, nil)
 	inside, outside := filepath.Join(dir, "flip"), filepath.Dir(beside)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -292,7 +305,7 @@ func TestGuestsAtOnceStayWithinTheQuota(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			f := m.FS(true)
+			f := m.FS(true, nil)
 			for n := range 100 {
 				name := fmt.Sprint((i + n) % 30)
 				_ = write(f, name, 1000+n)
@@ -326,4 +339,82 @@ func TestWhatCanNotBeMounted(t *testing.T) {
 		_, err := vfs.Open(name, vfs.Options{})
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 	}
+}
+
+// A module that may only read keeps a file's bytes on the disk as well as one that writes.
+func TestAFileThatIsReadCountsWithoutItsName(t *testing.T) {
+	m := mount(t, t.TempDir(), vfs.Options{Writable: true, MaxBytes: 100})
+	writer, reader := m.FS(true, nil), m.FS(false, nil)
+	require.Zero(t, write(writer, "big", 90))
+	first, errno := reader.OpenFile("big", sys.O_RDONLY, 0)
+	require.Zero(t, errno)
+	second, errno := reader.OpenFile("big", sys.O_RDONLY, 0)
+	require.Zero(t, errno)
+	require.Zero(t, writer.Unlink("big"))
+	assert.Equal(t, sys.EIO, write(writer, "big", 90), "its bytes are still there")
+	require.Zero(t, writer.Unlink("big"))
+	require.Zero(t, first.Close())
+	bytes, entries := m.Used()
+	assert.Equal(t, [2]int64{90, 0}, [2]int64{bytes, entries})
+	require.Zero(t, second.Close())
+	require.Zero(t, write(writer, "big", 90))
+}
+
+// A directory that can't be moved into the place of an empty one leaves that where it was.
+func TestARenameThatFailsTakesNothingAway(t *testing.T) {
+	dir := t.TempDir()
+	m := mount(t, dir, vfs.Options{Writable: true})
+	f := m.FS(true, nil)
+	require.Zero(t, f.Mkdir("a", 0))
+	require.Zero(t, f.Mkdir("a/b", 0))
+	require.NoError(t, os.Symlink("a", filepath.Join(dir, "to-a")))
+	_, before := m.Used()
+	for _, target := range []string{"a/b", "to-a/b"} {
+		assert.Equal(t, sys.EINVAL, f.Rename("a", target), target)
+		st, errno := f.Stat("a/b")
+		assert.Zero(t, errno, target)
+		assert.True(t, st.Mode.IsDir(), target)
+	}
+	_, after := m.Used()
+	assert.Equal(t, before, after)
+}
+
+// places counts for several file systems, up to three.
+type places struct{ open int64 }
+
+func (p *places) Take(n int64) error {
+	if p.open+n > 3 {
+		return errors.New("enough")
+	}
+	p.open += n
+	return nil
+}
+
+func (p *places) Give(n int64) { p.open -= n }
+
+func TestWhatSeveralHaveOpenIsCountedTogether(t *testing.T) {
+	dir, _ := tree(t)
+	m := mount(t, dir, vfs.Options{})
+	p := &places{}
+	var open []sys.File
+	for _, name := range []string{"a.txt", "sub", "a.txt"} {
+		file, errno := m.FS(false, p).OpenFile(name, sys.O_RDONLY, 0)
+		require.Zero(t, errno)
+		open = append(open, file)
+	}
+	f := m.FS(false, p)
+	_, errno := f.OpenFile("a.txt", sys.O_RDONLY, 0)
+	assert.Equal(t, sys.EAGAIN, errno)
+	require.Zero(t, open[0].Close())
+	require.Zero(t, open[0].Close())
+	_, errno = f.OpenFile("none", sys.O_RDONLY, 0)
+	assert.Equal(t, sys.ENOENT, errno)
+	_, errno = f.OpenFile("a.txt", sys.O_RDONLY|sys.O_DIRECTORY, 0)
+	assert.Equal(t, sys.ENOTDIR, errno)
+	open[0], errno = f.OpenFile("a.txt", sys.O_RDONLY, 0)
+	require.Zero(t, errno, "what was not opened has no place")
+	for _, file := range open {
+		require.Zero(t, file.Close())
+	}
+	assert.Zero(t, p.open)
 }

@@ -1,5 +1,4 @@
-// Package moduletest is the contract of [module.Store] as a kit of tests. It is
-// never imported by code that is not a test. Use:
+// Package moduletest tests implementations of [module.Store]. Use:
 //
 //	moduletest.Run(t, func(t *testing.T) module.Store { return module.NewMemory() })
 package moduletest
@@ -28,14 +27,16 @@ func Run(t *testing.T, open func(t *testing.T) module.Store) {
 		"an earlier revision can be made current":                testSetCurrent,
 		"an upload after a rollback gets a number of its own":    testPutAfterRollback,
 		"modules come sorted by tenant and name":                 testSorted,
+		"one tenant's modules come without the others'":          testOfTenant,
 		"names that differ in case are different modules":        testCase,
+		"old revisions can be pruned":                            testPrune,
 		"a module is gone when it is deleted":                    testDelete,
 		"bytes outlive one of two modules that share them":       testShared,
-		"what is not there is NOT_FOUND":                         testNotFound,
-		"names that are no names are refused":                    testNames,
+		"missing modules and bytes are NOT_FOUND":                testNotFound,
+		"invalid names are refused":                              testNames,
 		"a record that contradicts its bytes is refused":         testDigest,
 		"a context that has ended ends every call":               testContext,
-		"what is returned and what is handed in is not shared":   testNotShared,
+		"arguments and results are copied":                       testNotShared,
 		"calls from many goroutines keep revisions in one order": testConcurrent,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -81,6 +82,28 @@ func testRoundTrip(t *testing.T, s module.Store) {
 	assert.Equal(t, wasm, got)
 }
 
+func testOfTenant(t *testing.T, s module.Store) {
+	reader, ok := s.(module.TenantReader)
+	if !ok {
+		t.Skip("the store does not implement TenantReader")
+	}
+	for _, id := range [][2]string{{"acme", "b"}, {"acme", "a"}, {"acm", "c"}, {"Acme", "d"}} {
+		put(t, s, id[0], id[1], "x")
+	}
+	for tenant, want := range map[string][]string{"acme": {"a", "b"}, "acm": {"c"}, "Acme": {"d"}, "none": {}, "": {}, "../acme": {}} {
+		records, err := reader.CurrentOf(t.Context(), tenant)
+		require.NoError(t, err, tenant)
+		assert.NotNil(t, records, tenant)
+		names := []string{}
+		for _, rec := range records {
+			assert.Equal(t, tenant, rec.Tenant)
+			assert.True(t, rec.Current)
+			names = append(names, rec.Name)
+		}
+		assert.Equal(t, want, names, tenant)
+	}
+}
+
 func testRevisions(t *testing.T, s module.Store) {
 	for i := range 12 { // past 9, where names and numbers sort apart
 		assert.Equal(t, i+1, put(t, s, "default", "textkit", fmt.Sprint(i)).Revision)
@@ -106,7 +129,8 @@ func requireVersions(t *testing.T, s module.Store, n, current int) {
 	assert.True(t, all[i].Current)
 }
 
-func testSetCurrent(t *testing.T, s module.Store) {
+func testSetCurrent(t *testing.T, store module.Store) {
+	s := switcher(t, store)
 	first := put(t, s, "default", "textkit", "a")
 	put(t, s, "default", "textkit", "b")
 	rec, err := s.SetCurrent(t.Context(), "default", "textkit", 1)
@@ -120,7 +144,8 @@ func testSetCurrent(t *testing.T, s module.Store) {
 	requireVersions(t, s, 2, 1)
 }
 
-func testPutAfterRollback(t *testing.T, s module.Store) {
+func testPutAfterRollback(t *testing.T, store module.Store) {
+	s := switcher(t, store)
 	put(t, s, "default", "textkit", "a")
 	put(t, s, "default", "textkit", "b")
 	_, err := s.SetCurrent(t.Context(), "default", "textkit", 1)
@@ -159,7 +184,38 @@ func testCase(t *testing.T, s module.Store) {
 	}
 }
 
-func testDelete(t *testing.T, s module.Store) {
+// switching is a store that can roll back, deleting one that can delete.
+type (
+	switching struct {
+		module.Store
+		module.Switcher
+	}
+	deleting struct {
+		module.Store
+		module.Deleter
+	}
+)
+
+func switcher(t *testing.T, s module.Store) switching {
+	t.Helper()
+	part, ok := s.(module.Switcher)
+	if !ok {
+		t.Skip("the store does not implement Switcher")
+	}
+	return switching{s, part}
+}
+
+func deleter(t *testing.T, s module.Store) deleting {
+	t.Helper()
+	part, ok := s.(module.Deleter)
+	if !ok {
+		t.Skip("the store does not implement Deleter")
+	}
+	return deleting{s, part}
+}
+
+func testDelete(t *testing.T, store module.Store) {
+	s := deleter(t, store)
 	rec := put(t, s, "default", "textkit", "a")
 	put(t, s, "default", "textkit", "b")
 	kept := put(t, s, "default", "other", "c")
@@ -176,7 +232,53 @@ func testDelete(t *testing.T, s module.Store) {
 	require.NoError(t, err)
 }
 
-func testShared(t *testing.T, s module.Store) {
+func testPrune(t *testing.T, store module.Store) {
+	s := store
+	pruner, ok := s.(module.Pruner)
+	if !ok {
+		t.Skip("the store does not implement Pruner")
+	}
+	digests := []string{}
+	for _, seed := range []string{"a", "b", "c", "a", "d"} {
+		digests = append(digests, put(t, s, "default", "textkit", seed).Digest)
+	}
+	put(t, s, "default", "other", "b")
+	require.ErrorIs(t, pruner.Prune(t.Context(), "default", "none", 1), status.ErrNotFound)
+	require.ErrorIs(t, pruner.Prune(t.Context(), "default", "textkit", 5), status.ErrFailedPrecondition)
+	for range 2 {
+		require.NoError(t, pruner.Prune(t.Context(), "default", "textkit", 3))
+		require.NoError(t, pruner.Prune(t.Context(), "default", "textkit", 2))
+	}
+	versions, err := s.Versions(t.Context(), "default", "textkit")
+	require.NoError(t, err)
+	require.Len(t, versions, 2)
+	assert.Equal(t, []int{5, 4}, []int{versions[0].Revision, versions[1].Revision})
+	assert.True(t, versions[0].Current)
+	switches, _ := s.(module.Switcher)
+	for _, revision := range []int{0, 3} {
+		if switches != nil {
+			_, err = switches.SetCurrent(t.Context(), "default", "textkit", revision)
+			require.ErrorIs(t, err, status.ErrNotFound)
+		}
+	}
+	for i, kept := range []bool{true, true, false, true, true} { // "a" and "b" are others' too
+		_, err = s.Wasm(t.Context(), digests[i])
+		assert.Equal(t, kept, err == nil, "bytes of revision %d: %v", i+1, err)
+	}
+	assert.Equal(t, 6, put(t, s, "default", "textkit", "e").Revision)
+	if switches != nil {
+		_, err = switches.SetCurrent(t.Context(), "default", "textkit", 4)
+		require.NoError(t, err)
+		require.ErrorIs(t, pruner.Prune(t.Context(), "default", "textkit", 4), status.ErrFailedPrecondition)
+	}
+	if s, ok := s.(module.Deleter); ok {
+		require.NoError(t, s.Delete(t.Context(), "default", "textkit"))
+		assert.Equal(t, 1, put(t, store, "default", "textkit", "f").Revision)
+	}
+}
+
+func testShared(t *testing.T, store module.Store) {
+	s := deleter(t, store)
 	rec := put(t, s, "default", "one", "a")
 	put(t, s, "acme", "two", "a")
 	put(t, s, "acme", "two", "a")
@@ -195,9 +297,13 @@ func testNotFound(t *testing.T, s module.Store) {
 	for _, id := range [][2]string{{"default", "other"}, {"acme", "textkit"}, {"default", "../textkit"}, {"..", "x"}, {"", ""}, {"default", "current"}} {
 		_, err := s.Versions(t.Context(), id[0], id[1])
 		require.ErrorIs(t, err, status.ErrNotFound, "%q", id)
-		_, err = s.SetCurrent(t.Context(), id[0], id[1], 1)
-		require.ErrorIs(t, err, status.ErrNotFound, "%q", id)
-		require.ErrorIs(t, s.Delete(t.Context(), id[0], id[1]), status.ErrNotFound, "%q", id)
+		if s, ok := s.(module.Switcher); ok {
+			_, err = s.SetCurrent(t.Context(), id[0], id[1], 1)
+			require.ErrorIs(t, err, status.ErrNotFound, "%q", id)
+		}
+		if s, ok := s.(module.Deleter); ok {
+			require.ErrorIs(t, s.Delete(t.Context(), id[0], id[1]), status.ErrNotFound, "%q", id)
+		}
 	}
 	for _, digest := range []string{"", "sha256:", module.Digest([]byte("x")), "sha256:../../lock", "md5:00"} {
 		_, err := s.Wasm(t.Context(), digest)
@@ -230,9 +336,16 @@ func testContext(t *testing.T, s module.Store) {
 	_, putErr := s.Put(ctx, rec, wasm)
 	_, currentErr := s.Current(ctx)
 	_, versionsErr := s.Versions(ctx, "default", "textkit")
-	_, setErr := s.SetCurrent(ctx, "default", "textkit", 1)
 	_, wasmErr := s.Wasm(ctx, rec.Digest)
-	for _, err := range []error{putErr, currentErr, versionsErr, setErr, wasmErr, s.Delete(ctx, "default", "textkit")} {
+	errs := []error{putErr, currentErr, versionsErr, wasmErr}
+	if s, ok := s.(module.Switcher); ok {
+		_, err := s.SetCurrent(ctx, "default", "textkit", 1)
+		errs = append(errs, err)
+	}
+	if s, ok := s.(module.Deleter); ok {
+		errs = append(errs, s.Delete(ctx, "default", "textkit"))
+	}
+	for _, err := range errs {
 		require.ErrorIs(t, err, status.ErrCancelled)
 	}
 	requireVersions(t, s, 1, 1)
@@ -282,9 +395,13 @@ func testConcurrent(t *testing.T, s module.Store) {
 				assert.NoError(t, err)
 				_, err = s.Current(t.Context())
 				assert.NoError(t, err)
-				assert.NoError(t, s.Delete(t.Context(), "acme", own.Name))
-				_, err = s.SetCurrent(t.Context(), "default", "textkit", rec.Revision)
-				assert.NoError(t, err)
+				if s, ok := s.(module.Deleter); ok {
+					assert.NoError(t, s.Delete(t.Context(), "acme", own.Name))
+				}
+				if s, ok := s.(module.Switcher); ok {
+					_, err = s.SetCurrent(t.Context(), "default", "textkit", rec.Revision)
+					assert.NoError(t, err)
+				}
 			}
 		})
 	}

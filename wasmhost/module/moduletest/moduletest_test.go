@@ -10,3 +10,10 @@ import (
 func TestTheKitAcceptsTheStoreInMemory(t *testing.T) {
 	moduletest.Run(t, func(*testing.T) module.Store { return module.NewMemory() })
 }
+
+// plain hides the optional parts of a store.
+type plain struct{ module.Store }
+
+func TestTheKitAcceptsAStoreWithoutOptionalParts(t *testing.T) {
+	moduletest.Run(t, func(*testing.T) module.Store { return plain{module.NewMemory()} })
+}

@@ -1,5 +1,5 @@
-// Package durabletest is the kit for stream managers: what every durable.Manager has
-// to obey, checked through its own door.
+// Package durabletest is the kit for stream managers: the contract of every durable.Manager,
+// checked through its methods.
 //
 // It is for tests and never imported by code that ships. Use:
 //
@@ -24,22 +24,22 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Run checks the managers that make gives; each check gets a fresh one, which make
-// closes with t.Cleanup.
+// Run runs every check against a new manager from create. create must release the
+// manager with t.Cleanup.
 func Run(t *testing.T, create func(t *testing.T) durable.Manager) {
 	t.Helper()
 	for name, check := range map[string]func(t *testing.T, m durable.Manager){
 		"a stream is replayed from its beginning":            replay,
-		"a reader waits for what comes":                      live,
+		"a reader waits for new events":                      live,
 		"a failed stream is replayed with its error":         failure,
 		"several readers see the same":                       many,
 		"an unknown stream is not found":                     unknown,
 		"a key can be opened once":                           once,
 		"nothing is written after the end":                   afterEnd,
 		"a reader who does not read holds up nobody":         slow,
-		"a reader who leaves ends nothing":                   leaves,
-		"a reader whose context ends is told":                cancelled,
-		"what was passed may be used again":                  reuse,
+		"closing a reader does not end the stream":           leaves,
+		"Next returns when its context ends":                 cancelled,
+		"arguments are copied":                               reuse,
 		"chunks of several writers are whole and none lost":  writers,
 		"a stream ends with Done or Failed only":             chunkEnd,
 		"values come back byte by byte":                      exact,
@@ -78,13 +78,13 @@ func subscribe(t *testing.T, m durable.Manager, key string) durable.Reader {
 	return r
 }
 
-// patience is how long a check waits for what must come.
-const patience = 30 * time.Second
+// timeout is how long a check waits for an event that must come.
+const timeout = 30 * time.Second
 
 // take reads n events, or all with n < 0, as "kind value".
 func take(t *testing.T, r durable.Reader, n int) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var got []string
 	for n < 0 || len(got) < n {
@@ -191,10 +191,10 @@ func slow(t *testing.T, m durable.Manager) {
 	}()
 	select {
 	case <-written:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("the writer waits for a reader")
 	}
-	assert.Len(t, take(t, idle, -1), 2001, "what it missed is there")
+	assert.Len(t, take(t, idle, -1), 2001, "a slow reader gets every event")
 }
 
 func leaves(t *testing.T, m durable.Manager) {
@@ -222,7 +222,7 @@ func cancelled(t *testing.T, m durable.Manager) {
 	select {
 	case err := <-failed:
 		require.ErrorIs(t, err, context.Canceled)
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("the reader still waits")
 	}
 	end(t, w, durable.Done, `1`)

@@ -1,9 +1,9 @@
 // Package frontmatter splits a prompt file into its YAML head and its template, and
 // reads the head as JSON values.
 //
-// It owns what of YAML is understood: the core schema of YAML 1.2, as the JavaScript
+// It owns the part of YAML that is understood: the core schema of YAML 1.2, as the JavaScript
 // library reads it (no dates, no octal numbers with a plain 0, no merge keys), without
-// keys that stand twice, and with bounds on size, depth and on what aliases expand to.
+// keys that occur twice, and with bounds on size, depth and the expansion of aliases.
 // Use:
 //
 //	doc := frontmatter.Split(source)
@@ -40,7 +40,7 @@ type Document struct {
 	BodyLine int
 }
 
-// Error reports what is wrong with a head and where.
+// Error reports a fault in the head of a file, and its line.
 type Error struct {
 	Line int // from 1, in the file
 	Err  error
@@ -48,7 +48,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 
-// Unwrap returns what is wrong, without the place.
+// Unwrap returns the fault without the place.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Split finds the head between two lines of "---" at the beginning of a source, behind

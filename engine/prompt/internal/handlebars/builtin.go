@@ -11,7 +11,9 @@ import (
 // roles are the roles that {{role}} takes.
 var roles = []string{"system", "user", "model", "tool"}
 
-// builtinBlock renders a block of a helper that is built in.
+// builtinBlock renders a block of a helper that is built in. Parameters have been counted by the parser (see
+// arity), so indexing them is safe. A helper that is no block helper renders its value, and its content is
+// ignored, as in handlebars.js.
 func (r *renderer) builtinBlock(o *output, b *blockNode, s *scope) error {
 	c := &b.call
 	switch c.known {
@@ -21,7 +23,7 @@ func (r *renderer) builtinBlock(o *output, b *blockNode, s *scope) error {
 			return err
 		}
 		return r.either(o, b, s, yes == (c.known == helperIf))
-	case helperIfEquals, helperUnlessEquals:
+	case helperIfEquals, helperUnlessEquals: // dotprompt's, compared as === does
 		left, err := r.operand(&c.params[0], s)
 		if err != nil {
 			return err
@@ -47,6 +49,7 @@ func (r *renderer) builtinBlock(o *output, b *blockNode, s *scope) error {
 		}
 		return r.each(o, b, s, v)
 	}
+	// Helpers without a block: role, json and so on.
 	v, err := r.builtin(c, s)
 	if err != nil {
 		return err
@@ -54,6 +57,7 @@ func (r *renderer) builtinBlock(o *output, b *blockNode, s *scope) error {
 	return write(o, v)
 }
 
+// either renders the block's program or its inverse on the present context.
 func (r *renderer) either(o *output, b *blockNode, s *scope, yes bool) error {
 	if yes {
 		return r.inside(o, b.program, s, s.this, nil)
@@ -61,12 +65,14 @@ func (r *renderer) either(o *output, b *blockNode, s *scope, yes bool) error {
 	return r.inside(o, b.inverse, s, s.this, nil)
 }
 
-// condition is what if and unless ask.
+// condition reports whether the parameter of if or unless holds. False, null, "", [] and a missing value don't;
+// the number 0 does with the option includeZero only.
 func (r *renderer) condition(c *call, s *scope) (bool, error) {
 	v, err := r.operand(&c.params[0], s)
 	if err != nil {
 		return false, err
 	}
+	// NaN can't occur, so a number that is not truthy is zero.
 	if _, number := v.(value.Number); number && !value.Truthy(v) {
 		h, err := r.hash(c.hash, s)
 		if err != nil {
@@ -80,6 +86,7 @@ func (r *renderer) condition(c *call, s *scope) (bool, error) {
 
 // builtin evaluates a helper that gives a value.
 func (r *renderer) builtin(c *call, s *scope) (any, error) {
+	// Parameters are evaluated from left to right, also those that the helper does not use.
 	args := make([]any, len(c.params))
 	for i := range c.params {
 		v, err := r.operand(&c.params[i], s)
@@ -94,12 +101,13 @@ func (r *renderer) builtin(c *call, s *scope) (any, error) {
 	}
 	switch c.known {
 	case helperLookup:
+		// As in handlebars.js, looking up in nothing gives that nothing.
 		if !value.Truthy(args[0]) {
 			return args[0], nil
 		}
 		return r.follow(args[0], []string{r.text(args[1])}), nil
 	case helperLog:
-		return value.Undefined{}, nil // what a template says is for the model, not for the log
+		return value.Undefined{}, nil // templates write for the model, not into the log
 	case helperJSON:
 		indent, _ := h.Get("indent")
 		n, _ := strconv.Atoi(value.Text(indent))
@@ -115,6 +123,7 @@ func (r *renderer) builtin(c *call, s *scope) (any, error) {
 	case helperSection:
 		return mark(Piece{Kind: Section, Value: value.Text(args[0])}), nil
 	case helperMedia:
+		// A missing pair gives a value whose text is empty.
 		url, _ := h.Get("url")
 		contentType, _ := h.Get("contentType")
 		if value.Text(url) == "" {
@@ -125,6 +134,7 @@ func (r *renderer) builtin(c *call, s *scope) (any, error) {
 	return nil, fmt.Errorf("%s is a block: write {{#%s …}}", c.path.original, c.path.original)
 }
 
+// json writes a value as JSON text, and pays for its length; indent is the number of spaces, 0 for one line.
 func (r *renderer) json(v any, indent int) (any, error) {
 	if _, none := v.(value.Undefined); none {
 		return v, nil
@@ -137,6 +147,7 @@ func (r *renderer) json(v any, indent int) (any, error) {
 	return string(raw), nil
 }
 
+// mark is a helper's result of one piece.
 func mark(p Piece) *Fragment { return &Fragment{Pieces: []Piece{p}} }
 
 // clip shortens foreign text for an error.

@@ -25,19 +25,27 @@ func Parse(src string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
+	// White space control needs the whole tree, since a tag looks at the texts on both sides.
 	w := whitespace{}
 	w.program(root, true)
 	return &Template{root: root, size: len(src)}, nil
 }
 
+// parser reads a template from left to right by recursive descent, without a separate lexer: what a
+// character means depends on whether it stands in text, in a tag or in a raw block.
+//
+// A method that reads something begins at p.at and leaves p.at behind it. start, where a method has
+// it, is the offset of the tag, which errors name. Methods that only look whether something is there
+// restore p.at when it is not.
 type parser struct {
 	src   string
-	at    int
-	lines int // lines before seen
-	seen  int
+	at    int // offset of the next byte to be read
+	lines int // line breaks before seen
+	seen  int // offset up to which line breaks have been counted
 }
 
-// line counts the lines up to at; most calls go forward.
+// line returns the line of an offset. It counts on from the offset of the call before, since most calls go
+// forward: counting from the beginning each time would take the square of the source's length.
 func (p *parser) line(at int) line {
 	if at < p.seen {
 		return lineOf(p.src, at)
@@ -47,11 +55,12 @@ func (p *parser) line(at int) line {
 	return line(p.lines + 1)
 }
 
+// errorf makes an error with the line of an offset.
 func (p *parser) errorf(at int, format string, args ...any) error {
 	return &Error{Line: int(lineOf(p.src, at)), Err: fmt.Errorf(format, args...)}
 }
 
-// ending says what stopped a list of nodes.
+// ending is the tag that ended a list of nodes, or the end of the source.
 type ending struct {
 	kind  endKind
 	at    int
@@ -59,15 +68,17 @@ type ending struct {
 	name  string // of a closing tag
 }
 
+// endKind is the kind of tag that ends a program, or the end of the source.
 type endKind int
 
 const (
 	endOfFile  endKind = iota
 	endClose           // {{/name}}
 	endInverse         // {{else}}, {{^}}
-	endChain           // {{else …: the parser stands behind the else
+	endChain           // {{else …: the parser has read the else
 )
 
+// shown is the ending as an error names it.
 func (e ending) shown() string {
 	switch e.kind {
 	case endClose:
@@ -78,7 +89,9 @@ func (e ending) shown() string {
 	return "the end of the template"
 }
 
-// program reads nodes up to the tag that ends them.
+// program reads nodes up to the tag that ends them, which it returns; the caller decides whether that tag is
+// the right one. depth counts the programs around it and is bounded, because each is a few frames on
+// Go's stack, here and in Render.
 func (p *parser) program(depth int) (*program, ending, error) {
 	prog := &program{}
 	if depth > MaxNesting {
@@ -111,6 +124,7 @@ func (p *parser) text(prog *program) bool {
 			return false
 		}
 		open := start + i
+		// Backslashes before the tag decide: two are one backslash and a tag, one makes the tag text.
 		switch before := p.src[start:open]; {
 		case strings.HasSuffix(before, `\\`):
 			p.add(prog, start, before[:len(before)-1])
@@ -137,7 +151,7 @@ func (p *parser) escaped(open int) int {
 	if i < 0 {
 		return len(p.src) - open
 	}
-	for range 2 {
+	for range 2 { // the next call of text looks at them
 		if i > 0 && rest[i-1] == '\\' {
 			i--
 		}
@@ -145,13 +159,16 @@ func (p *parser) escaped(open int) int {
 	return i + 2
 }
 
+// add appends text from offset at, unless it is empty.
 func (p *parser) add(prog *program, at int, text string) {
 	if text != "" {
 		prog.body = append(prog.body, &textNode{line: p.line(at), value: text, original: text})
 	}
 }
 
-// tag reads one tag; p.at is at its "{{". A tag that ends the program is returned.
+// tag reads one tag; p.at is at its "{{". A tag that ends the program is returned. The characters behind
+// "{{" decide what it is; {{else}} and {{^}} are looked for first, because "^" also begins a block and
+// "else" would be a path.
 func (p *parser) tag(prog *program, depth int) (*ending, error) {
 	start := p.at
 	if strings.HasPrefix(p.src[start:], "{{{{") {
@@ -178,6 +195,7 @@ func (p *parser) tag(prog *program, depth int) (*ending, error) {
 	case p.take("*"):
 		return nil, p.errorf(start, "decorators other than {{#*inline}} are not supported")
 	}
+	// Anything else is a value, in one of its three forms.
 	triple := p.take("{")
 	if !triple {
 		p.take("&")
@@ -199,7 +217,8 @@ func (p *parser) tag(prog *program, depth int) (*ending, error) {
 	return nil, nil
 }
 
-// inverse reads {{else}}, {{^}} or the beginning of {{else if …}}.
+// inverse reads {{else}}, {{^}} or the beginning of {{else if …}}, of which it leaves "if …" unread. It
+// reports false, and has read nothing, when the tag is something else: {{^name}}, {{elsewhere}}.
 func (p *parser) inverse(start int, open bool) (*ending, bool) {
 	back := p.at
 	if p.take("^") {
@@ -218,6 +237,7 @@ func (p *parser) inverse(start int, open bool) (*ending, bool) {
 	p.at += 4
 	after := p.at
 	p.space()
+	// {{else}} ends here; with anything behind it, it begins a chained block.
 	if right, ok := p.tryClose(); ok {
 		return &ending{kind: endInverse, at: start, strip: strip{open, right}}, true
 	}
@@ -225,10 +245,12 @@ func (p *parser) inverse(start int, open bool) (*ending, bool) {
 	return &ending{kind: endChain, at: start, strip: strip{open: open}}, true
 }
 
+// wordAt reports whether a letter, digit or underscore stands at i.
 func wordAt(s string, i int) bool {
 	return i < len(s) && (s[i] == '_' || s[i] >= '0' && s[i] <= '9' || s[i]|0x20 >= 'a' && s[i]|0x20 <= 'z')
 }
 
+// comment reads up to the end of a comment. {{!-- may contain "}}" and ends at "--}}" or "--~}}" only.
 func (p *parser) comment(prog *program, start int, open bool) error {
 	end, skip := "}}", 0
 	if strings.HasPrefix(p.src[p.at:], "--") {
@@ -241,8 +263,8 @@ func (p *parser) comment(prog *program, start int, open bool) error {
 			return p.errorf(start, "the comment has no end")
 		}
 		at += i + len(end)
-		right := false
-		if skip > 0 { // "--" counts with "}}" or "~}}" behind it
+		right := false // whether the tag ends with "~"
+		if skip > 0 {  // "--" counts with "}}" or "~}}" behind it
 			rest := p.src[at:]
 			if right = strings.HasPrefix(rest, "~}}"); !right && !strings.HasPrefix(rest, "}}") {
 				at--
@@ -261,6 +283,7 @@ func (p *parser) comment(prog *program, start int, open bool) error {
 	}
 }
 
+// closing reads {{/name}}.
 func (p *parser) closing(start int, open bool) (*ending, error) {
 	o, err := p.name(start)
 	if err != nil {
@@ -273,7 +296,8 @@ func (p *parser) closing(start int, open bool) (*ending, error) {
 	return &ending{kind: endClose, at: start, strip: strip{open, right}, name: o.shown()}, nil
 }
 
-// block reads what follows "{{#" or "{{^".
+// block reads a block from behind its "{{#", "{{#*" (decorator) or "{{^" (inverted) to its closing tag, and
+// appends it to prog. An inline partial also goes into prog.inlines: it can be used before its place.
 func (p *parser) block(prog *program, start int, open, decorator, inverted bool, depth int) error {
 	b := &blockNode{line: p.line(start), decorator: decorator}
 	if err := p.open(b, start, open); err != nil {
@@ -294,7 +318,7 @@ func (p *parser) block(prog *program, start int, open, decorator, inverted bool,
 	return nil
 }
 
-// open reads the rest of an opening tag.
+// open reads the rest of an opening tag: the call, block parameters (as |a b|), the end of the tag.
 func (p *parser) open(b *blockNode, start int, open bool) error {
 	c, err := p.call(start, 0)
 	if err != nil {
@@ -309,12 +333,15 @@ func (p *parser) open(b *blockNode, start int, open bool) error {
 	return err
 }
 
-// inside reads a block's programs and its closing tag.
+// inside reads a block's programs and its closing tag. In a chain of else-ifs one closing tag ends all blocks;
+// its "~" belongs to the last program of the chain, and is copied to the first block inside, as handlebars.js
+// does (prepareBlock in its helpers.js).
 func (p *parser) inside(b *blockNode, start int, inverted bool, depth int) error {
 	body, end, err := p.program(depth + 1)
 	if err != nil {
 		return err
 	}
+	// The program was made by open, with the block's parameters.
 	b.program.body, b.program.inlines = body.body, body.inlines
 	if end.kind == endInverse || end.kind == endChain {
 		if b.decorator {
@@ -333,12 +360,14 @@ func (p *parser) inside(b *blockNode, start int, inverted bool, depth int) error
 			first.closeStrip = end.strip
 		}
 	}
+	// {{^x}}a{{else}}b{{/x}} is {{#x}}b{{else}}a{{/x}}.
 	if inverted {
 		b.program, b.inverse = b.inverse, b.program
 	}
 	return nil
 }
 
+// matches returns an error unless the ending is the closing tag of that name.
 func (p *parser) matches(start int, name string, end ending) error {
 	if end.kind == endClose && end.name == name {
 		return nil
@@ -349,11 +378,12 @@ func (p *parser) matches(start int, name string, end ending) error {
 	return p.errorf(end.at, "%s does not match {{#%s}} of line %d", end.shown(), name, lineOf(p.src, start))
 }
 
-// otherwise reads what follows an else, and returns the closing tag.
+// otherwise reads the part of a block behind an else, and returns the closing tag.
 func (p *parser) otherwise(b *blockNode, start int, els ending, depth int) (ending, error) {
 	if depth > MaxNesting {
 		return ending{}, &Error{Line: int(lineOf(p.src, els.at)), Err: &LimitError{"blocks are nested too deep", MaxNesting}}
 	}
+	// A plain else: the rest of the block, which must not have another one.
 	if els.kind == endInverse {
 		b.inverseStrip = els.strip
 		inverse, end, err := p.program(depth + 1)
@@ -366,6 +396,7 @@ func (p *parser) otherwise(b *blockNode, start int, els ending, depth int) (endi
 		}
 		return end, nil
 	}
+	// {{else if …}} is a block inside the inverse, which has no closing tag of its own.
 	inner := &blockNode{line: p.line(els.at)}
 	if err := p.open(inner, els.at, els.strip.open); err != nil {
 		return ending{}, err
@@ -391,6 +422,7 @@ func (p *parser) otherwise(b *blockNode, start int, els ending, depth int) (endi
 	return end, nil
 }
 
+// partialBlock reads {{#> name}} … {{/name}} from behind its "{{#>".
 func (p *parser) partialBlock(prog *program, start int, open bool, depth int) error {
 	n, err := p.partialHead(start, open)
 	if err != nil {
@@ -408,6 +440,7 @@ func (p *parser) partialBlock(prog *program, start int, open bool, depth int) er
 	return nil
 }
 
+// partial reads {{> name}} from behind its "{{>".
 func (p *parser) partial(prog *program, start int, open bool) error {
 	n, err := p.partialHead(start, open)
 	if err == nil {
@@ -416,6 +449,8 @@ func (p *parser) partial(prog *program, start int, open bool) error {
 	return err
 }
 
+// partialHead reads a partial's tag: a name, which may be computed by a sub-expression, at most one parameter (the
+// context), and name=value pairs. A path as a name is its text: {{> a/b}} is the partial "a/b".
 func (p *parser) partialHead(start int, open bool) (*partialNode, error) {
 	n := &partialNode{line: p.line(start)}
 	p.space()
@@ -428,6 +463,7 @@ func (p *parser) partialHead(start int, open bool) (*partialNode, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A static name is the text of its path, not the path's value.
 	if n.name.path != nil {
 		n.name.literal = n.name.path.original
 	}
@@ -435,6 +471,7 @@ func (p *parser) partialHead(start int, open bool) (*partialNode, error) {
 	if err != nil {
 		return nil, err
 	}
+	// No parameter: the partial gets the context of its place.
 	switch len(params) {
 	case 0:
 	case 1:
@@ -460,6 +497,7 @@ func (p *parser) rawBlock(prog *program) error {
 	if p.space(); !p.take("}}}}") {
 		return p.errorf(start, "want \"}}}}\"")
 	}
+	// Everything up to the closing tag of the same name is text, tags included.
 	end := "{{{{/" + c.path.original + "}}}}"
 	i := strings.Index(p.src[p.at:], end)
 	if i < 0 {
@@ -474,7 +512,7 @@ func (p *parser) rawBlock(prog *program) error {
 	return nil
 }
 
-// call reads a path or a helper's name and its parameters.
+// call reads a path or a helper's name and its parameters. depth counts the sub-expressions around it.
 func (p *parser) call(start, depth int) (*call, error) {
 	p.space()
 	at := p.at
@@ -491,6 +529,7 @@ func (p *parser) call(start, depth int) (*call, error) {
 	if c.params, c.hash, err = p.params(start, depth); err != nil {
 		return nil, err
 	}
+	// {{this.if}} and {{./if}} are values, whatever helpers there are.
 	if c.path.simple() {
 		c.known = builtins[c.path.parts[0]]
 	}
@@ -514,7 +553,8 @@ var arity = map[builtin]int{
 	helperHistory: 0, helperSection: 1, helperMedia: 0, helperIfEquals: 2, helperUnlessEquals: 2,
 }
 
-// params reads parameters and then name=value pairs.
+// params reads parameters and then name=value pairs, up to what can't begin one: the end of the tag, a closing
+// parenthesis, block parameters.
 func (p *parser) params(start, depth int) (list []operand, hash []pair, err error) {
 	for {
 		p.space()
@@ -532,6 +572,7 @@ func (p *parser) params(start, depth int) (list []operand, hash []pair, err erro
 			hash = append(hash, pair{name, v})
 			continue
 		}
+		// Parameters are told apart by their position, so they come before the pairs.
 		if len(hash) > 0 {
 			return nil, nil, p.errorf(p.at, "a parameter behind name=value")
 		}
@@ -543,9 +584,9 @@ func (p *parser) params(start, depth int) (list []operand, hash []pair, err erro
 	}
 }
 
-// hashName reads "name=".
+// hashName reads "name=". It reads nothing when the name is not followed by "=", since it is then a path.
 func (p *parser) hashName() (string, bool) {
-	back := p.at
+	back := p.at // to go on from when it is a parameter
 	name, _, ok := p.segment()
 	if ok {
 		if p.space(); p.take("=") {
@@ -556,6 +597,7 @@ func (p *parser) hashName() (string, bool) {
 	return "", false
 }
 
+// operand reads a sub-expression in parentheses, a literal or a path.
 func (p *parser) operand(start, depth int) (operand, error) {
 	p.space()
 	if !p.take("(") {
@@ -574,15 +616,18 @@ func (p *parser) operand(start, depth int) (operand, error) {
 	return operand{sub: c}, nil
 }
 
+// blockParamsAhead reports whether "as |" stands here. A path that is called "as" is allowed elsewhere.
 func (p *parser) blockParamsAhead() bool {
 	rest := p.src[p.at:]
 	if !strings.HasPrefix(rest, "as") {
 		return false
 	}
+	// There must be white space between them, or the name only begins with "as".
 	trimmed := strings.TrimLeft(rest[2:], " \t\r\n")
 	return len(trimmed) < len(rest)-2 && strings.HasPrefix(trimmed, "|")
 }
 
+// blockParams reads "as |a b|" and returns the names; nil where there are none.
 func (p *parser) blockParams(start int) ([]string, error) {
 	p.space()
 	if !p.blockParamsAhead() {
@@ -621,6 +666,8 @@ func (p *parser) name(start int) (operand, error) {
 	return p.path(start, false)
 }
 
+// quoted reads a text in quotes. A backslash before the same quote means that quote; before anything else
+// it is itself, so "\n" are two characters.
 func (p *parser) quoted(start int, quote byte) (operand, error) {
 	p.at++
 	var b strings.Builder
@@ -639,8 +686,11 @@ func (p *parser) quoted(start int, quote byte) (operand, error) {
 	return operand{}, p.errorf(start, "a text has no end")
 }
 
-// literal reads true, false, null, undefined or a number.
+// literal reads true, false, null, undefined or a number. Each must be followed by a character that can't go on
+// a path, as in the lexer of handlebars.js: 12a and true.x are paths.
 func (p *parser) literal() (any, bool) {
+	// The word up to the next character that ends a literal. A source that ends there has no end of
+	// its tag, which the caller reports.
 	n := 0
 	rest := p.src[p.at:]
 	for n < len(rest) && !strings.ContainsRune("~} \t\r\n)]", rune(rest[n])) {
@@ -685,10 +735,12 @@ func trimZeros(s string) string {
 	return sign + s
 }
 
-// path reads segments joined by "." or "/".
+// path reads segments joined by "." or "/". "..", "." and "this" may only stand at its beginning; in brackets
+// they are names like any other.
 func (p *parser) path(start int, data bool) (operand, error) {
 	from := p.at
 	q := &path{data: data}
+	// first: only a leading "." or "this" keeps a path from being a helper's name.
 	for first := true; ; first = false {
 		name, literal, ok := p.segment()
 		if !ok {
@@ -698,6 +750,7 @@ func (p *parser) path(start int, data bool) (operand, error) {
 		case literal:
 			q.parts = append(q.parts, name)
 		case name == "..", name == ".", name == "this":
+			// A name has gone before: {{a/../b}} and {{a.this}} are refused.
 			if len(q.parts) > 0 {
 				return operand{}, p.errorf(start, "invalid path %q", p.src[from:p.at])
 			}
@@ -742,6 +795,7 @@ func (p *parser) segment() (name string, literal, ok bool) {
 	case strings.HasPrefix(rest, "["):
 		return p.bracketed()
 	}
+	// A bare name ends at the first character that none may hold, and is not empty.
 	n := strings.IndexFunc(rest, endsID)
 	if n < 0 {
 		n = len(rest)
@@ -750,6 +804,7 @@ func (p *parser) segment() (name string, literal, ok bool) {
 	return rest[:n], false, n > 0
 }
 
+// bracketed reads a segment in brackets, in which every character is allowed; "\]" means "]".
 func (p *parser) bracketed() (string, bool, bool) {
 	var b strings.Builder
 	for i := p.at + 1; i < len(p.src); i++ {
@@ -767,7 +822,7 @@ func (p *parser) bracketed() (string, bool, bool) {
 	return "", false, false
 }
 
-// endsID is what no bare name holds: white space and ! " # % & ' ( ) * + , . / ; < = > @ [ \ ] ^ ` { | } ~
+// endsID reports characters that no bare name holds: white space and ! " # % & ' ( ) * + , . / ; < = > @ [ \ ] ^ ` { | } ~
 func endsID(r rune) bool {
 	if r <= ' ' || r == 0xa0 || r == 0xfeff || r == 0x2028 || r == 0x2029 {
 		return true
@@ -775,12 +830,14 @@ func endsID(r rune) bool {
 	return strings.ContainsRune("!\"#%&'()*+,./;<=>@[\\]^`{|}~", r)
 }
 
+// space skips white space.
 func (p *parser) space() {
 	for p.at < len(p.src) && strings.IndexByte(" \t\r\n\f\v", p.src[p.at]) >= 0 {
 		p.at++
 	}
 }
 
+// peek returns the next byte without reading it, 0 at the end.
 func (p *parser) peek() byte {
 	if p.at < len(p.src) {
 		return p.src[p.at]
@@ -788,6 +845,7 @@ func (p *parser) peek() byte {
 	return 0
 }
 
+// take reads s, and reports false when something else stands here.
 func (p *parser) take(s string) bool {
 	if strings.HasPrefix(p.src[p.at:], s) {
 		p.at += len(s)
@@ -804,6 +862,7 @@ func (p *parser) tryClose() (stripped, ok bool) {
 	return true, p.take("~}}")
 }
 
+// close reads the end of a tag and returns whether it has "~".
 func (p *parser) close(start int) (bool, error) {
 	p.space()
 	if stripped, ok := p.tryClose(); ok {

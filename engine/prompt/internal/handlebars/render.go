@@ -8,19 +8,19 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/prompt/internal/value"
 )
 
-// Env is what a rendering may draw on. Its zero value has nothing.
+// Env holds the partials, helpers and variables of a rendering. Its zero value has none.
 type Env struct {
 	// Partial returns a partial by its name, nil when there is none.
 	Partial func(name string) *Template
 	// Helper returns a helper by its name, nil when there is none. It is not asked
-	// for built-in ones. A nil Helper stands for a table that is empty.
+	// for built-in ones. A nil Helper is an empty table.
 	Helper func(name string) Helper
 	// Data returns the value of {{@name}}, and whether there is one.
 	Data func(name string) (any, bool)
 }
 
-// Helper is a function that templates call by its name. What it returns is a value or
-// a *[Fragment].
+// Helper is a function that templates call by its name. It returns a value or a
+// *[Fragment].
 type Helper func(ctx context.Context, c *Call) (any, error)
 
 // Call is one call of a helper. It is valid until the helper returns.
@@ -49,7 +49,8 @@ func (c *Call) Block(this any, params ...any) (*Fragment, error) {
 	return c.r.fragment(func(o *output) error { return c.r.inside(o, c.block.program, c.s, this, params) })
 }
 
-// Inverse renders what stands behind the block's else.
+// Inverse renders the part of the block behind its else, with this as its context; nothing when
+// there is no else.
 func (c *Call) Inverse(this any) (*Fragment, error) {
 	if c.block == nil {
 		return &Fragment{}, nil
@@ -71,19 +72,28 @@ func (t *Template) Render(ctx context.Context, env Env, root any) ([]Piece, erro
 }
 
 // renderer is one rendering. It belongs to one goroutine.
+//
+// All work is counted in steps, of which there are MaxSteps: one for each node and operand, one for each
+// turn of an each, and one for bytesPerStep bytes of text that are compared, converted or counted. step
+// fails when they are used up; charge only adds, and the next step fails.
 type renderer struct {
 	ctx      context.Context //nolint:containedctx // of one call
 	env      Env
 	root     any
 	spent    spent
-	owed     int // bytes that were gone through and not counted yet
-	check    int // at how many steps the caller's context is looked at next
-	partials int
+	owed     int    // bytes that charge has not made a step of yet, fewer than bytesPerStep
+	check    int    // number of steps at which the context is checked next
+	partials int    // partials that are being rendered inside each other
 	name     string // of the partial that is rendered, "" outside
 }
 
-// scope is what names mean at one place of a rendering. It is not changed, only
-// put on top of another.
+// scope holds the meaning of names at one place of a rendering. It has four chains, each a linked list that
+// grows at its head, so that an inner scope is a copy with a new head and the outer one stays as it is:
+//
+//	this, up   the context, and those around it: name, this, ../name
+//	frame      variables of iterations: @index, @key, @first, @last, @../index
+//	params     block parameters, which hide names of the context: as |item i|
+//	inlines    partials that the template defines itself, and @partial-block
 type scope struct {
 	this    any
 	up      *scope // where ".." leads
@@ -111,12 +121,13 @@ type inlines struct {
 	up    *inlines
 	name  string
 	body  *program
-	scope *scope // where it was defined
+	scope *scope // where it was defined: its body sees that scope's names
 }
 
 // checkEvery is after how many steps the caller's context is looked at.
 const checkEvery = 1024
 
+// step counts one step. It fails when there are too many, and now and then looks whether ctx has ended.
 func (r *renderer) step() error {
 	r.spent.steps++
 	if r.spent.steps > MaxSteps {
@@ -134,16 +145,19 @@ func (r *renderer) at(n line, err error) error {
 	if err == nil {
 		return nil
 	}
+	// The innermost place is the most helpful. That ctx has ended is no fault of any place.
 	if _, placed := errors.AsType[*Error](err); placed || r.ctx.Err() != nil {
 		return err
 	}
 	return &Error{Partial: r.name, Line: int(n), Err: err}
 }
 
+// program renders the nodes of p. Its inline partials are defined first, each in a scope that the next one sees.
 func (r *renderer) program(o *output, p *program, s *scope) error {
 	if p == nil {
 		return nil
 	}
+	// A name may be computed, so inline partials are defined anew for each rendering of the program.
 	for _, in := range p.inlines {
 		if err := r.step(); err != nil {
 			return r.at(in.line, err)
@@ -167,6 +181,7 @@ func (r *renderer) program(o *output, p *program, s *scope) error {
 	return nil
 }
 
+// node renders one node. A decorator renders nothing: program has defined it.
 func (r *renderer) node(o *output, n node, s *scope) error {
 	switch n := n.(type) {
 	case *textNode:
@@ -188,6 +203,7 @@ func (r *renderer) node(o *output, n node, s *scope) error {
 	return nil
 }
 
+// write appends a value to the output: text, the pieces of a fragment, or the value's text.
 func write(o *output, v any) error {
 	switch v := v.(type) {
 	case string:
@@ -217,7 +233,10 @@ func (r *renderer) inside(o *output, p *program, s *scope, this any, values []an
 	return r.program(o, p, r.enter(p, s, this, s.frame, values))
 }
 
+// enter returns the scope inside a block. A block on the same value is no level of its own, so that ".." leads past
+// it: {{#if x}}{{../y}}{{/if}} is what {{../y}} is outside (as since handlebars.js 4.0).
 func (r *renderer) enter(p *program, s *scope, this any, f *frame, values []any) *scope {
+	// named: the block has parameters, and the helper gives values for them.
 	same := r.same(this, s.this)
 	named := len(p.params) > 0 && len(values) > 0
 	if same && f == s.frame && !named {
@@ -248,11 +267,12 @@ func (r *renderer) operand(o *operand, s *scope) (any, error) {
 	return o.literal, nil
 }
 
-// path returns what a path leads to.
+// path returns the value that a path leads to, Undefined when there is none.
 func (r *renderer) path(p *path, s *scope) any {
 	if p.data {
 		return r.data(s, p.depth, p.parts)
 	}
+	// Block parameters are looked up first, the innermost first; ./name and this.name go past them.
 	if p.depth == 0 && !p.scoped && len(p.parts) > 0 {
 		for b := s.params; b != nil; b = b.up {
 			r.charge(bytesPerLink)
@@ -272,6 +292,7 @@ func (r *renderer) path(p *path, s *scope) any {
 	return r.follow(s.this, p.parts)
 }
 
+// follow looks up the parts of a path one after the other, and ends at the first value that is missing.
 func (r *renderer) follow(v any, parts []string) any {
 	for _, part := range parts {
 		if value.Missing(v) {
@@ -285,7 +306,7 @@ func (r *renderer) follow(v any, parts []string) any {
 	return v
 }
 
-// data returns what {{@…}} leads to.
+// data returns the value of {{@…}}, Undefined when there is none.
 func (r *renderer) data(s *scope, depth int, parts []string) any {
 	f := s.frame
 	for range depth {
@@ -298,6 +319,7 @@ func (r *renderer) data(s *scope, depth int, parts []string) any {
 	if len(parts) == 0 {
 		return value.Undefined{}
 	}
+	// Variables of the iteration hide those of the environment, and @root is the root always.
 	rest := parts[1:]
 	if f != nil {
 		switch parts[0] {
@@ -322,7 +344,7 @@ func (r *renderer) data(s *scope, depth int, parts []string) any {
 	return value.Undefined{}
 }
 
-// call evaluates what stands in a tag: a helper's call or a path.
+// call evaluates the content of a tag or of parentheses: a helper's call or a path.
 func (r *renderer) call(c *call, s *scope, block *blockNode) (any, error) {
 	if c.known != userDefined {
 		return r.builtin(c, s)
@@ -332,12 +354,14 @@ func (r *renderer) call(c *call, s *scope, block *blockNode) (any, error) {
 			return r.helper(h, c, s, block)
 		}
 	}
+	// A value takes no parameters, so this was meant to be a helper.
 	if len(c.params) > 0 || len(c.hash) > 0 {
 		return nil, fmt.Errorf("there is no helper %q", c.path.original)
 	}
 	return r.path(&c.path, s), nil
 }
 
+// helper evaluates the parameters and calls a registered helper. block is nil unless it was called as a block.
 func (r *renderer) helper(h Helper, c *call, s *scope, block *blockNode) (any, error) {
 	hc := &Call{Name: c.path.original, This: s.this, r: r, s: s, block: block, Args: make([]any, len(c.params))}
 	for i := range c.params {
@@ -354,6 +378,7 @@ func (r *renderer) helper(h Helper, c *call, s *scope, block *blockNode) (any, e
 	return h(r.ctx, hc)
 }
 
+// hash evaluates name=value pairs, nil for none. The last of two equal names counts.
 func (r *renderer) hash(pairs []pair, s *scope) (*value.Object, error) {
 	if len(pairs) == 0 {
 		return nil, nil
@@ -369,11 +394,13 @@ func (r *renderer) hash(pairs []pair, s *scope) (*value.Object, error) {
 	return h, nil
 }
 
-// block renders {{#…}}.
+// block renders {{#…}}: a built-in helper, a registered one, or else a value of the context. A registered helper
+// decides itself whether it renders its content (Call.Block), and its result is the output.
 func (r *renderer) block(o *output, b *blockNode, s *scope) error {
 	if b.call.known != userDefined {
 		return r.builtinBlock(o, b, s)
 	}
+	// A helper's result is output; a value of the context decides whether the block is rendered.
 	helper := false
 	if r.env.Helper != nil && b.call.path.simple() {
 		helper = r.env.Helper(b.call.path.parts[0]) != nil
@@ -409,8 +436,10 @@ func (r *renderer) sectionBlock(o *output, b *blockNode, s *scope, v any) error 
 	return r.inside(o, b.program, s, v, nil)
 }
 
-// each renders the block for each element or key.
+// each renders the block for each element of an array or each member of an object, in order; nothing else has
+// elements. Block parameters are the element and its key.
 func (r *renderer) each(o *output, b *blockNode, s *scope, v any) error {
+	// at returns the i-th of n elements, and its key: an index or a name.
 	n, at := 0, func(int) (key, element any) { return nil, nil }
 	switch v := v.(type) {
 	case []any:
@@ -441,14 +470,22 @@ func (r *renderer) each(o *output, b *blockNode, s *scope, v any) error {
 	return nil
 }
 
-// partialBlockName is the partial that stands for the content of {{#> …}}.
+// partialBlockName is the name of the partial that renders the content of {{#> …}}.
 const partialBlockName = "@partial-block"
 
+// partial renders {{> name}} or {{#> name}}. The rules of handlebars.js:
+//
+//   - A registered partial sees its own context only: no block parameters, and ".." leads nowhere.
+//   - An inline partial sees the scope in which it was defined.
+//   - {{#> name}} renders its own content when there is no such partial; otherwise the partial can render it
+//     as @partial-block, in the scope of the caller, and see the inline partials that it defines.
+//   - A partial that stands alone on its line is indented like its tag.
 func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 	name, err := r.partialName(n, s)
 	if err != nil {
 		return err
 	}
+	// outer is the scope in which an inline partial was defined, nil for a registered one.
 	body, outer, own := r.findPartial(name, s)
 	if body == nil {
 		if n.program == nil {
@@ -460,6 +497,7 @@ func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 		}
 		return r.inside(o, n.program, s, this, nil)
 	}
+	// A partial may include itself under a condition, so only the depth tells a loop.
 	if r.partials++; r.partials > MaxPartials {
 		return &LimitError{"partials are nested too deep (does " + name + " include itself?)", MaxPartials}
 	}
@@ -478,6 +516,7 @@ func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 			inner.inlines = outer.inlines
 		}
 	}
+	// The content of {{#> …}} becomes a partial of its own, and so do the inline partials in it.
 	if n.program != nil {
 		inner.inlines = &inlines{up: inner.inlines, name: partialBlockName, body: n.program, scope: s}
 		for _, in := range n.program.inlines {
@@ -494,6 +533,7 @@ func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 	if n.indent == "" {
 		return r.program(o, body, inner)
 	}
+	// Lines can be indented only when they are known, so the partial is rendered apart first.
 	f, err := r.fragment(func(o *output) error { return r.program(o, body, inner) })
 	if err != nil {
 		return err
@@ -501,6 +541,7 @@ func (r *renderer) partial(o *output, n *partialNode, s *scope) error {
 	return o.indented(f, n.indent)
 }
 
+// partialName returns the partial's name, which a sub-expression may compute.
 func (r *renderer) partialName(n *partialNode, s *scope) (string, error) {
 	if n.name.sub == nil {
 		return n.name.shown(), nil
@@ -509,14 +550,14 @@ func (r *renderer) partialName(n *partialNode, s *scope) (string, error) {
 	return r.text(v), err
 }
 
-// charge counts work that no node stands for; the next step sees it.
+// charge counts work that belongs to no node; the next step checks the count.
 func (r *renderer) charge(bytes int) {
 	r.owed += bytes
 	r.spent.steps += r.owed / bytesPerStep
 	r.owed %= bytesPerStep
 }
 
-// What work is worth, in bytes of text that are gone through.
+// Prices of work, in bytes of text that are gone through.
 const (
 	bytesPerStep = 64
 	bytesPerLink = 8 // of a list that leads from one place of the template to those around it
@@ -542,6 +583,7 @@ func (r *renderer) text(v any) string {
 // findPartial looks among those of the template, then among the registered ones; own
 // tells the latter.
 func (r *renderer) findPartial(name string, s *scope) (body *program, outer *scope, own bool) {
+	// The innermost definition of a name counts.
 	for in := s.inlines; in != nil; in = in.up {
 		r.charge(bytesPerLink)
 		if in.name == name {
@@ -573,7 +615,8 @@ func (r *renderer) partialContext(n *partialNode, s *scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Pairs are added to a copy of the context when that is an object; they hide its members.
 	object, _ := this.(*value.Object)
-	r.spent.steps += object.Len()
+	r.spent.steps += object.Len() // Merge copies the members
 	return object.Merge(h), nil
 }

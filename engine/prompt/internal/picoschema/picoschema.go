@@ -1,9 +1,8 @@
 // Package picoschema turns dotprompt's short form of a schema into JSON Schema.
 //
-// It owns that form: scalar types with a description behind a comma, "?" for fields
-// that may be missing or null, (array), (object) and (enum) behind a name, "(*)" for
-// further fields, and names of registered schemas. What is JSON Schema already is
-// returned as it is. Use:
+// It owns that form: scalar types with a description after a comma, "?" for fields that
+// may be missing or null, (array), (object) and (enum) after a name, "(*)" for further
+// fields, and names of registered schemas. JSON Schema is returned as it is. Use:
 //
 //	schema, err := picoschema.Convert(v, lookup)
 //
@@ -32,7 +31,7 @@ type Lookup func(name string) (*value.Object, error)
 type Error struct {
 	Path []string
 	Text string
-	Err  error // what a Lookup failed with, or nil
+	Err  error // the error of a Lookup, or nil
 }
 
 func (e *Error) Error() string {

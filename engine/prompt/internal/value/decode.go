@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Decode reads one JSON value. Of a key that an object has twice, the last value
-// counts, as in JavaScript. Half a surrogate pair is read as U+FFFD.
+// Decode parses one JSON value. If an object repeats a key, the last value wins, as in
+// JavaScript. An unpaired surrogate becomes U+FFFD.
 func Decode(raw json.RawMessage) (any, error) {
 	d := decoder{in: raw}
 	v, err := d.value(0)
@@ -115,7 +115,7 @@ func (d *decoder) object(depth int) (any, error) {
 
 func (d *decoder) array(depth int) (any, error) {
 	d.at++
-	list := make([]any, 0, 1) // one place, so that an empty array is told from others
+	list := make([]any, 0, 1) // capacity 1: Same compares arrays by the address of the first element, also empty ones
 	if d.peek() == ']' {
 		d.at++
 		return list, nil
@@ -173,7 +173,7 @@ func (d *decoder) number() (any, error) {
 			return nil, errSyntax
 		}
 	}
-	if d.at-from > maxNumber {
+	if d.at-from > maxNumberLen {
 		return nil, errNumber
 	}
 	return Number(d.in[from:d.at]), nil
@@ -199,7 +199,8 @@ func (d *decoder) text() (string, error) {
 	return "", errSyntax
 }
 
-// escaped goes on where the first escape was found.
+// escaped decodes the rest of a string from its first escape; the string starts at
+// from.
 func (d *decoder) escaped(from int) (string, error) {
 	buf := append(make([]byte, 0, d.at-from+32), d.in[from:d.at]...)
 	for d.at < len(d.in) {

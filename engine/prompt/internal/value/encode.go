@@ -12,9 +12,9 @@ const maxIndent = 10
 // Encode writes v as JSON, on one line.
 func Encode(v any) json.RawMessage { return AppendJSON(nil, v, 0) }
 
-// AppendJSON writes v as JavaScript's JSON.stringify does, with indent spaces for
-// each level; 0 keeps it on one line. Undefined is left out of objects and null
-// elsewhere.
+// AppendJSON appends v as JSON.stringify formats it, with indent spaces for each level;
+// 0 keeps it on one line. Numbers keep their digits. Undefined is left out of objects
+// and null elsewhere.
 func AppendJSON(b []byte, v any, indent int) []byte {
 	return appendValue(b, v, min(max(indent, 0), maxIndent), 0)
 }

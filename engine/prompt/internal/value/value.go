@@ -1,7 +1,7 @@
 // Package value holds the data that templates and front matter work on: JSON
 // values that keep the order of their keys and the digits of their numbers.
 //
-// It owns reading and writing them, and what JavaScript makes of a value: its
+// It owns reading and writing them, and JavaScript's view of a value: its
 // text, its truth, its equality. A value is nil (null), [Undefined], bool,
 // [Number], string, []any or *[Object]. Use:
 //
@@ -25,26 +25,27 @@ const MaxDepth = 256
 // Number is a JSON number as it was written.
 type Number string
 
-// Undefined is what a path that leads nowhere comes to.
+// Undefined is the result of looking up a path that does not exist.
 type Undefined struct{}
 
 // Object is a JSON object in the order of its keys.
 type Object struct {
 	keys   []string
 	values []any
-	index  map[string]int // nil while there are few keys
+	index  map[string]int // nil up to maxLinear keys
 }
 
-// few is up to how many keys are looked through one by one.
-const few = 8
+// maxLinear is the number of keys up to which find searches the slice and needs no
+// index.
+const maxLinear = 8
 
 // NewObject returns an empty object with room for n keys.
 func NewObject(n int) *Object {
 	return &Object{keys: make([]string, 0, n), values: make([]any, 0, n)}
 }
 
-// Set gives key a value, in its old place when it has one. Only whoever made the
-// object may call it, and only before it is shared.
+// Set gives key a value, in its old place when it has one. It must not be called once
+// the object is shared.
 func (o *Object) Set(key string, v any) {
 	if i, ok := o.find(key); ok {
 		o.values[i] = v
@@ -53,8 +54,8 @@ func (o *Object) Set(key string, v any) {
 	o.keys, o.values = append(o.keys, key), append(o.values, v)
 	if o.index != nil {
 		o.index[key] = len(o.keys) - 1
-	} else if len(o.keys) > few {
-		o.index = make(map[string]int, 2*few)
+	} else if len(o.keys) > maxLinear {
+		o.index = make(map[string]int, 2*maxLinear)
 		for i, k := range o.keys {
 			o.index[k] = i
 		}
@@ -96,8 +97,8 @@ func (o *Object) Len() int {
 // At returns the ith key and its value.
 func (o *Object) At(i int) (string, any) { return o.keys[i], o.values[i] }
 
-// Merge returns an object with the keys of both, where those of over count: what
-// JavaScript writes {...o, ...over}. Either may be nil.
+// Merge returns a new object with the keys of o and over; for a key in both, the value
+// of over is used. It is JavaScript's {...o, ...over}. Either may be nil.
 func (o *Object) Merge(over *Object) *Object {
 	merged := NewObject(o.Len() + over.Len())
 	for i := range o.Len() {
@@ -109,8 +110,9 @@ func (o *Object) Merge(over *Object) *Object {
 	return merged
 }
 
-// Lookup returns the property of v that JavaScript would find among its own: a key
-// of an object, an index or the length of an array or a text.
+// Lookup returns JavaScript's own property key of v: a key of an object, an index or
+// the length of an array or a text. It returns Undefined if there is none; inherited
+// properties are not found.
 func Lookup(v any, key string) any {
 	switch v := v.(type) {
 	case *Object:
@@ -150,8 +152,8 @@ func arrayIndex(key string) (int, bool) {
 	return n, true
 }
 
-// at returns the ith character, counted as JavaScript counts them; of half a surrogate
-// pair there is nothing to show.
+// at returns the character at UTF-16 index i, as JavaScript's s[i] does. It returns
+// Undefined if i is out of range or is the second half of a surrogate pair.
 func at(s string, i int) any {
 	for _, r := range s {
 		if i == 0 {
@@ -181,7 +183,7 @@ func utf16Len(s string) int {
 // Int returns n as a number.
 func Int(n int) Number { return Number(strconv.Itoa(n)) }
 
-// Truthy is JavaScript's truth of a value.
+// Truthy reports whether v is true in a JavaScript condition.
 func Truthy(v any) bool {
 	switch v := v.(type) {
 	case nil, Undefined:
@@ -196,8 +198,7 @@ func Truthy(v any) bool {
 	return true
 }
 
-// Empty is what Handlebars calls empty: what is not true, but for 0, and an array
-// without elements.
+// Empty reports whether Handlebars treats v as empty: a falsy value other than 0, or an array without elements.
 func Empty(v any) bool {
 	switch v := v.(type) {
 	case Number:
@@ -208,7 +209,7 @@ func Empty(v any) bool {
 	return !Truthy(v)
 }
 
-// Missing reports null and undefined.
+// Missing reports whether v is null or undefined.
 func Missing(v any) bool {
 	switch v.(type) {
 	case nil, Undefined:
@@ -217,7 +218,8 @@ func Missing(v any) bool {
 	return false
 }
 
-// Same is JavaScript's ===: numbers by their value, objects and arrays by identity.
+// Same reports whether a === b in JavaScript: numbers by their value, objects and
+// arrays by identity.
 func Same(a, b any) bool {
 	switch a := a.(type) {
 	case []any:
@@ -250,16 +252,12 @@ func (n Number) equal(other Number) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// whole reports digits alone, with or without a sign.
+// whole reports whether n is an integer without exponent.
 func (n Number) whole() bool {
 	return strings.Trim(strings.TrimPrefix(string(n), "-"), "0123456789") == ""
 }
 
-// significant is up to how many digits a float64 keeps.
-const significant = 15
-
-// Text returns the number as JavaScript writes it, and as it is where JavaScript
-// would lose digits.
+// Text returns n as JavaScript prints it, or unchanged when that would lose digits.
 func (n Number) Text() string {
 	if n.whole() {
 		if n == "-0" {
@@ -267,12 +265,8 @@ func (n Number) Text() string {
 		}
 		return string(n)
 	}
-	mantissa, _, _ := strings.Cut(strings.ToLower(string(n)), "e")
-	if digits := strings.TrimLeft(strings.NewReplacer("-", "", ".", "").Replace(mantissa), "0"); len(strings.TrimRight(digits, "0")) > significant+2 {
-		return string(n)
-	}
 	f, err := strconv.ParseFloat(string(n), 64)
-	if err != nil {
+	if err != nil || digitsOf(string(n)) != digitsOf(strconv.FormatFloat(f, 'e', -1, 64)) {
 		return string(n)
 	}
 	if f == 0 {
@@ -287,7 +281,14 @@ func (n Number) Text() string {
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
-// Text is what JavaScript makes of a value that is put into a text.
+// digitsOf returns the significant digits of a number.
+func digitsOf(n string) string {
+	mantissa, _, _ := strings.Cut(strings.ToLower(n), "e")
+	return strings.Trim(strings.NewReplacer("-", "", ".", "").Replace(mantissa), "0")
+}
+
+// Text returns v as a template prints it: as JavaScript's String(v), but "" for null
+// and undefined.
 func Text(v any) string {
 	switch v := v.(type) {
 	case nil, Undefined:
@@ -323,17 +324,17 @@ func appendArray(b *strings.Builder, list []any, depth int) {
 	}
 }
 
-// errors of Decode.
+// Errors returned by Decode.
 var (
 	errDepth  = errors.New("the JSON is nested too deep")
 	errSyntax = errors.New("not valid JSON")
 	errNumber = errors.New("a number is too long")
 )
 
-// maxNumber bounds the characters of a number.
-const maxNumber = 1000
+// maxNumberLen bounds the length of a number in bytes.
+const maxNumberLen = 1000
 
-// validText replaces what is not UTF-8.
+// validText replaces bytes that are not UTF-8.
 func validText(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -341,7 +342,7 @@ func validText(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// IsSpace is JavaScript's white space, which String.trim removes.
+// IsSpace reports whether JavaScript's String.trim removes r.
 func IsSpace(r rune) bool {
 	switch r {
 	case ' ', '\t', '\n', '\v', '\f', '\r', 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, 0xfeff:

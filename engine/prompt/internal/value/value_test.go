@@ -62,7 +62,7 @@ func TestValuesAreJavaScripts(t *testing.T) {
 	}{
 		`null`: {"", false, true}, `true`: {"true", true, false}, `false`: {"false", false, true}, `""`: {"", false, true}, `"x"`: {"x", true, false},
 		`0`: {"0", false, false}, `-0`: {"0", false, false}, `0.0`: {"0", false, false}, `1.50`: {"1.5", true, false}, `1e21`: {"1e+21", true, false},
-		`1e-7`: {"1e-7", true, false}, `123456789012345678901`: {"123456789012345678901", true, false}, `0.1234567890123456789`: {"0.1234567890123456789", true, false},
+		`1e-7`: {"1e-7", true, false}, `123456789012345678901`: {"123456789012345678901", true, false}, `0.12345678901234567`: {"0.12345678901234567", true, false}, `0.30000000000000004`: {"0.30000000000000004", true, false}, `0.1234567890123456789`: {"0.1234567890123456789", true, false},
 		`1E2`: {"100", true, false}, `[]`: {"", true, true}, `[1,[2,null],{}]`: {"1,2,,[object Object]", true, false}, `{}`: {"[object Object]", true, false},
 	} {
 		v := decode(t, raw)

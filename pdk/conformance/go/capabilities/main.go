@@ -17,7 +17,7 @@ func main() {}
 
 type object = map[string]any
 
-// reply is what the host said, made again from what the PDK made of it.
+// reply encodes the host's answer again, from the values that the PDK decoded.
 func reply(value any, err error) (object, error) {
 	var e *pdk.Error
 	if errors.As(err, &e) {

@@ -7,6 +7,7 @@ package kvtest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) kv.Store) {
 			c.at.Store(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC).UnixNano())
 			s := open(t, c.now)
 			test(t, s, c)
-			require.NoError(t, s.Close())
+			if closer, ok := s.(io.Closer); ok {
+				require.NoError(t, closer.Close())
+			}
 		})
 	}
 }
@@ -74,14 +77,21 @@ func values(t *testing.T, s kv.Store, _ *clock) {
 	assert.Equal(t, `false`, get(t, s, "k"))
 	set(t, s, "k", `null`)
 	assert.Empty(t, get(t, s, "k"), "null is no value")
-	require.NoError(t, s.Delete(t.Context(), mine, "k"))
+	require.NoError(t, kv.Delete(t.Context(), s, mine, "k"))
 	set(t, s, "k", `1`)
-	require.NoError(t, s.Delete(t.Context(), mine, "k"))
+	require.NoError(t, kv.Delete(t.Context(), s, mine, "k"))
 	assert.Empty(t, get(t, s, "k"))
 	v, err := s.Get(t.Context(), mine, "k")
 	require.NoError(t, err)
 	assert.Nil(t, v)
-	// What is handed out and in is the caller's.
+	deleted := kv.Namespace{Tenant: "a", Module: "deleted from"}
+	require.NoError(t, kv.Delete(t.Context(), s, deleted, "k"))
+	if lister, ok := s.(kv.Lister); ok {
+		spaces, err := lister.Namespaces(t.Context())
+		require.NoError(t, err)
+		assert.NotContains(t, spaces, deleted, "a deletion makes no namespace")
+	}
+	// Values that are passed in or returned belong to the caller.
 	value := raw(`"aaa"`)
 	require.NoError(t, s.Set(t.Context(), mine, "k", value, kv.SetOptions{}, quota))
 	value[1] = 'b'
@@ -96,7 +106,7 @@ func wrong(t *testing.T, s kv.Store, _ *clock) {
 		_, err := s.Get(t.Context(), mine, key)
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 		require.ErrorIs(t, s.Set(t.Context(), mine, key, raw(`1`), kv.SetOptions{}, quota), status.ErrInvalidArgument)
-		require.ErrorIs(t, s.Delete(t.Context(), mine, key), status.ErrInvalidArgument)
+		require.ErrorIs(t, kv.Delete(t.Context(), s, mine, key), status.ErrInvalidArgument)
 	}
 	for _, value := range []string{"", "{", "{} {}", "\"\xff\""} {
 		require.ErrorIs(t, s.Set(t.Context(), mine, "k", raw(value), kv.SetOptions{}, quota), status.ErrInvalidArgument, value)
@@ -140,8 +150,8 @@ func quotas(t *testing.T, s kv.Store, _ *clock) {
 	require.ErrorIs(t, put("3", `1`), status.ErrResourceExhausted)
 	assert.Empty(t, get(t, s, "3"))
 	require.NoError(t, put("2", `2`), "one that is there may change")
-	require.NoError(t, s.Delete(t.Context(), mine, "2"))
-	require.NoError(t, s.Delete(t.Context(), mine, "2"))
+	require.NoError(t, kv.Delete(t.Context(), s, mine, "2"), "a deletion needs no quota")
+	require.NoError(t, kv.Delete(t.Context(), s, mine, "2"))
 	require.NoError(t, put("3", `1`))
 	require.ErrorIs(t, put("4", `1`), status.ErrResourceExhausted, "a deletion that deleted nothing gives nothing back")
 	big := `"` + strings.Repeat("x", 380) + `"`
@@ -171,9 +181,9 @@ func expiry(t *testing.T, s kv.Store, c *clock) {
 	page, err := s.List(t.Context(), mine, "", "", 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b"}, page.Keys)
-	require.NoError(t, put("a", kv.SetOptions{If: raw(`null`), TTL: time.Second}), "what has expired is not there")
+	require.NoError(t, put("a", kv.SetOptions{If: raw(`null`), TTL: time.Second}), "an expired value is absent")
 	c.pass(time.Second)
-	require.NoError(t, put("c", kv.SetOptions{}), "what has expired takes no room")
+	require.NoError(t, put("c", kv.SetOptions{}), "an expired value takes no room")
 	require.ErrorIs(t, put("d", kv.SetOptions{}), status.ErrResourceExhausted)
 	require.NoError(t, put("b", kv.SetOptions{}), "set again, it has no end")
 	c.pass(time.Hour)
@@ -264,5 +274,14 @@ func dropped(t *testing.T, s kv.Store, _ *clock) {
 	assert.Equal(t, `2`, string(v))
 	for i := range quota.Keys {
 		set(t, s, fmt.Sprint(i), `1`)
+	}
+	if lister, ok := s.(kv.Lister); ok {
+		all, err := lister.Namespaces(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, []kv.Namespace{mine, other}, all)
+		require.NoError(t, s.Drop(t.Context(), mine))
+		all, err = lister.Namespaces(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, []kv.Namespace{other}, all)
 	}
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // Columns knows for each field of the metadata which rows have which value. It may be
-// read by many at once; whoever adds to it keeps the others out.
+// read concurrently, but not while something is added.
 type Columns struct {
 	fields map[string]*column
 	rows   int

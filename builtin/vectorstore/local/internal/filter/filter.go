@@ -24,7 +24,7 @@ const (
 	MaxBytes   = 64 << 10
 	maxDepth   = 16
 	maxClauses = 1000 // conditions, and values to compare with
-	// costOfRange is what a range counts for, which is compared with every value of a
+	// costOfRange is the cost of a range, which is compared with every value of a
 	// field.
 	costOfRange = 25
 )

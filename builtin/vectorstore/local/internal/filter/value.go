@@ -30,7 +30,7 @@ type value struct {
 	text string
 	// exponent of a number: it is 0.<digits> · 10^exponent.
 	exponent int
-	// sum stands for the rest of a text longer than maxText.
+	// sum is the hash of a text longer than maxText, of which text has the beginning.
 	sum [sha256.Size]byte
 }
 

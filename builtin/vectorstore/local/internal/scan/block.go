@@ -174,8 +174,8 @@ func (p *planes) prepare(query, centre, difference []float32) {
 		w[3] |= u >> 3 & 1 << bit
 	}
 	p.sum = low*float32(len(query)) + p.step*float32(total)
-	// The coding's own error is uniform in a step. What it does to an estimate, in
-	// units of the row's spread, follows from the fit that codes have of what is spread
+	// The coding's own error is uniform in a step. Its effect on an estimate, in units
+	// of the row's spread, follows from how well codes fit values that are spread
 	// evenly: 0.80 and 0.94.
 	coding := float64(p.step) * float64(p.step) * float64(len(query)) / 12
 	p.distance = float32(math.Sqrt(float64(square) + coding*1.67*1.67))

@@ -13,7 +13,7 @@
 //	x.Append(x.Encode(vector))
 //	hits, err := x.Search(query, scan.Query{K: 10, Exact: read})
 //
-// An *Index may be searched by many at once; whoever changes it keeps the others out.
+// An *Index may be searched concurrently, but not while it is changed.
 // Encode and Seal's work may run beside searches.
 package scan
 
@@ -75,8 +75,8 @@ func (x *Index) Encode(v []float32) Code {
 	return c
 }
 
-// step returns what one of so many steps is for the greatest coordinate, and its
-// inverse; 0 for what a float32 can't tell from zero.
+// step returns the size of one step, when the greatest coordinate is divided into so
+// many, and its inverse; 0 where a float32 can't tell it from zero.
 func step(v []float32, steps float32) (scale, inverse float32) {
 	var most float32
 	for _, f := range v {
@@ -120,7 +120,7 @@ func (x *Index) Seal() (install func()) {
 	return func() { b.code, b.bytes, b.scale = c, bytes, scale } // without the room to grow
 }
 
-// Bytes returns what the rows take in memory.
+// Bytes returns the memory of the rows.
 func (x *Index) Bytes() int64 {
 	var n int64
 	for _, b := range x.blocks {
@@ -132,7 +132,7 @@ func (x *Index) Bytes() int64 {
 	return n
 }
 
-// Query is what is searched for.
+// Query is a search.
 type Query struct {
 	K int
 	// Rows has a bit for each row that may be found; nil allows all.

@@ -1,0 +1,103 @@
+package openai
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// apiError is the API's error object. Code is a string, a number or null; Status is
+// Google's name of it.
+type apiError struct {
+	Message string
+	Type    string
+	Code    string
+	Status  string
+}
+
+// readError reads {message, type, code}, or a bare string.
+func readError(raw json.RawMessage) apiError {
+	var fields struct {
+		Type     json.RawMessage `json:"type"`
+		Code     json.RawMessage `json:"code"`
+		Status   json.RawMessage `json:"status"`
+		Metadata json.RawMessage `json:"metadata"`
+	}
+	e := apiError{Message: sentence(raw, 0)}
+	if json.Unmarshal(raw, &fields) != nil {
+		return e
+	}
+	e.Type, e.Code, e.Status = jsonString(fields.Type), jsonString(fields.Code), jsonString(fields.Status)
+	if n, ok := number(fields.Code); ok {
+		e.Code = n.String()
+	}
+	if n, ok := number(fields.Status); ok && e.Code == "" {
+		e.Code = n.String()
+	}
+	// OpenRouter quotes the server behind it.
+	var metadata struct {
+		Raw json.RawMessage `json:"raw"`
+	}
+	_ = json.Unmarshal(fields.Metadata, &metadata) // others write something else there
+	if inner := sentence(metadata.Raw, 0); inner != "" && inner != e.Message {
+		e.Message = strings.TrimPrefix(e.Message+": "+inner, ": ")
+	}
+	return e
+}
+
+const (
+	// maxSentenceDepth bounds how deep a server's sentence may lie in its error.
+	maxSentenceDepth = 6
+	// maxSentences bounds how many of a list are shown.
+	maxSentences = 3
+)
+
+// sentenceFields are where servers write what is wrong, in the order of preference.
+var sentenceFields = []string{"message", "msg", "detail", "details", "error", "errors", "error_msg", "error_description", "reason"}
+
+// sentence finds the message of a server's error: a string, JSON in a string, or that of an
+// object or a list which holds it, such as FastAPI's
+// {"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}.
+func sentence(raw json.RawMessage, depth int) string {
+	if isNull(raw) || depth > maxSentenceDepth {
+		return ""
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		if inner := json.RawMessage(strings.TrimSpace(text)); len(inner) > 0 && (inner[0] == '{' || inner[0] == '[') {
+			return or(sentence(inner, depth+1), text)
+		}
+		return text
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil {
+		var all []string
+		for _, item := range list[:min(len(list), maxSentences)] {
+			if s := sentence(item, depth+1); s != "" {
+				all = append(all, s)
+			}
+		}
+		return strings.Join(all, "; ")
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil {
+		return ""
+	}
+	for _, name := range sentenceFields {
+		if s := sentence(object[name], depth+1); s != "" {
+			return strings.TrimPrefix(place(object["loc"])+": "+s, ": ")
+		}
+	}
+	return ""
+}
+
+// place writes a location such as ["body", "messages", 0] with dots.
+func place(raw json.RawMessage) string {
+	var steps []json.RawMessage
+	_ = json.Unmarshal(raw, &steps) // no list is no place
+	var names []string
+	for _, step := range steps[:min(len(steps), maxSentenceDepth)] {
+		n, _ := number(step)
+		names = append(names, or(jsonString(step), n.String()))
+	}
+	return strings.Join(names, ".")
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Connections that ask nothing, and those that never finish asking, go when others come;
+// those whose requests are answered stay.
+func TestIdleConnectionsGoWhenThereAreTooMany(t *testing.T) {
+	const most = 16
+	open := newConnections(most)
+	release := make(chan struct{})
+	srv := httptest.NewUnstartedServer(open.handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			<-release
+		}
+	})))
+	srv.Config.ConnState, srv.Config.ConnContext = open.state, open.context
+	srv.Start()
+	t.Cleanup(srv.Close)
+	var all []net.Conn
+	t.Cleanup(func() {
+		for _, c := range all {
+			_ = c.Close()
+		}
+	})
+	dial := func(says string) net.Conn {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+		require.NoError(t, err)
+		all = append(all, c)
+		_, err = io.WriteString(c, says)
+		require.NoError(t, err)
+		return c
+	}
+	answered := func(c net.Conn) bool {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}
+	serving := func() int {
+		open.mu.Lock()
+		defer open.mu.Unlock()
+		return len(open.open) - open.waiting.Len()
+	}
+	long := dial("GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.Eventually(t, func() bool { return serving() == 1 }, 10*time.Second, time.Millisecond)
+	for i := range 20 * most {
+		dial([]string{"", "G", "GET / HTTP/1.1\r\nX: y\r\n"}[i%3])
+	}
+	for range 2 * most { // each of which stays open, too
+		assert.True(t, answered(dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")))
+	}
+	open.mu.Lock()
+	assert.LessOrEqual(t, len(open.open), most)
+	open.mu.Unlock()
+	// When every connection has its request, the next one is closed at once.
+	for range most - 1 {
+		dial("GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	require.Eventually(t, func() bool { return serving() == most }, 10*time.Second, time.Millisecond)
+	assert.False(t, answered(dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")))
+	close(release)
+	assert.True(t, answered(long))
+}

@@ -1,0 +1,395 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+)
+
+// networkFlags are the flags of serve that say who may reach the server, and how.
+type networkFlags struct {
+	auth, plain     bool
+	tlsCert, tlsKey string
+	proxies, oidc   []string
+	maxConnections  int
+
+	proxyNets []netip.Prefix // of proxies, once they are checked
+	certs     *certificates  // nil: plain HTTP
+}
+
+func (f *networkFlags) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.auth, "auth", false, "ask who calls: every request needs an API key. A start without any admin key creates one and prints it, this once")
+	flags.StringArrayVar(&f.oidc, "oidc", nil, "an OpenID Connect issuer whose tokens are accepted beside API keys, `JSON` or @FILE, such as {\"issuer\":\"https://id.example.com\",\"audience\":\"tools\",\"rules\":[{\"claim\":\"groups\",\"value\":\"devs\",\"scopes\":[\"acme:manage\"]}]}; may be given again")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "the certificate for HTTPS, a PEM `FILE` with the chain; read again when it changes")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "the private key of --tls-cert, a PEM `FILE`")
+	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "a network, `CIDR`, of a proxy before this server: its X-Forwarded-For is believed, and without TLS nobody else may connect from beyond loopback; may be given again")
+	flags.IntVar(&f.maxConnections, "max-connections", defaultConnections, "connections from beyond loopback at a time; one address, or the /64 of IPv6, has at most a sixteenth of them, a trusted proxy all")
+	flags.BoolVar(&f.plain, "plain-http-beyond-loopback", false, "listen beyond loopback without TLS and without a proxy: keys and data cross the network in the clear")
+}
+
+// check looks at the flags before anything is opened.
+func (f *networkFlags) check() error {
+	for _, text := range f.proxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return usagef("--trusted-proxy %q: want a network such as 10.0.0.0/8, or an address", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		f.proxyNets = append(f.proxyNets, p.Masked())
+	}
+	switch {
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return usagef("--tls-cert and --tls-key go together")
+	case f.maxConnections < 0:
+		return usagef("--max-connections can't be negative")
+	case len(f.oidc) > 0 && !f.auth:
+		return usagef("--oidc is for --auth")
+	case f.plain && f.tlsCert != "":
+		return usagef("--plain-http-beyond-loopback does not go with --tls-cert")
+	}
+	return nil
+}
+
+// loadTLS reads the certificate.
+func (f *networkFlags) loadTLS(log *slog.Logger) (err error) {
+	if f.tlsCert == "" {
+		return nil
+	}
+	f.certs = &certificates{certFile: f.tlsCert, keyFile: f.tlsKey, log: log}
+	if _, err = f.certs.get(nil); err != nil {
+		return usagef("--tls-cert, --tls-key: %w", err)
+	}
+	return nil
+}
+
+// beyond reports whether the server may listen beyond loopback: it has to ask who calls, and
+// what crosses the network has to be secured or said not to be.
+func (f *networkFlags) beyond() bool {
+	return f.auth && (f.tlsCert != "" || len(f.proxyNets) > 0 || f.plain)
+}
+
+func (f *networkFlags) scheme() string {
+	if f.certs != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// listen opens the port; an address beyond loopback only where it may.
+func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:3400", addr)
+	}
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	switch {
+	case !loopback && !f.auth:
+		return nil, &failure{
+			exit: exitUsage, text: fmt.Sprintf("--addr %q is reachable from other machines, and this server accepts requests without a login", addr),
+			hint: "listen on 127.0.0.1, [::1] or localhost; or have it ask who calls with --auth, and secure what crosses the network",
+		}
+	case !loopback && !f.beyond():
+		return nil, &failure{
+			exit: exitUsage, text: fmt.Sprintf("--addr %q is reachable from other machines, and keys would cross the network in the clear", addr),
+			hint: "give --tls-cert and --tls-key, or --trusted-proxy with the network of a proxy that does TLS; --plain-http-beyond-loopback goes without",
+		}
+	case !loopback && (ip == nil || ip.IsUnspecified()) && len(allowedHosts) == 0:
+		return nil, &failure{
+			exit: exitUsage, text: fmt.Sprintf("--addr %q does not say by which name the server is reached", addr),
+			hint: "give --allowed-host with each name or address that a request's Host header may carry",
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, &failure{exit: exitFailed, text: fmt.Sprintf("listen: %v", err), hint: "choose another port with --addr 127.0.0.1:PORT", cause: err}
+	}
+	bound, ok := l.Addr().(*net.TCPAddr)
+	if (!ok || !bound.IP.IsLoopback()) && (loopback || !f.beyond()) {
+		return nil, errors.Join(usagef("--addr %q resolves to %s, which is not a loopback address", addr, l.Addr()), l.Close())
+	}
+	if !loopback {
+		most := cmp.Or(f.maxConnections, defaultConnections)
+		l = &limited{Listener: l, most: most, each: max(1, most/16), free: f.proxyNets, sources: map[netip.Prefix]int{}}
+	}
+	switch {
+	case f.certs != nil:
+		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: f.certs.get}), nil
+	case len(f.proxyNets) > 0 && !f.plain:
+		return &proxied{Listener: l, networks: f.proxyNets}, nil
+	}
+	return l, nil
+}
+
+// proxied lets in who comes from a proxy's network or from this machine.
+type proxied struct {
+	net.Listener
+	networks []netip.Prefix
+}
+
+func (p *proxied) Accept() (net.Conn, error) {
+	for {
+		c, err := p.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if p.trusts(c.RemoteAddr()) {
+			return c, nil
+		}
+		_ = c.Close() // whoever it is, it is told nothing
+	}
+}
+
+func (p *proxied) trusts(remote net.Addr) bool {
+	addr, ok := addrOf(remote)
+	return ok && within(p.networks, addr)
+}
+
+func addrOf(remote net.Addr) (netip.Addr, bool) {
+	at, err := netip.ParseAddrPort(remote.String())
+	return at.Addr().Unmap().WithZone(""), err == nil
+}
+
+// within reports whether an address is this machine's, or of one of the networks.
+func within(networks []netip.Prefix, addr netip.Addr) bool {
+	return addr.IsLoopback() || slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+const defaultConnections = 4096
+
+// limited bounds the connections that are open at a time, in all and of one source, so that
+// whoever has no key can't use up the process's file descriptors. Those beyond are closed.
+type limited struct {
+	net.Listener
+	most, each int
+	// free are the networks that share no bound of a source: many stand behind a proxy.
+	free []netip.Prefix
+
+	mu      sync.Mutex // guards the fields below
+	all     int
+	sources map[netip.Prefix]int
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if release := l.take(c.RemoteAddr()); release != nil {
+			return &counted{c, sync.OnceFunc(release)}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+// take counts a connection; nil when there are too many.
+func (l *limited) take(remote net.Addr) (release func()) {
+	addr, _ := addrOf(remote) // all that are unknown are one source
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	source, _ := addr.Prefix(bits)
+	apart := !within(l.free, addr)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= l.most || apart && l.sources[source] >= l.each {
+		return nil
+	}
+	l.all++
+	l.sources[source]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.all--
+		if l.sources[source]--; l.sources[source] == 0 {
+			delete(l.sources, source)
+		}
+	}
+}
+
+type counted struct {
+	net.Conn
+	release func()
+}
+
+func (c *counted) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// certificates gives a certificate for each connection, and reads its files again when they
+// have changed. While they can't be read, or don't belong together, the one before serves.
+type certificates struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu      sync.Mutex // guards the fields below
+	current *tls.Certificate
+	seen    [2]stamp  // the files that current, or the last failure, is of
+	looked  time.Time // when the files were looked at
+}
+
+// stamp is how a change of a file is told.
+type stamp struct {
+	at   time.Time
+	size int64
+}
+
+// lookEvery is how often the files are looked at, at most.
+const lookEvery = time.Second
+
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil && time.Since(c.looked) < lookEvery {
+		return c.current, nil
+	}
+	c.looked = time.Now()
+	seen := [2]stamp{stampOf(c.certFile), stampOf(c.keyFile)}
+	if c.current != nil && seen == c.seen {
+		return c.current, nil
+	}
+	loaded, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err == nil {
+		if c.current != nil {
+			c.log.Info("the certificate was read again", slog.Time("expires", loaded.Leaf.NotAfter))
+		}
+		c.current, c.seen = &loaded, seen
+		return c.current, nil
+	}
+	if c.current == nil {
+		return nil, err
+	}
+	if seen != c.seen {
+		c.log.Error("the files of the certificate have changed and can't be read; the one before serves", slog.Any("error", err))
+	}
+	c.seen = seen
+	return c.current, nil
+}
+
+func stampOf(file string) stamp {
+	info, err := os.Stat(file)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{info.ModTime(), info.Size()}
+}
+
+// guards are what a server asks who calls.
+type guards struct {
+	store *access.Dir
+	keys  *access.Keys
+	auth  access.Authenticator
+	// issuers is set when tokens of others are accepted, whose bearers may be admins.
+	issuers bool
+}
+
+// openGuards opens the API keys of a data directory; nil where nobody is asked.
+func (a *app) openGuards(ctx context.Context, f *serveFlags, log *slog.Logger) (*guards, error) {
+	if !f.auth {
+		return nil, nil
+	}
+	g := &guards{issuers: len(f.oidc) > 0}
+	chain, err := a.issuers(f, log)
+	if err != nil {
+		return nil, err
+	}
+	if g.store, err = access.OpenDir(keysDir(f.data)); err != nil {
+		return nil, local(err, false)
+	}
+	if g.keys, err = access.OpenKeys(ctx, access.KeysConfig{Store: g.store, Logger: log}); err != nil {
+		return nil, errors.Join(local(err, false), g.store.Close())
+	}
+	g.auth = access.NewThrottle(access.ThrottleConfig{Next: append(access.Chain{g.keys}, chain...)})
+	return g, nil
+}
+
+// all returns the keys; nil where nobody is asked who calls.
+func (g *guards) all() *access.Keys {
+	if g == nil {
+		return nil
+	}
+	return g.keys
+}
+
+// issuers reads --oidc.
+func (a *app) issuers(f *serveFlags, log *slog.Logger) (access.Chain, error) {
+	var chain access.Chain
+	for _, text := range f.oidc {
+		raw, err := a.jsonValue("oidc", text)
+		if err != nil {
+			return nil, err
+		}
+		c, err := access.ParseOIDC(raw)
+		if err != nil {
+			return nil, usagef("--oidc: %s", strings.TrimPrefix(messageOf(err), "oidc: "))
+		}
+		c.Logger = log
+		issuer, err := access.NewOIDC(c)
+		if err != nil {
+			return nil, usagef("--oidc: %s", messageOf(err))
+		}
+		chain = append(chain, issuer)
+	}
+	return chain, nil
+}
+
+func keysDir(data string) string { return filepath.Join(data, "keys") }
+
+func (g *guards) close() error {
+	if g == nil {
+		return nil
+	}
+	return errors.Join(g.keys.Close(), g.store.Close())
+}
+
+// protect has a server ask who calls.
+func (g *guards) protect(c *server.Config, f *serveFlags) {
+	c.TrustedProxies = f.proxyNets
+	if g != nil {
+		c.Auth, c.Keys = g.auth, g.keys
+	}
+}
+
+// firstKey creates an admin key where there is none that lets anybody in, and prints its
+// token, to the standard output and nowhere else. Where tokens of an issuer are accepted that
+// is the first start only: whoever has revoked all admin keys since has meant it.
+func (a *app) firstKey(ctx context.Context, g *guards) error {
+	if g == nil || g.keys.HasAdmin() {
+		return nil
+	}
+	if g.issuers {
+		if any, _, err := g.keys.List("", 1); err != nil || len(any) > 0 {
+			return err
+		}
+	}
+	key, token, err := g.keys.Create(ctx, access.KeySpec{Name: "admin", Scopes: access.Scopes{Admin: true}})
+	if err != nil {
+		return local(err, false)
+	}
+	if err := a.line("admin key, shown this once: %s", token); err != nil {
+		return errors.Join(err, g.keys.Revoke(ctx, key.ID)) // nobody has seen it
+	}
+	return nil
+}

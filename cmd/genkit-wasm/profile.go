@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+)
+
+const (
+	keyEnv     = "GENKIT_WASM_KEY"
+	profileEnv = "GENKIT_WASM_PROFILE"
+)
+
+// profile is a server and how to reach it.
+type profile struct {
+	Server string `json:"server"`
+	Tenant string `json:"tenant,omitempty"`
+	Key    string `json:"key"`
+}
+
+// profiles is the file in which they are kept.
+type profiles struct {
+	// Current is the profile of commands that name none.
+	Current  string             `json:"current,omitempty"`
+	Profiles map[string]profile `json:"profiles"`
+}
+
+func profilesFile() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "genkit-wasm", "profiles.json"), nil
+}
+
+const maxProfiles = 1 << 20
+
+// readProfiles reads the file; none is no failure. One that others can read is refused: its
+// keys may be known to them.
+func readProfiles() (profiles, error) {
+	all := profiles{Profiles: map[string]profile{}}
+	file, err := profilesFile()
+	if err != nil {
+		return all, nil //nolint:nilerr // without a home there are no profiles
+	}
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return all, usage(err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return all, &failure{
+			exit: exitUsage, text: fmt.Sprintf("others on this machine may read the keys in %s", file),
+			hint: "chmod 600 " + file + ", and rotate the keys in it if somebody may have",
+		}
+	}
+	raw, err := readFile(file, maxProfiles)
+	if err != nil {
+		return all, err
+	}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return all, usagef("%s holds no profiles: %w", file, err)
+	}
+	if all.Profiles == nil {
+		all.Profiles = map[string]profile{}
+	}
+	return all, nil
+}
+
+// write puts the file in the place of the one that is there, for its owner alone to read.
+func (p profiles) write() error {
+	file, err := profilesFile()
+	if err != nil {
+		return usagef("there is no place for profiles: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return usage(err)
+	}
+	raw, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(file), ".profiles-*") // with the mode 0600
+	if err != nil {
+		return usage(err)
+	}
+	_, err = temporary.Write(append(raw, '\n'))
+	if err = errors.Join(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), file)
+	}
+	if err != nil {
+		return usage(errors.Join(err, os.Remove(temporary.Name())))
+	}
+	return nil
+}
+
+// connect finds out which server a command talks to, as which tenant, and with which key:
+// flags come first, then the environment, then the profile. A profile's key goes to the
+// profile's server and to no other.
+func (a *app) connect(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	if flags.Lookup("server") == nil {
+		return nil
+	}
+	all, err := readProfiles()
+	if err != nil {
+		return err
+	}
+	name := cmp.Or(a.profile, os.Getenv(profileEnv))
+	p, found := all.Profiles[cmp.Or(name, all.Current)]
+	if name != "" && !found && cmd.Name() != "login" {
+		return &failure{exit: exitUsage, text: fmt.Sprintf("there is no profile %q", name), hint: "\"genkit-wasm login --profile " + name + "\" makes it"}
+	}
+	if !flags.Changed("server") && os.Getenv(serverEnv) == "" && p.Server != "" {
+		a.server = p.Server
+	}
+	if flags.Lookup("tenant") != nil && !flags.Changed("tenant") && p.Tenant != "" {
+		a.tenant = p.Tenant
+	}
+	a.key = strings.TrimSpace(os.Getenv(keyEnv))
+	if a.key == "" && sameServer(a.server, p.Server) {
+		a.key = p.Key
+	}
+	return checkKey(a.key)
+}
+
+// checkKey refuses what can't be sent.
+func checkKey(key string) error {
+	if len(key) > access.MaxTokenBytes || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return usagef("the key holds characters that no key has, or is too long")
+	}
+	return nil
+}
+
+func sameServer(one, other string) bool {
+	a, err := url.Parse(one)
+	b, otherErr := url.Parse(other)
+	return err == nil && otherErr == nil && a.Host != "" && a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}
+
+// authorize has a request carry the key.
+func (a *app) authorize(h http.Header) {
+	if a.key != "" {
+		h.Set("Authorization", "Bearer "+a.key)
+	}
+}
+
+func (a *app) loginCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "login", Short: "Keep a server's URL and a key for it", Args: cobra.NoArgs,
+		Long: "Login asks for a key, or reads it from the standard input, checks it with the server, and keeps both as a profile, " +
+			"which later commands use. --profile names it; the profile of the last login is the one of commands that name none. " +
+			"The file is its owner's alone to read.\n\n" +
+			"  genkit-wasm login --server https://tools.example.com < key.txt\n" +
+			"  genkit-wasm ls\n\n" +
+			"A command takes a key from " + keyEnv + " first. A profile's key goes to the profile's server only.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.login(cmd) },
+	}
+	a.serverFlags(cmd)
+	return cmd
+}
+
+// who is the answer of /v1/identity.
+type who struct {
+	Subject string        `json:"subject"`
+	Name    string        `json:"name"`
+	Scopes  access.Scopes `json:"scopes"`
+}
+
+func (a *app) login(cmd *cobra.Command) error {
+	all, err := readProfiles()
+	if err != nil {
+		return err
+	}
+	if a.key, err = a.askKey(); err != nil {
+		return err
+	}
+	if host, plain := plainHost(a.server); plain {
+		a.note("%s the key goes to %s without encryption", colour(a.err, yellow, "warning:"), host)
+	}
+	raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: "/identity", server: true})
+	if f, ok := errors.AsType[*failure](err); ok && f.exit == exitNotFound {
+		return &failure{exit: exitFailed, text: a.server + " asks for no key, so there is nothing to keep", cause: err}
+	}
+	if err != nil {
+		return err
+	}
+	var identity who
+	if err := json.Unmarshal(raw, &identity); err != nil {
+		return fmt.Errorf("the server's answer tells of no identity: %w", err)
+	}
+	p := profile{Server: a.server, Key: a.key}
+	switch tenants := slices.Collect(maps.Keys(identity.Scopes.Tenants)); {
+	case cmd.Flags().Changed("tenant"):
+		p.Tenant = a.tenant
+	case len(tenants) == 1:
+		p.Tenant = tenants[0]
+	}
+	name := cmp.Or(a.profile, os.Getenv(profileEnv), "default")
+	all.Profiles[name], all.Current = p, name
+	if err := all.write(); err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(map[string]any{"profile": name, "server": p.Server, "tenant": p.Tenant, "identity": raw})
+	}
+	return a.line("profile %s: %s as %s (%s)", name, p.Server, abi.Line(cmp.Or(identity.Name, identity.Subject), 128), strings.Join(identity.Scopes.List(), ", "))
+}
+
+// askKey reads a key: without showing it from a person, else from the standard input.
+func (a *app) askKey() (string, error) {
+	if a.key != "" && os.Getenv(keyEnv) != "" {
+		return a.key, nil
+	}
+	var key string
+	if f, ok := terminal(a.in); ok {
+		_, _ = fmt.Fprintf(a.err, "Key for %s: ", a.server)
+		raw, err := term.ReadPassword(int(f.Fd())) //nolint:gosec // a descriptor
+		a.note("")
+		if err != nil {
+			return "", usagef("read the key: %w", err)
+		}
+		key = string(raw)
+	} else {
+		line, err := bufio.NewReader(io.LimitReader(a.in, access.MaxTokenBytes+2)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", usagef("read the key: %w", err)
+		}
+		key = line
+	}
+	key = strings.TrimSpace(key)
+	if key == "" {
+		return "", usagef("there is no key on the standard input")
+	}
+	return key, checkKey(key)
+}
+
+// plainHost returns a server's host, and whether what is sent to it crosses a network in the
+// clear.
+func plainHost(server string) (string, bool) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" {
+		return "", false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Host, u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+func (a *app) logoutCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "logout", Short: "Forget a profile and its key", Args: cobra.NoArgs,
+		Long: "Logout forgets the profile of --profile, or of the last login. The key itself goes on to work; \"genkit-wasm key revoke\" ends it.",
+		RunE: func(*cobra.Command, []string) error {
+			all, err := readProfiles()
+			if err != nil {
+				return err
+			}
+			name := cmp.Or(a.profile, os.Getenv(profileEnv), all.Current)
+			if _, ok := all.Profiles[name]; !ok {
+				return usagef("there is no profile %q", name)
+			}
+			delete(all.Profiles, name)
+			if all.Current == name {
+				all.Current = ""
+			}
+			if err := all.write(); err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(map[string]string{"profile": name})
+			}
+			return a.line("profile %s is forgotten", name)
+		},
+	}
+	a.profileFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,4 @@
+package session
+
+// OpenFS opens a store on a file system of a test.
+var OpenFS = openFS

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package sandbox
-
-import "io/fs"
-
-// private can't be told here: the directory's own protection has to do.
-func private(fs.FileInfo) bool { return true }

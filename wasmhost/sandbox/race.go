@@ -1,6 +1,0 @@
-//go:build race
-
-package sandbox
-
-// buildFactor makes room for the race detector, which multiplies time and memory.
-const buildFactor = 12

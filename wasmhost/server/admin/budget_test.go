@@ -1,0 +1,212 @@
+package admin_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+)
+
+// at is a clock that a test sets.
+type at struct{ now atomic.Pointer[time.Time] }
+
+func (c *at) set(text string) {
+	now, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		panic(err)
+	}
+	c.now.Store(&now)
+}
+
+func (c *at) read() time.Time { return *c.now.Load() }
+
+func budgeted(t *testing.T, store admin.Store, budget string) (*world, *at) {
+	t.Helper()
+	w := open(t, admin.Config{Store: store}, wasmhost.Config{})
+	c := &at{}
+	c.set("2030-01-31T12:00:00Z")
+	w.Clock(c.read)
+	if budget != "" {
+		w.create("acme", settings(t, `{"budget":`+budget+`}`))
+	}
+	return w, c
+}
+
+func (w *world) spend(model string, tokens int64) error {
+	settle, err := w.Payer("acme").Reserve(w.t.Context(), model)
+	if err == nil {
+		settle(tokens)
+		settle(tokens) // once more is no harm
+	}
+	return err
+}
+
+// A budget of 1,000 tokens is passed by no more than one call, with 64 callers at once.
+func TestABudgetIsPassedByOneCallAtMost(t *testing.T) {
+	for _, size := range []int64{1, 90, 999, 5000} {
+		w, _ := budgeted(t, admin.NewMemory(), `{"tokensPerDay":1000}`)
+		var wg sync.WaitGroup
+		var used, calls atomic.Int64
+		settles := make(chan func(int64), 64)
+		for range 64 { // all of them at once
+			wg.Go(func() {
+				if settle, err := w.Payer("acme").Reserve(t.Context(), "test/m"); err == nil {
+					settles <- settle
+				}
+			})
+		}
+		wg.Wait()
+		close(settles)
+		for settle := range settles {
+			used.Add(size)
+			settle(size)
+		}
+		assert.Less(t, used.Load(), 1000+size, "of calls of %d tokens that were under way together", size)
+		for range 64 {
+			wg.Go(func() {
+				for range 50 {
+					settle, err := w.Payer("acme").Reserve(t.Context(), "test/m")
+					if err != nil {
+						assert.ErrorIs(t, err, status.ErrResourceExhausted)
+						continue
+					}
+					calls.Add(1)
+					used.Add(size)
+					settle(size)
+				}
+			})
+		}
+		wg.Wait()
+		assert.Positive(t, calls.Load()+used.Load())
+		assert.Less(t, used.Load(), 1000+size, "with calls of %d tokens", size)
+		spent, err := w.Spent("acme")
+		require.NoError(t, err)
+		assert.Equal(t, used.Load(), spent.Day.Tokens)
+		assert.Equal(t, used.Load(), spent.Month.Tokens)
+		assert.Zero(t, spent.Day.Reserved)
+	}
+}
+
+// While a budget has room calls run at the same time; near its end one waits for the other.
+func TestRoomIsKeptForCallsUnderWay(t *testing.T) {
+	w, _ := budgeted(t, admin.NewMemory(), `{"tokensPerDay":10000}`)
+	require.NoError(t, w.spend("test/m", 3000))
+	first, err := w.Payer("acme").Reserve(t.Context(), "test/m")
+	require.NoError(t, err)
+	second, err := w.Payer("acme").Reserve(t.Context(), "test/m")
+	require.NoError(t, err, "3,000 are used, and 3,000 reserved for each")
+	_, err = w.Payer("acme").Reserve(t.Context(), "test/m")
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, time.Second, status.Convert(err).RetryAfter)
+	assert.Contains(t, err.Error(), "reserved for calls under way")
+	first(100)
+	third, err := w.Payer("acme").Reserve(t.Context(), "test/m")
+	require.NoError(t, err)
+	second(0)
+	third(0)
+	spent, err := w.Spent("acme")
+	require.NoError(t, err)
+	assert.EqualValues(t, 3100, spent.Day.Tokens)
+	assert.Zero(t, spent.Day.Reserved)
+}
+
+func TestARefusalSaysWhichBudgetAndWhenItIsFree(t *testing.T) {
+	w, clock := budgeted(t, admin.NewMemory(), `{"tokensPerDay":1000,"tokensPerMonth":1500,"modelCallsPerMinute":60,"models":["test/*","openai/gpt-5"]}`)
+	err := w.spend("other/m", 1)
+	require.ErrorIs(t, err, status.ErrPermissionDenied)
+	assert.Contains(t, err.Error(), `"other/m"`)
+	require.ErrorIs(t, w.spend("openai/gpt-5-pro", 1), status.ErrPermissionDenied)
+	require.NoError(t, w.spend("openai/gpt-5", 1))
+	require.NoError(t, w.spend("test/m", 1100))
+	err = w.spend("test/m", 1)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, 12*time.Hour, status.Convert(err).RetryAfter)
+	assert.JSONEq(t, `{"budget":"tokensPerDay","freeAt":"2030-02-01T00:00:00Z"}`, string(status.ToWire(err, false).Details))
+
+	clock.set("2030-01-31T23:59:59Z")
+	require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted)
+	clock.set("2030-02-01T00:00:00Z")
+	require.NoError(t, w.spend("test/m", 900), "another day, and another month")
+	clock.set("2030-02-02T00:00:00Z")
+	require.NoError(t, w.spend("test/m", 700))
+	err = w.spend("test/m", 1)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Contains(t, string(status.ToWire(err, false).Details), `"tokensPerMonth"`)
+	assert.Equal(t, 27*24*time.Hour, status.Convert(err).RetryAfter)
+	spent, err := w.Spent("acme")
+	require.NoError(t, err)
+	assert.Equal(t, "2030-03-01T00:00:00Z", spent.Month.ResetsAt.Format(time.RFC3339))
+
+	// A budget that is raised holds at once, and one that is taken away.
+	_, err = w.Change(t.Context(), "acme", "", func(s admin.Settings) (admin.Settings, error) {
+		return s.Merge([]byte(`{"budget":{"tokensPerMonth":2000}}`))
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.spend("test/m", 1))
+}
+
+func TestModelCallsOfAMinuteAreBounded(t *testing.T) {
+	w, clock := budgeted(t, admin.NewMemory(), `{"modelCallsPerMinute":6}`)
+	for range 6 {
+		require.NoError(t, w.spend("test/m", 1))
+	}
+	err := w.spend("test/m", 1)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, 10*time.Second, status.Convert(err).RetryAfter)
+	assert.Contains(t, string(status.ToWire(err, false).Details), `"modelCallsPerMinute"`)
+	clock.set("2030-01-31T12:00:10Z")
+	require.NoError(t, w.spend("test/m", 1))
+	require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted)
+	clock.set("2030-01-31T13:00:00Z")
+	for range 6 {
+		require.NoError(t, w.spend("test/m", 1))
+	}
+	require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted, "an hour is no reserve")
+}
+
+// The spent tokens are there after a restart, and go with the tenant.
+func TestWhatWasSpentOutlivesTheServerAndNotTheTenant(t *testing.T) {
+	store := admin.NewMemory()
+	w, _ := budgeted(t, store, `{"tokensPerDay":1000}`)
+	require.NoError(t, w.spend("test/m", 600))
+	w.WriteSpent()
+	require.NoError(t, w.spend("test/m", 300))
+	w.close() // writes the rest
+	w, _ = budgeted(t, store, "")
+	spent, err := w.Spent("acme")
+	require.NoError(t, err)
+	assert.EqualValues(t, 900, spent.Day.Tokens)
+	require.NoError(t, w.spend("test/m", 100))
+	require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted)
+	o, err := w.Delete(t.Context(), "acme", "")
+	require.NoError(t, err)
+	w.gone(o)
+	w.create("acme", settings(t, `{"budget":{"tokensPerDay":1000}}`))
+	spent, err = w.Spent("acme")
+	require.NoError(t, err)
+	assert.Zero(t, spent.Day.Tokens)
+	require.NoError(t, w.spend("test/m", 1))
+	docs, err := store.List(t.Context(), "spent")
+	require.NoError(t, err)
+	assert.Empty(t, docs, "nothing is left of the old one")
+	w.WriteSpent()
+	w.WriteSpent()
+	_, err = w.Spent("none")
+	require.ErrorIs(t, err, status.ErrNotFound)
+}
+
+func TestBudgetsAreStrict(t *testing.T) {
+	for _, text := range []string{
+		`{"tokensPerDay":-1}`, `{"tokensPerDay":"1"}`, `{"tokensPerHour":1}`, `{"modelCallsPerMinute":2000000000}`, `{"models":["a*b"]}`, `{"models":[""]}`, `{"models":"x"}`,
+	} {
+		_, err := admin.ParseSettings([]byte(`{"budget":` + text + `}`))
+		require.ErrorIs(t, err, status.ErrInvalidArgument, text)
+	}
+}

@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// follow has the host serve a tenant as it is stored. What fails is told as the tenant's
+// problem and tried again. The lock of its name is held.
+func (t *Tenants) follow(ctx context.Context, r *record) {
+	err := t.host.SetTenant(ctx, r.Name, r.config())
+	t.mu.Lock()
+	r.Problem = ""
+	if err != nil {
+		r.Problem = status.ToWire(err, false).Message
+	}
+	t.mu.Unlock()
+	if err == nil {
+		return
+	}
+	t.log.ErrorContext(ctx, "a tenant is not served as it is stored yet", slog.String("tenant", r.Name), slog.Any("error", err))
+	t.goes(func(ctx context.Context) {
+		if !pause(ctx, t.retry) {
+			return
+		}
+		defer t.changes.lock(r.Name)()
+		t.mu.RLock()
+		still := t.tenants[r.Name] == r
+		t.mu.RUnlock()
+		if still {
+			t.follow(ctx, r)
+		}
+	})
+}
+
+// reread brings a tenant up to date whose change failed: the store says what there is. The
+// lock of its name is held.
+func (t *Tenants) reread(ctx context.Context, name string) {
+	ctx = context.WithoutCancel(ctx)
+	d, err := t.store.Get(ctx, tenantKind, name)
+	if errors.Is(err, status.ErrNotFound) {
+		return // nothing was there, or a deletion sees to it
+	}
+	var r *record
+	if err == nil {
+		r, err = decodeRecord(d)
+	}
+	if err != nil {
+		t.log.ErrorContext(ctx, "a tenant whose change failed can't be read", slog.String("tenant", name), slog.Any("error", err))
+		return
+	}
+	t.mu.Lock()
+	old := t.tenants[name]
+	changed := old == nil || old.Revision != r.Revision
+	if changed {
+		t.tenants[name] = r
+	}
+	t.mu.Unlock()
+	if changed && r.State != Deleting {
+		t.follow(ctx, r)
+	}
+}
+
+// pause waits; false when the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// keyed is a set of locks by name. Its zero value is usable.
+type keyed struct {
+	mu    sync.Mutex // guards locks
+	locks map[string]*counted
+}
+
+type counted struct {
+	sync.Mutex
+	users int // who hold it or wait for it; guarded by keyed.mu
+}
+
+// lock takes the lock of a name; the function gives it back.
+func (k *keyed) lock(name string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*counted{}
+	}
+	l := k.locks[name]
+	if l == nil {
+		l = &counted{}
+		k.locks[name] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, name)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+)
+
+// accessTable has the routes of a server that asks who calls.
+func (s *Server) accessTable() []route {
+	if s.config.Auth == nil {
+		return nil
+	}
+	table := []route{{http.MethodGet, "/v1/identity", signedIn, s.getIdentity, docGetIdentity}}
+	if s.config.Keys == nil {
+		return table
+	}
+	const keyPath = "/v1/keys/:key"
+	return append(table, []route{
+		{http.MethodGet, "/v1/keys", access.Admin, s.listKeys, docListKeys},
+		{http.MethodPost, "/v1/keys", access.Admin, s.createKey, docCreateKey},
+		{http.MethodGet, keyPath, access.Admin, s.getKey, docGetKey},
+		{http.MethodDelete, keyPath, access.Admin, s.revokeKey, docRevokeKey},
+		{http.MethodPost, keyPath + "/rotate", access.Admin, s.rotateKey, docRotateKey},
+	}...)
+}
+
+var (
+	docGetIdentity = operation{
+		id: "getIdentity", tag: "keys", summary: "See who asks",
+		text:      "What the server knows of whoever the request's API key or token stands for.",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The identity.", content: jsonOf("Identity")}},
+		failures:  []int{403},
+	}
+	docListKeys = operation{
+		id: "listKeys", tag: "keys", summary: "List the API keys",
+		text:      "Those that have expired among them, oldest first. Their secrets can't be had.",
+		params:    []string{"limit", "cursor"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "Some keys; \"cursor\" is there when there are more.", content: jsonOf("KeyList")}},
+		failures:  []int{400, 403},
+	}
+	docCreateKey = operation{
+		id: "createKey", tag: "keys", summary: "Create an API key",
+		text:    "The token is in this answer and nowhere else: what is stored is a hash of it.",
+		request: jsonOf("NewKey"),
+		responses: map[int]answerDoc{
+			http.StatusCreated: {text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"}},
+		},
+		failures: []int{400, 403, 408, 413, 415, 429, 503},
+	}
+	docGetKey = operation{
+		id: "getKey", tag: "keys", summary: "Get an API key",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The key, without its secret.", content: jsonOf("Key")}},
+		failures:  []int{403, 404},
+	}
+	docRevokeKey = operation{
+		id: "revokeKey", tag: "keys", summary: "Revoke an API key",
+		text:      "At once: requests that run under it end with UNAUTHENTICATED, streams too. That holds also for a 503, after which the key has to be revoked once more to be gone for good.",
+		responses: map[int]answerDoc{http.StatusNoContent: {text: "The key is gone."}},
+		failures:  []int{403, 404, 503},
+	}
+	docRotateKey = operation{
+		id: "rotateKey", tag: "keys", summary: "Give an API key a new secret",
+		text:      "The old secret works on for \"overlapSeconds\"; without them it ends at once, and requests that run under it do.",
+		request:   jsonOf("Rotation"),
+		optional:  true,
+		responses: map[int]answerDoc{http.StatusOK: {text: "The key, and its new token.", content: jsonOf("KeyWithToken")}},
+		failures:  []int{400, 403, 404, 408, 413, 415, 503},
+	}
+)
+
+// getIdentity answers {"subject", "name"?, "scopes"}.
+func (s *Server) getIdentity(c echo.Context) error {
+	identity := identityOf(c)
+	return writeJSON(c, http.StatusOK, struct {
+		Subject string        `json:"subject"`
+		Name    string        `json:"name,omitempty"`
+		Scopes  access.Scopes `json:"scopes"`
+	}{identity.Subject, identity.Name, identity.Scopes})
+}
+
+func (s *Server) listKeys(c echo.Context) error {
+	query := c.QueryParams()
+	limit, err := pageLimit(query, defaultPage)
+	if err != nil {
+		return err
+	}
+	keys, next, err := s.config.Keys.List(query.Get("cursor"), limit)
+	if err != nil {
+		return err
+	}
+	if keys == nil {
+		keys = []access.Key{}
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		Keys   []access.Key `json:"keys"`
+		Cursor string       `json:"cursor,omitempty"`
+	}{keys, next})
+}
+
+type keyWithToken struct {
+	Token string     `json:"token"`
+	Key   access.Key `json:"key"`
+}
+
+func (s *Server) createKey(c echo.Context) error {
+	m, err := s.adminBody(c, "name", "scopes", "expiresAt")
+	if err != nil {
+		return err
+	}
+	var spec access.KeySpec
+	for name, into := range map[string]any{"name": &spec.Name, "scopes": &spec.Scopes} {
+		if err := readMember(m, name, into); err != nil {
+			return err
+		}
+	}
+	if spec.ExpiresAt, err = readTime(m, "expiresAt"); err != nil {
+		return err
+	}
+	key, token, err := s.config.Keys.Create(c.Request().Context(), spec)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Location", "/v1/keys/"+key.ID)
+	return writeJSON(c, http.StatusCreated, keyWithToken{token, key})
+}
+
+func (s *Server) getKey(c echo.Context) error {
+	key, err := s.config.Keys.Get(param(c, "key"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, key)
+}
+
+func (s *Server) revokeKey(c echo.Context) error {
+	if err := s.config.Keys.Revoke(c.Request().Context(), param(c, "key")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func (s *Server) rotateKey(c echo.Context) error {
+	m, err := s.adminBody(c, "overlapSeconds", "expiresAt")
+	if err != nil {
+		return err
+	}
+	seconds := 0
+	if raw, ok := m["overlapSeconds"]; ok {
+		if seconds, ok = wholeNumber(raw); !ok {
+			return status.Publicf(status.InvalidArgument, "body: \"overlapSeconds\" wants a whole number")
+		}
+	}
+	expiresAt, err := readTime(m, "expiresAt")
+	if err != nil {
+		return err
+	}
+	key, token, err := s.config.Keys.Rotate(c.Request().Context(), param(c, "key"), time.Duration(seconds)*time.Second, expiresAt)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, keyWithToken{token, key})
+}
+
+// adminBody reads a body that is no tenant's, and so waits for no tenant's slot: an object
+// that has no other members than those that are known.
+func (s *Server) adminBody(c echo.Context, known ...string) (map[string]json.RawMessage, error) {
+	body, err := s.readRaw(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if err := schema.CheckUnique(body); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
+	}
+	m, err := members(body)
+	if err != nil {
+		return nil, err
+	}
+	return m, onlyMembers(m, known...)
+}
+
+// readMember reads a member that has to be there.
+func readMember(m map[string]json.RawMessage, name string, into any) error {
+	err := json.Unmarshal(m[name], into)
+	if err == nil {
+		return nil
+	}
+	if status.Convert(err).Public() {
+		return err // it says what is wrong
+	}
+	return status.Publicf(status.InvalidArgument, "body: \"%s\" is missing or of the wrong type", name)
+}
+
+// readTime reads a member with a time of RFC 3339; the zero time where it is absent.
+func readTime(m map[string]json.RawMessage, name string) (at time.Time, err error) {
+	raw, ok := m[name]
+	if ok && (json.Unmarshal(raw, &at) != nil || at.IsZero()) {
+		return at, status.Publicf(status.InvalidArgument, "body: \"%s\" wants a time such as \"2030-01-31T12:00:00Z\"", name)
+	}
+	return at, nil
+}

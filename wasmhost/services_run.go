@@ -1,0 +1,190 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+// Bounds of guests that have actions run: how deep they call each other, and how many
+// runs the first call may cause in all.
+const (
+	maxDepth = 4
+	maxRuns  = 64
+)
+
+// callTree is the place of a guest's call among those that led to it.
+type callTree struct {
+	depth int
+	runs  *atomic.Int64 // of the whole tree
+}
+
+type callTreeKey struct{}
+
+// callTreeOf returns where a call stands that a guest has caused; nil for others.
+func callTreeOf(ctx context.Context) *callTree {
+	n, _ := ctx.Value(callTreeKey{}).(*callTree)
+	return n
+}
+
+// below returns a context for an action that a guest has run.
+func (v *hostCalls) below(ctx context.Context) (context.Context, error) {
+	if v.tree == nil {
+		v.tree = &callTree{runs: &atomic.Int64{}}
+	}
+	if v.tree.depth >= maxDepth {
+		return nil, status.Publicf(status.ResourceExhausted, "guests call each other more than %d deep", maxDepth)
+	}
+	if v.tree.runs.Add(1) > maxRuns {
+		return nil, status.Publicf(status.ResourceExhausted, "one call has caused more than %d runs of actions", maxRuns)
+	}
+	return context.WithValue(ctx, callTreeKey{}, &callTree{depth: v.tree.depth + 1, runs: v.tree.runs}), nil
+}
+
+func (v *hostCalls) actions() (*registry.Registry, error) {
+	if v.host.registry == nil {
+		return nil, status.Publicf(status.Unimplemented, "this host runs no actions for guests")
+	}
+	return v.host.registry(v.tenant.name)
+}
+
+// run is the capability run: an action of the tenant's registry, by its whole key.
+func (v *hostCalls) run(ctx context.Context, request []byte) (json.RawMessage, error) {
+	var in struct {
+		Key   string          `json:"key"`
+		Input json.RawMessage `json:"input"`
+	}
+	if err := decode(abi.CapRun, request, &in); err != nil {
+		return nil, err
+	}
+	key, err := action.ParseKey(in.Key)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "run: %q is no action's key; want one such as /tool/search", abi.Line(in.Key, 80))
+	}
+	if err := v.mayRun(key); err != nil {
+		return nil, err
+	}
+	reg, err := v.actions()
+	if err != nil {
+		return nil, err
+	}
+	a, err := reg.Lookup(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if ctx, err = v.below(ctx); err != nil {
+		return nil, err
+	}
+	out, err := a.RunJSON(ctx, in.Input, nil)
+	return out, answered(err)
+}
+
+func (v *hostCalls) mayRun(key action.Key) error {
+	if !policy.Matches(v.grants.Actions, strings.TrimPrefix(key.String(), "/")) {
+		return status.Publicf(status.PermissionDenied, "the action %s is not granted", abi.Line(key.String(), 100))
+	}
+	return nil
+}
+
+// answered is an action's failure as the guest that ran it may see it.
+func answered(err error) error {
+	if _, ok := tool.AsInterrupt(err); ok {
+		return status.Publicf(status.FailedPrecondition, "the tool has interrupted; a guest can't answer for its caller")
+	}
+	return err
+}
+
+// generate is the capability generate: Genkit's GenerateActionOptions, of which the
+// model and every tool have to be granted. Names in the options are replaced by whole
+// keys, so that exactly the actions that were checked are run. Middleware and resources are the
+// host's and not a guest's to choose.
+func (v *hostCalls) generate(ctx context.Context, request []byte) (json.RawMessage, error) {
+	var options map[string]json.RawMessage
+	if err := decode(abi.CapGenerate, request, &options); err != nil {
+		return nil, err
+	}
+	reg, err := v.actions()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"use", "resources", "resume"} {
+		if raw, ok := options[name]; ok && string(raw) != "null" && string(raw) != "[]" {
+			return nil, status.Publicf(status.PermissionDenied, "generate: a guest gives no %q", name)
+		}
+	}
+	var name string
+	if json.Unmarshal(options["model"], &name) != nil || name == "" {
+		return nil, status.Publicf(status.InvalidArgument, "generate: \"model\" is missing; name one such as \"openai/gpt-4o\"")
+	}
+	name = strings.TrimPrefix(name, "/model/")
+	if !policy.Matches(v.grants.Generate, name) {
+		return nil, status.Publicf(status.PermissionDenied, "generate: the model %q is not granted", abi.Line(name, 100))
+	}
+	model, err := reg.Lookup(ctx, action.Key{Kind: action.Model, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	if options["model"], err = marshal(model.Desc().Key().String()); err != nil {
+		return nil, err
+	}
+	if err := v.nameTools(ctx, reg, options); err != nil {
+		return nil, err
+	}
+	raw, err := marshal(options)
+	if err != nil {
+		return nil, err
+	}
+	loop, err := reg.Lookup(ctx, action.Key{Kind: action.Util, Name: "generate"})
+	if err != nil {
+		return nil, err
+	}
+	if ctx, err = v.below(ctx); err != nil {
+		return nil, err
+	}
+	done, err := v.tenant.beginGenerate()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	out, err := loop.RunJSON(ctx, raw, nil)
+	return out, answered(err)
+}
+
+// nameTools checks the tools of a generate request against the grants.
+func (v *hostCalls) nameTools(ctx context.Context, reg *registry.Registry, options map[string]json.RawMessage) error {
+	raw, ok := options["tools"]
+	if !ok {
+		return nil
+	}
+	var names []string
+	if json.Unmarshal(raw, &names) != nil {
+		return status.Publicf(status.InvalidArgument, "generate: \"tools\" is a list of names")
+	}
+	for i, name := range names {
+		if err := ctx.Err(); err != nil {
+			return status.Convert(err)
+		}
+		if strings.Contains(name, "*") {
+			return status.Publicf(status.InvalidArgument, "generate: name each tool; %q is a pattern", abi.Line(name, 100))
+		}
+		a, err := reg.Resolve(ctx, name, action.Tool, action.ToolV2)
+		if err != nil {
+			return err
+		}
+		if err := v.mayRun(a.Desc().Key()); err != nil {
+			return err
+		}
+		names[i] = a.Desc().Key().String()
+	}
+	var err error
+	options["tools"], err = marshal(names)
+	return err
+}
