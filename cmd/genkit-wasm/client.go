@@ -116,7 +116,7 @@ func (a *app) unreachable(ctx context.Context, err error) error {
 	if cause, ok := errors.AsType[*url.Error](err); ok {
 		err = cause.Err
 	}
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if broken(err) {
 		return &failure{
 			exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("%s closed the connection before it answered: %v", a.server, err), cause: err,
 			hint: "look at the server's log; whether the command has taken effect is not known",
@@ -126,6 +126,13 @@ func (a *app) unreachable(ctx context.Context, err error) error {
 		exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("no server answers at %s: %v", a.server, err), cause: err,
 		hint: "start one with \"genkit-wasm serve\", or name it with --server or " + serverEnv,
 	}
+}
+
+// broken tells that a connection was made, and ended before the answer.
+func broken(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		// net/http keeps this one to itself: the end was seen before the first byte was sent.
+		strings.Contains(err.Error(), "server closed idle connection")
 }
 
 // problem reads the failure that a server answered.

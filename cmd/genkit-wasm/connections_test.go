@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,15 +19,17 @@ import (
 func TestIdleConnectionsGoWhenThereAreTooMany(t *testing.T) {
 	const most = 16
 	open := newConnections(most)
-	release := make(chan struct{})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
 	srv := httptest.NewUnstartedServer(open.handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
-			<-release
+			<-released
 		}
 	})))
 	srv.Config.ConnState, srv.Config.ConnContext = open.state, open.context
 	srv.Start()
 	t.Cleanup(srv.Close)
+	t.Cleanup(release) // before Close, which waits for answers
 	var all []net.Conn
 	t.Cleanup(func() {
 		for _, c := range all {
@@ -66,12 +69,14 @@ func TestIdleConnectionsGoWhenThereAreTooMany(t *testing.T) {
 	open.mu.Lock()
 	assert.LessOrEqual(t, len(open.open), most)
 	open.mu.Unlock()
+	// A client has its answer before the server sees that the connection is idle again.
+	require.Eventually(t, func() bool { return serving() == 1 }, 10*time.Second, time.Millisecond)
 	// When every connection has its request, the next one is closed at once.
-	for range most - 1 {
+	for i := range most - 1 {
 		dial("GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.Eventually(t, func() bool { return serving() == i+2 }, 10*time.Second, time.Millisecond)
 	}
-	require.Eventually(t, func() bool { return serving() == most }, 10*time.Second, time.Millisecond)
 	assert.False(t, answered(dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")))
-	close(release)
+	release()
 	assert.True(t, answered(long))
 }
