@@ -46,14 +46,18 @@ run: build tools ## build everything and start the server with the example tools
 	bin/genkit-wasm serve --addr $(ADDR) --data $(DATA) --load $(TOOLS)
 
 .PHONY: test
-test: ## run all tests
+test: test-engine test-guests ## run all tests
+
+.PHONY: test-engine test-guests
+test-engine:
 	$(GO) test -shuffle=on -timeout 20m ./...
+test-guests:
 	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
 
 .PHONY: race
 race: ## run all tests under the race detector (needs a C compiler; takes three times as long)
 	@command -v "$${CC:-cc}" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang, or set CC"; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m $$($(GO) list ./... | grep -v /test/faces)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m $$($(GO) list ./... | grep -v /test/faces)
 
 .PHONY: mutants
 mutants: ## build sixty mutants of the meter and see the verifier or the prices catch each
