@@ -93,10 +93,13 @@ func (r *ring) mustWake() bool { return r.waiting.Load() != 0 && r.waiting.Swap(
 // empty reports whether there is nothing to read.
 func (r *ring) empty() bool { return r.tail.Load() == r.own }
 
+// unread reports whether there is something to read, to a goroutine that is not the reader.
+func (r *ring) unread() bool { return r.tail.Load() != r.head.Load() }
+
 // sleepy tells the writer whether to wake the reader for the next frame.
 func (r *ring) sleepy(yes bool) {
 	if yes {
-		r.waiting.Swap(1) // before empty is asked: see write
+		r.waiting.Swap(1) // before unread is asked: see write
 	} else {
 		r.waiting.Store(0)
 	}

@@ -43,6 +43,8 @@ type ringTransport struct {
 	idle   atomic.Int32 // goroutines of receive that sleep or read
 	group  sync.WaitGroup
 	failed atomic.Pointer[error]
+
+	leaving func() // for tests: called before a reader gives rx back
 }
 
 // fds are the descriptors of a ring as the worker finds them: mapping, the bell that wakes
@@ -227,6 +229,9 @@ func (t *ringTransport) reader(handle handler, unasked func() bool) {
 		})
 		if t.idle.Add(1) > keptReaders && !t.closed.Load() {
 			t.idle.Add(-1)
+			if !told.Swap(true) { // it was to read on, and others may be leaving, too
+				t.wakeSelf()
+			}
 			return
 		}
 	}
@@ -240,10 +245,7 @@ func (t *ringTransport) take(handle handler, unasked func() bool) (then task, er
 			t.rx.Unlock()
 			return then, nil
 		}
-		t.in.sleepy(true)
-		quiet := t.in.empty()
-		t.rx.Unlock()
-		if err != nil || !quiet {
+		if left := t.release(); err != nil || left {
 			return nil, err
 		}
 	}
@@ -331,9 +333,7 @@ func (t *ringTransport) spin(handle handler, done func() bool) bool {
 		yieldThread()
 	}
 	then, err := t.drain(handle, false, done)
-	t.in.sleepy(true)
-	left := !t.in.empty()
-	t.rx.Unlock()
+	left := t.release()
 	if err != nil {
 		if !errors.Is(err, errTransportClosed) {
 			t.failed.CompareAndSwap(nil, &err)
@@ -343,10 +343,22 @@ func (t *ringTransport) spin(handle handler, done func() bool) bool {
 	if then != nil {
 		t.group.Go(func() { then(func() {}) })
 	}
-	if left { // it came while this side fell asleep: nobody was woken for it
+	if left {
 		t.wakeSelf()
 	}
 	return done()
+}
+
+// release ends reading, asks to be woken, and reports whether a frame has come meanwhile, for
+// which its caller has to look again or wake somebody. It looks after it has given the lock back:
+// somebody whom the peer woke for a frame while the lock was still held has gone to sleep again.
+func (t *ringTransport) release() (left bool) {
+	t.in.sleepy(true)
+	if t.leaving != nil {
+		t.leaving()
+	}
+	t.rx.Unlock()
+	return t.in.unread()
 }
 
 // wakeSelf rings this side's own bell, for the goroutine of receive.
