@@ -180,7 +180,9 @@ type Rules struct {
 	Grants policy.Grants
 	// MaxRequestBytes and MaxResponseBytes bound the bodies.
 	MaxRequestBytes, MaxResponseBytes int64
-	// Secret finds the value of a granted secret; nil has none.
+	// Secret finds the value of a granted secret: NOT_FOUND when there is none. Every other
+	// error fails a request of a policy that grants the secret. It is called once for each
+	// name in an exchange; nil has none.
 	Secret func(ctx context.Context, name string) (secret.Value, error)
 	// Spend is asked before each request is sent, redirects too; its error
 	// ends the exchange. nil allows all.
@@ -220,17 +222,51 @@ type Response struct {
 }
 
 // scrubber knows every secret that the policy grants: a server may echo one that an
-// earlier request brought it.
-func (c *Client) scrubber(ctx context.Context, rules Rules) *secret.Scrubber {
+// earlier request brought it. One that is there and can't be read fails the request, since
+// it could not be taken out of the answer.
+func (c *Client) scrubber(ctx context.Context, rules Rules) (*secret.Scrubber, error) {
 	values := map[string]secret.Value{}
 	if rules.Secret != nil {
 		for name := range rules.Grants.Secrets {
-			if v, err := rules.Secret(ctx, name); err == nil {
+			v, err := rules.Secret(ctx, name)
+			switch {
+			case err == nil:
 				values[name] = v
+			case !errors.Is(err, status.ErrNotFound):
+				return &secret.Scrubber{}, unreadable(name, err)
 			}
 		}
 	}
-	return secret.NewScrubber(values)
+	return secret.NewScrubber(values), nil
+}
+
+// unreadable is the error for a secret that is there and can't be read.
+func unreadable(name string, err error) error {
+	if e := status.Convert(err); e.Public() {
+		return status.Publicf(e.Code, "http: %s", e.Message).WithCause(err).WithRetryAfter(e.RetryAfter)
+	}
+	return status.Publicf(status.Unavailable, "http: the secret %q can't be read", name).WithCause(err)
+}
+
+// once has each secret read once, so that what is sent is what is taken out of the answer,
+// also when the value is changed meanwhile.
+func once(find func(context.Context, string) (secret.Value, error)) func(context.Context, string) (secret.Value, error) {
+	if find == nil {
+		return nil
+	}
+	type found struct {
+		v   secret.Value
+		err error
+	}
+	all := map[string]found{}
+	return func(ctx context.Context, name string) (secret.Value, error) {
+		f, ok := all[name]
+		if !ok {
+			f.v, f.err = find(ctx, name)
+			all[name] = f
+		}
+		return f.v, f.err
+	}
 }
 
 // cleaned is err as a guest may see it.

@@ -186,7 +186,7 @@ func expand(ctx context.Context, templates map[string]string, target policy.Targ
 				return secret.Value{}, status.Publicf(status.PermissionDenied, "http: the secret %q is not granted for %s://%s:%d", abi.Line(secretName, 64), target.Scheme, target.Host, target.Port)
 			}
 			v, err := rules.Secret(ctx, secretName)
-			if err != nil {
+			if err != nil { // NOT_FOUND: the scrubber has asked before
 				return v, status.Publicf(status.FailedPrecondition, "http: the secret %q is not there", secretName).WithCause(err)
 			}
 			return v, nil
@@ -357,7 +357,11 @@ func (c *capped) Read(p []byte) (int, error) {
 // DEADLINE_EXCEEDED or CANCELLED. It blocks no longer than ctx lasts. Errors are
 // public and hold no secret.
 func (c *Client) Do(ctx context.Context, r Request, rules Rules) (*Response, error) {
-	scrub := c.scrubber(ctx, rules)
+	rules.Secret = once(rules.Secret)
+	scrub, err := c.scrubber(ctx, rules)
+	if err != nil {
+		return nil, cleaned(ctx, err, scrub)
+	}
 	resp, err := c.exchange(ctx, r, rules)
 	if err != nil {
 		return nil, cleaned(ctx, err, scrub)
