@@ -107,6 +107,7 @@ var rules = []rule{
 	{"wasmhost/server/access", []string{"engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
 	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/policy", "wasmhost/tenant"}, "tenants as resources; knows the host, and nothing of HTTP"},
+	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
 	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/metrics", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
@@ -147,6 +148,7 @@ var owners = []owner{
 	{"github.com/golang-jwt/jwt", []string{"engine/flowserver/contextprovider"}, "who calls is decided in one place"},
 	{"github.com/coreos/go-oidc", []string{"wasmhost/server/access"}, "discovery, and the claims of an issuer's tokens"},
 	{"github.com/go-jose/go-jose", []string{"wasmhost/server/access"}, "their signatures and keys; go-oidc is built upon it"},
+	{"filippo.io/age", []string{"wasmhost/server/secrets"}, "what encrypts at rest, in one place"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
 	{"github.com/prometheus/client_golang", []string{"wasmhost/server/metrics"}, "metrics in Prometheus' form"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
@@ -386,6 +388,7 @@ func TestTestsDoNotSleep(t *testing.T) {
 var exports = map[string]int{
 	"wasmhost/server/admin":   40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/metrics": 10, // what an embedder of the server hands to it
+	"wasmhost/server/secrets": 15, // what an embedder of the server hands to it, and the host gets from it
 	"wasmhost/server/access":  45, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
