@@ -46,13 +46,17 @@ run: build tools ## build everything and start the server with the example tools
 	bin/genkit-wasm serve --addr $(ADDR) --data $(DATA) --load $(TOOLS)
 
 .PHONY: test
-test: test-engine test-guests ## run all tests
+test: test-engine test-guests ## run all tests, those that try many things with fewer of them (see long)
 
 .PHONY: test-engine test-guests
 test-engine:
-	$(GO) test -shuffle=on -timeout 20m ./...
+	$(GO) test -short -shuffle=on -timeout 20m ./...
 test-guests:
 	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
+
+.PHONY: long
+long: ## run the tests of the sandbox that compare engines, and the hostile corpus, with all that they have
+	$(GO) test -count=1 -shuffle=on -timeout 20m ./wasmhost/internal/meter ./wasmhost/internal/sandbox ./wasmhost/internal/verify ./wasmhost/internal/wasi ./wasmhost/hosttest
 
 .PHONY: race
 race: ## run all tests under the race detector (needs a C compiler; takes three times as long)

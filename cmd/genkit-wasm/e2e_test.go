@@ -29,9 +29,6 @@ var buildOnce struct {
 // binary builds the command once and returns its path.
 func binary(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds the binary")
-	}
 	if runtime.GOOS == "windows" {
 		t.Skip("sends signals that this system does not have")
 	}

@@ -37,12 +37,12 @@ func TestTheHostileCorpusIsContained(t *testing.T) {
 }
 
 // picked says which cases run in a mode. The reasons to refuse a module are the same in all of them, except for
-// workers, which compile elsewhere; so only cases that call guests run in these. Under the race detector, where
-// everything takes ten times as long, every fifth case runs in the modes beside the compiler's.
+// workers, which compile elsewhere; so only cases that call guests run in these. In short runs, and under the race
+// detector, where everything takes ten times as long, every fifth case runs in the modes beside the compiler's.
 func picked(mode string) func(hosttest.Case) bool {
 	every := map[string]bool{}
 	for i, c := range hosttest.Corpus() {
-		every[c.ID] = mode == "compiler" || !raceDetector || i%5 == 0
+		every[c.ID] = mode == "compiler" || !raceDetector && !testing.Short() || i%5 == 0
 	}
 	return func(c hosttest.Case) bool { return every[c.ID] && (c.Calls || mode != "workers") }
 }

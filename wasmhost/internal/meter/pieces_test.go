@@ -39,6 +39,13 @@ func TestLongOperationsInPiecesKeepTheirMeaning(t *testing.T) {
 			}
 		}
 	}
+	if testing.Short() || raced {
+		few := ops[:0]
+		for i := 0; i < len(ops); i += 7 { // shares no factor with the lists above
+			few = append(few, ops[i])
+		}
+		ops = few
+	}
 	for engine, config := range engines() {
 		t.Run(engine, func(t *testing.T) {
 			h := newHost(t, config)

@@ -48,6 +48,9 @@ func same(t *testing.T, config wazero.RuntimeConfig, wasm []byte, res *meter.Res
 
 func TestTheExtismCorpusKeepsItsMeaning(t *testing.T) {
 	for name, wasm := range w.Corpus(t) {
+		if len(wasm) > 400<<10 && (testing.Short() || raced) { // it takes seconds to compile
+			continue
+		}
 		res := rewrite(t, wasm)
 		require.NoError(t, verified(t, wasm, res, meter.Options{}))
 		for engine, config := range engines() {
@@ -125,17 +128,21 @@ pub extern "C" fn run(n: u32) -> u32 {
 		}
 		return out
 	}
-	for _, c := range []struct {
+	compilers := []struct {
 		name  string
 		build func(testing.TB) []byte
 		calls func(api.Module) []string
 	}{
-		{"Go", func(tb testing.TB) []byte { return w.BuildGo(tb, goSource) }, one("run", 5, 300)},
 		{"C", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-fno-builtin") }, compute},
 		{"C without optimising", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O0") }, compute},
 		{"C with vectors", func(tb testing.TB) []byte { return w.BuildC(tb, computeC, "-O3", "-msimd128", "-mbulk-memory") }, compute},
 		{"Rust", func(tb testing.TB) []byte { return w.BuildRust(tb, rust) }, one("run", 5, 300)},
-	} {
+		{"Go", func(tb testing.TB) []byte { return w.BuildGo(tb, goSource) }, one("run", 5, 300)},
+	}
+	if testing.Short() || raced { // the others are big, and take long to compile
+		compilers = compilers[:3]
+	}
+	for _, c := range compilers {
 		t.Run(c.name, func(t *testing.T) {
 			wasm := c.build(t)
 			start := time.Now()

@@ -37,6 +37,13 @@ func outcomeOf(t *testing.T, m *sandbox.Module, export, in string) outcome {
 
 // Every example and every foreign plug-in does the same, and costs the same, on the
 // compiler (in a process of its own) and on the interpreter (by the module's switch).
+// bigBytes is the size from which modules are compared in whole runs only: each takes seconds to compile, and many times
+// that under the race detector.
+const bigBytes = 400 << 10
+
+// leftOut tells that a module is one of those.
+func leftOut(wasm []byte) bool { return len(wasm) > bigBytes && (testing.Short() || raced) }
+
 func TestTheCompilerEqualsTheInterpreter(t *testing.T) {
 	corpus := wasmtest.Corpus(t)
 	for _, pattern := range []string{"../../../examples/*/*.wasm", "../../../pdk/conformance/*/*.wasm", "../../../bench/guests/*.wasm"} {
@@ -52,7 +59,7 @@ func TestTheCompilerEqualsTheInterpreter(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(corpus)) {
 		wasm := corpus[name]
 		parsed, err := inspect.Parse(wasm, inspect.Limits{})
-		if err != nil || (!linkable(parsed) && !native(parsed)) {
+		if err != nil || leftOut(wasm) || (!linkable(parsed) && !native(parsed)) {
 			continue
 		}
 		t.Run(filepath.Base(name), func(t *testing.T) {

@@ -3,3 +3,5 @@
 package sandbox_test
 
 const buildFactor = 1
+
+const raced = false
