@@ -333,6 +333,10 @@ func TestAHookIsHeldToItsLimits(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.ask(t, asked{use: "kit/model", config: `{"steps":[{},{"spin":true}]}`, say: "x"})
 	require.ErrorIs(t, err, status.ErrDeadlineExceeded)
+	_, err = r.host.Load(t.Context(), tenant, wasmhost.Upload{ // the number of its steps is to end it, not the time
+		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"limits":{"timeoutMs":60000}}`),
+	})
+	require.NoError(t, err)
 	_, err = r.ask(t, asked{use: "kit/model", config: `{"steps":[` + strings.Repeat("{},", 64) + `{}]}`, say: "x"})
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -95,4 +96,23 @@ func TestAServerHasMetrics(t *testing.T) {
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "genkit_wasm_calls_total{tenant=\"default\"} 1\n")
+}
+
+// A server may answer before it has the whole body, which is then still read.
+func TestProgressEndsWhileABodyIsRead(t *testing.T) {
+	for range 50 {
+		p := &progress{Reader: strings.NewReader(strings.Repeat("a", 1000)), app: &app{err: io.Discard}, total: 1000}
+		var sent sync.WaitGroup
+		sent.Go(func() {
+			for b := make([]byte, 100); ; {
+				if _, err := p.Read(b); err != nil {
+					return
+				}
+			}
+		})
+		p.end()
+		sent.Wait()
+		assert.True(t, p.ended)
+		assert.LessOrEqual(t, p.done, p.total)
+	}
 }

@@ -12,21 +12,31 @@ const showAfter = 400 * time.Millisecond
 
 // progress shows how far a body has been sent and, once it has, that the server checks
 // and compiles it. It shows nothing where nobody looks, and nothing of what is over soon.
+// Who answers without the whole body may have end called while it is still read.
 type progress struct {
 	io.Reader
-	app         *app
-	total, done int64
-	began       time.Time
-	shown       time.Time
-	waiting     func() // ends the line about the server
+	app   *app
+	total int64
+
+	mu      sync.Mutex // guards the fields below, and the line
+	done    int64
+	began   time.Time
+	shown   time.Time
+	waiting func() // ends the line about the server
+	ended   bool
 }
 
 func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return n, err
+	}
 	now := time.Now()
 	if p.began.IsZero() {
 		p.began = now
 	}
-	n, err := p.Reader.Read(b)
 	p.done += int64(n)
 	switch {
 	case p.done >= p.total || err != nil:
@@ -40,8 +50,11 @@ func (p *progress) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// end clears the line.
+// end clears the line, on which nothing is shown any more.
 func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 	switch {
 	case p.waiting != nil:
 		p.waiting()
