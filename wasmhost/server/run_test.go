@@ -290,7 +290,7 @@ func TestCallerWhoLeavesEndsTheRun(t *testing.T) {
 			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set("Accept", accept)
 			if accept == "*/*" {
-				time.AfterFunc(50*time.Millisecond, cancel)
+				go func() { <-w.running; cancel() }() // it begins, or the test fails
 			}
 			resp, err := w.Client().Do(req)
 			if err == nil {
