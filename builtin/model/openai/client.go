@@ -68,6 +68,9 @@ func (p *Provider) do(ctx context.Context, out outgoing) (*http.Response, error)
 	}
 	req.Header.Set("Accept", out.accept)
 	for name, values := range p.cfg.Headers {
+		if isAccountHeader(name) && ofAccount(ctx) {
+			continue
+		}
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	if out.key != "" {

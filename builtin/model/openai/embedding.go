@@ -30,12 +30,19 @@ var embedders = []struct {
 
 // keyedEmbedder keeps a request's API key away from the embedder's action, which traces
 // its input; see [chatModel].
-type keyedEmbedder struct{ action.Action }
+type keyedEmbedder struct {
+	action.Action
+	account accountKey
+}
 
 // RunJSON embeds.
 func (e *keyedEmbedder) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 	if !mayHoldKey(in) {
-		return e.Action.RunJSON(withKey(ctx, ""), in, emit)
+		ctx, err := e.account.with(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		return e.Action.RunJSON(ctx, in, emit)
 	}
 	req := &embed.Request{}
 	if err := json.Unmarshal(in, req); err != nil {
@@ -49,7 +56,10 @@ func (e *keyedEmbedder) RunJSON(ctx context.Context, in json.RawMessage, emit ac
 	if in, err = rawjson.Encode(req); err != nil {
 		return nil, status.Errorf(status.Internal, "encode the embed request: %w", err)
 	}
-	return e.Action.RunJSON(withKey(ctx, key), in, emit)
+	if ctx, err = e.account.with(ctx, key); err != nil {
+		return nil, err
+	}
+	return e.Action.RunJSON(ctx, in, emit)
 }
 
 func (p *Provider) newEmbedder(id string) (action.Action, error) {
@@ -65,7 +75,7 @@ func (p *Provider) newEmbedder(id string) (action.Action, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyedEmbedder{a}, nil
+	return &keyedEmbedder{Action: a}, nil
 }
 
 // embed is one POST /embeddings. A document's text parts are joined; media is not

@@ -16,7 +16,7 @@ import (
 func RetryAfter(h http.Header, now time.Time) time.Duration { return retryAfter(h, now) }
 
 // Guard puts the layer that takes API keys away in front of a model.
-func Guard(m model.Model) model.Model { return &chatModel{m} }
+func Guard(m model.Model) model.Model { return &chatModel{Model: m} }
 
 // Events returns the data of all events of a stream.
 func Events(stream []byte, maxBytes int) ([]string, error) {

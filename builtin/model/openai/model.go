@@ -21,6 +21,7 @@ import (
 // its input: the key travels in the context from here to [Provider.generate].
 type chatModel struct {
 	model.Model
+	account accountKey
 }
 
 var _ model.Model = (*chatModel)(nil)
@@ -29,7 +30,10 @@ type keyContext struct{}
 
 // requestKey is a pointer's worth of secret, so that printing a context shows an
 // address.
-type requestKey struct{ key *string }
+type requestKey struct {
+	key     *string
+	account bool // it is an account's, and not the request's
+}
 
 func (p *Provider) newModel(id string, kind Kind, info model.Info) (model.Model, error) {
 	if id == "" {
@@ -64,7 +68,7 @@ func (p *Provider) newModel(id string, kind Kind, info model.Info) (model.Model,
 	if err != nil {
 		return nil, err
 	}
-	return &chatModel{m}, nil
+	return &chatModel{Model: m}, nil
 }
 
 // Generate asks the model.
@@ -73,13 +77,20 @@ func (m *chatModel) Generate(ctx context.Context, req *model.Request, send model
 	if err != nil {
 		return nil, err
 	}
-	return m.Model.Generate(withKey(ctx, key), clean, send)
+	if ctx, err = m.account.with(ctx, key); err != nil {
+		return nil, err
+	}
+	return m.Model.Generate(ctx, clean, send)
 }
 
 // RunJSON asks the model.
 func (m *chatModel) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
 	if !mayHoldKey(in) || schema.Check(in) != nil { // refuse invalid JSON before it is traced
-		return m.Model.RunJSON(withKey(ctx, ""), in, emit)
+		ctx, err := m.account.with(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		return m.Model.RunJSON(ctx, in, emit)
 	}
 	req := &model.Request{}
 	if err := json.Unmarshal(in, req); err != nil {
@@ -92,7 +103,10 @@ func (m *chatModel) RunJSON(ctx context.Context, in json.RawMessage, emit action
 	if in, err = rawjson.Encode(clean); err != nil {
 		return nil, status.Errorf(status.Internal, "encode the model request: %w", err)
 	}
-	return m.Model.RunJSON(withKey(ctx, key), in, emit)
+	if ctx, err = m.account.with(ctx, key); err != nil {
+		return nil, err
+	}
+	return m.Model.RunJSON(ctx, in, emit)
 }
 
 // mayHoldKey spares most requests the decoding. An escape could hide the name.
@@ -108,7 +122,7 @@ func mayHoldKey(in json.RawMessage) bool {
 
 // withKey also hides the key of an outer call from an inner one.
 func withKey(ctx context.Context, key string) context.Context {
-	return context.WithValue(ctx, keyContext{}, requestKey{&key})
+	return context.WithValue(ctx, keyContext{}, requestKey{key: &key})
 }
 
 // call is one request under way.

@@ -31,6 +31,7 @@ type head struct {
 	TenantID  string    `json:"tenantId"`
 	Kind      Kind      `json:"kind"`
 	Name      string    `json:"name"`
+	URL       string    `json:"url,omitempty"` // of a credential
 	Revision  string    `json:"revision"`
 	ChangedAt time.Time `json:"changedAt"`
 }
@@ -51,7 +52,7 @@ type record struct {
 }
 
 func (r *record) entry() Entry {
-	return Entry{Name: r.head.Name, Revision: r.head.Revision, ChangedAt: r.head.ChangedAt}
+	return Entry{Name: r.head.Name, Revision: r.head.Revision, ChangedAt: r.head.ChangedAt, URL: r.head.URL}
 }
 
 func dirOf(tenant string) string { return storedir.FileName(tenantPrefix, tenant, "") }

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -58,6 +59,8 @@ type Entry struct {
 	// Revision changes with each change of the value; it is the entity tag of the HTTP API.
 	Revision  string    `json:"revision,omitempty"`
 	ChangedAt time.Time `json:"changedAt,omitzero"`
+	// URL is where a credential is sent, and nowhere else.
+	URL string `json:"url,omitempty"`
 	// Problem says why the value can't be used.
 	Problem string `json:"problem,omitempty"`
 }
@@ -73,8 +76,10 @@ type Config struct {
 	// it, and not to the next tenant of the same name. It fails with NOT_FOUND where there is
 	// no such tenant. It is called concurrently and must not call the store.
 	TenantID func(tenant string) (string, error)
-	// Providers are the names that credentials may have.
-	Providers []string
+	// Providers are the names that credentials may have, with the URL below which each
+	// provider is asked. A credential is good for the URL that its provider had when it was
+	// set, so that a server which is started with another one does not send it there.
+	Providers map[string]string
 	// Logger gets lines about changes, and about values that can't be opened; never a value.
 	// nil drops them.
 	Logger *slog.Logger
@@ -111,7 +116,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 }
 
 func openFS(ctx context.Context, c Config, files storedir.FS) (*Store, error) {
-	c.Providers = slices.Clone(c.Providers)
+	c.Providers = maps.Clone(c.Providers)
 	s := &Store{config: c, files: files, log: c.Logger, spaces: map[string]*space{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -230,6 +235,9 @@ func (s *Store) Put(ctx context.Context, tenant string, kind Kind, name string, 
 		Tenant: tenant, TenantID: at.id, Kind: kind, Name: name,
 		Revision: rand.Text(), ChangedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}}
+	if kind == Credential {
+		r.head.URL = s.config.Providers[name]
+	}
 	if err := s.config.Keys.seal(&r, value); err != nil {
 		return Entry{}, false, err
 	}
@@ -308,7 +316,8 @@ func (s source) Secret(ctx context.Context, tenant, name string) (secret.Value, 
 }
 
 // Credential returns a tenant's own API key for a provider; NOT_FOUND when it has none. It
-// fails as [Store.Source] does.
+// fails as [Store.Source] does, and with FAILED_PRECONDITION when the provider's URL is not
+// the one that the key was set for.
 func (s *Store) Credential(ctx context.Context, tenant, provider string) (secret.Value, error) {
 	return s.reveal(ctx, tenant, Credential, provider)
 }
@@ -329,6 +338,9 @@ func (s *Store) reveal(ctx context.Context, tenant string, kind Kind, name strin
 	}
 	if r == nil || r.head.TenantID != at.id {
 		return secret.Value{}, notThere(kind, name)
+	}
+	if url := s.config.Providers[name]; kind == Credential && r.head.URL != url {
+		return secret.Value{}, status.Publicf(status.FailedPrecondition, "the credential %q was set for %s, and this server asks another: set it again", name, r.head.URL)
 	}
 	return s.config.Keys.open(r)
 }
@@ -357,7 +369,7 @@ func (s *Store) check(kind Kind, name string, value secret.Value) error {
 	if err := s.checkName(kind, name); err != nil {
 		return err
 	}
-	if kind == Credential && !slices.Contains(s.config.Providers, name) {
+	if _, ok := s.config.Providers[name]; !ok && kind == Credential {
 		return status.Publicf(status.NotFound, "this server has no provider %q whose models a tenant may use with a key of its own; it has %s", abi.Line(name, 80), quoted(s.config.Providers))
 	}
 	if err := value.Check(); err != nil {
@@ -369,13 +381,13 @@ func (s *Store) check(kind Kind, name string, value secret.Value) error {
 	return s.CanStore()
 }
 
-func quoted(names []string) string {
-	if len(names) == 0 {
+func quoted(providers map[string]string) string {
+	if len(providers) == 0 {
 		return "none"
 	}
-	all := make([]string, len(names))
-	for i, name := range names {
-		all[i] = fmt.Sprintf("%q", name)
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(providers)) {
+		all = append(all, fmt.Sprintf("%q", name))
 	}
 	return strings.Join(all, ", ")
 }

@@ -46,6 +46,7 @@ type world struct {
 	t    *testing.T
 	path string
 	log  bytes.Buffer
+	url  string
 	mu   sync.Mutex // guards ids
 	ids  map[string]string
 }
@@ -70,7 +71,7 @@ func (w *world) set(tenant, id string) {
 
 func newWorld(t *testing.T, k *secrets.Keys) *world {
 	t.Helper()
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "secrets"), ids: map[string]string{"acme": "A1", "globex": "G1"}}
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "secrets"), ids: map[string]string{"acme": "A1", "globex": "G1"}, url: "https://one.example.com/v1"}
 	w.open(k)
 	t.Cleanup(func() { assert.NoError(t, w.Close()) })
 	return w
@@ -84,7 +85,7 @@ func (w *world) open(k *secrets.Keys) {
 	w.log.Reset()
 	var err error
 	w.Store, err = secrets.Open(w.t.Context(), secrets.Config{
-		Path: w.path, Keys: k, TenantID: w.id, Providers: []string{"openai"},
+		Path: w.path, Keys: k, TenantID: w.id, Providers: map[string]string{"openai": w.url},
 		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	require.NoError(w.t, err)
@@ -415,6 +416,34 @@ func TestANewTenantOfTheNameSeesNothing(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrNotFound, "a tenant that is not there has nothing of anybody's")
 }
 
+// A key that a tenant has given for one server is not sent to another.
+func TestACredentialIsForTheURLItWasSetFor(t *testing.T) {
+	key := newKey(t)
+	w := newWorld(t, keys(t, key))
+	e := w.put("acme", secrets.Credential, "openai", canary)
+	assert.Equal(t, "https://one.example.com/v1", e.URL)
+	assert.Empty(t, w.put("acme", secrets.Secret, "openai", canary).URL)
+	w.url = "https://two.example.com/v1"
+	w.open(keys(t, key))
+	_, err := w.value("acme", secrets.Credential, "openai")
+	require.ErrorIs(t, err, status.ErrFailedPrecondition)
+	assert.ErrorContains(t, err, "was set for https://one.example.com/v1")
+	_, err = w.value("acme", secrets.Secret, "openai")
+	require.NoError(t, err)
+	assert.Equal(t, w.url, w.put("acme", secrets.Credential, "openai", canary).URL)
+	_, err = w.value("acme", secrets.Credential, "openai")
+	require.NoError(t, err)
+	raw, err := os.ReadFile(w.file("acme", secrets.Credential, "openai"))
+	require.NoError(t, err)
+	parts := bytes.SplitN(raw, []byte("\n"), 3)
+	forged := secrets.Join(bytes.Replace(parts[1], []byte("two.example"), []byte("six.example"), 1), parts[2])
+	require.NoError(t, os.WriteFile(w.file("acme", secrets.Credential, "openai"), forged, 0o600))
+	w.url = "https://six.example.com/v1"
+	w.open(keys(t, key))
+	_, err = w.value("acme", secrets.Credential, "openai")
+	require.ErrorIs(t, err, status.ErrDataLoss, "the URL is part of what was encrypted")
+}
+
 func TestDamageIsTold(t *testing.T) {
 	key := newKey(t)
 	w := newWorld(t, keys(t, key))
@@ -495,7 +524,7 @@ type step = faultfs.Step[*secrets.Store]
 func faultCase(t *testing.T, steps ...step) faultfs.Case[*secrets.Store] {
 	t.Helper()
 	k := keys(t, newKey(t))
-	c := secrets.Config{Keys: k, Providers: []string{"openai"}, TenantID: func(tenant string) (string, error) { return "id-of-" + tenant, nil }}
+	c := secrets.Config{Keys: k, Providers: map[string]string{"openai": "https://example.com"}, TenantID: func(tenant string) (string, error) { return "id-of-" + tenant, nil }}
 	return faultfs.Case[*secrets.Store]{
 		Open:  func(fsys storedir.FS) (*secrets.Store, error) { return secrets.OpenFS(c, fsys) },
 		Close: (*secrets.Store).Close, Steps: steps, State: stateOf,
