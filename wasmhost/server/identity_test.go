@@ -95,6 +95,8 @@ var rules = map[string]string{
 	"listModules": "read", "getModule": "read", "listVersions": "read", "getUsage": "read", "listActions": "read",
 	"runTool": "invoke", "generate": "invoke", "runFlow": "invoke",
 	"putModule": "manage", "deleteModule": "manage", "rollbackModule": "manage",
+	"listSecrets": "manage", "putSecret": "manage", "deleteSecret": "manage",
+	"listCredentials": "manage", "putCredential": "manage", "deleteCredential": "manage",
 	"getMetrics": "admin",
 	"listKeys":   "admin", "createKey": "admin", "getKey": "admin", "revokeKey": "admin", "rotateKey": "admin",
 	"listTenants": "admin", "createTenant": "admin", "getTenant": "admin", "changeTenant": "admin", "deleteTenant": "admin",
@@ -256,7 +258,7 @@ func TestAnothersTenantDoesNotExist(t *testing.T) {
 			return
 		}
 		for _, name := range []string{"calc", "none"} {
-			concrete := strings.NewReplacer("{name}", name, "{tool}", name+"/add", "{flow}", "menu/suggest").Replace(path)
+			concrete := strings.NewReplacer("{name}", name, "{secret}", name, "{provider}", "openai", "{tool}", name+"/add", "{flow}", "menu/suggest").Replace(path)
 			for _, method := range []string{method, "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "GET"} {
 				try(method, concrete, "", bearer(stranger))
 				try(method, concrete, `{"input":1}`, bearer(stranger), jsonType)

@@ -24,6 +24,11 @@ var components []byte
 //go:embed schemas_tenants.json
 var tenantComponents []byte
 
+// schemas_secrets.json holds those that only a server has that keeps secrets.
+//
+//go:embed schemas_secrets.json
+var secretComponents []byte
+
 // schemas_access.json holds those that only a server has that asks who calls.
 //
 //go:embed schemas_access.json
@@ -65,15 +70,15 @@ func streamed(schema string) map[string]any {
 }
 
 // document writes the OpenAPI 3.1 document of a table of routes; secured is whether the
-// server asks who calls, and tenants whether its tenants are resources.
-func document(table []route, secured, tenants bool) ([]byte, error) {
+// server asks who calls, and more are the components that not every server has.
+func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
 	var parts map[string]any
 	if err := json.Unmarshal(components, &parts); err != nil {
 		return nil, status.Errorf(status.Internal, "openapi components: %w", err)
 	}
 	paths := map[string]map[string]any{}
-	if tenants {
-		if err := addComponents(parts, tenantComponents); err != nil {
+	for _, raw := range more {
+		if err := addComponents(parts, raw); err != nil {
 			return nil, err
 		}
 	}
@@ -154,6 +159,7 @@ var tags = []any{
 	map[string]any{"name": "modules", "description": "Upload, list, roll back and remove modules."},
 	map[string]any{"name": "actions", "description": "List and run what a tenant has."},
 	map[string]any{"name": "tenants", "description": "Create, change, suspend and delete tenants."},
+	map[string]any{"name": "secrets", "description": "What a tenant's guests and models use, and nobody is shown."},
 	map[string]any{"name": "keys", "description": "API keys, and who asks."},
 	map[string]any{"name": "server", "description": "The server itself."},
 }

@@ -27,6 +27,10 @@
 //	DELETE /v1/tenants/{t}                            202 Operation
 //	POST   /v1/tenants/{t}/suspend, …/resume          Tenant
 //	GET    /v1/tenants/{t}/budget                     what the tenant has used of its budget
+//	GET    /v1/tenants/{t}/secrets                    {"secrets": [Value, …]}: {"name", "revision", "changedAt"}, never what they are
+//	PUT    /v1/tenants/{t}/secrets/{name}             {"value"} → 201 Value (200: there was one)
+//	DELETE /v1/tenants/{t}/secrets/{name}             204
+//	…      /v1/tenants/{t}/credentials/{provider}     the same of the tenant's own API keys for providers of models
 //	GET    /v1/operations, /v1/operations/{id}        {"operations": [Operation, …], "cursor"?}; Operation
 //	GET    /v1/identity                               who asks
 //	GET    /v1/keys, POST /v1/keys                    {"keys": [Key, …], "cursor"?}; {"name", "scopes", "expiresAt"?} → 201 {"token", "key"}
@@ -38,6 +42,8 @@
 //
 // Those of tenants and operations are there where [Config].Tenants is; see the package admin.
 // Lists take limit and cursor; those of modules, versions and actions come whole without.
+//
+// Those of secrets and credentials are there where [Config].Secrets is; see the package secrets.
 //
 // Those of /v1/identity and /v1/keys are there where [Config].Auth and [Config].Keys are;
 // then every route but the last ones takes an identity, with the scope that the document
@@ -68,6 +74,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
 )
 
 // Config configures a server. Host and Registry are required; everything else
@@ -117,6 +124,10 @@ type Config struct {
 	// /v1/operations show and change: the service that has started Host. nil has no such
 	// routes.
 	Tenants *admin.Tenants
+	// Secrets are what the tenants' guests and models use, which the routes of
+	// /v1/tenants/{t}/secrets and …/credentials set and remove; nil has no such routes. They
+	// need Tenants, whose deletion removes them.
+	Secrets *secrets.Store
 	// Metrics counts the requests, and answers GET /metrics; nil has no such route.
 	Metrics *metrics.Metrics
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
@@ -159,6 +170,9 @@ func New(config Config) (*Server, error) {
 	}
 	if config.Keys != nil && config.Auth == nil {
 		return nil, status.Errorf(status.InvalidArgument, "server: Keys without Auth would let everybody make keys")
+	}
+	if config.Secrets != nil && config.Tenants == nil {
+		return nil, status.Errorf(status.InvalidArgument, "server: Secrets need Tenants")
 	}
 	config.MaxUploadBytes = cmp.Or(config.MaxUploadBytes, defaultUploadBytes)
 	config.MaxBodyBytes = cmp.Or(config.MaxBodyBytes, defaultBodyBytes)
@@ -225,8 +239,15 @@ func (s *Server) routes() error {
 			s.rules[ruleKey{http.MethodHead, r.path}] = r.scope
 		}
 	}
+	var more [][]byte
+	if s.config.Tenants != nil {
+		more = append(more, tenantComponents)
+	}
+	if s.config.Secrets != nil {
+		more = append(more, secretComponents)
+	}
 	var err error
-	s.openAPI, err = document(table, s.config.Auth != nil, s.config.Tenants != nil)
+	s.openAPI, err = document(table, s.config.Auth != nil, more...)
 	return err
 }
 
@@ -254,7 +275,7 @@ func (s *Server) table() []route {
 	if s.config.Metrics != nil {
 		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
 	}
-	return slices.Concat(table, s.tenantTable(), s.accessTable())
+	return slices.Concat(table, s.tenantTable(), s.secretTable(), s.accessTable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {

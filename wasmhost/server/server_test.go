@@ -25,6 +25,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,6 +38,9 @@ type world struct {
 	// operation is the id of the last operation that an answer named in its Location.
 	operation string
 	api       *server.Server
+	// secrets are those of the tenants, in the directory secretsAt.
+	secrets   *secrets.Store
+	secretsAt string
 	// registry finds a tenant's registry.
 	registry func(tenant string) (*registry.Registry, error)
 	// waiting is closed when the flow waits has begun.
@@ -54,7 +58,14 @@ func newWorld(t *testing.T, change func(*server.Config)) *world {
 
 func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)) *world {
 	t.Helper()
-	tenants, err := admin.Open(t.Context(), admin.Config{Store: admin.NewMemory(), Initial: map[string]admin.Settings{"acme": {}}})
+	var tenants *admin.Tenants
+	var err error
+	w := &world{t: t, left: make(chan struct{}), running: make(chan struct{}), waiting: make(chan struct{})}
+	w.openSecrets(func(name string) (string, error) { return tenants.ID(name) })
+	tenants, err = admin.Open(t.Context(), admin.Config{
+		Store: admin.NewMemory(), Initial: map[string]admin.Settings{"acme": {}},
+		Erase: func(ctx context.Context, gone admin.Tenant) error { return w.secrets.Drop(ctx, gone.Name) },
+	})
 	require.NoError(t, err)
 	host, err := tenants.Start(t.Context(), hosts)
 	require.NoError(t, err)
@@ -62,7 +73,7 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 		tenants.Close()
 		assert.NoError(t, host.Close(context.Background()))
 	})
-	w := &world{t: t, host: host, left: make(chan struct{}), running: make(chan struct{}), waiting: make(chan struct{})}
+	w.host = host
 	native, made := w.native(), sync.Map{}
 	w.registry = func(tenant string) (*registry.Registry, error) {
 		id, err := host.TenantID(tenant)
@@ -75,7 +86,7 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 		}
 		return r.(*registry.Registry), nil
 	}
-	config := server.Config{Host: host, Tenants: tenants, Registry: w.registry}
+	config := server.Config{Host: host, Tenants: tenants, Secrets: w.secrets, Registry: w.registry}
 	if change != nil {
 		change(&config)
 	}

@@ -343,7 +343,7 @@ func TestACreationCanBeSentAgain(t *testing.T) {
 
 // A server whose tenants are no resources has no such routes, and a document that says so.
 func TestAServerWithoutTheServiceHasNoSuchRoutes(t *testing.T) {
-	w := newWorld(t, func(c *server.Config) { c.Tenants = nil })
+	w := newWorld(t, func(c *server.Config) { c.Tenants, c.Secrets = nil, nil })
 	assert.Equal(t, 404, w.do("GET", "/v1/tenants", nil).status)
 	assert.Equal(t, 404, w.do("GET", "/v1/operations", nil).status)
 	doc := openAPI(t, w)

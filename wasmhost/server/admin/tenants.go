@@ -264,6 +264,16 @@ func (t *Tenants) Get(name string) (Tenant, error) {
 	return r.show(), nil
 }
 
+// ID returns the ID of a tenant that may be given something; NOT_FOUND when there is none,
+// ABORTED when it is being deleted, DATA_LOSS when it is damaged.
+func (t *Tenants) ID(name string) (string, error) {
+	r, err := t.current(name, "")
+	if err != nil {
+		return "", err
+	}
+	return r.Tenant.ID, nil
+}
+
 func (r *record) show() Tenant {
 	shown := r.Tenant
 	shown.Settings = r.clone()
