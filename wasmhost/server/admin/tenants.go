@@ -271,7 +271,7 @@ func (t *Tenants) ID(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.Tenant.ID, nil
+	return r.ID, nil
 }
 
 func (r *record) show() Tenant {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 )
 
 // OpenFS opens a store on a file system that fails.
@@ -44,4 +45,19 @@ func OpenSealed(sealed []byte) (string, error) {
 	}
 	v, err := k.open(&record{sealed: sealed})
 	return v.Reveal(), err
+}
+
+// Opened returns how many values are kept decrypted.
+func (s *Store) Opened() int {
+	s.opened.mu.Lock()
+	defer s.opened.mu.Unlock()
+	return len(s.opened.all)
+}
+
+// FillOpened keeps more values than may be kept.
+func (s *Store) FillOpened() (n, most int) {
+	for i := range maxOpened + 10 {
+		s.opened.put("x", &record{sum: string(rune(i))}, secret.New("value"))
+	}
+	return s.Opened(), maxOpened
 }

@@ -49,6 +49,7 @@ type record struct {
 	head     head
 	headLine []byte // as it is written
 	sealed   []byte
+	sum      string // of both, in the first line of the file
 }
 
 func (r *record) entry() Entry {
@@ -74,7 +75,7 @@ func decode(raw []byte) (*record, bool) {
 	if !found || string(sum) != sumOf(body) {
 		return nil, false
 	}
-	r := &record{}
+	r := &record{sum: string(sum)}
 	if r.headLine, r.sealed, found = bytes.Cut(body, []byte("\n")); !found || len(r.headLine) > maxHeadBytes {
 		return nil, false
 	}

@@ -91,6 +91,7 @@ type Store struct {
 	config Config
 	files  storedir.FS
 	log    *slog.Logger
+	opened openedValues
 
 	mu     sync.Mutex // guards the fields below
 	spaces map[string]*space
@@ -241,6 +242,7 @@ func (s *Store) Put(ctx context.Context, tenant string, kind Kind, name string, 
 	if err := s.config.Keys.seal(&r, value); err != nil {
 		return Entry{}, false, err
 	}
+	defer s.opened.forget(at.dir)
 	if err := s.write(at, &r, raw); err != nil {
 		return Entry{}, false, storedir.Problem(fmt.Sprintf("store the %s %q", kind, name), err)
 	}
@@ -269,6 +271,7 @@ func (s *Store) Delete(ctx context.Context, tenant string, kind Kind, name, revi
 	if old == nil && (raw == nil || isAnothers(raw, at.id)) {
 		return notThere(kind, name)
 	}
+	defer s.opened.forget(at.dir)
 	if err := s.remove(at, fileOf(kind, name)); err != nil {
 		return storedir.Problem(fmt.Sprintf("remove the %s %q", kind, name), err)
 	}
@@ -285,6 +288,7 @@ func (s *Store) Drop(ctx context.Context, tenant string) error {
 		return err
 	}
 	defer leave()
+	defer s.opened.forget(at.dir)
 	if err := s.dropSpace(at); err != nil {
 		return storedir.Problem("remove the secrets of a tenant", err)
 	}
@@ -342,7 +346,14 @@ func (s *Store) reveal(ctx context.Context, tenant string, kind Kind, name strin
 	if url := s.config.Providers[name]; kind == Credential && r.head.URL != url {
 		return secret.Value{}, status.Publicf(status.FailedPrecondition, "the credential %q was set for %s, and this server asks another: set it again", name, r.head.URL)
 	}
-	return s.config.Keys.open(r)
+	if v, ok := s.opened.get(r); ok {
+		return v, nil
+	}
+	v, err := s.config.Keys.open(r)
+	if err == nil {
+		s.opened.put(at.dir, r, v)
+	}
+	return v, err
 }
 
 func notThere(kind Kind, name string) error {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -319,6 +320,17 @@ func TestAKeyIsRotated(t *testing.T) {
 	assert.Equal(t, e, now, "the value has not changed")
 }
 
+func TestAKeyMayWithstandQuantumComputers(t *testing.T) {
+	id, err := age.GenerateHybridIdentity()
+	require.NoError(t, err)
+	w := newWorld(t, keys(t, id.String()))
+	w.put("acme", secrets.Secret, "a", strings.Repeat("x", secret.MaxBytes))
+	w.open(keys(t, newKey(t), id.String()))
+	assert.Contains(t, w.log.String(), "encrypted anew")
+	_, err = w.value("acme", secrets.Secret, "a")
+	require.NoError(t, err)
+}
+
 func TestKeysAreReadOrRefused(t *testing.T) {
 	good := newKey(t)
 	for text, ok := range map[string]bool{
@@ -414,6 +426,49 @@ func TestANewTenantOfTheNameSeesNothing(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrNotFound)
 	_, err = w.Source(secret.Static{"acme": {"a": secret.New(canary)}}).Secret(t.Context(), "acme", "a")
 	require.ErrorIs(t, err, status.ErrNotFound, "a tenant that is not there has nothing of anybody's")
+}
+
+// A value that was decrypted is used again as long as its file is the same, and is not kept
+// when it is over.
+func TestADecryptedValueIsThatOfItsFile(t *testing.T) {
+	w := newWorld(t, keys(t, newKey(t)))
+	w.put("acme", secrets.Secret, "a", canary+"-a")
+	w.put("acme", secrets.Secret, "b", canary+"-b")
+	w.put("globex", secrets.Secret, "a", canary+"-g")
+	read := func(n int) {
+		t.Helper()
+		for range 2 {
+			for tenant, names := range map[string][]string{"acme": {"a", "b"}, "globex": {"a"}} {
+				for _, name := range names {
+					_, err := w.value(tenant, secrets.Secret, name)
+					require.NoError(t, err)
+				}
+			}
+		}
+		assert.Equal(t, n, w.Opened())
+	}
+	read(3)
+	a, b := w.file("acme", secrets.Secret, "a"), w.file("acme", secrets.Secret, "b")
+	raw, err := os.ReadFile(a)
+	require.NoError(t, err)
+	other, err := os.ReadFile(b)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(a, other, 0o600))
+	_, err = w.value("acme", secrets.Secret, "a")
+	require.ErrorIs(t, err, status.ErrDataLoss, "another file is another value")
+	require.NoError(t, os.WriteFile(a, raw, 0o600))
+	w.put("acme", secrets.Secret, "a", canary+"-2")
+	assert.Equal(t, 1, w.Opened(), "those of the tenant are forgotten")
+	got, err := w.value("acme", secrets.Secret, "a")
+	require.NoError(t, err)
+	assert.Equal(t, canary+"-2", got)
+	read(3)
+	require.NoError(t, w.Delete(t.Context(), "globex", secrets.Secret, "a", ""))
+	assert.Equal(t, 2, w.Opened())
+	require.NoError(t, w.Drop(t.Context(), "acme"))
+	assert.Zero(t, w.Opened())
+	n, most := w.FillOpened()
+	assert.Equal(t, most, n)
 }
 
 // A key that a tenant has given for one server is not sent to another.
@@ -640,4 +695,23 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = secrets.OpenSealed(raw)
 	})
+}
+
+// What a guest's request pays for each secret that its policy grants.
+func BenchmarkSecret(b *testing.B) {
+	k := keys(b, newKey(b))
+	s, err := secrets.Open(b.Context(), secrets.Config{Path: b.TempDir(), Keys: k, TenantID: func(string) (string, error) { return "id", nil }})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, s.Close()) })
+	_, _, err = s.Put(b.Context(), "acme", secrets.Secret, "a", secret.New(canary), "")
+	require.NoError(b, err)
+	source := s.Source(nil)
+	for _, name := range []string{"a", "none"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = source.Secret(b.Context(), "acme", name)
+			}
+		})
+	}
 }
