@@ -26,6 +26,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
 )
 
 // backend holds the parts of a server: one engine with a child for each tenant, and
@@ -36,6 +37,9 @@ type backend struct {
 	tenants   *admin.Tenants
 	host      *wasmhost.Host
 	keys      *access.Keys // nil: nobody is asked who calls
+	secrets   *secrets.Store
+	models    *openai.Provider
+	unset     registry.Provider // what stands in for models where the server is not set up for them
 	data      string
 	erasing   sync.Mutex // held while tenants' keys are revoked
 	log       *slog.Logger
@@ -68,7 +72,9 @@ type backendConfig struct {
 	// nil is in-process.
 	apart func(ctx context.Context) wasmhost.Isolation
 	keys  *access.Keys
-	log   *slog.Logger
+	// secretKeys encrypt the tenants' secrets; nil lets none be set.
+	secretKeys *secrets.Keys
+	log        *slog.Logger
 }
 
 // openBackend opens the store below data, brings back the modules that it holds and
@@ -88,6 +94,12 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 	config.Limits, config.Logger = c.limits, c.log
 	config.Grants, config.Registry = c.grants, b.registry
 	if err := b.openReach(&config, c); err != nil {
+		return b, err
+	}
+	if err := b.openModels(); err != nil {
+		return b, err
+	}
+	if err := b.openSecrets(ctx, c, &config); err != nil {
 		return b, err
 	}
 	if err := b.openTenants(ctx, c, &config); err != nil {
@@ -162,15 +174,10 @@ func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("OPENAI_API_KEY") == "" && os.Getenv("OPENAI_BASE_URL") == "" {
-		return b.engine.AddProvider(openai.Unset(openai.DefaultName, "start the server with OPENAI_API_KEY, or with OPENAI_BASE_URL for another server than OpenAI's"))
+	if b.unset != nil {
+		return b.engine.AddProvider(b.unset)
 	}
-	p, err := openai.New(openai.FromEnv())
-	if err != nil {
-		return err
-	}
-	b.closers = append(b.closers, p.Close)
-	return b.engine.AddProvider(p)
+	return b.engine.AddProvider(b.models)
 }
 
 // registry returns a tenant's registry.
@@ -204,8 +211,10 @@ func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
 		return c.engine, nil
 	}
 	e := b.engine.Child()
-	if err := e.AddProvider(b.host.Provider(tenant)); err != nil {
-		return nil, err
+	for _, p := range []registry.Provider{b.host.Provider(tenant), b.accountOf(tenant, id)} {
+		if err := e.AddProvider(p); err != nil {
+			return nil, err
+		}
 	}
 	// Middleware with a memory of calls is each tenant's own; it shadows the engine's. The
 	// engine outlives the request that asked for it first, so it has no part in that one's context.
@@ -218,14 +227,33 @@ func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
 	return e, nil
 }
 
-// erase deletes what belongs to a tenant besides what the host keeps: its engine, and the
-// scopes of keys, which must not let anybody in to the next tenant of that name.
+// openSecrets opens the store of the tenants' secrets, before those of the server's flags.
+func (b *backend) openSecrets(ctx context.Context, c backendConfig, config *wasmhost.Config) (err error) {
+	b.secrets, err = secrets.Open(ctx, secrets.Config{
+		Path: filepath.Join(c.data, "secrets"), Keys: c.secretKeys, Logger: c.log,
+		TenantID:  func(tenant string) (string, error) { return b.tenants.ID(tenant) },
+		Providers: map[string]string{b.models.Name(): b.models.BaseURL()},
+	})
+	if err != nil {
+		return err
+	}
+	b.closeLast = append(b.closeLast, b.secrets.Close)
+	config.Secrets = b.secrets.Source(config.Secrets)
+	return nil
+}
+
+// erase deletes what belongs to a tenant besides what the host keeps: its engine, its
+// secrets, and the scopes of keys, which must not let anybody in to the next tenant of that
+// name.
 func (b *backend) erase(ctx context.Context, t admin.Tenant) error {
 	b.mu.Lock()
 	if b.children[t.Name].id == t.ID {
 		delete(b.children, t.Name)
 	}
 	b.mu.Unlock()
+	if err := b.secrets.Drop(ctx, t.Name); err != nil {
+		return err
+	}
 	b.erasing.Lock()
 	defer b.erasing.Unlock()
 	keys, done, err := b.openKeys(ctx)

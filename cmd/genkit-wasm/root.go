@@ -66,6 +66,8 @@ Environment:
   GENKIT_WASM_KEY     the API key for it, before that of a profile
   GENKIT_WASM_PROFILE the profile of "genkit-wasm login", before the last one
   NO_COLOR            no colours, whatever the output is
+  GENKIT_WASM_SECRETS_KEY
+                      serve: the key that encrypts secrets, in the place of --secrets-key-file
   OPENAI_API_KEY      serve: the models of openai/… (see the plug-in's documentation)
   OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables
                       serve: where traces, metrics and logs go
@@ -113,7 +115,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.configCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
-		a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.keyCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
+		a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.keyCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = a.usageArgs(cmd.Args)
