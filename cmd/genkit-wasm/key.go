@@ -23,7 +23,7 @@ func (a *app) keyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "key", Short: "Create, list, rotate and revoke a server's API keys", Args: cobra.NoArgs,
 		Long: "Key changes who may call a server that was started with --auth. It needs a key with the scope admin itself.\n\n" +
-			"Scopes: \"admin\" may do everything; of one tenant, \"manage\" may change its modules, \"invoke\" may run its tools and flows " +
+			"Scopes: \"admin\" may do everything; of one tenant, \"manage\" may change its modules and secrets, \"invoke\" may run its tools and flows " +
 			"and generate, \"read\" may see what there is. Each includes those after it. \"acme:invoke\" is the scope of the tenant acme, " +
 			"\"invoke\" alone of the tenant of --tenant.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

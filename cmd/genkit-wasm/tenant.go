@@ -352,7 +352,7 @@ func (a *app) tenantRemoveCommand() *cobra.Command {
 	var yes, dry, detach bool
 	cmd := &cobra.Command{
 		Use: "rm NAME", Short: "Delete a tenant and everything that belongs to it", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
-		Long: "Rm deletes a tenant, its modules with all revisions, the values that they have stored, and the keys that let somebody in to it. " +
+		Long: "Rm deletes a tenant, its modules with all revisions, the values that they have stored, its secrets, and the keys that let somebody in to it. " +
 			"It waits until that is done. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
