@@ -25,9 +25,13 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: engines
+engines: ## get the engines of scripts, which the build embeds
+	$(GO) run ./internal/jsengine/get cmd/genkit-wasm/engines
+
 .PHONY: build
-build: ## build the binary, bin/genkit-wasm
-	$(GO) build -trimpath -o bin/genkit-wasm ./cmd/genkit-wasm
+build: engines ## build the binary, bin/genkit-wasm
+	$(GO) build -trimpath -tags javascript -o bin/genkit-wasm ./cmd/genkit-wasm
 
 .PHONY: tools
 tools: ## collect the example tools in build/tools (Go built here, the others prebuilt)

@@ -80,6 +80,9 @@ var rules = []rule{
 	{"internal/descriptors", nil, "how many files and connections there may be"},
 	{"internal/peer", nil, "what a test does without a program from outside"},
 	{"internal/wasmtest", []string{"internal/peer"}, "assembles modules for tests"},
+	{"internal/jsengine", []string{"wasmhost/script"}, "downloads the JavaScript engine for the build"},
+	{"internal/jsengine/get", []string{"internal/jsengine", "wasmhost/script"}, "puts it where the build embeds it"},
+	{"internal/jsengine/jsenginetest", []string{"internal/jsengine", "internal/peer"}, "gives it to tests"},
 	{"internal/release", nil, "builds archives and images; a program for maintainers"},
 	{"internal/storedir/journal", []string{"engine/status"}, "a file that grows by whole commits; knows no store"},
 	{"internal/storedir/faultfs", []string{"engine/status", "internal/storedir"}, "a disk in memory that fails and loses power, and the kit for stores on it"},
@@ -100,6 +103,7 @@ var rules = []rule{
 	{"wasmhost/internal/compile", []string{"engine/status", "internal/storedir", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/verify", "wasmhost/internal/share"}, "from an upload's bytes to machine code; runs no guest"},
 	{"wasmhost/internal/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/wasi", "wasmhost/internal/share", "wasmhost/internal/memory", "wasmhost/internal/compile"}, "the only room that runs guests"},
 	{"wasmhost/internal/worker", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/memory"}, "runs sandboxes in processes of their own; decides nothing about modules"},
+	{"wasmhost/script", []string{"engine/status", "wasmhost/abi", "wasmhost/internal/compile", "wasmhost/internal/inspect"}, "makes of a script what an engine evaluates; runs nothing"},
 	{"wasmhost/internal/rules", []string{"engine/status", "engine/content", "engine/model", "internal/rawjson", "wasmhost/abi"}, "what a middleware module may not change"},
 	{"wasmhost/tenant", []string{"engine/status", "engine/schema"}, "shares a host among tenants; runs nothing"},
 	{"wasmhost/module", []string{"engine/status", "internal/storedir", "wasmhost/abi", "internal/rawjson"}, "keeps uploads"},
@@ -110,9 +114,9 @@ var rules = []rule{
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
-	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
-	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules"), "adapters from actions to guests"},
+	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/script"), "adapters from actions to guests"},
 
 	{"builtin/model/", append(slices.Clone(leaves), "internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate", "internal/rawjson"), "first-party evaluators ask their judges through the registry, never the façade"},
@@ -144,6 +148,7 @@ var owners = []owner{
 	{"github.com/blues/jsonata-go", []string{"builtin/evaluator/genkiteval"}, "one evaluator's expressions"},
 	{"github.com/coder/websocket", []string{"engine/reflection"}, "version 2 of the Dev UI's API"},
 	{"go.opentelemetry.io/contrib/bridges/otelslog", []string{"engine/telemetry/otlp"}, "log lines by OTLP"},
+	{"github.com/evanw/esbuild", []string{"wasmhost/script"}, "TypeScript to JavaScript"},
 	{"github.com/labstack/echo", []string{"wasmhost/server", "engine/flowserver/echoflow"}, "HTTP stays at the edge"},
 	{"github.com/golang-jwt/jwt", []string{"engine/flowserver/contextprovider"}, "who calls is decided in one place"},
 	{"github.com/coreos/go-oidc", []string{"wasmhost/server/access"}, "discovery, and the claims of an issuer's tokens"},
@@ -303,7 +308,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest"}
+var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest", "internal/jsengine/jsenginetest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {
@@ -386,6 +391,7 @@ func TestTestsDoNotSleep(t *testing.T) {
 
 // exports are limits of packages of wasmhost that count by themselves, each with its reason.
 var exports = map[string]int{
+	"wasmhost/script":         20, // which engine there is, and the form of a script; embedders meet two names of it
 	"wasmhost/server/admin":   40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/metrics": 10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets": 15, // what an embedder of the server hands to it, and the host gets from it

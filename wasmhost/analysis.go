@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // UploadLimits bound the parts of an uploaded module; fields that are 0 take their
@@ -20,8 +21,9 @@ type UploadLimits = inspect.Limits
 
 // Analysis is the result of reading an upload, before anything of it runs.
 type Analysis struct {
-	Digest       string // "sha256:" and 64 hexadecimal digits
-	Size         int    // bytes
+	Digest       string          // "sha256:" and 64 hexadecimal digits
+	Language     script.Language // of a script, empty for a module: then there are no sections, imports and exports
+	Size         int             // bytes
 	Sections     []Section
 	Imports      []abi.Import
 	Exports      []string // the functions, by name, sorted; foreign text
@@ -195,22 +197,30 @@ func Describe(ctx context.Context, wasm, sidecar []byte, compiler []string) (a *
 	if a, err = Analyze(wasm, sidecar, UploadLimits{}); err != nil || a.DescriptorIn != "export" {
 		return a, err
 	}
-	sb, err := sandbox.New(ctx, sandbox.Config{Compiler: compiler})
-	if err != nil {
-		return nil, err
-	}
-	defer sb.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing in it is needed any more
-	guest, err := sb.Compile(ctx, sandbox.Source{
+	return a, a.ask(ctx, sandbox.Source{
 		Wasm: wasm, Module: a.module, Limits: sandboxLimits(policy.Defaults()),
 		Original: func(context.Context) ([]byte, error) { return wasm, nil },
-	})
+	}, compiler)
+}
+
+// ask takes the descriptor from a guest in a sandbox of its own, where only the guest has it.
+func (a *Analysis) ask(ctx context.Context, src sandbox.Source, compiler []string) error {
+	if a.DescriptorIn != "export" {
+		return nil
+	}
+	sb, err := sandbox.New(ctx, sandbox.Config{Compiler: compiler})
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer sb.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing in it is needed any more
+	guest, err := sb.Compile(ctx, src)
+	if err != nil {
+		return err
 	}
 	defer guest.Close()
 	raw, err := ask(ctx, guest, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return a, a.describe(raw, abi.ParseDescriptor)
+	return a.describe(raw, abi.ParseDescriptor)
 }

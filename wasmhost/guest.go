@@ -45,6 +45,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	defer calls.forget()
 	call.Context, call.Door = action.Context(ctx), calls
 	call.Log = func(level sandbox.Level, line string) {
+		line = g.of.text.place(line)
 		line = tenants.CutLine(line, maxLineBytes)
 		if g.log.Enabled(ctx, slogLevel(level)) && !g.owner.lines.Take(tenants.LineBytes(line)) {
 			return
@@ -66,7 +67,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		telemetry.AnnotateInt(ctx, "wasm.host.calls", calls.calls)
 		telemetry.AnnotateInt(ctx, "wasm.http.requests", calls.requests.Load())
 	}
-	return res, err
+	return res, g.of.text.locate(err)
 }
 
 // call is once for middleware and formats: when the module was replaced meanwhile, the

@@ -68,6 +68,9 @@ type Config struct {
 	// Registry finds the actions that the capabilities run and generate may run for a
 	// tenant; nil provides neither. It is called while guests run.
 	Registry func(tenant string) (*registry.Registry, error)
+	// JavaScript is the engine of scripts, see [Upload].Language: the file that package script names. nil
+	// refuses them.
+	JavaScript []byte
 	// Interpreter runs guests on wazero's interpreter. A policy can ask for it for
 	// one module.
 	Interpreter bool
@@ -132,6 +135,8 @@ type Host struct {
 	egress   egress.Config
 	mounts   map[string]*vfs.Mount
 	registry func(tenant string) (*registry.Registry, error)
+	scripts  *scriptEngine // nil: there is none
+	compiler []string      // transforms scripts
 
 	// changing serialises changes of the set of tenants. It is taken before a tenant's
 	// loading and mu.
@@ -152,6 +157,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		log: config.Logger, tenants: map[string]*tenant{}, usage: config.Usage, replace: config.ReplaceVersions,
 	}
 	h.limits = config.Limits.OrDefaults()
+	h.scripts, h.compiler = newScriptEngine(config.JavaScript), config.Compiler
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

@@ -23,6 +23,7 @@ type loaded struct {
 	release  func()       // gives these back; nil: nothing
 	number   atomic.Int64 // the record's revision, for those who call meanwhile
 	guest    running
+	text     *scriptText // nil: it is no script
 	bytes    *upload
 	actions  map[action.Key]action.Action
 	descs    []action.Desc

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type services struct {
 	grants policy.Grants
 	limits policy.Limits
 	http   *egress.Client // nil where no host is granted
+	// listed are the capabilities that a script has said it uses; nil for a module, whose imports say so.
+	listed []abi.Capability
 	// life is set when the module comes into service.
 	life *lifetime
 }
@@ -170,6 +173,9 @@ func resumed(ctx context.Context) (json.RawMessage, error) {
 func (v *hostCalls) admit(c abi.Capability) error {
 	if v.calls++; v.calls > v.limits.HostCalls {
 		return status.Publicf(status.ResourceExhausted, "the call has used its %d calls of the host", v.limits.HostCalls)
+	}
+	if v.listed != nil && !slices.Contains(policy.Always(), c) && !slices.Contains(v.listed, c) {
+		return status.Publicf(status.PermissionDenied, "the script uses the capability %q without saying so; add it to the requests of genkit.module()", c)
 	}
 	return v.grants.Check([]abi.Capability{c}, v.host.provided())
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/compile"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -25,6 +26,7 @@ import (
 //		host, err := wasmhost.New(ctx, wasmhost.Config{Compiler: compiler})
 func CompileChild() []string {
 	worker.Child(worker.Hooks{})
+	script.Child()
 	return compile.Child()
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // wasmTool runs one exported function as a tool.
@@ -94,6 +95,9 @@ func (w *wasmTool) successor(ctx context.Context, in json.RawMessage, emit actio
 func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 	if len(in) == 0 {
 		in = json.RawMessage("null")
+	}
+	if w.guest.of.text != nil {
+		return script.Input(w.tool.Name, in), nil
 	}
 	if w.tool.IO != abi.IOText {
 		return in, nil

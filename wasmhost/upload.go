@@ -17,6 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // Upload is a module as it is handed in.
@@ -25,6 +26,9 @@ type Upload struct {
 	// FallbackName when that has none.
 	Name, FallbackName string
 	Wasm               []byte
+	// Language says that Wasm is the text of a script: [script.TypeScript] or [script.JavaScript]. Empty for a
+	// module.
+	Language script.Language
 	// Descriptor is a sidecar: it takes the place of the descriptor that the module gives of
 	// itself. Empty when there is none.
 	Descriptor []byte
@@ -176,7 +180,7 @@ func (t *tenant) place(ctx context.Context) share.Place {
 // replaces none, or when only the guest could tell its name.
 func (h *Host) currentPolicy(tenantName string, up Upload) []byte {
 	name := up.Name
-	if name == "" {
+	if name == "" && up.Language == "" {
 		a, err := analyze(up.Wasm, up.Descriptor, h.upload, abi.ParseStored) // only its name is asked for: no schema is compiled
 		if err != nil || a.Descriptor == nil {
 			return nil
@@ -191,7 +195,7 @@ func (h *Host) currentPolicy(tenantName string, up Upload) []byte {
 }
 
 func same(a, b module.Record) bool {
-	return a.Digest == b.Digest && a.Problem == "" && bytes.Equal(a.Descriptor, b.Descriptor) && bytes.Equal(a.Policy, b.Policy)
+	return a.Digest == b.Digest && a.Language == b.Language && a.Problem == "" && bytes.Equal(a.Descriptor, b.Descriptor) && bytes.Equal(a.Policy, b.Policy)
 }
 
 // reload brings a stored revision into service; lazily, when nothing is to run before
@@ -206,7 +210,7 @@ func (h *Host) reload(ctx context.Context, t *tenant, rec module.Record, lazy bo
 	}
 	// The stored descriptor stands in for the guest's own, so that nothing of it
 	// runs before it is called.
-	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Descriptor: rec.Descriptor, Policy: rec.Policy, lazy: lazy})
+	l, err := h.prepare(ctx, t, Upload{Name: rec.Name, Wasm: wasm, Language: script.Language(rec.Language), Descriptor: rec.Descriptor, Policy: rec.Policy, lazy: lazy})
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +239,15 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if up.lazy {
 		read = abi.ParseStored
 	}
-	a, err := analyze(up.Wasm, up.Descriptor, bounds, read)
+	bytes := &upload{host: h, digest: module.Digest(up.Wasm)}
+	bytes.wasm.Store(&up.Wasm)
+	var text *scriptText
+	var a *Analysis
+	if up.Language != "" {
+		text, a, err = h.analyzeScript(ctx, &up, bytes, read)
+	} else {
+		a, err = analyze(up.Wasm, up.Descriptor, bounds, read)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -251,13 +263,15 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	bytes := &upload{host: h, digest: a.Digest}
-	bytes.wasm.Store(&up.Wasm)
-	guest, err := h.guests.Compile(ctx, t.class, sandbox.Source{
+	src := sandbox.Source{
 		Wasm: up.Wasm, Module: a.module, Limits: sandboxLimits(limits), Clock: p.Grants.Clock, Reuse: p.State == policy.Reuse,
 		Interpreter: p.Interpreter, Account: t.account, Lazy: up.lazy, Anew: up.anew && !h.knows(t, a.Digest),
 		Original: bytes.get, Config: p.Config, Mounts: mounts,
-	})
+	}
+	if text != nil {
+		text.on(&src)
+	}
+	guest, err := h.guests.Compile(ctx, t.class, src)
 	if err != nil {
 		return nil, err
 	}
@@ -266,11 +280,11 @@ func (h *Host) prepare(ctx context.Context, t *tenant, up Upload) (*loaded, erro
 		err = guest.Warm(ctx)
 	}
 	if err == nil {
-		l, err = h.describe(ctx, t, up, a, guest, p.Grants, limits)
+		l, err = h.describe(ctx, t, up, a, guest, text, p.Grants, limits)
 	}
 	if err != nil {
 		guest.Close()
-		return nil, err
+		return nil, text.locate(err)
 	}
 	l.bytes = bytes
 	return l, nil
@@ -293,7 +307,7 @@ func (u *upload) get(ctx context.Context) ([]byte, error) {
 
 // describe completes the descriptor, asking the guest when only it knows, and makes
 // the actions.
-func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest running, grants policy.Grants, limits policy.Limits) (*loaded, error) {
+func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, guest running, text *scriptText, grants policy.Grants, limits policy.Limits) (*loaded, error) {
 	switch a.DescriptorIn {
 	case "":
 		return nil, status.Publicf(status.InvalidArgument, "the module has no descriptor: add a custom section %q, export %q, or upload a descriptor beside it", abi.DescriptorSection, abi.DescribeExport)
@@ -310,12 +324,23 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 	if err := abi.CheckModuleName(name); err != nil {
 		return nil, err
 	}
-	schemas := a.Descriptor.SchemaSize().Memory()
+	if text != nil {
+		if err := a.completeScript(); err != nil {
+			return nil, err
+		}
+		if err := grants.Check(a.Linkage.Capabilities, h.provided()); err != nil {
+			return nil, err
+		}
+	}
+	schemas := a.Descriptor.SchemaSize().Memory() + text.memory()
 	release, err := t.holdSchemas(schemas, h.schemasOf(t, name))
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{guest: guest, record: record(t.name, name, up, a), release: release, schemas: schemas, services: h.services(t, name, grants, limits)}
+	l := &loaded{guest: guest, text: text, record: record(t.name, name, up, a), release: release, schemas: schemas, services: h.services(t, name, grants, limits)}
+	if text != nil {
+		l.services.listed = a.Linkage.Capabilities
+	}
 	if err := h.bind(t, l, a.Descriptor, limits, up.lazy); err != nil {
 		release()
 		l.services.close()
@@ -340,7 +365,7 @@ func ask(ctx context.Context, guest running, place share.Place) ([]byte, error) 
 func record(tenantName, name string, up Upload, a *Analysis) module.Record {
 	rec := module.Record{
 		Tenant: tenantName, Name: name, Version: a.Descriptor.Version, Description: a.Descriptor.Description,
-		Digest: a.Digest, Size: len(up.Wasm), Convention: string(a.Linkage.Convention), DescriptorSource: a.DescriptorIn,
+		Digest: a.Digest, Size: len(up.Wasm), Language: string(up.Language), Convention: string(a.Linkage.Convention), DescriptorSource: a.DescriptorIn,
 		Descriptor: compact(a.raw), Policy: compact(up.Policy), Capabilities: []string{}, Actions: []string{},
 	}
 	for _, c := range a.Linkage.Capabilities {
@@ -427,7 +452,7 @@ func (t *tenant) holdSchemas(bytes, replaced int64) (release func(), err error) 
 	most := t.quota.MemoryBytes / 4
 	if now := t.schemas.Add(bytes) - replaced; most > 0 && now > most {
 		t.schemas.Add(-bytes)
-		return nil, status.Publicf(status.ResourceExhausted, "with this module's the tenant's schemas would hold about %d bytes of memory, and may hold %d, a quarter of \"memoryBytes\"; remove a module, or make its schemas smaller", now, most)
+		return nil, status.Publicf(status.ResourceExhausted, "with this module's the tenant's scripts and schemas would hold about %d bytes of memory, and may hold %d, a quarter of \"memoryBytes\"; remove a module, or make its schemas smaller", now, most)
 	}
 	return sync.OnceFunc(func() { t.schemas.Add(-bytes) }), nil
 }

@@ -23,7 +23,12 @@ import (
 
 func TestMain(m *testing.M) {
 	program = wasmhost.CompileChild()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if codeDir != "" {
+			_ = os.RemoveAll(codeDir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // program starts this test again as a compiling process or a worker.

@@ -88,8 +88,8 @@ func TestCall(t *testing.T) {
 	assert.Contains(t, on("upload", write(t, "other.wasm", string(raw))).out, "module units, revision 1")
 
 	// All tools of a module at once.
-	assert.Equal(t, outcome{out: "it is 42\n"}, on("generate", "--model", "test/scripted", "--tool", "calc/*", "--config", script, "20 + 22?"))
-	none := on("generate", "--model", "test/scripted", "--tool", "none/*", "--config", script, "x")
+	assert.Equal(t, outcome{out: "it is 42\n"}, on("generate", "--model", "test/scripted", "--tool", "calc/*", "--config", answers, "20 + 22?"))
+	none := on("generate", "--model", "test/scripted", "--tool", "none/*", "--config", answers, "x")
 	assert.Equal(t, exitNotFound, none.exit)
 	assert.Contains(t, none.err, `"none/"`)
 }
@@ -152,10 +152,10 @@ func TestFlagsSayWhatIsWrongWithThem(t *testing.T) {
 		assert.Contains(t, test.got.err, test.says, name)
 	}
 	// No turn is a choice, not the default.
-	none := on("generate", "x", "--model", "test/scripted", "--tool", "none", "--max-turns", "0", "--config", script)
+	none := on("generate", "x", "--model", "test/scripted", "--tool", "none", "--max-turns", "0", "--config", answers)
 	assert.Equal(t, exitNotFound, none.exit, none.err)
 	require.Equal(t, exitOK, on("upload", calcFile).exit)
-	none = on("generate", "20 + 22?", "--model", "test/scripted", "--tool", "calc/*", "--max-turns", "0", "--config", script)
+	none = on("generate", "20 + 22?", "--model", "test/scripted", "--tool", "calc/*", "--max-turns", "0", "--config", answers)
 	assert.Equal(t, exitFailed, none.exit, none.err)
 	assert.Contains(t, none.err, "iterations (0)")
 }

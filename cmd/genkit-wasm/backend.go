@@ -24,6 +24,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
@@ -314,16 +315,13 @@ func (b *backend) close(ctx context.Context) error {
 }
 
 // load uploads module files to the default tenant, as --load asks for. A directory
-// means its *.wasm files. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
+// means its modules and scripts. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
 // go with it.
 func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) error {
 	for _, path := range paths {
 		modules := []string{path}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			if modules, err = filepath.Glob(filepath.Join(path, "*.wasm")); err != nil {
-				return usage(err)
-			}
-			slices.Sort(modules)
+			modules = modulesIn(path)
 		}
 		for _, file := range modules {
 			log.Info("loading a module", slog.String("file", file)) // which takes a while where it must be compiled
@@ -335,8 +333,20 @@ func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) er
 	return nil
 }
 
+// modulesIn lists the modules and scripts of a directory, sorted. Declarations of types are none.
+func modulesIn(dir string) []string {
+	var files []string
+	for _, pattern := range []string{"*.wasm", "*.ts", "*.mts", "*.js", "*.mjs"} {
+		more, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is ours
+		files = append(files, more...)
+	}
+	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, ".d.ts") || strings.HasSuffix(file, ".d.mts") })
+	slices.Sort(files)
+	return files
+}
+
 func (b *backend) loadFile(ctx context.Context, file string) error {
-	base := strings.TrimSuffix(file, ".wasm")
+	base := baseOf(file)
 	up, err := (&files{module: file, descriptor: existing(base + ".descriptor.json"), policy: existing(base + ".policy.json")}).readFiles()
 	if err != nil {
 		return err
@@ -351,6 +361,14 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 		return refusal
 	}
 	return nil
+}
+
+// baseOf is the path of a module or script without its ending.
+func baseOf(file string) string {
+	if script.LanguageOf(file) != "" {
+		return strings.TrimSuffix(file, filepath.Ext(file))
+	}
+	return strings.TrimSuffix(file, ".wasm")
 }
 
 // existing returns path when there is a file, else "".

@@ -200,8 +200,8 @@ func TestServerCommands(t *testing.T) {
 	assert.Equal(t, exitNotFound, failure.Error.ExitCode)
 }
 
-// script answers with a call of calc/add and then with a text.
-const script = `{"script":[
+// answers are those of a scripted model: a call of calc/add, then a text.
+const answers = `{"script":[
 	{"message":{"role":"model","content":[{"toolRequest":{"name":"add","ref":"1","input":{"a":20,"b":22}}}]}},
 	{"message":{"role":"model","content":[{"text":"it is 42"}]}}]}`
 
@@ -213,20 +213,20 @@ func TestGenerate(t *testing.T) {
 	assert.Equal(t, outcome{out: "You said: hi\n"}, on("", "hi"))
 	assert.Equal(t, outcome{out: "You said: from a pipe\n"}, on("from a pipe", "--prompt", "-"))
 	assert.Equal(t, outcome{out: "You said: <x> & y\n"}, on("", "--prompt", "@"+write(t, "p.txt", "<x> & y"), "--system", "be kind"))
-	assert.Equal(t, outcome{out: "it is 42\n"}, on("", "20 + 22?", "--tool", "add", "--config", script))
-	assert.Equal(t, outcome{out: "it is 42\n"}, on("", "20 + 22?", "--tool", "add", "--config", script, "--stream"))
+	assert.Equal(t, outcome{out: "it is 42\n"}, on("", "20 + 22?", "--tool", "add", "--config", answers))
+	assert.Equal(t, outcome{out: "it is 42\n"}, on("", "20 + 22?", "--tool", "add", "--config", answers, "--stream"))
 
-	full := on("", "20 + 22?", "--tool", "add", "--config", script, "-o", "json")
+	full := on("", "20 + 22?", "--tool", "add", "--config", answers, "-o", "json")
 	assert.Contains(t, strings.Join(strings.Fields(full.out), ""), `"output":{"sum":42}`)
-	lines := strings.Split(strings.TrimSpace(on("", "20 + 22?", "--tool", "add", "--config", script, "-o", "json", "--stream").out), "\n")
+	lines := strings.Split(strings.TrimSpace(on("", "20 + 22?", "--tool", "add", "--config", answers, "-o", "json", "--stream").out), "\n")
 	require.Greater(t, len(lines), 2)
 	assert.Contains(t, lines[0], `"sum":42`, "the tool's answer is streamed")
 	assert.True(t, strings.HasPrefix(lines[len(lines)-1], `{"result":`))
 
-	returned := on("", "20 + 22?", "--tool", "add", "--config", script, "--return-tool-requests")
+	returned := on("", "20 + 22?", "--tool", "add", "--config", answers, "--return-tool-requests")
 	assert.Equal(t, exitOK, returned.exit)
 	assert.Contains(t, returned.err, `tool request: {"toolRequest":{"name":"add"`)
-	late := on("", "x", "--stream", "--tool", "add", "--config", strings.Replace(script, `"a":20,`, ``, 1), "--max-turns", "1")
+	late := on("", "x", "--stream", "--tool", "add", "--config", strings.Replace(answers, `"a":20,`, ``, 1), "--max-turns", "1")
 	assert.NotEqual(t, exitOK, late.exit, "%+v", late)
 }
 

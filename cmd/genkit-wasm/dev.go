@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -250,8 +249,7 @@ func (r *reloader) files() []string {
 	var files []string
 	for _, path := range r.paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			more, _ := filepath.Glob(filepath.Join(path, "*.wasm")) // the pattern is ours
-			files = append(files, more...)
+			files = append(files, modulesIn(path)...)
 			continue
 		}
 		files = append(files, path)
@@ -262,7 +260,7 @@ func (r *reloader) files() []string {
 // look returns a text that tells a version of a module, its descriptor and its policy from
 // another one; "" when there is no module.
 func look(file string) string {
-	base := strings.TrimSuffix(file, ".wasm")
+	base := baseOf(file)
 	var b strings.Builder
 	for i, path := range []string{file, base + ".descriptor.json", base + ".policy.json"} {
 		info, err := os.Stat(path)

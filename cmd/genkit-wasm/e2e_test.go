@@ -110,7 +110,7 @@ func TestEndToEnd(t *testing.T) {
 	require.Equal(t, exitOK, vowelsUp.exit, vowelsUp.err)
 	assert.Regexp(t, `(?s)calc +1 .*vowels +1 `, p.do("ls").out)
 	assert.Equal(t, "{\"sum\":3}\n", p.do("run", calcFile, "add", "--input", `{"a":1,"b":2}`).out)
-	generate := []string{"generate", "--model", "test/scripted", "--tool", "calc/add", "--config", script, "20 + 22?"}
+	generate := []string{"generate", "--model", "test/scripted", "--tool", "calc/add", "--config", answers, "20 + 22?"}
 	assert.Equal(t, outcome{out: "it is 42\n"}, p.do(generate...))
 	assert.Equal(t, outcome{out: "it is 42\n"}, p.do(append(generate, "--stream")...))
 	used := p.do("generate", "--model", "test/scripted", "--tool", "count", "-o", "json", "--config",

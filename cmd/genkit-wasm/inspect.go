@@ -2,8 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +22,7 @@ type findings struct {
 	File             string             `json:"file"`
 	Digest           string             `json:"digest"`
 	Size             int                `json:"size"`
+	Language         string             `json:"language,omitempty"` // of a script
 	Sections         []wasmhost.Section `json:"sections"`
 	Imports          []string           `json:"imports"`
 	Exports          []string           `json:"exports"`
@@ -34,10 +38,11 @@ type findings struct {
 
 func (a *app) inspectCommand() *cobra.Command {
 	var f files
+	var engines engineFlags
 	var static bool
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
-		Short: "Show what a module holds, and whether it would be accepted",
+		Short: "Show what a module or a script holds, and whether it would be accepted",
 		Long: "Inspect reads a module without a server. A module that only its own genkit_describe can describe is compiled and asked, in a sandbox and with nothing granted; " +
 			"--static leaves that out. It exits with 4 when the module would be refused.",
 		Args: cobra.ExactArgs(1),
@@ -47,10 +52,7 @@ func (a *app) inspectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			analysis, err := wasmhost.Analyze(up.Wasm, up.Descriptor, wasmhost.UploadLimits{})
-			if err == nil && !static && analysis.DescriptorIn == "export" {
-				analysis, err = a.describe(cmd.Context(), up)
-			}
+			analysis, err := a.analysis(cmd.Context(), up, f.module, &engines, static)
 			if err != nil {
 				return refusedModule(err)
 			}
@@ -66,14 +68,40 @@ func (a *app) inspectCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
+	engines.addEngines(cmd.Flags())
 	cmd.Flags().BoolVar(&static, "static", false, "run nothing of the module")
 	return cmd
+}
+
+// analysis reads a module or a script; only where that takes its own genkit_describe, or it is a script, it is run.
+func (a *app) analysis(ctx context.Context, up wasmhost.Upload, file string, engines *engineFlags, static bool) (*wasmhost.Analysis, error) {
+	if up.Language != "" {
+		if static {
+			return nil, usagef("--static: a script says what it is by running")
+		}
+		engine, err := engines.javascript()
+		if err != nil {
+			return nil, err
+		}
+		up.FallbackName = filepath.Base(file)
+		done := a.progress("asking the script what it is")
+		defer done()
+		return wasmhost.DescribeScript(ctx, up, engine, a.compiler)
+	}
+	found, err := wasmhost.Analyze(up.Wasm, up.Descriptor, wasmhost.UploadLimits{})
+	if err == nil && !static && found.DescriptorIn == "export" {
+		return a.describe(ctx, up)
+	}
+	return found, err
 }
 
 // refusedModule is [refused] with the hint of an inspection's refusal in its place.
 func refusedModule(err error) error {
 	if err == nil {
 		return nil
+	}
+	if f, ok := errors.AsType[*failure](err); ok { // it is not the module's
+		return f
 	}
 	e := status.Convert(err)
 	var details struct {
@@ -103,7 +131,7 @@ func judge(a *wasmhost.Analysis, rawPolicy []byte) error {
 
 func find(file string, a *wasmhost.Analysis) *findings {
 	f := &findings{
-		File: file, Digest: a.Digest, Size: a.Size, Sections: a.Sections, Imports: []string{}, Exports: []string{},
+		File: file, Digest: a.Digest, Size: a.Size, Language: string(a.Language), Sections: a.Sections, Imports: []string{}, Exports: []string{},
 		Convention: string(a.Linkage.Convention), WASI: a.Linkage.UsesWASI, Capabilities: []string{},
 		DescriptorSource: a.DescriptorIn, Descriptor: a.Descriptor, Verdict: "accepted",
 	}
@@ -137,6 +165,9 @@ func (a *app) printFindings(f *findings) error {
 		{"imports", list(f.Imports)},
 		{"exports", list(f.Exports)},
 		{"descriptor", cmp.Or(f.DescriptorSource, "none")},
+	}
+	if f.Language != "" { // what its engine holds is not the script's
+		facts = append(facts[:3], [2]string{"language", f.Language}, facts[4])
 	}
 	if d := f.Descriptor; d != nil {
 		facts = append(facts, [2]string{"name", strings.TrimSpace(d.Name + " " + d.Version)})

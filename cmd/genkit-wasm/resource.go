@@ -27,6 +27,7 @@ type resourceFlags struct {
 	interpreter  bool
 	isolation    string
 	groups       []string
+	engineFlags
 }
 
 func (f *resourceFlags) add(flags *pflag.FlagSet) {
@@ -38,6 +39,7 @@ func (f *resourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.usage, "usage", "", "a `FILE` to which a line of JSON is added for each call: who, what, fuel, time, memory")
 	flags.StringVar(&f.isolation, "isolation", "", "where modules run, `MODE`: in-process, or process: each tenant's in a process of its own that can reach nothing (default: process on Linux where there are tenants besides \"default\" and it works, else in-process)")
 	flags.StringArrayVar(&f.groups, "isolation-group", nil, "tenants that trust each other and may share a process, `NAME=TENANT,TENANT`; may be given again")
+	f.addEngines(flags)
 	flags.BoolVar(&f.interpreter, "interpreter", false, "interpret modules: slower by a factor of tens, no machine code is made of them")
 }
 
@@ -51,6 +53,10 @@ func (a *app) hostConfig(ctx context.Context, f *resourceFlags, tenants []string
 	config := wasmhost.Config{
 		Compiler: a.compiler, MemoryBytes: f.memory, IdleTimeout: f.idle, Slots: f.slots, Interpreter: f.interpreter,
 		ReplaceVersions: dev, Tenants: map[string]wasmhost.TenantConfig{},
+	}
+	var err error
+	if config.JavaScript, err = f.javascript(); err != nil {
+		return config, none, err
 	}
 	for _, name := range tenants {
 		config.Tenants[name] = wasmhost.TenantConfig{}

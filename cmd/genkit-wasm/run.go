@@ -19,6 +19,7 @@ import (
 type runFlags struct {
 	files
 	reachFlags
+	engineFlags
 	localGrants
 	tool, input, context string
 	stream, verbose      bool
@@ -28,7 +29,7 @@ func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run FILE [TOOL]",
-		Short: "Run a tool of a module here, without a server",
+		Short: "Run a tool of a module or a script here, without a server",
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
 			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
 			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
@@ -45,6 +46,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f.files.flags(cmd)
 	f.reachFlags.flags(cmd)
+	f.addEngines(cmd.Flags())
 	f.localGrants.flags(cmd)
 	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
 	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
@@ -70,6 +72,9 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	}
 	reg := registry.New(nil)
 	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Registry: func(string) (*registry.Registry, error) { return reg, nil }}
+	if config.JavaScript, err = f.javascript(); err != nil {
+		return err
+	}
 	unmount, err := f.open(&config)
 	if err != nil {
 		return err

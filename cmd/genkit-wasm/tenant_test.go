@@ -36,7 +36,7 @@ func TestTenantCommands(t *testing.T) {
 	// It runs what is uploaded to it, and generates by itself.
 	require.Equal(t, exitOK, on("upload", calcFile, "--tenant", "acme").exit)
 	assert.Equal(t, "{\"sum\":3}\n", on("call", "calc/add", "--tenant", "acme", "--input", `{"a":1,"b":2}`).out)
-	assert.Equal(t, "it is 42\n", on("generate", "--tenant", "acme", "--model", "test/scripted", "--tool", "calc/add", "--config", script, "20 + 22?").out)
+	assert.Equal(t, "it is 42\n", on("generate", "--tenant", "acme", "--model", "test/scripted", "--tool", "calc/add", "--config", answers, "20 + 22?").out)
 
 	assert.Equal(t, "tenant acme is changed\n", on("tenant", "set", "acme", "--quota", `{"queue":5,"concurrency":null}`, "--label", "plan=", "--grants", "", "--display-name", "").out)
 	require.NoError(t, json.Unmarshal([]byte(on("tenant", "show", "acme", "-o", "json").out), &shown))

@@ -20,6 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // maxModule bounds a module's file; a server has its own limit.
@@ -40,6 +41,7 @@ func (f *files) read(a *app) (wasmhost.Upload, error) {
 	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
 		return up, err
 	}
+	up.Language = script.LanguageOf(f.module)
 	if up.Descriptor, err = a.document("descriptor", f.descriptor, abi.MaxDescriptorBytes); err != nil {
 		return up, err
 	}
@@ -52,6 +54,7 @@ func (f *files) readFiles() (up wasmhost.Upload, err error) {
 	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
 		return up, err
 	}
+	up.Language = script.LanguageOf(f.module)
 	if up.Descriptor, err = readFile(f.descriptor, abi.MaxDescriptorBytes); err != nil {
 		return up, err
 	}
@@ -60,13 +63,20 @@ func (f *files) readFiles() (up wasmhost.Upload, err error) {
 }
 
 // moduleName is the name of a module that is given none: the one of its descriptor,
-// else its file's name. A module that can only describe itself by running is asked.
+// else its file's name. A module that can only describe itself by running is asked; a script has its file's name.
 func (a *app) moduleName(ctx context.Context, up wasmhost.Upload, file string) (string, error) {
+	if up.Language != "" {
+		return nameOfFile(file)
+	}
 	if found, err := a.describe(ctx, up); err == nil && found.Descriptor != nil && found.Descriptor.Name != "" {
 		return found.Descriptor.Name, nil
 	} else if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
+	return nameOfFile(file)
+}
+
+func nameOfFile(file string) (string, error) {
 	base := filepath.Base(file)
 	name := strings.TrimSuffix(base, filepath.Ext(base))
 	if abi.CheckModuleName(name) != nil {
@@ -87,10 +97,10 @@ func (a *app) uploadCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "upload FILE",
-		Short: "Put a module on the server",
-		Long: "Upload puts a module into service, or a new revision of it. The old revision serves until the new one has passed every check.\n\n" +
+		Short: "Put a module or a script on the server",
+		Long: "Upload puts a module, or a script in TypeScript or JavaScript (.ts, .mts, .js, .mjs), into service, or a new revision of it. The old revision serves until the new one has passed every check.\n\n" +
 			"A new revision keeps the policy of the old one unless --policy gives another; a file with {} takes every grant away.",
-		Example: "  genkit-wasm upload textkit.wasm\n  genkit-wasm upload count_vowels.wasm --name vowels --descriptor vowels.json",
+		Example: "  genkit-wasm upload textkit.wasm\n  genkit-wasm upload greet.ts\n  genkit-wasm upload count_vowels.wasm --name vowels --descriptor vowels.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.module = args[0]
@@ -107,7 +117,7 @@ func (a *app) uploadCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "the name of the module (default: the one in its descriptor)")
+	cmd.Flags().StringVar(&name, "name", "", "the name of the module (default: the one in its descriptor; of a script its file's)")
 	a.serverFlags(cmd)
 	return cmd
 }
@@ -180,10 +190,17 @@ func policySummary(raw json.RawMessage) string {
 	return text
 }
 
+func mediaTypeOf(up wasmhost.Upload) string {
+	if up.Language != "" {
+		return "text/" + string(up.Language)
+	}
+	return "application/wasm"
+}
+
 // uploadBody is the module alone, or a form when more goes with it.
 func uploadBody(up wasmhost.Upload) ([]byte, string, error) {
 	if up.Descriptor == nil && up.Policy == nil {
-		return up.Wasm, "application/wasm", nil
+		return up.Wasm, mediaTypeOf(up), nil
 	}
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
@@ -193,7 +210,7 @@ func uploadBody(up wasmhost.Upload) ([]byte, string, error) {
 	}{
 		{"descriptor", "application/json", up.Descriptor},
 		{"policy", "application/json", up.Policy},
-		{"module", "application/wasm", up.Wasm},
+		{"module", mediaTypeOf(up), up.Wasm},
 	} {
 		if part.content == nil {
 			continue

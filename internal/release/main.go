@@ -81,6 +81,9 @@ func release(ctx context.Context, version, out string) error {
 		return err
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // a temporary folder
+	if err := engines(ctx); err != nil {
+		return err
+	}
 	var images []imageBinary
 	for i, p := range platforms {
 		fmt.Printf("[%d/%d] %s\n", i+1, len(platforms), p)
@@ -120,8 +123,15 @@ func commitTime(ctx context.Context) (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), err
 }
 
+// engines gets what the build embeds.
+func engines(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "run", "./internal/jsengine/get", "cmd/genkit-wasm/engines")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
 func build(ctx context.Context, p platform, version, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version="+version, "-o", binary, "./cmd/genkit-wasm")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "javascript", "-ldflags=-s -w -X main.version="+version, "-o", binary, "./cmd/genkit-wasm")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.system, "GOARCH="+p.processor)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // param returns a segment of the path, decoded.
@@ -162,15 +166,24 @@ func (s *Server) putModule(c echo.Context) error {
 	return writeJSON(c, http.StatusCreated, rec.Record)
 }
 
+// languages are the media types of scripts.
+var languages = map[string]script.Language{
+	"text/typescript": script.TypeScript, "application/typescript": script.TypeScript,
+	"text/javascript": script.JavaScript, "application/javascript": script.JavaScript,
+}
+
+func scriptTypes() []string { return slices.Sorted(maps.Keys(languages)) }
+
 const formType = "multipart/form-data"
 
 // readUpload reads the module alone, or a form of module, descriptor and policy.
 // The module goes into the spool.
 func (s *Server) readUpload(c echo.Context, arrived *spool) (up wasmhost.Upload, err error) {
-	mt, params, err := mediaType(c.Request().Header, "application/wasm", "application/octet-stream", formType)
+	mt, params, err := mediaType(c.Request().Header, append([]string{"application/wasm", "application/octet-stream", formType}, scriptTypes()...)...)
 	if err != nil {
 		return up, err
 	}
+	up.Language = languages[mt]
 	r := c.Request()
 	r.Body = &paced{ReadCloser: r.Body, control: http.NewResponseController(c.Response()), start: time.Now(), limit: s.config.ReadTimeout}
 	err = s.patient(c, func() (err error) {
@@ -221,6 +234,8 @@ func (s *Server) readForm(c echo.Context, form *multipart.Reader, arrived *spool
 		seen[name] = true
 		switch name {
 		case "module":
+			mt, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")) // anything else is taken for a module
+			up.Language = languages[mt]
 			err = s.readSpool(c, part, arrived, s.config.MaxUploadBytes)
 		case "descriptor":
 			up.Descriptor, err = s.read(c, part, abi.MaxDescriptorBytes)

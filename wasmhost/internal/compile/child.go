@@ -223,6 +223,8 @@ func childFailure(ctx, waiting context.Context, err error, said string, cpu time
 	return status.Errorf(status.Internal, "the compiler failed: %w: %s", err, abi.Line(said, 1000))
 }
 
+const tooMuch = "too much output"
+
 // cappedBuffer takes at most so many bytes.
 type cappedBuffer struct {
 	buf  bytes.Buffer
@@ -232,7 +234,7 @@ type cappedBuffer struct {
 // Write fails as a whole when p does not fit, which ends the child by a broken pipe.
 func (b *cappedBuffer) Write(p []byte) (int, error) {
 	if b.buf.Len()+len(p) > b.most {
-		return 0, errors.New("too much output")
+		return 0, errors.New(tooMuch)
 	}
 	return b.buf.Write(p)
 }

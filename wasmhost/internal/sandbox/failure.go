@@ -93,8 +93,11 @@ func instantiateError(err error) error {
 	return status.Publicf(status.InvalidArgument, "the module can't be instantiated: %s", text)
 }
 
-func initialiseError(err error, name string) error {
+func (in *instance) initialiseError(err error, name string) error {
 	if exit, ok := errors.AsType[*exitError](err); ok {
+		if text := in.state.errorText; len(text) > 0 {
+			return abi.GuestError(text, name, exit.code)
+		}
 		return status.Publicf(status.FailedPrecondition, "the module's %s returned %d", name, exit.code)
 	}
 	e := status.Convert(err)

@@ -62,7 +62,7 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 			err = in.run(init.Name, init.Args)
 		}
 		if err != nil {
-			return nil, initialiseError(err, init.Name)
+			return nil, in.initialiseError(err, init.Name)
 		}
 	}
 	in.arena.reset() // as a later call finds it

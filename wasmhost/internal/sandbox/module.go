@@ -118,11 +118,18 @@ func (m *Module) acquire(st *state) (*instance, error) {
 		return in, nil
 	}
 	m.mu.Unlock()
-	// Initialisation has no caller: it sees neither input nor context, and what it
+	// Initialisation has no caller: it sees no input but the seed, and no context, and what it
 	// outputs, emits or asks goes nowhere.
 	initial := m.newState(st.ctx, &Call{Log: st.call.Log, Beat: st.call.Beat, Files: st.call.Files}, st.slot)
 	initial.deadline = st.deadline
-	in, err := m.newInstance(initial)
+	var in *instance
+	var err error
+	if m.seed != nil {
+		initial.call.Input, err = m.seed(st.ctx)
+	}
+	if err == nil {
+		in, err = m.newInstance(initial)
+	}
 	initial.leave()
 	initial.run.End()
 	if err != nil {

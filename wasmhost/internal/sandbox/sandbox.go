@@ -165,6 +165,13 @@ type Source struct {
 	// has open are closed at its end, unless Reuse is set. A module whose
 	// initialisation looks at one gets a new instance for each call.
 	Mounts []Mount
+	// Setup names an export of type () → i32 that is called once in a new instance, after what
+	// initialises every module; the input of the whole initialisation is then what Seed returns. With it, modules
+	// of equal bytes and other seeds share their code and nothing else. When it fails, the error
+	// that the guest has set is the initialisation's. Seed is called for each new instance; what it returns is
+	// not changed.
+	Setup string
+	Seed  func(ctx context.Context) ([]byte, error)
 }
 
 func (src *Source) compile() *compile.Source {
@@ -214,9 +221,13 @@ func newModule(s *Sandbox, src *Source, shape *Shape, c *compile.Code) *Module {
 		extism:       shape.Extism,
 		hasMemory:    shape.HasMemory,
 		initialisers: shape.Initialisers,
+		seed:         src.Seed,
 		singleUse:    shape.SingleUse,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
 		drained:      make(chan struct{}),
+	}
+	if src.Setup != "" {
+		m.initialisers = append(slices.Clone(m.initialisers), Initialiser{Name: src.Setup})
 	}
 	m.used.Store(time.Now().UnixNano())
 	return m

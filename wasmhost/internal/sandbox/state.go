@@ -84,6 +84,7 @@ type Module struct {
 	extism       bool // it speaks Extism's convention
 	hasMemory    bool
 	initialisers []Initialiser
+	seed         func(context.Context) ([]byte, error) // the input of the initialisation; nil: none
 	// singleUse modules change state that an image can't restore.
 	singleUse  bool
 	fixedBytes int64 // of an instance beside its linear memory

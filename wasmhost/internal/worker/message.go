@@ -212,6 +212,8 @@ type loadOrder struct {
 	Config      map[string]string   `json:"config,omitempty"`
 	Mounts      []string            `json:"mounts,omitempty"` // the paths
 	Prepared    *sandbox.Prepared   `json:"prepared"`
+	Setup       string              `json:"setup,omitempty"`
+	Seed        []byte              `json:"seed,omitempty"`
 }
 
 func encodeOrder(o *order, artifact []byte) ([]byte, error) {

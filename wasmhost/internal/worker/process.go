@@ -453,8 +453,13 @@ func (w *process) bring(ctx context.Context, m *Module, number uint32) error {
 	bare.Artifact = nil
 	o := &order{Op: opLoad, Load: &loadOrder{
 		Module: number, Account: account, Quota: quota, Limits: m.source.Limits, Clock: m.source.Clock, Reuse: m.source.Reuse,
-		Interpreter: m.source.Interpreter, Config: m.source.Config, Prepared: &bare,
+		Interpreter: m.source.Interpreter, Config: m.source.Config, Prepared: &bare, Setup: m.source.Setup,
 	}}
+	if m.source.Seed != nil {
+		if o.Load.Seed, err = m.source.Seed(ctx); err != nil {
+			return err
+		}
+	}
 	for _, mount := range m.source.Mounts {
 		o.Load.Mounts = append(o.Load.Mounts, mount.Path)
 	}

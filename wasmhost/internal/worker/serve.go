@@ -199,6 +199,10 @@ func (s *serving) load(ctx context.Context, o *loadOrder, artifact []byte) error
 	account := s.account(o.Account, o.Quota)
 	src := sandbox.Source{
 		Limits: o.Limits, Clock: o.Clock, Reuse: o.Reuse, Interpreter: o.Interpreter, Config: o.Config, Account: account,
+		Setup: o.Setup,
+	}
+	if o.Setup != "" {
+		src.Seed = func(context.Context) ([]byte, error) { return o.Seed, nil }
 	}
 	for i, path := range o.Mounts {
 		src.Mounts = append(src.Mounts, sandbox.Mount{Path: path, FS: &mountFS{mount: uint32(i)}})

@@ -1,0 +1,555 @@
+// What every script finds: tool, s, genkit, console and some of what browsers have. It is evaluated once, before the
+// image of the engine is made, and holds on to the functions that it needs, so that a script which changes
+// prototypes harms itself alone.
+(() => {
+  "use strict";
+  const wrapper = globalThis.__genkit;
+  const { stringify, parse } = JSON;
+  const { apply, ownKeys, deleteProperty } = Reflect;
+  const { create, defineProperty, freeze, assign, keys, entries } = Object;
+  const { isArray, prototype: arrays } = Array;
+  const { fromCharCode, prototype: strings } = String;
+  const { map, join, push } = arrays;
+  const { slice, indexOf, charCodeAt, replace, trim, toLowerCase, split, startsWith, codePointAt } = strings;
+  const { floor, min } = Math;
+  const bound = { setTimeout, setInterval, clearTimeout, clearInterval };
+  const microtask = queueMicrotask;
+  const bytesOf = Uint8Array;
+
+  // The engine reaches the host through a wrapper that looks up Function.prototype.call; the function behind it is
+  // called directly.
+  let behind;
+  const { call: callOf } = Function.prototype;
+  Function.prototype.call = function () { behind = this; };
+  wrapper();
+  Function.prototype.call = callOf;
+  const host = (operation, text) => apply(behind, undefined, [0, 0, 0, 0, operation, text]);
+  const OUTPUT = 0, ERROR = 1, LOG = 2, SUCCEED = 7, FAIL = 8, INPUT = 9, RANDOM = 10, LOAD = 11;
+  const EMIT = 12, INTERRUPT = 13, CONTEXT = 14, RESUMED = 15, NOW = 16, HTTP = 17;
+  const KV_GET = 18, KV_SET = 19, KV_DELETE = 20, KV_LIST = 21, RUN = 22, GENERATE = 23;
+
+  for (const name of ["__genkit", "std", "os", "bjson", "print", "scriptArgs", "gc", "navigator", "QJS_PROXY_VALUE", "Worker"]) deleteProperty(globalThis, name);
+  const define = (name, value) => defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+
+  // ---- errors
+
+  class GenkitError extends Error {
+    constructor(code, message, details) {
+      super(message);
+      this.code = code;
+      if (details !== undefined) this.details = details;
+    }
+    get name() { return "GenkitError"; }
+  }
+  const failed = (code, message) => new GenkitError(code, message);
+
+  const text = (value) => (typeof value === "string" ? value : `${value}`);
+  const clean = (value) => apply(replace, value, [/\0/g, "\ufffd"]);
+
+  // where is the first place of the script in a stack, such as "<script>:3:10".
+  const place = /<script>:\d+:\d+/;
+  const { exec } = RegExp.prototype;
+  const where = (stack) => {
+    const found = typeof stack === "string" ? apply(exec, place, [stack]) : null;
+    return found === null ? "" : found[0];
+  };
+
+  // explain says in words what was thrown.
+  const explain = (thrown) => {
+    if (typeof thrown === "string") return { message: thrown };
+    if (thrown === null) return { message: "the script threw null, which is also what the engine throws when it is out of memory" };
+    if (typeof thrown !== "object") return { message: `the script threw ${typeof thrown === "symbol" ? "a symbol" : text(thrown)}` };
+    if (!(thrown instanceof Error)) {
+      const json = stringify(thrown);
+      return { message: `the script threw ${json === undefined ? "an object" : apply(slice, json, [0, 1000])}` };
+    }
+    const { message, name, code, details } = thrown;
+    const at = where(thrown.stack);
+    const said = message === "" || message === undefined ? text(name) : text(message);
+    if (thrown instanceof GenkitError) return { code: text(code), message: said, details };
+    const named = name === "Error" || said === name ? said : `${text(name)}: ${said}`;
+    return { message: at === "" ? named : `${named} (${at})` };
+  };
+
+  // ---- a call
+
+  let settled = true, interrupted = false, loading = false;
+  const timers = create(null);
+
+  const end = (operation) => {
+    settled = true;
+    const left = ownKeys(timers);
+    for (let i = 0; i < left.length; i++) { apply(bound.clearTimeout, undefined, [timers[left[i]]]); delete timers[left[i]]; }
+    host(operation, "");
+  };
+
+  const fail = (thrown, code) => {
+    if (settled) return;
+    if (interrupted) return end(SUCCEED);
+    let said;
+    try {
+      said = explain(thrown);
+      if (said.code === undefined && code !== undefined) said.code = code;
+      said = stringify(said);
+    } catch {
+      said = stringify({ code, message: "the script threw a value that can't be described" });
+    }
+    host(ERROR, said);
+    end(FAIL);
+  };
+
+  const succeed = (value) => {
+    if (settled) return;
+    if (interrupted) return end(SUCCEED);
+    if (typeof value === "function" || typeof value === "symbol") return fail(failed("INTERNAL", `the result is a ${typeof value}, which is no JSON`));
+    let json;
+    try {
+      json = value === undefined ? "null" : stringify(value);
+    } catch (thrown) {
+      let said = "it can't be read";
+      try { said = explain(thrown).message; } catch { /* it stays as it is */ }
+      return fail(failed("INTERNAL", `the result is no JSON: ${said}`));
+    }
+    host(OUTPUT, json === undefined ? "null" : json);
+    end(SUCCEED);
+  };
+
+  const settle = async (promise) => {
+    try { succeed(await promise); } catch (thrown) { fail(thrown); }
+  };
+
+  const begin = () => { settled = false; interrupted = false; seeded = false; };
+
+  const call = () => {
+    if (!settled) return; // the script calls it
+    begin();
+    try {
+      const input = host(INPUT, "");
+      const cut = apply(indexOf, input, ["\n"]);
+      const found = tools[apply(slice, input, [0, cut])];
+      if (found === undefined) return fail(failed("NOT_FOUND", "the script has no such tool"));
+      const result = apply(found.run, undefined, [parse(apply(slice, input, [cut + 1])), genkit]);
+      if (typeof result === "object" && result !== null) settle(result); else succeed(result);
+    } catch (thrown) {
+      fail(thrown);
+    }
+  };
+
+  const load = () => {
+    if (!settled) return;
+    begin();
+    loading = true;
+    try {
+      host(LOAD, "");
+      if (ownKeys(tools).length === 0) fail(failed("INVALID_ARGUMENT", "the script declares no tool; call tool({name, description, input, run}) at its top level"), "INVALID_ARGUMENT");
+      else succeed();
+    } catch (thrown) {
+      fail(thrown, "INVALID_ARGUMENT");
+    }
+    loading = false;
+    seeded = false;
+  };
+
+  const describe = () => {
+    if (!settled) return;
+    begin();
+    try {
+      const list = [];
+      const names = ownKeys(tools);
+      for (let i = 0; i < names.length; i++) {
+        const { run, ...rest } = tools[names[i]];
+        push_(list, rest);
+      }
+      succeed({ abi: "genkit/1", ...about, tools: list });
+    } catch (thrown) {
+      fail(thrown, "INVALID_ARGUMENT");
+    }
+  };
+
+  const finish = () => fail(failed("INTERNAL", "the script's work ended before its promise was settled: it waits for something that never comes, or ran out of memory"));
+
+  const push_ = (list, value) => apply(push, list, [value]);
+
+  // ---- tools and schemas
+
+  const tools = create(null);
+  let about = {};
+
+  const declaring = (what) => {
+    if (!loading) throw failed("FAILED_PRECONDITION", `${what} is for the top level of a script`);
+  };
+
+  const tool = (declaration) => {
+    declaring("tool()");
+    if (typeof declaration !== "object" || declaration === null) throw new TypeError("tool() wants an object {name, description, input, run}");
+    const { name, description, input, output, run, metadata, multipart } = declaration;
+    if (typeof name !== "string" || name === "") throw new TypeError("tool(): \"name\" wants a text");
+    if (typeof run !== "function") throw new TypeError(`tool "${name}": "run" wants a function`);
+    if (tools[name] !== undefined) throw new TypeError(`tool "${name}" is declared twice`);
+    tools[name] = { name, description, export: "genkit_call", inputSchema: schemaOf(name, input), outputSchema: schemaOf(name, output), multipart, metadata, run };
+    return run;
+  };
+
+  const schemaOf = (name, given) => {
+    if (given === undefined) return undefined;
+    if (typeof given === "boolean" || (typeof given === "object" && given !== null && !isArray(given) && given._zod === undefined)) return parse(stringify(given));
+    throw new TypeError(`tool "${name}": a schema wants s.…, or JSON Schema (of zod: z.toJSONSchema(…))`);
+  };
+
+  class Schema {
+    #json; #optional;
+    constructor(json, optional = false) { this.#json = json; this.#optional = optional; }
+    optional() { return new Schema(this.#json, true); }
+    describe(description) { return new Schema({ ...this.#json, description }, this.#optional); }
+    nullable() { return new Schema({ anyOf: [this.#json, { type: "null" }] }, this.#optional); }
+    toJSON() { return this.#json; }
+    static optional(schema) { return schema instanceof Schema && schema.#optional; }
+  }
+  const typed = (type) => (options) => new Schema({ type, ...options });
+  const s = freeze({
+    string: typed("string"), number: typed("number"), integer: typed("integer"), boolean: typed("boolean"), null: typed("null"),
+    any: () => new Schema({}),
+    literal: (value) => new Schema({ const: value }),
+    enum: (...values) => new Schema({ enum: values.length === 1 && isArray(values[0]) ? values[0] : values }),
+    array: (items, options) => new Schema({ type: "array", items, ...options }),
+    record: (values, options) => new Schema({ type: "object", additionalProperties: values, ...options }),
+    union: (...anyOf) => new Schema({ anyOf }),
+    object: (properties, options) => {
+      const required = [];
+      for (const name of keys(properties)) if (!Schema.optional(properties[name])) push_(required, name);
+      return new Schema({ type: "object", properties, required, additionalProperties: false, ...options });
+    },
+  });
+
+  // ---- capabilities
+
+  const ask = (operation, request) => {
+    const reply = parse(host(operation, request === undefined ? "" : stringify(request)));
+    if (reply.error !== undefined) throw failed(reply.error.code, reply.error.message);
+    return reply.ok;
+  };
+
+  const kv = freeze({
+    get: (key) => ask(KV_GET, { key }),
+    set: (key, value, options) => { ask(KV_SET, { key, value: value === undefined ? null : value, ...options }); },
+    delete: (key) => { ask(KV_DELETE, { key }); },
+    list: (options) => ask(KV_LIST, { ...options }),
+  });
+
+  const genkit = freeze({
+    tool, s, kv, GenkitError,
+    module: (declaration) => {
+      declaring("genkit.module()");
+      const { name, version, description, requests } = declaration;
+      about = { name, version, description, requests };
+    },
+    emit: (chunk) => { ask(EMIT, chunk === undefined ? null : chunk); },
+    interrupt: (metadata) => {
+      ask(INTERRUPT, metadata === undefined ? null : metadata);
+      interrupted = true;
+      throw failed("ABORTED", "interrupted");
+    },
+    resumed: () => ask(RESUMED),
+    context: () => ask(CONTEXT),
+    now: () => ask(NOW),
+    http: (request) => ask(HTTP, request),
+    run: (key, input) => ask(RUN, { key, input: input === undefined ? null : input }),
+    generate: (options) => ask(GENERATE, options),
+    secret: (name) => `{{secret:${name}}}`,
+    error: (code, message, details) => new GenkitError(code, message, details),
+  });
+
+  const exported = freeze({ __proto__: null, ...genkit, genkit, default: genkit, __esModule: true });
+  define("require", (name) => {
+    if (name === "genkit" || name === "genkit-wasm") return exported;
+    throw new TypeError(`the script imports "${name}"; a script is one file, and may import "genkit" alone: bundle it first (esbuild --bundle --external:genkit)`);
+  });
+  define("tool", tool);
+  define("s", s);
+  define("genkit", genkit);
+
+  // ---- random numbers: seeded anew in each call, since the image holds the engine's own seed
+
+  let seeded = false;
+  const seed = new Uint32Array(4);
+  const random = (length) => new bytesOf(host(RANDOM, apply(strings.repeat, " ", [length])));
+  defineProperty(Math, "random", {
+    writable: true, configurable: true, enumerable: false,
+    value: function random_() { // sfc32
+      if (!seeded) {
+        seeded = true;
+        const bytes = random(16);
+        for (let i = 0; i < 4; i++) seed[i] = bytes[4 * i] | (bytes[4 * i + 1] << 8) | (bytes[4 * i + 2] << 16) | (bytes[4 * i + 3] << 24);
+      }
+      return (next() * 2097152 + (next() >>> 11)) / 9007199254740992;
+    },
+  });
+  const next = () => {
+    const t = (seed[0] + seed[1] + seed[3]) | 0;
+    seed[3] = seed[3] + 1;
+    seed[0] = seed[1] ^ (seed[1] >>> 9);
+    seed[1] = seed[2] + (seed[2] << 3);
+    seed[2] = ((seed[2] << 21) | (seed[2] >>> 11)) + t;
+    return t >>> 0;
+  };
+  const hex = "0123456789abcdef";
+  define("crypto", freeze({
+    getRandomValues: (array) => {
+      if (!ArrayBuffer.isView(array) || array instanceof Float32Array || array instanceof Float64Array || array instanceof DataView) throw new TypeError("getRandomValues() wants an array of integers");
+      if (array.byteLength > 65536) throw new RangeError("getRandomValues() gives 65536 bytes at most");
+      new bytesOf(array.buffer, array.byteOffset, array.byteLength).set(random(array.byteLength));
+      return array;
+    },
+    randomUUID: () => {
+      const b = random(16);
+      b[6] = (b[6] & 0x0f) | 0x40;
+      b[8] = (b[8] & 0x3f) | 0x80;
+      let id = "";
+      for (let i = 0; i < 16; i++) id += (i === 4 || i === 6 || i === 8 || i === 10 ? "-" : "") + hex[b[i] >> 4] + hex[b[i] & 15];
+      return id;
+    },
+  }));
+
+  // ---- console
+
+  const inner = /[^\n]*(?:<genkit>|\(native\))[^\n]*\n?/g; // of a stack: frames that are no author's
+  const shown = (value) => {
+    if (typeof value === "string") return value;
+    if (typeof value === "bigint") return `${value}n`;
+    if (typeof value === "symbol") return "a symbol";
+    if (typeof value === "function") return "[function]";
+    if (value instanceof Error) return `${text(value.name)}: ${text(value.message)}\n${apply(replace, text(value.stack), [inner, ""])}`;
+    if (typeof value === "object" && value !== null) return stringify(value) ?? "[object]";
+    return text(value);
+  };
+  const logs = (level) => (...values) => {
+    let line = "";
+    for (let i = 0; i < values.length; i++) {
+      let part;
+      try { part = shown(values[i]); } catch { part = "[an object that can't be shown]"; }
+      line += (i === 0 ? "" : " ") + part;
+    }
+    host(LOG + level, clean(line));
+  };
+  const warn = logs(3);
+  define("console", {
+    trace: logs(0), debug: logs(1), log: logs(2), info: logs(2), dir: logs(2), warn, error: logs(4),
+    assert: (ok, ...values) => { if (!ok) warn("assertion failed", ...values); },
+  });
+
+  // ---- timers: they end with the call
+
+  const guarded = (callback, once, id) => (...values) => {
+    if (settled) return;
+    if (once) delete timers[id.at];
+    try { apply(callback, undefined, values); } catch (thrown) { fail(thrown); }
+  };
+  let count = 0;
+  const timer = (start, once) => (callback, delay, ...values) => {
+    if (typeof callback !== "function") throw new TypeError("a timer wants a function");
+    if (settled) throw failed("FAILED_PRECONDITION", "a timer lasts as long as the call that starts it");
+    const id = { at: ++count };
+    const run = guarded(callback, once, id);
+    timers[id.at] = apply(start, undefined, [() => apply(run, undefined, values), +delay || 0]);
+    return id.at;
+  };
+  const stop = (id) => {
+    if (timers[id] === undefined) return;
+    apply(bound.clearTimeout, undefined, [timers[id]]);
+    delete timers[id];
+  };
+  define("setTimeout", timer(bound.setTimeout, true));
+  define("setInterval", timer(bound.setInterval, false));
+  define("clearTimeout", stop);
+  define("clearInterval", stop);
+  define("queueMicrotask", (callback) => {
+    if (typeof callback !== "function") throw new TypeError("queueMicrotask() wants a function");
+    microtask(guarded(callback, false));
+  });
+
+  // ---- text and bytes
+
+  class TextEncoder {
+    get encoding() { return "utf-8"; }
+    encode(input = "") {
+      const str = apply(strings.toWellFormed, text(input), []);
+      const bytes = new bytesOf(3 * str.length);
+      let n = 0;
+      for (let i = 0; i < str.length; i++) {
+        let c = apply(codePointAt, str, [i]);
+        if (c < 0x80) { bytes[n++] = c; continue; }
+        if (c < 0x800) bytes[n++] = 0xc0 | (c >> 6);
+        else {
+          if (c < 0x10000) bytes[n++] = 0xe0 | (c >> 12);
+          else { bytes[n++] = 0xf0 | (c >> 18); bytes[n++] = 0x80 | ((c >> 12) & 63); i++; }
+          bytes[n++] = 0x80 | ((c >> 6) & 63);
+        }
+        bytes[n++] = 0x80 | (c & 63);
+      }
+      return bytes.slice(0, n);
+    }
+  }
+  class TextDecoder {
+    #fatal; #keep;
+    constructor(label = "utf-8", options = {}) {
+      const name = apply(toLowerCase, apply(trim, text(label), []), []);
+      if (name !== "utf-8" && name !== "utf8") throw new RangeError(`the encoding "${label}" is not known here; utf-8 is`);
+      this.#fatal = !!options.fatal;
+      this.#keep = !!options.ignoreBOM;
+    }
+    get encoding() { return "utf-8"; }
+    decode(input) {
+      if (input === undefined) return "";
+      const b = ArrayBuffer.isView(input) ? new bytesOf(input.buffer, input.byteOffset, input.byteLength) : new bytesOf(input);
+      let out = "", part = [];
+      let i = !this.#keep && b[0] === 0xef && b[1] === 0xbb && b[2] === 0xbf ? 3 : 0;
+      const put = (c) => {
+        if (c > 0xffff) { c -= 0x10000; push_(part, 0xd800 | (c >> 10)); push_(part, 0xdc00 | (c & 0x3ff)); } else push_(part, c);
+        if (part.length > 4096) { out += apply(fromCharCode, undefined, part); part = []; }
+      };
+      while (i < b.length) {
+        const c = b[i++];
+        if (c < 0x80) { put(c); continue; }
+        let more = c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 0;
+        let low = c === 0xe0 ? 0xa0 : c === 0xf0 ? 0x90 : 0x80, high = c === 0xed ? 0x9f : c === 0xf4 ? 0x8f : 0xbf;
+        let value = more === 1 ? c & 31 : more === 2 ? c & 15 : c & 7, good = more > 0;
+        while (good && more > 0) {
+          if (i >= b.length || b[i] < low || b[i] > high) { good = false; break; }
+          value = (value << 6) | (b[i++] & 63);
+          low = 0x80; high = 0xbf; more--;
+        }
+        if (!good && this.#fatal) throw new TypeError("the bytes are no UTF-8");
+        put(good ? value : 0xfffd);
+      }
+      return out + apply(fromCharCode, undefined, part);
+    }
+  }
+  define("TextEncoder", TextEncoder);
+  define("TextDecoder", TextDecoder);
+
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  define("btoa", (input) => {
+    const str = text(input);
+    let out = "";
+    for (let i = 0; i < str.length; i += 3) {
+      const a = apply(charCodeAt, str, [i]), b = i + 1 < str.length ? apply(charCodeAt, str, [i + 1]) : 0, c = i + 2 < str.length ? apply(charCodeAt, str, [i + 2]) : 0;
+      if (a > 255 || b > 255 || c > 255) throw new RangeError("btoa() wants characters up to U+00FF");
+      out += alphabet[a >> 2] + alphabet[((a & 3) << 4) | (b >> 4)] + (i + 1 < str.length ? alphabet[((b & 15) << 2) | (c >> 6)] : "=") + (i + 2 < str.length ? alphabet[c & 63] : "=");
+    }
+    return out;
+  });
+  define("atob", (input) => {
+    let str = apply(replace, text(input), [/[\t\n\f\r ]+/g, ""]);
+    if (str.length % 4 === 0) str = apply(replace, str, [/==?$/, ""]);
+    if (str.length % 4 === 1) throw new RangeError("atob(): the text is no base64");
+    let out = "", bits = 0, n = 0;
+    for (let i = 0; i < str.length; i++) {
+      const at = apply(indexOf, alphabet, [str[i]]);
+      if (at < 0) throw new RangeError("atob(): the text is no base64");
+      bits = ((bits << 6) | at) & 0xffffff;
+      n += 6;
+      if (n >= 8) { n -= 8; out += fromCharCode((bits >> n) & 255); }
+    }
+    return out;
+  });
+
+  class URLSearchParams {
+    #list = [];
+    constructor(init = "") {
+      if (typeof init === "object" && init !== null) {
+        for (const [name, value] of isArray(init) || init instanceof URLSearchParams ? init : entries(init)) this.append(name, value);
+        return;
+      }
+      const str = text(init);
+      for (const part of apply(split, apply(startsWith, str, ["?"]) ? apply(slice, str, [1]) : str, ["&"])) {
+        if (part === "") continue;
+        const cut = apply(indexOf, part, ["="]);
+        this.append(plain(cut < 0 ? part : apply(slice, part, [0, cut])), cut < 0 ? "" : plain(apply(slice, part, [cut + 1])));
+      }
+    }
+    append(name, value) { push_(this.#list, [text(name), text(value)]); }
+    delete(name) { this.#list = this.#list.filter((pair) => pair[0] !== name); }
+    get(name) { return this.#list.find((pair) => pair[0] === name)?.[1] ?? null; }
+    getAll(name) { return this.#list.filter((pair) => pair[0] === name).map((pair) => pair[1]); }
+    has(name) { return this.#list.some((pair) => pair[0] === name); }
+    set(name, value) {
+      const at = this.#list.findIndex((pair) => pair[0] === name);
+      if (at < 0) return this.append(name, value);
+      this.#list = this.#list.filter((pair, i) => i <= at || pair[0] !== name);
+      this.#list[at] = [text(name), text(value)];
+    }
+    sort() { this.#list.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0)); }
+    forEach(callback) { for (const [name, value] of this.#list) callback(value, name, this); }
+    keys() { return this.#list.map((pair) => pair[0])[Symbol.iterator](); }
+    values() { return this.#list.map((pair) => pair[1])[Symbol.iterator](); }
+    entries() { return this.#list.map((pair) => [pair[0], pair[1]])[Symbol.iterator](); }
+    [Symbol.iterator]() { return this.entries(); }
+    get size() { return this.#list.length; }
+    toString() { return apply(join, apply(map, this.#list, [(pair) => `${escaped(pair[0])}=${escaped(pair[1])}`]), ["&"]); }
+  }
+  const encode = encodeURIComponent, decode = decodeURIComponent;
+  const escaped = (str) => apply(replace, apply(replace, encode(apply(strings.toWellFormed, str, [])), [/[!'()~]/g, (c) => `%${charCodeAt.call(c, 0).toString(16).toUpperCase()}`]), [/%20/g, "+"]);
+  const plain = (str) => {
+    const spaced = apply(replace, str, [/\+/g, " "]);
+    try { return decode(spaced); } catch { return spaced; }
+  };
+  define("URLSearchParams", URLSearchParams);
+
+  // ---- fetch, over the capability http
+
+  const encoder = new TextEncoder(), decoder = new TextDecoder();
+  const binary = (bytes) => { let str = ""; for (let i = 0; i < bytes.length; i++) str += fromCharCode(bytes[i]); return str; };
+  class Headers {
+    #list = create(null);
+    constructor(init) {
+      if (init === undefined || init === null) return;
+      const pairs = isArray(init) ? init : init instanceof Headers ? init.entries() : entries(init);
+      for (const [name, value] of pairs) this.append(name, value);
+    }
+    append(name, value) {
+      const key = apply(toLowerCase, text(name), []);
+      this.#list[key] = this.#list[key] === undefined ? text(value) : `${this.#list[key]}, ${text(value)}`;
+    }
+    set(name, value) { this.#list[apply(toLowerCase, text(name), [])] = text(value); }
+    get(name) { return this.#list[apply(toLowerCase, text(name), [])] ?? null; }
+    has(name) { return this.get(name) !== null; }
+    delete(name) { delete this.#list[apply(toLowerCase, text(name), [])]; }
+    forEach(callback) { for (const name of keys(this.#list)) callback(this.#list[name], name, this); }
+    entries() { return keys(this.#list).map((name) => [name, this.#list[name]])[Symbol.iterator](); }
+    [Symbol.iterator]() { return this.entries(); }
+  }
+  class Response {
+    #reply;
+    constructor(reply, url) { this.#reply = reply; this.status = reply.status; this.ok = reply.status >= 200 && reply.status < 300; this.url = url; this.headers = new Headers(reply.headers); }
+    async text() { return this.#reply.body ?? decoder.decode(await this.bytes()); }
+    async json() { return parse(await this.text()); }
+    async bytes() {
+      if (this.#reply.body !== undefined) return encoder.encode(this.#reply.body);
+      const str = atob(this.#reply.bodyBase64 ?? "");
+      const bytes = new bytesOf(str.length);
+      for (let i = 0; i < str.length; i++) bytes[i] = apply(charCodeAt, str, [i]);
+      return bytes;
+    }
+    async arrayBuffer() { return (await this.bytes()).buffer; }
+  }
+  define("Headers", Headers);
+  define("Response", Response);
+  define("fetch", async (url, init = {}) => {
+    const { method, body } = init;
+    const headers = new Headers(init.headers);
+    const request = { url: text(url), method: method === undefined ? undefined : text(method).toUpperCase() };
+    if (body instanceof URLSearchParams) {
+      request.body = body.toString();
+      if (!headers.has("content-type")) headers.set("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
+    } else if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) {
+      const bytes = ArrayBuffer.isView(body) ? new bytesOf(body.buffer, body.byteOffset, body.byteLength) : new bytesOf(body);
+      request.bodyBase64 = btoa(binary(bytes));
+    } else if (body !== undefined && body !== null) request.body = text(body);
+    const given = {};
+    headers.forEach((value, name) => { given[name] = value; });
+    if (keys(given).length > 0) request.headers = given;
+    return new Response(ask(HTTP, request), request.url);
+  });
+
+  defineProperty(globalThis, "__genkit", { value: freeze({ load, call, describe, finish }) });
+})();
