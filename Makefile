@@ -129,6 +129,11 @@ faces: ## drive the server and the Dev UI's API with Genkit's own command line a
 	npm --prefix test/faces ci --ignore-scripts --no-audit --no-fund
 	$(GO) test -count=1 -timeout 20m ./test/faces/...
 
+SCHEMATHESIS ?= schemathesis
+.PHONY: openapi
+openapi: build tools ## hold the server to its API document with schemathesis (see test/openapi/README.md)
+	SCHEMATHESIS="$(SCHEMATHESIS)" test/openapi/run
+
 .PHONY: peers
 peers: ## measure generate calls, flows and vector search beside genkit/go, eino and others
 	cd test/oracle && $(GO) run -tags peers ./bench -rounds 7

@@ -42,7 +42,8 @@ const (
 
 // Decode reads one JSON value into what v points to, as encoding/json does but strictly:
 // names match in their exact case, no object has a name twice, the text is valid UTF-8
-// and ends after the value, and numbers fit. It is what everything goes through that says
+// and ends after the value, and numbers fit. A whole number may be written as 3.0 or 3e0,
+// which are 3 for JSON Schema too. It is what everything goes through that says
 // what somebody may do: policies, quotas, descriptors, guests' requests.
 //
 // The error names the member and what was wanted, such as
@@ -62,10 +63,49 @@ func Decode(raw json.RawMessage, v any, unknown Unknown) error {
 	if err := w.value(reflect.TypeOf(v).Elem()); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := json.Unmarshal(w.rewrite(raw), v); err != nil {
 		return mismatch(err)
 	}
 	return nil
+}
+
+// plain returns the digits of a number that is whole as JSON Schema has it, but is not
+// written so, such as 3.0 or 1e3.
+func plain(number json.Number) (string, bool) {
+	const most = 32 // characters; no whole number that fits an int64 needs as many
+	text := []byte(number)
+	i := bytes.IndexAny(text, "eE")
+	if len(text) > most || !bytes.ContainsAny(text, ".eE") || (i >= 0 && !exponentFits(bytes.TrimLeft(text[i+1:], "+-"))) {
+		return "", false
+	}
+	d := literal{text: text}.parse()
+	if !d.integral() || d.point > most {
+		return "", false
+	}
+	digits := make([]byte, 0, most+1)
+	if d.neg {
+		digits = append(digits, '-')
+	}
+	for i := range d.point {
+		digits = append(digits, d.digit(i))
+	}
+	if d.len() == 0 {
+		digits = append(digits, '0')
+	}
+	return string(digits), true
+}
+
+// rewrite returns the document with the whole numbers that plain has found.
+func (w *walk) rewrite(raw json.RawMessage) json.RawMessage {
+	if len(w.whole) == 0 {
+		return raw
+	}
+	out, copied := make([]byte, 0, len(raw)), 0
+	for _, n := range w.whole {
+		out = append(append(out, raw[copied:n.start]...), n.digits...)
+		copied = n.end
+	}
+	return append(out, raw[copied:]...)
 }
 
 // mismatch names the member that has a value of the wrong type, and the type that was wanted.
@@ -126,6 +166,13 @@ type walk struct {
 	dec     *json.Decoder
 	unknown Unknown
 	path    []string
+	whole   []wholeNumber
+}
+
+// wholeNumber is a number of the document and the digits that encoding/json reads for it.
+type wholeNumber struct {
+	start, end int
+	digits     string
 }
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
@@ -152,6 +199,12 @@ func (w *walk) value(t reflect.Type) error {
 		return w.object(t)
 	case json.Delim('['):
 		return w.array(t)
+	}
+	if number, ok := token.(json.Number); ok && t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
+		if digits, ok := plain(number); ok {
+			end := int(w.dec.InputOffset())
+			w.whole = append(w.whole, wholeNumber{end - len(number), end, digits})
+		}
 	}
 	return nil
 }

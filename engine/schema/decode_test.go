@@ -2,6 +2,8 @@ package schema_test
 
 import (
 	"encoding/json"
+	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -68,6 +70,25 @@ func TestDecodeIsStrict(t *testing.T) {
 	assert.Error(t, schema.Decode(json.RawMessage(`{"Kv":true}`), &d, schema.IgnoreUnknown), "a name in another case is no unknown one")
 }
 
+// As for JSON Schema, a number is whole whichever way it is written.
+func TestDecodeReadsWholeNumbersAsJSONSchemaDoes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"3": 3, "3.0": 3, "3.00": 3, "3e0": 3, "3E+2": 300, "30e-1": 3, "-2.0": -2, "0.0": 0, "-0.0": 0, "0e5": 0,
+		"1.5e1": 15, "9223372036854775807": math.MaxInt64, "9.223372036854775807e18": math.MaxInt64, "-9223372036854775808.0": math.MinInt64,
+	} {
+		var d decoded
+		require.NoError(t, schema.Decode(json.RawMessage(`{"limits":{"fuel":`+text+`,"timeoutMs": `+text+` },"values":{"a":{"b":`+text+`}},"raw":`+text+`}`), &d, schema.RefuseUnknown), text)
+		assert.Equal(t, want, d.Limits.Fuel, text)
+		assert.Equal(t, want, d.Limits.TimeoutMS, text)
+		assert.Equal(t, int(want), d.Values["a"]["b"], text)
+		assert.Equal(t, text, string(d.Raw), "what is not for Decode stays as it was written")
+	}
+	for _, text := range []string{"3.5", "3e-1", "1e19", "1e1000", "9223372036854775808.0", "0.1e0", "1e-1000"} {
+		var d decoded
+		assert.Error(t, schema.Decode(json.RawMessage(`{"limits":{"fuel":`+text+`}}`), &d, schema.RefuseUnknown), text)
+	}
+}
+
 // FuzzDecode holds Decode against encoding/json: what both accept they read alike.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"kv":true}`, `{"limits":{"fuel":1e3}}`, `{"hosts":[{"Host":"a"}],"raw":[1,{"a":2}]}`, `{"KV":1}`} {
@@ -78,7 +99,11 @@ func FuzzDecode(f *testing.F) {
 		if schema.Decode(raw, &strict, schema.IgnoreUnknown) != nil {
 			return
 		}
-		require.NoError(t, json.Unmarshal(raw, &loose))
+		if err := json.Unmarshal(raw, &loose); err != nil { // for it, 1e3 is no whole number
+			wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+			require.True(t, ok && strings.HasPrefix(wrong.Value, "number "), err)
+			return
+		}
 		assert.Equal(t, loose, strict)
 	})
 }

@@ -69,6 +69,8 @@ const (
 	maxKVBytes     = 1 << 30
 	maxKVValue     = 1 << 20
 	maxHostCalls   = 100_000
+	// maxFuel is the largest number up to which every reader of JSON tells whole numbers apart.
+	maxFuel = 1<<53 - 1
 )
 
 // PageBytes is a page of WebAssembly memory.
@@ -83,7 +85,7 @@ type field struct {
 func fields() []field {
 	return []field{
 		{"timeoutMs", func(l *Limits) *int64 { return &l.TimeoutMS }, maxTimeoutMS},
-		{"fuel", func(l *Limits) *int64 { return &l.Fuel }, math.MaxInt64 / 4},
+		{"fuel", func(l *Limits) *int64 { return &l.Fuel }, maxFuel},
 		{"memoryBytes", func(l *Limits) *int64 { return &l.MemoryBytes }, maxMemoryBytes},
 		{"tableElements", func(l *Limits) *int64 { return &l.TableElements }, maxTable},
 		{"inputBytes", func(l *Limits) *int64 { return &l.InputBytes }, maxBodyBytes},

@@ -466,8 +466,7 @@ func TestAHalfSentChangeDoesNotOutliveItsKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) { sends(t, true) })
 		t.Run(name+" that never comes", func(t *testing.T) { sends(t, false) })
 	}
-	keys, _, err := g.keys.List("", 100)
-	require.NoError(t, err)
+	keys, _ := g.keys.List("", 100)
 	assert.Empty(t, keys)
 	records, err := g.host.Modules("default")
 	require.NoError(t, err)

@@ -40,9 +40,9 @@ var (
 	}
 	docListKeys = operation{
 		id: "listKeys", tag: "keys", summary: "List the API keys",
-		text:      "Those that have expired among them, oldest first. Their secrets can't be had.",
-		params:    []string{"limit", "cursor"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "Some keys; \"cursor\" is there when there are more.", content: jsonOf("KeyList")}},
+		text: "Those that have expired among them, oldest first. Their secrets can't be had.",
+		list: "keys", params: []string{"limit", "cursor"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "Some keys; \"cursor\" is there when there are more.", content: jsonOf("KeyList"), links: links{"getKey": {"key": "$response.body#/keys/0/id"}}}},
 		failures:  []int{400, 403},
 	}
 	docCreateKey = operation{
@@ -50,7 +50,8 @@ var (
 		text:    "The token is in this answer and nowhere else: what is stored is a hash of it.",
 		request: jsonOf("NewKey"),
 		responses: map[int]answerDoc{
-			http.StatusCreated: {text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"}},
+			http.StatusCreated: {text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"},
+				links: links{}.with(map[string]string{"key": "$response.body#/key/id"}, "getKey", "rotateKey", "revokeKey")},
 		},
 		failures: []int{400, 403, 408, 413, 415, 429, 503},
 	}
@@ -86,22 +87,12 @@ func (s *Server) getIdentity(c echo.Context) error {
 }
 
 func (s *Server) listKeys(c echo.Context) error {
-	query := c.QueryParams()
-	limit, err := pageLimit(query, defaultPage)
+	p, err := readPage(c, "keys", defaultPage)
 	if err != nil {
 		return err
 	}
-	keys, next, err := s.config.Keys.List(query.Get("cursor"), limit)
-	if err != nil {
-		return err
-	}
-	if keys == nil {
-		keys = []access.Key{}
-	}
-	return writeJSON(c, http.StatusOK, struct {
-		Keys   []access.Key `json:"keys"`
-		Cursor string       `json:"cursor,omitempty"`
-	}{keys, next})
+	keys, last := s.config.Keys.List(p.after, p.limit)
+	return writeLists(c, p.next(last, last != ""), listOf("keys", keys, true))
 }
 
 type keyWithToken struct {

@@ -105,6 +105,9 @@ func (s *Server) rollback(c echo.Context) error {
 		}
 	}
 	rec, err := s.config.Host.Rollback(c.Request().Context(), param(c, "tenant"), param(c, "name"), revision)
+	if status.Of(err) == status.FailedPrecondition {
+		return withHTTP(http.StatusConflict, err) // it is about what is there, not about the request
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type operation struct {
 	// params names entries of the components' parameters; those of the path
 	// are found by themselves.
 	params []string
+	// list is the list of which the parameter "cursor" names a place.
+	list string
 	// request maps media types to schemas; optional allows no body at all.
 	request  map[string]any
 	optional bool
@@ -58,6 +60,34 @@ type answerDoc struct {
 	text    string
 	content map[string]any // media type → schema
 	headers []string       // entries of the components' headers
+	links   links
+}
+
+// links name, for operations that can follow, where their parameters are found in the answer
+// or in the request that it answers: operation → parameter → runtime expression of OpenAPI.
+type links map[string]map[string]string
+
+// with adds operations that all take the same parameters.
+func (l links) with(parameters map[string]string, operations ...string) links {
+	all := maps.Clone(l)
+	if all == nil {
+		all = links{}
+	}
+	for _, id := range operations {
+		all[id] = parameters
+	}
+	return all
+}
+
+// object leaves out the operations that the server does not have.
+func (l links) object(served map[string]bool) map[string]any {
+	object := map[string]any{}
+	for id, parameters := range l {
+		if served[id] {
+			object[id] = map[string]any{"operationId": id, "parameters": parameters}
+		}
+	}
+	return object
 }
 
 func ref(schema string) any { return map[string]any{"$ref": "#/components/schemas/" + schema} }
@@ -81,6 +111,7 @@ func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
 		if err := addComponents(parts, raw); err != nil {
 			return nil, err
 		}
+		addPatch(parts)
 	}
 	if secured {
 		if err := addComponents(parts, accessComponents); err != nil {
@@ -91,12 +122,16 @@ func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
 			"description": "An API key, or a token of an issuer that the server trusts. The roles of an operation are the scope that it takes: \"admin\", or, of the tenant in the path, \"manage\", \"invoke\" or \"read\". Each includes those after it.",
 		}}
 	}
+	served := map[string]bool{}
+	for _, r := range table {
+		served[r.doc.id] = true
+	}
 	for _, r := range table {
 		path, params := openAPIPath(r.path)
 		if paths[path] == nil {
 			paths[path] = map[string]any{}
 		}
-		object := r.doc.object(params)
+		object := r.doc.object(params, served)
 		if secured {
 			secure(object, r)
 		}
@@ -133,6 +168,43 @@ func addComponents(parts map[string]any, raw []byte) error {
 		maps.Copy(all, entries)
 	}
 	return nil
+}
+
+// addPatch adds the schema of a merge patch of a tenant: what a new tenant may have but its
+// name, where null removes a member.
+func addPatch(parts map[string]any) {
+	schemas, _ := parts["schemas"].(map[string]any)
+	patch, _ := patchOf(schemas, schemas["NewTenant"]).(map[string]any)
+	properties, _ := patch["properties"].(map[string]any)
+	delete(properties, "name")
+	patch["type"] = "object"
+	patch["description"] = "A merge patch of a tenant's settings."
+	schemas["TenantPatch"] = patch
+}
+
+// patchOf returns the schema of what changes a value of a schema: null, or members of an
+// object, each of which may be null. An array is replaced as a whole.
+func patchOf(schemas map[string]any, of any) any {
+	schema, _ := of.(map[string]any)
+	if name, ok := schema["$ref"].(string); ok {
+		return patchOf(schemas, schemas[strings.TrimPrefix(name, "#/components/schemas/")])
+	}
+	patch := maps.Clone(schema)
+	delete(patch, "required")
+	if kind, ok := schema["type"].(string); ok {
+		patch["type"] = []any{kind, "null"}
+	}
+	if all, ok := schema["properties"].(map[string]any); ok {
+		properties := map[string]any{}
+		for name, s := range all {
+			properties[name] = patchOf(schemas, s)
+		}
+		patch["properties"] = properties
+	}
+	if others, ok := schema["additionalProperties"].(map[string]any); ok {
+		patch["additionalProperties"] = patchOf(schemas, others)
+	}
+	return patch
 }
 
 const bearerScheme = "bearer"
@@ -182,10 +254,10 @@ func openAPIPath(path string) (string, []string) {
 	return strings.Join(segments, "/"), params
 }
 
-func (o operation) object(pathParams []string) map[string]any {
+func (o operation) object(pathParams []string, served map[string]bool) map[string]any {
 	responses := map[string]any{}
 	for code, a := range o.responses {
-		responses[strconv.Itoa(code)] = a.object()
+		responses[strconv.Itoa(code)] = a.object(served)
 	}
 	for _, code := range append([]int{http.StatusInternalServerError}, o.failures...) {
 		responses[strconv.Itoa(code)] = o.failure(code)
@@ -198,6 +270,9 @@ func (o operation) object(pathParams []string) map[string]any {
 		refs := make([]any, len(list))
 		for i, name := range list {
 			refs[i] = map[string]any{"$ref": "#/components/parameters/" + name}
+			if name == "cursor" {
+				refs[i] = cursorParameter(o.list)
+			}
 		}
 		object["parameters"] = refs
 	}
@@ -205,6 +280,17 @@ func (o operation) object(pathParams []string) map[string]any {
 		object["requestBody"] = map[string]any{"required": !o.optional, "content": contentOf(o.request)}
 	}
 	return object
+}
+
+// cursorParameter is the parameter of a list's cursor. Its pattern is exact, so that whoever
+// reads the document knows which texts are refused; what comes after the dot is still for
+// nobody to read.
+func cursorParameter(list string) any {
+	return map[string]any{
+		"name": "cursor", "in": "query",
+		"description": "Where the list goes on: the \"cursor\" of the page before, as it was given.",
+		"schema":      map[string]any{"type": "string", "maxLength": maxCursor, "pattern": cursorPattern(list)},
+	}
 }
 
 // failure is the response of a status that carries a problem.
@@ -216,8 +302,11 @@ func (o operation) failure(code int) any {
 	return map[string]any{"$ref": fmt.Sprintf("#/components/responses/%s%d", shape, code)}
 }
 
-func (a answerDoc) object() map[string]any {
+func (a answerDoc) object(served map[string]bool) map[string]any {
 	object := map[string]any{"description": a.text}
+	if following := a.links.object(served); len(following) > 0 {
+		object["links"] = following
+	}
 	headers := map[string]any{}
 	for _, name := range append([]string{requestIDHeader}, a.headers...) {
 		headers[name] = map[string]any{"$ref": "#/components/headers/" + name}
@@ -229,10 +318,20 @@ func (a answerDoc) object() map[string]any {
 	return object
 }
 
+// uploadEncoding says what the parts of the form of an upload are.
+var uploadEncoding = map[string]any{
+	"module":     map[string]any{"contentType": "application/wasm"},
+	"descriptor": map[string]any{"contentType": "application/json"},
+	"policy":     map[string]any{"contentType": "application/json"},
+}
+
 func contentOf(schemas map[string]any) map[string]any {
 	content := map[string]any{}
 	for mediaType, schema := range maps.All(schemas) {
 		content[mediaType] = map[string]any{"schema": schema}
+		if mediaType == formType {
+			content[mediaType] = map[string]any{"schema": schema, "encoding": uploadEncoding}
+		}
 	}
 	return content
 }

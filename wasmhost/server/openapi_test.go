@@ -249,3 +249,36 @@ func assertDocumented(t *testing.T, w *world, r reply, path, method, status stri
 	require.NoError(t, err)
 	assert.NoError(t, compiled.Validate(json.RawMessage(strings.TrimSpace(r.body))), r.body)
 }
+
+// Links lead to operations of the document, and name parameters that these have.
+func TestOpenAPILinksLeadSomewhere(t *testing.T) {
+	doc := openAPI(t, newGuarded(t, nil).world)
+	parameters := map[string][]string{}
+	operations(t, doc, func(_, _ string, op object) {
+		names := []string{}
+		list, _ := op["parameters"].([]any)
+		for _, p := range list {
+			parameter := p.(object)
+			if ref, ok := parameter["$ref"].(string); ok {
+				parameter = doc["components"].(object)["parameters"].(object)[ref[strings.LastIndex(ref, "/")+1:]].(object)
+			}
+			names = append(names, parameter["name"].(string))
+		}
+		parameters[op["operationId"].(string)] = names
+	})
+	links := 0
+	operations(t, doc, func(_, path string, op object) {
+		for _, response := range op["responses"].(object) {
+			list, _ := response.(object)["links"].(object)
+			for name, link := range list {
+				links++
+				known, ok := parameters[link.(object)["operationId"].(string)]
+				assert.True(t, ok, "%s: %s", path, name)
+				for parameter := range link.(object)["parameters"].(object) {
+					assert.Contains(t, known, parameter, "%s: %s", path, name)
+				}
+			}
+		}
+	})
+	assert.Greater(t, links, 20)
+}

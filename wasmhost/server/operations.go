@@ -2,12 +2,16 @@ package server
 
 import "net/http"
 
+// afterModule are the operations that can follow one whose answer has a module.
+var afterModule = links{}.with(map[string]string{"tenant": "$response.body#/tenant", "name": "$response.body#/name"},
+	"getModule", "deleteModule", "listVersions", "rollbackModule")
+
 // The document's text for each route.
 var (
 	docListModules = operation{
 		id: "listModules", tag: "modules", summary: "List a tenant's modules",
-		params:    []string{"pageLimit", "cursor"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "The current record of each module, by name.", content: jsonOf("ModuleList")}},
+		list: "modules", params: []string{"pageLimit", "cursor"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The current record of each module, by name.", content: jsonOf("ModuleList"), links: links{"getModule": {"tenant": "$request.path.tenant", "name": "$response.body#/modules/0/name"}}}},
 		failures:  []int{400, 403, 404, 429, 503},
 	}
 	docPutModule = operation{
@@ -20,8 +24,8 @@ var (
 			"text/typescript": ref("Text"), "application/typescript": ref("Text"), "text/javascript": ref("Text"), "application/javascript": ref("Text"),
 		},
 		responses: map[int]answerDoc{
-			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}},
-			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module")},
+			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}, links: afterModule},
+			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module"), links: afterModule},
 		},
 		failures: []int{400, 403, 404, 408, 409, 413, 415, 429, 501, 503, 504},
 	}
@@ -37,7 +41,7 @@ var (
 	}
 	docListVersions = operation{
 		id: "listVersions", tag: "modules", summary: "List a module's revisions",
-		params:    []string{"pageLimit", "cursor"},
+		list: "versions", params: []string{"pageLimit", "cursor"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "Every revision, newest first.", content: jsonOf("VersionList")}},
 		failures:  []int{400, 403, 404, 429, 503},
 	}
@@ -49,7 +53,7 @@ var (
 		responses: map[int]answerDoc{
 			http.StatusOK: {text: "The record that is being served now.", content: jsonOf("Module")},
 		},
-		failures: []int{400, 403, 404, 408, 413, 415, 503},
+		failures: []int{400, 403, 404, 408, 409, 413, 415, 503},
 	}
 	docGetUsage = operation{
 		id: "getUsage", tag: "modules", summary: "Get what a tenant takes and has taken",
@@ -59,7 +63,7 @@ var (
 	}
 	docListActions = operation{
 		id: "listActions", tag: "actions", summary: "List what a tenant can run",
-		params:    []string{"type", "pageLimit", "cursor"},
+		list: "actions", params: []string{"type", "pageLimit", "cursor"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The actions, by key.", content: jsonOf("ActionList")}},
 		failures:  []int{400, 403, 404, 429, 503},
 	}

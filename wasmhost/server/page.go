@@ -15,8 +15,14 @@ const (
 	defaultPage = 100
 	mostPage    = 1000
 	// maxCursor bounds a cursor, in bytes.
-	maxCursor = 1 << 10
+	maxCursor = 1400
 )
+
+// cursorPattern returns the pattern of a list's cursors: the list's name, a dot, and a
+// position in base64url. The document has it too, so that what fits it is what is accepted.
+func cursorPattern(list string) string {
+	return `^` + list + `\.([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}$`
+}
 
 // pageLimit reads the query's limit; otherwise where it has none.
 func pageLimit(query url.Values, otherwise int) (int, error) {
@@ -46,12 +52,13 @@ func readPage(c echo.Context, list string, otherwise int) (page, error) {
 	if p.limit, err = pageLimit(query, otherwise); err != nil || !query.Has("cursor") {
 		return p, err
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(query.Get("cursor"))
-	name, after, ok := strings.Cut(string(raw), "\n")
-	if err != nil || !ok || name != list || after == "" || len(raw) > maxCursor {
+	cursor := query.Get("cursor")
+	position, ok := strings.CutPrefix(cursor, list+".")
+	after, err := base64.RawURLEncoding.DecodeString(position)
+	if err != nil || !ok || len(after) == 0 || len(cursor) > maxCursor || strings.ContainsAny(position, "\r\n") {
 		return p, status.Publicf(status.InvalidArgument, "query: \"cursor\" is none that this list gave")
 	}
-	p.after = after
+	p.after = string(after)
 	return p, nil
 }
 
@@ -60,7 +67,7 @@ func (p page) next(last string, more bool) string {
 	if !more {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(p.list + "\n" + last))
+	return p.list + "." + base64.RawURLEncoding.EncodeToString([]byte(last))
 }
 
 // cut returns the items of the page and the cursor of the next one. position returns an item's

@@ -21,6 +21,8 @@ import (
 //	405 UNIMPLEMENTED     the path does not take this method; Allow names those it takes
 //	413 INVALID_ARGUMENT  the body is over the server's limit
 //	415 INVALID_ARGUMENT  the body is of a type that the route does not read
+//	409 FAILED_PRECONDITION  there is no revision before the current one to roll back to;
+//	                         the tenant "default", which can't be deleted
 //	412 FAILED_PRECONDITION  the object has another ETag than If-Match names
 //	422 FAILED_PRECONDITION  the Idempotency-Key came with another request before
 //	428 FAILED_PRECONDITION  the change wants an If-Match

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -52,8 +53,8 @@ func ofOperator(c echo.Context) bool {
 var (
 	docListTenants = operation{
 		id: "listTenants", tag: "tenants", summary: "List the tenants",
-		params:    []string{"limit", "cursor"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "Some tenants, by name; \"cursor\" is there when there are more.", content: jsonOf("TenantList")}},
+		list: "tenants", params: []string{"limit", "cursor"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "Some tenants, by name; \"cursor\" is there when there are more.", content: jsonOf("TenantList"), links: links{"getTenant": {"tenant": "$response.body#/tenants/0/name"}}}},
 		failures:  []int{400, 403},
 	}
 	docCreateTenant = operation{
@@ -63,7 +64,7 @@ var (
 		params:  []string{"idempotencyKey"},
 		request: jsonOf("NewTenant"),
 		responses: map[int]answerDoc{
-			http.StatusCreated: {text: "The tenant, which runs.", content: jsonOf("Tenant"), headers: []string{"Location", "ETag", "Idempotency-Replayed"}},
+			http.StatusCreated: {text: "The tenant, which runs.", content: jsonOf("Tenant"), headers: []string{"Location", "ETag", "Idempotency-Replayed"}, links: afterTenant("$response.body#/name")},
 		},
 		failures: []int{400, 403, 408, 409, 413, 415, 422, 429, 503},
 	}
@@ -82,30 +83,31 @@ var (
 			"Calls under way end under the settings with which they began.",
 		params:    []string{"ifMatchWanted"},
 		request:   map[string]any{mergePatchType: ref("TenantPatch"), "application/json": ref("TenantPatch")},
-		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}}},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},
 		failures:  []int{400, 403, 404, 408, 409, 412, 413, 415, 428, 429, 503},
 	}
 	docDeleteTenant = operation{
 		id: "deleteTenant", tag: "tenants", summary: "Delete a tenant and everything that belongs to it",
 		text: "Its calls end at once, and its name is taken until the operation has succeeded. Asked for again, the answer is the operation that is under way. " +
-			"400 for the tenant \"default\".",
+			"409 for the tenant \"default\".",
 		params: []string{"ifMatch"},
 		responses: map[int]answerDoc{
-			http.StatusAccepted: {text: "The operation that deletes it; it goes on after a restart.", content: jsonOf("Operation"), headers: []string{"Location"}},
+			http.StatusAccepted: {text: "The operation that deletes it; it goes on after a restart.", content: jsonOf("Operation"), headers: []string{"Location"},
+				links: links{"getOperation": {"operation": "$response.body#/id"}}},
 		},
-		failures: []int{400, 403, 404, 409, 412, 429, 503},
+		failures: []int{403, 404, 409, 412, 429, 503},
 	}
 	docSuspendTenant = operation{
 		id: "suspendTenant", tag: "tenants", summary: "Suspend a tenant",
 		text:      "Its calls, uploads and generate calls end and are answered with 403 until it is resumed. Its modules stay, and can be read and removed.",
 		params:    []string{"ifMatch"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}}},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},
 		failures:  []int{403, 404, 409, 412, 429, 503},
 	}
 	docResumeTenant = operation{
 		id: "resumeTenant", tag: "tenants", summary: "Let a suspended tenant run again",
 		params:    []string{"ifMatch"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}}},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},
 		failures:  []int{403, 404, 409, 412, 429, 503},
 	}
 	docGetBudget = operation{
@@ -116,9 +118,9 @@ var (
 	}
 	docListOperations = operation{
 		id: "listOperations", tag: "tenants", summary: "List operations",
-		text:      "What goes on after the request that began it, newest first. One that has ended can be read for seven days, and the last 1,000 of them.",
-		params:    []string{"limit", "cursor"},
-		responses: map[int]answerDoc{http.StatusOK: {text: "Some operations; \"cursor\" is there when there are more.", content: jsonOf("OperationList")}},
+		text: "What goes on after the request that began it, newest first. One that has ended can be read for seven days, and the last 1,000 of them.",
+		list: "operations", params: []string{"limit", "cursor"},
+		responses: map[int]answerDoc{http.StatusOK: {text: "Some operations; \"cursor\" is there when there are more.", content: jsonOf("OperationList"), links: links{"getOperation": {"operation": "$response.body#/operations/0/id"}}}},
 		failures:  []int{400, 403},
 	}
 	docGetOperation = operation{
@@ -127,6 +129,13 @@ var (
 		failures:  []int{403, 404},
 	}
 )
+
+// afterTenant are the operations that can follow one whose answer has a tenant.
+func afterTenant(name string) links {
+	just, changed := map[string]string{"tenant": name}, map[string]string{"tenant": name, "If-Match": "$response.header.ETag"}
+	return links{}.with(just, "getTenant", "putModule", "listModules", "listActions", "getUsage", "getBudget", "runTool", "runFlow", "generate").
+		with(changed, "changeTenant", "suspendTenant", "resumeTenant", "deleteTenant")
+}
 
 const mergePatchType = "application/merge-patch+json"
 
@@ -158,6 +167,9 @@ func (s *Server) createTenant(c echo.Context) error {
 	}
 	if spec.Name == "" {
 		return status.Publicf(status.InvalidArgument, "body: \"name\" is missing")
+	}
+	if hasNull(body) {
+		return status.Publicf(status.InvalidArgument, "body: null is for changes; leave out what a tenant is not to have")
 	}
 	key := c.Request().Header.Get("Idempotency-Key")
 	if len(c.Request().Header.Values("Idempotency-Key")) == 0 {
@@ -197,6 +209,20 @@ func (s *Server) createTenant(c echo.Context) error {
 		h.Set("Idempotency-Replayed", "true")
 	}
 	return writeJSON(c, answer.Status, answer.Body)
+}
+
+// hasNull reports whether a JSON document has a null anywhere.
+func hasNull(body json.RawMessage) bool {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	for {
+		switch token, err := dec.Token(); {
+		case err != nil:
+			return false
+		case token == nil:
+			return true
+		}
+	}
 }
 
 // readSettings reads a body that is no tenant's, and so waits in no tenant's turn.
@@ -292,8 +318,11 @@ func (s *Server) deleteTenant(c echo.Context) error {
 		return err
 	}
 	o, err := s.config.Tenants.Delete(c.Request().Context(), name, revision)
-	if errors.Is(err, admin.ErrStale) {
+	switch {
+	case errors.Is(err, admin.ErrStale):
 		return stale(err)
+	case status.Of(err) == status.FailedPrecondition:
+		return withHTTP(http.StatusConflict, err) // it is the tenant that always is there
 	}
 	if err != nil {
 		return err

@@ -388,3 +388,27 @@ func TestACursorIsOfOneList(t *testing.T) {
 		assert.Equal(t, code, w.do("GET", path+"?cursor="+page.Cursor, nil).status, path)
 	}
 }
+
+// What the document says of settings is what is accepted: numbers that are whole as JSON Schema has it, lengths in
+// characters, no null, and no number that some readers of JSON can't tell from the next one.
+func TestSettingsAreReadAsTheDocumentSays(t *testing.T) {
+	w := newWorld(t, nil)
+	for i, test := range []struct {
+		settings string
+		status   int
+	}{
+		{`"quota":{"modules":3.0,"fuelPerMinute":1e3}`, 201},
+		{`"quota":{"modules":3.5}`, 400},
+		{`"displayName":"` + strings.Repeat("ä", 200) + `"`, 201},
+		{`"displayName":"` + strings.Repeat("ä", 201) + `"`, 400},
+		{`"labels":{"a":"` + strings.Repeat("ä", 128) + `"}`, 201},
+		{`"labels":{"a":"` + strings.Repeat("ä", 129) + `"}`, 400},
+		{`"displayName":null`, 400},
+		{`"limits":{"kvValueBytes":null}`, 400},
+		{`"limits":{"fuel":9007199254740991}`, 201},
+		{`"limits":{"fuel":9007199254740992}`, 400},
+	} {
+		r := w.send("POST", "/v1/tenants", fmt.Sprintf(`{"name":"t%d",%s}`, i, test.settings))
+		assert.Equal(t, test.status, r.status, "%s: %s", test.settings, r.body)
+	}
+}

@@ -67,6 +67,9 @@ func Defaults() Quota {
 	}
 }
 
+// maxFuel is the largest number up to which every reader of JSON tells whole numbers apart.
+const maxFuel = 1<<53 - 1
+
 type field struct {
 	name string
 	at   func(*Quota) *int64
@@ -82,7 +85,7 @@ func fields() []field {
 		{"requestBytes", func(q *Quota) *int64 { return &q.RequestBytes }, 1 << 40},
 		{"weight", func(q *Quota) *int64 { return &q.Weight }, 100},
 		{"callsPerMinute", func(q *Quota) *int64 { return &q.CallsPerMinute }, math.MaxInt32},
-		{"fuelPerMinute", func(q *Quota) *int64 { return &q.FuelPerMinute }, math.MaxInt64 / 4},
+		{"fuelPerMinute", func(q *Quota) *int64 { return &q.FuelPerMinute }, maxFuel},
 		{"memoryBytes", func(q *Quota) *int64 { return &q.MemoryBytes }, 1 << 50},
 		{"modules", func(q *Quota) *int64 { return &q.Modules }, math.MaxInt32},
 		{"revisions", func(q *Quota) *int64 { return &q.Revisions }, math.MaxInt32},

@@ -191,8 +191,7 @@ func TestAKilledProcessLosesNoKey(t *testing.T) {
 			_, err := ask(keys, token)
 			require.ErrorIs(t, err, status.ErrUnauthenticated, "a key that was told to be revoked is back")
 		}
-		all, _, err := keys.List("", 10_000)
-		require.NoError(t, err)
+		all, _ := keys.List("", 10_000)
 		for _, k := range all {
 			assert.Equal(t, access.Active, k.State)
 		}

@@ -114,12 +114,10 @@ func TestKeysOutliveTheirProcess(t *testing.T) {
 	_, err = ask(keys, next)
 	require.NoError(t, err)
 	require.NoError(t, keys.Close())
-	want, _, err := keys.List("", 10)
-	require.NoError(t, err)
+	want, _ := keys.List("", 10)
 
 	again := openKeys(t, store)
-	got, _, err := again.List("", 10)
-	require.NoError(t, err)
+	got, _ := again.List("", 10)
 	assert.Equal(t, want, got, "the time of last use too")
 	assert.False(t, got[0].LastUsedAt.IsZero())
 	for secret, good := range map[string]bool{token: false, old: true, next: true, revoked: false} {
@@ -239,8 +237,7 @@ func TestAChangeThatIsNotStoredIsNone(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	_, err = ask(keys, token)
 	require.NoError(t, err)
-	all, _, err := keys.List("", 10)
-	require.NoError(t, err)
+	all, _ := keys.List("", 10)
 	require.Len(t, all, 1)
 	assert.True(t, all[0].RotatedAt.IsZero())
 }
@@ -257,8 +254,7 @@ func TestAnEndedCallerChangesNothing(t *testing.T) {
 	_, _, err = keys.Rotate(ctx, key.ID, 0, time.Time{})
 	require.ErrorIs(t, err, error(why))
 	require.ErrorIs(t, keys.Revoke(ctx, key.ID), error(why))
-	all, _, err := keys.List("", 10)
-	require.NoError(t, err)
+	all, _ := keys.List("", 10)
 	require.Len(t, all, 1)
 	assert.Equal(t, access.Active, all[0].State)
 }
@@ -287,8 +283,7 @@ func TestADamagedRecordLetsNobodyIn(t *testing.T) {
 	defer again.Close()
 	_, err = ask(again, token)
 	require.NoError(t, err, "the others work")
-	all, _, err := again.List("", 100)
-	require.NoError(t, err)
+	all, _ := again.List("", 100)
 	damaged := 0
 	for _, k := range all {
 		if k.State == access.Damaged {
@@ -301,8 +296,7 @@ func TestADamagedRecordLetsNobodyIn(t *testing.T) {
 	}
 	assert.Equal(t, len(bad)-1, damaged)
 	assert.Equal(t, damaged, strings.Count(log.String(), "level=ERROR"))
-	all, _, err = again.List("", 100)
-	require.NoError(t, err)
+	all, _ = again.List("", 100)
 	assert.Len(t, all, 1)
 }
 
@@ -444,8 +438,7 @@ func TestManyUseAndChangeKeysAtOnce(t *testing.T) {
 				stop := identity.Life.OnEnd(func(err error) { ended <- err })
 				_, next, err := keys.Rotate(context.Background(), key.ID, time.Hour, time.Time{})
 				assert.NoError(t, err)
-				_, _, err = keys.List("", 10)
-				assert.NoError(t, err)
+				_, _ = keys.List("", 10)
 				assert.NoError(t, keys.Revoke(context.Background(), key.ID))
 				assert.Error(t, <-ended)
 				stop()
@@ -455,8 +448,7 @@ func TestManyUseAndChangeKeysAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	left, _, err := keys.List("", 10)
-	require.NoError(t, err)
+	left, _ := keys.List("", 10)
 	assert.Empty(t, left)
 }
 

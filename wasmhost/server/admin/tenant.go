@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"regexp"
 	"time"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -18,9 +19,9 @@ import (
 // Settings are the part of a tenant that can be changed. The zero value says nothing: the
 // tenant has the server's limits, grants and quota.
 type Settings struct {
-	// DisplayName is for people: one line of at most 200 bytes.
+	// DisplayName is for people: one line of at most 200 characters.
 	DisplayName string `json:"displayName,omitempty"`
-	// Labels are the operator's own: at most 32, values of at most 128 bytes.
+	// Labels are the operator's own: at most 32, values of at most 128 characters.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Limits tighten the server's; they never widen them.
 	Limits policy.Limits `json:"limits,omitzero"`
@@ -95,17 +96,23 @@ func ParseSettings(raw []byte) (Settings, error) {
 	return s, s.check()
 }
 
+// isLine reports whether text is one line of at most so many characters, as JSON Schema's
+// maxLength counts them.
+func isLine(text string, most int) bool {
+	return utf8.RuneCountInString(text) <= most && abi.Line(text, utf8.UTFMax*most) == text
+}
+
 // check refuses values that are out of their range, and brings grants into one form.
 func (s *Settings) check() error {
-	if len(s.DisplayName) > maxDisplayName || abi.Line(s.DisplayName, maxDisplayName) != s.DisplayName {
-		return status.Publicf(status.InvalidArgument, "tenant: \"displayName\": want one line of at most %d bytes", maxDisplayName)
+	if !isLine(s.DisplayName, maxDisplayName) {
+		return status.Publicf(status.InvalidArgument, "tenant: \"displayName\": want one line of at most %d characters", maxDisplayName)
 	}
 	if len(s.Labels) > maxLabels {
 		return status.Publicf(status.InvalidArgument, "tenant: \"labels\": %d of them, want at most %d", len(s.Labels), maxLabels)
 	}
 	for name, value := range s.Labels {
-		if !labelName.MatchString(name) || len(value) > maxLabelValue || abi.Line(value, maxLabelValue) != value {
-			return status.Publicf(status.InvalidArgument, "tenant: label %q: want a name of 1 to 63 letters, digits, \"_\", \".\", \"/\" or \"-\", starting with a letter or digit, and a value of one line of at most %d bytes", abi.Line(name, 80), maxLabelValue)
+		if !labelName.MatchString(name) || !isLine(value, maxLabelValue) {
+			return status.Publicf(status.InvalidArgument, "tenant: label %q: want a name of 1 to 63 letters, digits, \"_\", \".\", \"/\" or \"-\", starting with a letter or digit, and a value of one line of at most %d characters", abi.Line(name, 80), maxLabelValue)
 		}
 	}
 	if s.Group != "" && !groupName.MatchString(s.Group) {

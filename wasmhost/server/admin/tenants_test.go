@@ -223,7 +223,7 @@ func TestAPatchIsMerged(t *testing.T) {
 		{`{}`, `{"quota":{"callsPerMinute":5,"queue":null}}`, `{"quota":{"callsPerMinute":5}}`},
 		{`{"grants":{"kv":true}}`, `{"grants":{}}`, `{"grants":{"kv":true}}`},
 		{`{}`, `{"grants":{}}`, `{"grants":{}}`},
-		{`{"limits":{"fuel":2305843009213693951}}`, ` { "group" : "g" }`, `{"limits":{"fuel":2305843009213693951},"group":"g"}`},
+		{`{"limits":{"fuel":9007199254740991}}`, ` { "group" : "g" }`, `{"limits":{"fuel":9007199254740991},"group":"g"}`},
 	} {
 		merged, err := settings(t, test[0]).Merge([]byte(test[1]))
 		require.NoError(t, err, test)
