@@ -17,6 +17,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
 
 func (a *app) keyCommand() *cobra.Command {
@@ -96,8 +97,18 @@ func createOffline(ctx context.Context, data string, spec access.KeySpec) (made 
 		return made, local(err, false)
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	made.Key, made.Token, err = keys.Create(ctx, spec)
-	return made, local(err, false)
+	changes, err := audit.Open(auditDir(data), audit.Config{})
+	if err != nil {
+		return made, local(err, false)
+	}
+	defer func() { err = errors.Join(err, changes.Close()) }()
+	if made.Key, made.Token, err = keys.Create(ctx, spec); err != nil {
+		return made, local(err, false)
+	}
+	if err := note(changes, "createKey", "/v1/keys/"+made.Key.ID); err != nil {
+		return keyWithToken{}, errors.Join(err, keys.Revoke(ctx, made.Key.ID))
+	}
+	return made, nil
 }
 
 // scopes reads --scope; one without a tenant is of the tenant of --tenant.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
 
 // networkFlags are the flags of serve that say who may reach the server, and how.
@@ -375,7 +376,7 @@ func (g *guards) protect(c *server.Config, f *serveFlags) {
 // firstKey creates an admin key where there is none that lets anybody in, and prints its
 // token, to the standard output and nowhere else. Where tokens of an issuer are accepted that
 // is the first start only: whoever has revoked all admin keys since has meant it.
-func (a *app) firstKey(ctx context.Context, g *guards) error {
+func (a *app) firstKey(ctx context.Context, g *guards, changes *audit.Log) error {
 	if g == nil || g.keys.HasAdmin() {
 		return nil
 	}
@@ -387,6 +388,9 @@ func (a *app) firstKey(ctx context.Context, g *guards) error {
 	key, token, err := g.keys.Create(ctx, access.KeySpec{Name: "admin", Scopes: access.Scopes{Admin: true}})
 	if err != nil {
 		return local(err, false)
+	}
+	if err := note(changes, "createKey", "/v1/keys/"+key.ID); err != nil {
+		return errors.Join(err, g.keys.Revoke(ctx, key.ID))
 	}
 	if err := a.line("admin key, shown this once: %s", token); err != nil {
 		return errors.Join(err, g.keys.Revoke(ctx, key.ID)) // nobody has seen it

@@ -20,6 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 )
 
@@ -225,6 +226,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	go func() { served <- srv.Serve(l) }()
 	var api *server.Server
 	var g *guards
+	var changes *audit.Log
 	stop := func(b *backend) error {
 		patience, done := context.WithTimeout(context.WithoutCancel(ctx), f.drainTimeout)
 		defer done()
@@ -239,7 +241,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
-		return errors.Join(err, g.close())
+		return errors.Join(err, g.close(), endAudit(changes))
+	}
+	if changes, err = openAudit(f.data, log); err != nil {
+		return errors.Join(err, stop(nil))
 	}
 	if g, err = a.openGuards(ctx, f, log); err != nil {
 		return errors.Join(err, stop(nil))
@@ -252,14 +257,14 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return errors.Join(local(err, false), stop(nil))
 	}
 	var draining atomic.Bool
-	if api, err = a.api(ctx, f, b, g, log, &draining); err != nil {
+	if api, err = a.api(ctx, f, b, g, changes, log, &draining); err != nil {
 		return errors.Join(err, stop(b))
 	}
 	front.show(watched.handler(api.Handler()))
 	if err := watched.show(ctx, a, b); err != nil {
 		return errors.Join(local(err, false), stop(b))
 	}
-	if err := a.firstKey(ctx, g); err != nil {
+	if err := a.firstKey(ctx, g, changes); err != nil {
 		return errors.Join(err, stop(b))
 	}
 	if err := a.line("listening on %s://%s", f.scheme(), l.Addr()); err != nil {
@@ -282,7 +287,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 }
 
 // api loads the modules that --load names and makes the API.
-func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, log *slog.Logger, draining *atomic.Bool) (*server.Server, error) {
+func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, changes *audit.Log, log *slog.Logger, draining *atomic.Bool) (*server.Server, error) {
 	if err := b.load(ctx, f.load, log); err != nil {
 		return nil, err
 	}
@@ -291,7 +296,7 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, log
 		streams = durable.NewMemory(durable.MemoryConfig{})
 	}
 	config := server.Config{
-		Host: b.host, Tenants: b.tenants, Secrets: b.secrets, Registry: b.registry, Logger: log, Dev: f.dev,
+		Host: b.host, Tenants: b.tenants, Secrets: b.secrets, Audit: changes, Registry: b.registry, Logger: log, Dev: f.dev,
 		AllowedHosts:   allowedHosts(f.addr, f.allowedHosts),
 		TrustedOrigins: f.origins, FlowStreams: streams,
 		Ready: func() error {

@@ -36,5 +36,6 @@ var unlayered = map[string]string{
 	"wasmhost/server":         "the handlers are methods of Server, and lie with their subject",
 	"wasmhost/server/access":  "it is new and still grows",
 	"wasmhost/server/admin":   "it is new and still grows",
+	"wasmhost/server/audit":   "the methods of Log lie with their subject, what is written and what is read",
 	"wasmhost/server/secrets": "the methods of Store lie with their subject, what is told of values and what is done with files",
 }

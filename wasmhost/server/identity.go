@@ -66,6 +66,9 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		known := false
 		defer func() {
+			if err != nil && !known {
+				s.countRefused(c, err)
+			}
 			if err != nil && !known && r.ContentLength != 0 {
 				unread(c)
 			}
@@ -73,6 +76,9 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		rule, ok := s.rules[ruleKey{r.Method, c.Path()}]
 		given := r.Header.Values("Authorization")
 		r.Header.Del("Authorization")
+		if len(given) > 0 {
+			c.Set(attemptedKey, true)
+		}
 		if !ok || rule == open {
 			known = true
 			return next(c)

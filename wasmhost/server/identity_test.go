@@ -25,6 +25,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 )
 
@@ -65,6 +66,10 @@ func newGuarded(t *testing.T, change func(*server.Config)) *guarded {
 		require.NoError(t, err)
 		require.NoError(t, m.Watch(c.Host))
 		c.Metrics = m
+		kept, err := audit.Open(t.TempDir(), audit.Config{})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, kept.Close()) })
+		c.Audit = kept
 		if change != nil {
 			change(c)
 		}
@@ -102,6 +107,7 @@ var rules = map[string]string{
 	"listTenants": "admin", "createTenant": "admin", "getTenant": "admin", "changeTenant": "admin", "deleteTenant": "admin",
 	"suspendTenant": "admin", "resumeTenant": "admin", "getBudget": "read", "listOperations": "admin", "getOperation": "admin",
 	"getIdentity": "signed in",
+	"listAudit":   "admin",
 	"getIndex":    "open", "getOpenAPI": "open", "getHealth": "open", "getReadiness": "open",
 }
 

@@ -50,8 +50,10 @@ var (
 		text:    "The token is in this answer and nowhere else: what is stored is a hash of it.",
 		request: jsonOf("NewKey"),
 		responses: map[int]answerDoc{
-			http.StatusCreated: {text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"},
-				links: links{}.with(map[string]string{"key": "$response.body#/key/id"}, "getKey", "rotateKey", "revokeKey")},
+			http.StatusCreated: {
+				text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"},
+				links: links{}.with(map[string]string{"key": "$response.body#/key/id"}, "getKey", "rotateKey", "revokeKey"),
+			},
 		},
 		failures: []int{400, 403, 408, 413, 415, 429, 503},
 	}

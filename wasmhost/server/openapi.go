@@ -34,6 +34,11 @@ var secretComponents []byte
 //go:embed schemas_access.json
 var accessComponents []byte
 
+// schemas_audit.json holds those that only a server has that keeps an audit log.
+//
+//go:embed schemas_audit.json
+var auditComponents []byte
+
 // apiVersion is the version of the HTTP API, which the paths carry as /v1.
 const apiVersion = "1.0.0"
 
@@ -100,8 +105,8 @@ func streamed(schema string) map[string]any {
 }
 
 // document writes the OpenAPI 3.1 document of a table of routes; secured is whether the
-// server asks who calls, and more are the components that not every server has.
-func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
+// server asks who calls, logged whether it keeps an audit log, and more are the components that not every server has.
+func document(table []route, secured, logged bool, more ...[]byte) ([]byte, error) {
 	var parts map[string]any
 	if err := json.Unmarshal(components, &parts); err != nil {
 		return nil, status.Errorf(status.Internal, "openapi components: %w", err)
@@ -111,8 +116,8 @@ func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
 		if err := addComponents(parts, raw); err != nil {
 			return nil, err
 		}
-		addPatch(parts)
 	}
+	addPatch(parts)
 	if secured {
 		if err := addComponents(parts, accessComponents); err != nil {
 			return nil, err
@@ -134,6 +139,10 @@ func document(table []route, secured bool, more ...[]byte) ([]byte, error) {
 		object := r.doc.object(params, served)
 		if secured {
 			secure(object, r)
+		}
+		if logged && audited(r) {
+			responses, _ := object["responses"].(map[string]any)
+			responses[strconv.Itoa(http.StatusServiceUnavailable)] = r.doc.failure(http.StatusServiceUnavailable)
 		}
 		paths[path][strings.ToLower(r.method)] = object
 	}
@@ -174,6 +183,9 @@ func addComponents(parts map[string]any, raw []byte) error {
 // name, where null removes a member.
 func addPatch(parts map[string]any) {
 	schemas, _ := parts["schemas"].(map[string]any)
+	if schemas["NewTenant"] == nil {
+		return
+	}
 	patch, _ := patchOf(schemas, schemas["NewTenant"]).(map[string]any)
 	properties, _ := patch["properties"].(map[string]any)
 	delete(properties, "name")

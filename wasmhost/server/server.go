@@ -36,6 +36,7 @@
 //	GET    /v1/keys, POST /v1/keys                    {"keys": [Key, …], "cursor"?}; {"name", "scopes", "expiresAt"?} → 201 {"token", "key"}
 //	GET    /v1/keys/{id}, DELETE /v1/keys/{id}        Key; 204
 //	POST   /v1/keys/{id}/rotate                       {"overlapSeconds"?, "expiresAt"?} → {"token", "key"}
+//	GET    /v1/audit                                  {"entries": [Entry, …], "cursor"?}
 //	GET    /                                          where everything is, for people and programs
 //	GET    /metrics                                   for Prometheus, where the server has them
 //	GET    /openapi.json, /healthz, /readyz
@@ -73,6 +74,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
 )
@@ -130,6 +132,9 @@ type Config struct {
 	Secrets *secrets.Store
 	// Metrics counts the requests, and answers GET /metrics; nil has no such route.
 	Metrics *metrics.Metrics
+	// Audit is the log of changes, which GET /v1/audit lists; nil keeps none. Whoever opened
+	// it closes it after the last request.
+	Audit *audit.Log
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	// FlowContext says who calls a flow; see the package contextprovider.
@@ -156,7 +161,8 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	hosts    map[string]bool // nil: all
 	rules    map[ruleKey]access.Scope
-	scrapes  chan struct{} // a place for each that is answered
+	changes  map[ruleKey]string // the operations of routes that are audited
+	scrapes  chan struct{}      // a place for each that is answered
 	arriving spools
 	openAPI  []byte
 	flows    *flowserver.Server
@@ -180,7 +186,7 @@ func New(config Config) (*Server, error) {
 	config.WriteTimeout = cmp.Or(config.WriteTimeout, defaultWriteTimeout)
 	s := &Server{
 		config: config, log: config.Logger, echo: echo.New(), origins: http.NewCrossOriginProtection(),
-		arriving: spools{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{},
+		arriving: spools{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{}, changes: map[ruleKey]string{},
 		scrapes: make(chan struct{}, 2),
 	}
 	if s.log == nil {
@@ -232,7 +238,10 @@ func (s *Server) routes() error {
 		if err := checkRule(r); err != nil {
 			return err
 		}
-		s.echo.Add(r.method, r.path, r.handle)
+		s.echo.Add(r.method, r.path, s.auditing(r))
+		if audited(r) {
+			s.changes[ruleKey{r.method, r.path}] = r.doc.id
+		}
 		s.rules[ruleKey{r.method, r.path}] = r.scope
 		if r.method == http.MethodGet {
 			s.echo.HEAD(r.path, r.handle) // net/http drops the body
@@ -246,8 +255,11 @@ func (s *Server) routes() error {
 	if s.config.Secrets != nil {
 		more = append(more, secretComponents)
 	}
+	if s.config.Audit != nil {
+		more = append(more, auditComponents)
+	}
 	var err error
-	s.openAPI, err = document(table, s.config.Auth != nil, more...)
+	s.openAPI, err = document(table, s.config.Auth != nil, s.config.Audit != nil, more...)
 	return err
 }
 
@@ -275,7 +287,7 @@ func (s *Server) table() []route {
 	if s.config.Metrics != nil {
 		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
 	}
-	return slices.Concat(table, s.tenantTable(), s.secretTable(), s.accessTable())
+	return slices.Concat(table, s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {

@@ -92,8 +92,10 @@ var (
 			"409 for the tenant \"default\".",
 		params: []string{"ifMatch"},
 		responses: map[int]answerDoc{
-			http.StatusAccepted: {text: "The operation that deletes it; it goes on after a restart.", content: jsonOf("Operation"), headers: []string{"Location"},
-				links: links{"getOperation": {"operation": "$response.body#/id"}}},
+			http.StatusAccepted: {
+				text: "The operation that deletes it; it goes on after a restart.", content: jsonOf("Operation"), headers: []string{"Location"},
+				links: links{"getOperation": {"operation": "$response.body#/id"}},
+			},
 		},
 		failures: []int{403, 404, 409, 412, 429, 503},
 	}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
+)
+
+func auditDir(data string) string { return filepath.Join(data, "audit") }
+
+// byServer is who does what nobody has asked for over the API.
+const byServer = "server"
+
+// openAudit opens the audit log of a data directory, and notes that a server starts.
+func openAudit(data string, log *slog.Logger) (*audit.Log, error) {
+	l, err := audit.Open(auditDir(data), audit.Config{Logger: log})
+	if errors.Is(err, status.ErrDataLoss) {
+		return nil, &failure{exit: exitFailed, cause: err, text: messageOf(err), hint: "look at it with \"genkit-wasm audit verify\", and move the directory " + auditDir(data) + " away to begin a new log"}
+	}
+	if err != nil {
+		return nil, local(err, false)
+	}
+	if err := note(l, "serverStart", ""); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// endAudit notes that the server has stopped, and closes the log.
+func endAudit(l *audit.Log) error {
+	if l == nil {
+		return nil
+	}
+	return errors.Join(note(l, "serverStop", ""), l.Close())
+}
+
+func note(l *audit.Log, what, on string) error {
+	_, err := l.Append(audit.Entry{Who: byServer, What: what, On: on, Result: "OK"})
+	return local(err, false)
+}
+
+func (a *app) auditCommand() *cobra.Command {
+	var since, who, what string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "audit", Short: "List a server's audit log, and verify it", Args: cobra.NoArgs,
+		Long: "Audit lists who changed what, from where and with which result, the oldest of the last --limit entries first. It needs the scope admin.\n\n" +
+			"  genkit-wasm audit --since 24h --what putModule\n\n" +
+			"A change has two entries: \"begun\" before it is made, and its result. Failed attempts to sign in are counted. \"genkit-wasm audit verify\" checks that no entry was changed, removed or moved.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			for name, value := range map[string]string{"who": who, "what": what} {
+				if value != "" {
+					query.Set(name, value)
+				}
+			}
+			at, err := past(since, time.Now())
+			if err != nil {
+				return err
+			}
+			if !at.IsZero() {
+				query.Set("since", at.Format(time.RFC3339))
+			}
+			if limit < 1 {
+				return usagef("--limit is %d, want at least 1", limit)
+			}
+			entries, err := a.auditEntries(cmd, query, limit)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(map[string]any{"entries": entries})
+			}
+			rows := make([][]string, len(entries))
+			for i, e := range entries {
+				result := abi.Line(e.Result, 64)
+				if e.Count > 1 {
+					result += " (" + strconv.Itoa(e.Count) + " times)"
+				}
+				rows[i] = []string{strconv.FormatUint(e.Seq, 10), e.At.Local().Format("2006-01-02 15:04:05"), orDash(abi.Line(e.Who, 256)), orDash(abi.Line(e.From, 64)), abi.Line(e.What, 64), orDash(abi.Line(e.On, 512)), result}
+			}
+			return a.table("SEQ\tTIME\tWHO\tFROM\tWHAT\tON\tRESULT", rows)
+		},
+	}
+	cmd.Flags().StringVar(&since, "since", "", "only entries `SINCE` then: 24h, 7d or 2030-01-31T12:00:00Z")
+	cmd.Flags().StringVar(&who, "who", "", "only entries of this `SUBJECT`, such as key:ID")
+	cmd.Flags().StringVar(&what, "what", "", "only entries of this `OPERATION`, such as putModule or signIn")
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many entries at most, the newest")
+	a.serverFlags(cmd)
+	cmd.AddCommand(a.auditVerifyCommand())
+	for _, c := range cmd.Commands() {
+		c.Args = a.usageArgs(c.Args)
+	}
+	return cmd
+}
+
+// past reads a time, or how long ago it was.
+func past(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	d, err := span(text)
+	if err != nil || d < 0 {
+		return time.Time{}, usagef("--since is %q, want a time such as 24h, 7d or 2030-01-31T12:00:00Z", text)
+	}
+	return now.Add(-d).UTC(), nil
+}
+
+// auditEntries reads the newest entries, and returns the oldest of them first.
+func (a *app) auditEntries(cmd *cobra.Command, query url.Values, limit int) ([]audit.Entry, error) {
+	var newest []audit.Entry
+	for len(newest) < limit {
+		query.Set("limit", strconv.Itoa(min(limit-len(newest), 1000)))
+		raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: "/audit", server: true, query: query})
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Entries []audit.Entry `json:"entries"`
+			Cursor  string        `json:"cursor"`
+		}
+		if err := json.Unmarshal(raw, &page); err != nil {
+			return nil, fmt.Errorf("the server's answer is no audit log: %w", err)
+		}
+		newest = append(newest, page.Entries...)
+		if page.Cursor == "" || page.Cursor == query.Get("cursor") {
+			break
+		}
+		query.Set("cursor", page.Cursor)
+	}
+	oldest := make([]audit.Entry, len(newest))
+	for i, e := range newest {
+		oldest[len(newest)-1-i] = e
+	}
+	return oldest, nil
+}
+
+func (a *app) auditVerifyCommand() *cobra.Command {
+	var data, known string
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check that no entry of the audit log was changed, removed or moved", Args: cobra.NoArgs,
+		Long: "Verify reads the audit log of a data directory, also while its server runs, and prints the hash of its last entry. Keep that hash in another place: " +
+			"with --known it finds whether the end of the log was cut off since.\n\n" +
+			"  genkit-wasm audit verify --data ./data --known 9f86d081884c7d65…\n\n" +
+			"The exit code is 1 when something is wrong.",
+		RunE: func(_ *cobra.Command, _ []string) error {
+			if _, err := os.Stat(data); err != nil {
+				return usagef("--data: %w", err)
+			}
+			report, err := audit.Verify(auditDir(data), known)
+			if err != nil {
+				return &failure{exit: exitFailed, text: "the audit log is not whole: " + err.Error(), cause: err}
+			}
+			if a.json() {
+				return a.printJSON(map[string]any{
+					"files": report.Files, "entries": report.Entries, "first": report.First, "last": report.Head.Seq, "hash": report.Head.Hash, "unfinishedBytes": report.Unfinished,
+				})
+			}
+			return a.line("%d entries, %d to %d, are as they were written; the last has the hash %s", report.Entries, report.First, report.Head.Seq, report.Head.Hash)
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "./data", "the data `DIRECTORY`")
+	cmd.Flags().StringVar(&known, "known", "", "the `HASH` of an entry that has to be there")
+	return cmd
+}

@@ -1,0 +1,273 @@
+// Package audit keeps a log of who did what to which object, from where and with which
+// result. Entries are only added, and each carries a hash over itself and the entry before
+// it, so that a changed, missing or moved one is found.
+//
+// It owns the files and the chain; it knows nothing of HTTP. Use:
+//
+//	log, err := audit.Open("data/audit", audit.Config{})
+//	entry, err := log.Append(audit.Entry{Who: "key:abc", What: "createTenant", On: "/v1/tenants/acme", Result: "201"})
+//	err = log.Close()
+//
+// An entry is on the disk when Append returns. Those that are appended at the same time are
+// written and synced together. The directory has files named by the number of the first
+// entry, each of which begins with the hash of the last entry of the file before; see
+// [Verify]. A directory belongs to one process.
+//
+// Experimental: the package is new, and its form may change.
+package audit
+
+import (
+	"cmp"
+	"encoding/hex"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+)
+
+// Config configures [Open]. The zero value is usable.
+type Config struct {
+	// MaxFileBytes is the size from which on a new file is begun: 8 MiB. A reader of the
+	// log reads whole files.
+	MaxFileBytes int64
+	// Logger tells of entries that were counted and can't be written; nil drops them.
+	Logger *slog.Logger
+}
+
+const (
+	defaultFileBytes = 8 << 20
+	// maxBatch bounds the entries that are synced together.
+	maxBatch = 256
+	// countEvery is how often entries that are counted are written.
+	countEvery = time.Minute
+	// maxCounted bounds the entries that are counted apart; those beyond share one.
+	maxCounted = 64
+)
+
+// Head is the end of a log.
+type Head struct {
+	// Seq is the number of the last entry, 0 when there is none.
+	Seq uint64
+	// Hash is its hash, in hexadecimal digits.
+	Hash string
+}
+
+// Log is an open log. It is safe for concurrent use.
+type Log struct {
+	config Config
+	files  storedir.FS
+	wake   chan struct{}
+	done   chan struct{}
+	lists  chan struct{} // a place for each reader
+
+	mu      sync.Mutex // guards the fields below
+	pending []*waiter
+	counted map[counted]int
+	closed  bool
+	head    head
+
+	at *tail // the last file; the writer's own
+}
+
+// head is the last entry of a chain.
+type head struct {
+	seq  uint64
+	hash [hashBytes]byte
+}
+
+type waiter struct {
+	entry Entry
+	done  chan error
+}
+
+// counted is what entries have in common that are written as one.
+type counted struct{ what, who, from, result string }
+
+// Open opens the log in a directory, and makes it where there is none. It fails with
+// FAILED_PRECONDITION when another process has it, and with DATA_LOSS when the last file is
+// damaged or its chain is broken: then nothing may be added.
+func Open(path string, c Config) (*Log, error) {
+	files, err := storedir.Open(path, "audit log")
+	if err != nil {
+		return nil, err
+	}
+	l, err := open(files, c)
+	if err != nil {
+		_ = files.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func open(files storedir.FS, c Config) (*Log, error) {
+	c.MaxFileBytes = cmp.Or(c.MaxFileBytes, defaultFileBytes)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := storedir.RemoveTemporary(files, "."); err != nil {
+		return nil, status.Errorf(status.Unavailable, "open the audit log: %w", err)
+	}
+	l := &Log{
+		config: c, files: files, wake: make(chan struct{}, 1), done: make(chan struct{}), lists: make(chan struct{}, 2),
+		counted: map[counted]int{},
+	}
+	var err error
+	if l.at, l.head, err = openTail(files); err != nil {
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+// Append adds an entry and returns it with its number, time and hash once it is on the
+// disk. It fails with UNAVAILABLE when it can't be written, and when the log is closed; then
+// it may still turn up when the log is opened again.
+func (l *Log) Append(e Entry) (Entry, error) {
+	w := &waiter{entry: e.bounded(), done: make(chan error, 1)}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return Entry{}, status.Publicf(status.Unavailable, "the audit log is closed")
+	}
+	l.pending = append(l.pending, w)
+	l.mu.Unlock()
+	l.signal()
+	if err := <-w.done; err != nil {
+		return Entry{}, status.Publicf(status.Unavailable, "the audit log can't be written").WithCause(err).WithRetryAfter(time.Second)
+	}
+	return w.entry, nil
+}
+
+// Count notes an entry that anybody can cause, such as a failed attempt to sign in. Equal
+// ones are written as one entry with a count, once a minute and by [Log.Close]; those of
+// more than 64 kinds a minute as one without a source. A crash loses those of the last
+// minute.
+func (l *Log) Count(e Entry) {
+	e = e.bounded()
+	key := counted{e.What, e.Who, sourceOf(e.From), e.Result}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, there := l.counted[key]; !there && len(l.counted) >= maxCounted {
+		key = counted{what: e.What, result: e.Result} // of all others
+	}
+	l.counted[key]++
+}
+
+// Head returns the last entry that is on the disk.
+func (l *Log) Head() Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head.show()
+}
+
+func (h head) show() Head { return Head{h.seq, hex.EncodeToString(h.hash[:])} }
+
+// Close writes what was counted, ends the log and gives up its directory.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	l.signal()
+	<-l.done
+	return l.close()
+}
+
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// run writes until the log is closed.
+func (l *Log) run() {
+	defer close(l.done)
+	tick := time.NewTicker(countEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.wake:
+		case <-tick.C:
+			l.takeCounted()
+		}
+		l.writePending()
+		l.mu.Lock()
+		closed := l.closed
+		l.mu.Unlock()
+		if closed {
+			l.takeCounted()
+			l.writePending()
+			return
+		}
+	}
+}
+
+// takeCounted makes entries of what was counted.
+func (l *Log) takeCounted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, n := range l.counted {
+		l.pending = append(l.pending, &waiter{
+			entry: Entry{What: key.what, Who: key.who, From: key.from, Result: key.result, Count: n}, done: make(chan error, 1),
+		})
+	}
+	clear(l.counted)
+}
+
+// writePending writes what waits, in batches.
+func (l *Log) writePending() {
+	for {
+		l.mu.Lock()
+		batch := l.pending[:min(len(l.pending), maxBatch)]
+		l.pending = l.pending[len(batch):]
+		at := l.head
+		l.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		payloads := make([][]byte, len(batch))
+		var err error
+		for i, w := range batch {
+			w.entry.At = now
+			if payloads[i], at, err = seal(&w.entry, at); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = l.commit(payloads)
+		}
+		if err == nil {
+			l.mu.Lock()
+			l.head = at
+			l.mu.Unlock()
+		}
+		for _, w := range batch {
+			if err != nil && w.entry.Count > 0 {
+				l.config.Logger.Error("counted entries of the audit log were not written", slog.String("what", w.entry.What), slog.Int("count", w.entry.Count), slog.Any("error", err))
+			}
+			w.done <- err
+		}
+	}
+}
+
+// sourceOf returns the network that counts as one source: an IPv4 address, or the 64 bits
+// of an IPv6 address's network.
+func sourceOf(from string) string {
+	addr, err := netip.ParseAddr(from)
+	if err != nil || addr.Is4() {
+		return from
+	}
+	p, err := addr.Prefix(64)
+	if err != nil {
+		return from
+	}
+	return p.String()
+}
