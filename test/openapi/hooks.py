@@ -57,13 +57,18 @@ def map_case(context, case):
     A descriptor would have to name functions of the module that it comes with. A tool gets numbers to add.
     """
     operation = case.operation.definition.raw.get("operationId")
-    if case.meta is None or case.meta.generation.mode != schemathesis.GenerationMode.POSITIVE or case.meta.phase.name.value == "stateful":
+    if case.meta is None or case.meta.generation.mode != schemathesis.GenerationMode.POSITIVE:
         return case
+    if operation in ("createTenant", "changeTenant") and KEY and isinstance(case.body, dict):
+        case.body.pop("grants", None)  # within --grants, which that server bounds them by
+    if operation in ("createKey", "rotateKey") and isinstance(case.body, dict) and str(case.body.get("expiresAt")) < "2100":
+        case.body.pop("expiresAt")  # a time of an earlier answer
     if operation == "putModule" and isinstance(case.body, dict):
         case.body.pop("descriptor", None)
     if operation == "runTool" and isinstance(case.body, dict):
         case.body["input"] = {"a": len(case.body), "b": 2}
-    if operation in THERE and zlib.crc32(repr(sorted(case.path_parameters.items())).encode()) % 2:
+    stateful = case.meta.phase.name.value == "stateful"  # goes where links lead
+    if not stateful and operation in THERE and zlib.crc32(repr(sorted(case.path_parameters.items())).encode()) % 2:
         case.path_parameters.update(THERE[operation])
     return case
 
