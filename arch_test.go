@@ -110,12 +110,13 @@ var rules = []rule{
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server/access", []string{"engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
-	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/policy", "wasmhost/tenant"}, "tenants as resources; knows the host, and nothing of HTTP"},
+	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
+	{"wasmhost/server/usage", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/tenant"}, "accounts of calls, and where their events go; knows no host"},
 	{"wasmhost/server/audit", []string{"engine/status", "internal/storedir", "internal/storedir/journal", "wasmhost/abi"}, "who did what, in a chain; knows nothing of HTTP"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
-	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/script"), "adapters from actions to guests"},
 
@@ -397,6 +398,7 @@ var exports = map[string]int{
 	"wasmhost/server/audit":   15, // what an embedder of the server hands to it, and what it answers with
 	"wasmhost/server/metrics": 10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets": 15, // what an embedder of the server hands to it, and the host gets from it
+	"wasmhost/server/usage":   45, // embedders bring a Sink of their own, and read what it gets
 	"wasmhost/server/access":  45, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 

@@ -122,6 +122,9 @@ func (t *Admission) Waits(work func() error) error {
 	return t.pass.Return(t.Context)
 }
 
+// OfModule reports whether the call is one of a module, which makes an event by itself.
+func (t *Admission) OfModule() bool { return t.pass != nil }
+
 // Done ends the call; more than once does no harm.
 func (t *Admission) Done() { t.done() }
 

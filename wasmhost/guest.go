@@ -164,7 +164,13 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 	e := tenants.Event{
 		Time: end, Tenant: g.owner.name, Module: g.of.record.Name, Revision: g.of.revision(), Digest: g.of.record.Digest, Tool: g.name, Code: status.Of(err),
 		Fuel: c.Usage.Fuel, QueuedNS: queued, WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,
-		InputBytes: len(c.Input),
+		InputBytes: len(c.Input), TenantID: g.owner.config.ID, Caller: tenants.CallerOf(ctx),
+	}
+	if g.kind != "tool" {
+		e.Kind = g.kind
+	}
+	if calls, ok := c.Door.(*hostCalls); ok {
+		e.EgressBytes = calls.sent.Load()
 	}
 	if res != nil {
 		e.OutputBytes = len(res.Output)

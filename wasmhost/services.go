@@ -57,6 +57,7 @@ type hostCalls struct {
 	tree     *callTree // nil until a guest has an action run
 	calls    int64
 	requests atomic.Int64
+	sent     atomic.Int64 // bytes of bodies, and of those that came back
 	// read is what is counted of the response that is being read, kept what is counted
 	// of the latest reply, which the guest's side has in memory until the next one.
 	read, kept int64

@@ -22,7 +22,7 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 	if v.http == nil {
 		return nil, status.Publicf(status.PermissionDenied, "capability %q is not granted", abi.CapHTTP)
 	}
-	return v.http.Do(ctx, r, egress.Rules{
+	resp, err := v.http.Do(ctx, r, egress.Rules{
 		Grants: v.grants, MaxRequestBytes: v.limits.HTTPRequestBytes, MaxResponseBytes: v.limits.HTTPResponseBytes,
 		Secret: func(ctx context.Context, name string) (secret.Value, error) {
 			return v.host.secrets.Secret(ctx, v.tenant.name, name)
@@ -31,6 +31,7 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 			if v.requests.Add(1) > v.limits.HTTPRequests {
 				return status.Publicf(status.ResourceExhausted, "http: the call has sent its %d requests", v.limits.HTTPRequests)
 			}
+			v.sent.Add(int64(len(r.Body))) // with each redirect, although one that changes the method has no body
 			return nil
 		},
 		Room: func(ctx context.Context, bytes int64) error {
@@ -40,6 +41,10 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 		},
 		Work: schema.InTurn,
 	})
+	if resp != nil {
+		v.sent.Add(int64(len(resp.Body)))
+	}
+	return resp, err
 }
 
 // done gives back what is counted of a response that was read.

@@ -1,14 +1,33 @@
 package allowance
 
-import "context"
+import (
+	"context"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Use is what one model call has used. Its tokens are those that the model reported, and no
+// more than its request could cause: a number that can't be true is counted as that bound.
+type Use struct {
+	// Input and Output are tokens; Cached are those of Input that the provider had cached.
+	Input, Output, Cached int64
+	// Total is the total that the model reported or, without one, the sum of Input and
+	// Output. It is more than the sum where a model counts its thoughts in the total alone.
+	Total int64
+	// Reported is false for a model that said nothing of its tokens.
+	Reported bool
+	// Capped is set when the model reported more than its request could cause.
+	Capped bool
+	// Code says how the call ended; [status.OK] when the model answered.
+	Code status.Code
+}
 
 // Payer is who the model calls of a request, and of everything that it causes, are charged
 // to: a customer with a budget, for example, which outlives the request.
 type Payer interface {
 	// Reserve is asked before a model is called. When it fails the model is not called, and
-	// the error is the call's. settle is called once when the call has ended, with the tokens
-	// that the model reported, 0 where it reported none.
-	Reserve(ctx context.Context, model string) (settle func(tokens int64), err error)
+	// the error is the call's. settle is called once when the call has ended.
+	Reserve(ctx context.Context, model string) (settle func(Use), err error)
 }
 
 type payerKey struct{}
@@ -20,10 +39,10 @@ func WithPayer(ctx context.Context, p Payer) context.Context {
 
 // Reserve asks the context's payer before a model is called; see [Payer]. Without one nothing
 // is charged.
-func Reserve(ctx context.Context, model string) (settle func(tokens int64), err error) {
+func Reserve(ctx context.Context, model string) (settle func(Use), err error) {
 	p, _ := ctx.Value(payerKey{}).(Payer)
 	if p == nil {
-		return func(int64) {}, nil
+		return func(Use) {}, nil
 	}
 	return p.Reserve(ctx, model)
 }

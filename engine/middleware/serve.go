@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"math"
 	"slices"
 	"strings"
 
@@ -51,14 +50,14 @@ func generate(ctx context.Context, m model.Model, req *model.Request, send model
 	if err != nil {
 		return nil, status.Convert(err).WithCause(ErrFinal) // it is not the model that is busy
 	}
-	used := int64(0)
-	defer func() { settle(used) }()
+	use := allowance.Use{Code: status.Internal} // of a model that panics
+	defer func() { settle(use) }()
 	resp, err := m.Generate(ctx, req, send)
-	if err != nil || resp == nil {
+	if use.Code = status.Of(err); err != nil || resp == nil {
 		return resp, err
 	}
-	used = tokens(resp.Usage)
-	allowance.Used(ctx, used)
+	use = used(req, resp.Usage)
+	allowance.Used(ctx, use.Total)
 	message := refs.Message(resp.Message)
 	if message == resp.Message {
 		return resp, nil
@@ -68,18 +67,57 @@ func generate(ctx context.Context, m model.Model, req *model.Request, send model
 	return &c, nil
 }
 
-// tokens is the number of tokens that a model reports: the total or, without one, input and output.
-func tokens(u *model.Usage) int64 {
-	if u == nil {
-		return 0
+// Bounds of what is believed of the tokens that a model reports. No tokeniser makes more
+// tokens of a text than it has bytes; what a picture or a film costs is not known here.
+const (
+	// believedInput is how many input tokens are believed of any request, believedMedia how
+	// many of each part with media.
+	believedInput, believedMedia = 64 << 10, 1 << 20
+	// believedOutput is how many output tokens are believed: more than any model writes.
+	believedOutput = 1 << 20
+)
+
+// used is what a model call has used, by what the model reports and the request bounds.
+func used(req *model.Request, u *model.Usage) allowance.Use {
+	if u == nil || u.InputTokens <= 0 && u.OutputTokens <= 0 && u.TotalTokens <= 0 {
+		return allowance.Use{Code: status.OK}
 	}
-	count := func(n int) int64 {
-		if n < 0 || n > math.MaxInt32 {
-			return 0
+	use := allowance.Use{Code: status.OK, Reported: true}
+	input := int64(believedInput)
+	if int64(max(u.InputTokens, u.CachedContentTokens, u.TotalTokens)) > input { // otherwise the bound need not be known
+		input = mostInput(req)
+	}
+	believe := func(n int, most int64) int64 {
+		use.Capped = use.Capped || int64(n) > most
+		return min(max(0, int64(n)), most)
+	}
+	use.Input, use.Output = believe(u.InputTokens, input), believe(u.OutputTokens, believedOutput)
+	use.Cached = min(use.Input, max(0, int64(u.CachedContentTokens)))
+	use.Total = cmp.Or(believe(u.TotalTokens, input+believedOutput), use.Input+use.Output)
+	return use
+}
+
+// mostInput bounds the input tokens of a request by its bytes and its media.
+func mostInput(req *model.Request) int64 {
+	most := int64(believedInput)
+	for i := range req.Messages {
+		for _, p := range req.Messages[i].Content {
+			if p.Media != nil {
+				most += believedMedia
+			}
 		}
-		return int64(n)
 	}
-	return cmp.Or(count(u.TotalTokens), count(u.InputTokens)+count(u.OutputTokens))
+	for i := range req.Docs {
+		for _, p := range req.Docs[i].Content {
+			if p.Media != nil {
+				most += believedMedia
+			}
+		}
+	}
+	if raw, err := rawjson.Encode(req); err == nil {
+		most += int64(len(raw))
+	}
+	return most
 }
 
 // paired returns req with a history in which no two tool requests of a message share a

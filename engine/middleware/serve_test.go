@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -266,4 +267,52 @@ func TestUsageIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"inputTokens":3,"inputCharacters":99,"outputCharacters":4,"inputImages":1,"outputImages":0,"inputVideos":1,"outputVideos":0,
 		"inputAudioFiles":0,"outputAudioFiles":1}`, string(raw), "what the model told stays")
+}
+
+// notes is a payer that notes what models have used.
+type notes struct{ used []allowance.Use }
+
+func (n *notes) Reserve(context.Context, string) (func(allowance.Use), error) {
+	return func(u allowance.Use) { n.used = append(n.used, u) }, nil
+}
+
+// What a model reports is believed as far as its request can have caused it.
+func TestOfTokensIsBelievedWhatARequestCanCause(t *testing.T) {
+	for name, c := range map[string]struct {
+		request, usage string
+		want           allowance.Use
+	}{
+		"as it is reported":                {`{}`, `{"inputTokens":10,"outputTokens":5,"totalTokens":25,"cachedContentTokens":4}`, allowance.Use{Input: 10, Output: 5, Cached: 4, Total: 25, Reported: true}},
+		"no total":                         {`{}`, `{"inputTokens":10,"outputTokens":5}`, allowance.Use{Input: 10, Output: 5, Total: 15, Reported: true}},
+		"nothing":                          {`{}`, `{}`, allowance.Use{}},
+		"negative numbers":                 {`{}`, `{"inputTokens":-10,"outputTokens":5,"cachedContentTokens":-3}`, allowance.Use{Output: 5, Total: 5, Reported: true}},
+		"2^31 input tokens of a few words": {`{}`, `{"inputTokens":2147483648}`, allowance.Use{Input: 65_590, Total: 65_590, Reported: true, Capped: true}},
+		"2^31 output tokens":               {`{}`, `{"outputTokens":2147483648}`, allowance.Use{Output: 1 << 20, Total: 1 << 20, Reported: true, Capped: true}},
+		"a total of 2^62":                  {`{}`, `{"totalTokens":4611686018427387904}`, allowance.Use{Total: 65_590 + 1<<20, Reported: true, Capped: true}},
+		"a picture may cost what it likes": {`{"media":{"url":"https://example.com/film.mp4"}}`, `{"inputTokens":1000000,"outputTokens":1}`, allowance.Use{Input: 1_000_000, Output: 1, Total: 1_000_001, Reported: true}},
+		"more cached than there was to be": {`{}`, `{"inputTokens":3,"cachedContentTokens":99}`, allowance.Use{Input: 3, Cached: 3, Total: 3, Reported: true}},
+	} {
+		a, err := action.New(action.Desc{Kind: action.Model, Name: "acme/m"}, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+			return json.RawMessage(`{"message":{"role":"model","content":[]},"usage":` + c.usage + `}`), nil
+		})
+		require.NoError(t, err)
+		part := c.request
+		if part == `{}` {
+			part = `{"text":""}`
+		}
+		var req model.Request
+		require.NoError(t, json.Unmarshal([]byte(`{"messages":[{"role":"user","content":[`+part+`]}]}`), &req))
+		n := &notes{}
+		_, err = middleware.Serve(allowance.WithPayer(t.Context(), n), a, &req, nil)
+		require.NoError(t, err)
+		assert.Equal(t, []allowance.Use{c.want}, n.used, name)
+	}
+	failing, err := action.New(action.Desc{Kind: action.Model, Name: "acme/m"}, func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return nil, status.Errorf(status.Unavailable, "busy")
+	})
+	require.NoError(t, err)
+	n := &notes{}
+	_, err = middleware.Serve(allowance.WithPayer(t.Context(), n), failing, &model.Request{}, nil)
+	require.Error(t, err)
+	assert.Equal(t, []allowance.Use{{Code: status.Unavailable}}, n.used, "a call that fails uses nothing, and says why")
 }

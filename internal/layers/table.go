@@ -38,4 +38,5 @@ var unlayered = map[string]string{
 	"wasmhost/server/admin":   "it is new and still grows",
 	"wasmhost/server/audit":   "the methods of Log lie with their subject, what is written and what is read",
 	"wasmhost/server/secrets": "the methods of Store lie with their subject, what is told of values and what is done with files",
+	"wasmhost/server/usage":   "it is new and still grows",
 }

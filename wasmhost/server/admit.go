@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // admit counts the body of a request that runs something before it is read, in its
@@ -51,9 +52,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		defer done()
-		if s.config.Tenants != nil {
-			ctx = allowance.WithPayer(ctx, s.config.Tenants.Payer(tenant))
-		}
+		ctx = s.pays(c, ctx, tenant)
 		r = r.WithContext(ctx)
 		c.SetRequest(r)
 		if r.Method == http.MethodPut {
@@ -70,6 +69,27 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		r.Body = counted.Body(r.Body)
 		return next(c)
 	}
+}
+
+// pays returns a context whose calls are charged to the tenant, and tell in their events who called.
+func (s *Server) pays(c echo.Context, ctx context.Context, tenantName string) context.Context { //nolint:revive // ctx is not the request's yet
+	caller := ""
+	if identity := identityOf(c); identity != nil {
+		caller = identity.Subject
+		ctx = tenant.WithCaller(ctx, caller)
+	}
+	var payer allowance.Payer
+	if s.config.Tenants != nil {
+		payer = s.config.Tenants.Payer(tenantName)
+	}
+	if s.config.Usage != nil {
+		id, _ := s.config.Host.TenantID(tenantName) // it was there a moment ago
+		payer = s.config.Usage.Payer(tenantName, id, caller, payer)
+	}
+	if payer != nil {
+		ctx = allowance.WithPayer(ctx, payer)
+	}
+	return ctx
 }
 
 // Bounds of [linger].

@@ -26,9 +26,10 @@ var update = flag.Bool("update", false, "write the recorded responses anew")
 // volatile matches text that differs from run to run.
 var volatile = []struct{ find, put string }{
 	{`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"`, `"<time>"`},
+	{`"(since|until|day)":"\d{4}-\d\d-\d\d"`, `"$1":"<day>"`},
 	{`sha256:[0-9a-f]{64}`, "<digest>"},
 	{`"size":\d+`, `"size":0`},
-	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|storedBytes|schemaBytes|peakBytes)":[\d.e+-]+`, `"$1":0`},
+	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|storedBytes|schemaBytes|peakBytes|peakMemoryBytes)":[\d.e+-]+`, `"$1":0`},
 	{`"(id|operation)":"[^"]+"`, `"$1":"<id>"`},
 	{`"revision":"[^"]+"`, `"revision":"<revision>"`},
 	{`the ETag is \\"[^"]+\\" now`, `the ETag is \"<revision>\" now`},

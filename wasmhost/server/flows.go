@@ -10,6 +10,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // newFlows makes the handler of the flow route. Bounds and time are the server's.
@@ -43,7 +44,7 @@ func (s *Server) runFlow(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	f := flowserver.Flow{Action: ofTenant{a, s.config.Host, tenant}, Scope: tenant}
+	f := flowserver.Flow{Action: ofTenant{s.counted(a, tenant, usage.Flow), s.config.Host, tenant}, Scope: tenant}
 	if id != "" {
 		f.Scope += "\n" + id // no name of a tenant has a line break
 	}

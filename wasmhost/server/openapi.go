@@ -39,6 +39,11 @@ var accessComponents []byte
 //go:embed schemas_audit.json
 var auditComponents []byte
 
+// schemas_usage.json holds those that only a server has that keeps accounts of its usage.
+//
+//go:embed schemas_usage.json
+var usageComponents []byte
+
 // apiVersion is the version of the HTTP API, which the paths carry as /v1.
 const apiVersion = "1.0.0"
 

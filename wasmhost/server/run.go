@@ -14,6 +14,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // listActions describes the actions of the tenant's registry, of one kind when the query names it, and its
@@ -109,6 +110,9 @@ func (s *Server) runTool(c echo.Context) error {
 			return status.Publicf(status.InvalidArgument, "body: \"context\" wants a JSON object")
 		}
 		ctx = action.WithContext(ctx, raw)
+	}
+	if !call.slot.OfModule() {
+		a = s.counted(a, param(c, "tenant"), usage.Tool)
 	}
 	return s.answer(ctx, c, answering{a, "result", call.slot.Done}, call.members["input"])
 }

@@ -18,6 +18,8 @@
 //	GET    /v1/tenants/{t}/modules/{name}/versions    {"versions": [Record, …]}
 //	POST   /v1/tenants/{t}/modules/{name}/rollback    {"revision"?: n} → Record
 //	GET    /v1/tenants/{t}/usage                      what the tenant takes and has taken
+//	GET    /v1/tenants/{t}/usage/report?by=tool&since=7d  sums by day, tool, model, …
+//	GET    /v1/usage?by=tenant&since=7d               the same, of all tenants or one
 //	GET    /v1/tenants/{t}/actions?type=tool          {"actions": [Desc, …], "middleware"?: [Desc, …], "failures"?: [Wire, …]}
 //	POST   /v1/tenants/{t}/tools/{tool}               {"input"?, "context"?} → {"result"} or {"interrupt"}
 //	POST   /v1/tenants/{t}/generate                   GenerateActionOptions → GenerateResponse
@@ -42,7 +44,7 @@
 //	GET    /openapi.json, /healthz, /readyz
 //
 // Those of tenants and operations are there where [Config].Tenants is; see the package admin.
-// Lists take limit and cursor; those of modules, versions and actions come whole without.
+// Those of sums by day are there where [Config].Usage is. Lists take limit and cursor; those of modules, versions and actions come whole without.
 //
 // Those of secrets and credentials are there where [Config].Secrets is; see the package secrets.
 //
@@ -77,6 +79,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // Config configures a server. Host and Registry are required; everything else
@@ -130,6 +133,9 @@ type Config struct {
 	// /v1/tenants/{t}/secrets and …/credentials set and remove; nil has no such routes. They
 	// need Tenants, whose deletion removes them.
 	Secrets *secrets.Store
+	// Usage counts flows, the model calls of requests, and tools that are no module's, and answers the
+	// routes of reports; nil has no such routes. Host's calls reach it as that one's Usage.
+	Usage *usage.Book
 	// Metrics counts the requests, and answers GET /metrics; nil has no such route.
 	Metrics *metrics.Metrics
 	// Audit is the log of changes, which GET /v1/audit lists; nil keeps none. Whoever opened
@@ -163,6 +169,7 @@ type Server struct {
 	rules    map[ruleKey]access.Scope
 	changes  map[ruleKey]string // the operations of routes that are audited
 	scrapes  chan struct{}      // a place for each that is answered
+	reports  reporting
 	arriving spools
 	openAPI  []byte
 	flows    *flowserver.Server
@@ -187,7 +194,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{
 		config: config, log: config.Logger, echo: echo.New(), origins: http.NewCrossOriginProtection(),
 		arriving: spools{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{}, changes: map[ruleKey]string{},
-		scrapes: make(chan struct{}, 2),
+		scrapes: make(chan struct{}, 2), reports: newReporting(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -255,6 +262,9 @@ func (s *Server) routes() error {
 	if s.config.Secrets != nil {
 		more = append(more, secretComponents)
 	}
+	if s.config.Usage != nil {
+		more = append(more, usageComponents)
+	}
 	if s.config.Audit != nil {
 		more = append(more, auditComponents)
 	}
@@ -287,7 +297,7 @@ func (s *Server) table() []route {
 	if s.config.Metrics != nil {
 		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
 	}
-	return slices.Concat(table, s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable())
+	return slices.Concat(table, s.usageTable(), s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {

@@ -26,9 +26,17 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func prices(t *testing.T) *usage.Prices {
+	t.Helper()
+	p, err := usage.ParsePrices([]byte(`{"currency":"USD","models":{"test/*":{"input":1,"output":"2.5","cached":0.1}}}`))
+	require.NoError(t, err)
+	return p
+}
 
 // world is a server on a real port with two tenants, "default" and "acme".
 type world struct {
@@ -63,15 +71,19 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 	w := &world{t: t, left: make(chan struct{}), running: make(chan struct{}), waiting: make(chan struct{})}
 	w.openSecrets(func(name string) (string, error) { return tenants.ID(name) })
 	tenants, err = admin.Open(t.Context(), admin.Config{
-		Store: admin.NewMemory(), Initial: map[string]admin.Settings{"acme": {}},
+		Store: admin.NewMemory(), Prices: prices(t), Initial: map[string]admin.Settings{"acme": {}},
 		Erase: func(ctx context.Context, gone admin.Tenant) error { return w.secrets.Drop(ctx, gone.Name) },
 	})
 	require.NoError(t, err)
+	book, err := usage.Open(usage.Config{Prices: prices(t)})
+	require.NoError(t, err)
+	hosts.Usage = book
 	host, err := tenants.Start(t.Context(), hosts)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		tenants.Close()
 		assert.NoError(t, host.Close(context.Background()))
+		assert.NoError(t, book.Close())
 	})
 	w.host = host
 	native, made := w.native(), sync.Map{}
@@ -86,7 +98,7 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 		}
 		return r.(*registry.Registry), nil
 	}
-	config := server.Config{Host: host, Tenants: tenants, Secrets: w.secrets, Registry: w.registry}
+	config := server.Config{Host: host, Tenants: tenants, Secrets: w.secrets, Usage: book, Registry: w.registry}
 	if change != nil {
 		change(&config)
 	}

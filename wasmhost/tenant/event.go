@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -9,14 +10,19 @@ import (
 // Event is the consumption of one call: a line of a bill. Fuel is the same for the same
 // module and input on every machine; the times are this machine's.
 type Event struct {
-	Time     time.Time   `json:"time"` // of the end
-	Tenant   string      `json:"tenant"`
-	Module   string      `json:"module"`
-	Revision int         `json:"revision"`
-	Digest   string      `json:"digest"`
-	Tool     string      `json:"tool"`
-	Code     status.Code `json:"code"` // "OK", or why it failed
-	Fuel     int64       `json:"fuel"`
+	Time     time.Time `json:"time"` // of the end
+	Tenant   string    `json:"tenant"`
+	TenantID string    `json:"tenantId,omitempty"` // tells the tenant from others of its name
+	Module   string    `json:"module"`
+	Revision int       `json:"revision"`
+	Digest   string    `json:"digest"`
+	Tool     string    `json:"tool"`
+	// Kind is empty for a tool, else "middleware" or "format".
+	Kind string `json:"kind,omitempty"`
+	// Caller is who called, where the server asks: see [WithCaller].
+	Caller string      `json:"caller,omitempty"`
+	Code   status.Code `json:"code"` // "OK", or why it failed
+	Fuel   int64       `json:"fuel"`
 	// QueuedNS is the time before the guest began to run: the queue, and a new instance
 	// where none waited. WallNS is the rest.
 	QueuedNS time.Duration `json:"queuedNs"`
@@ -25,6 +31,22 @@ type Event struct {
 	MemoryBytes int64 `json:"memoryBytes"`
 	InputBytes  int   `json:"inputBytes"`
 	OutputBytes int   `json:"outputBytes"`
+	// EgressBytes are the bodies that the guest has sent and received by HTTP.
+	EgressBytes int64 `json:"egressBytes,omitempty"`
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context whose calls are events of a caller: the subject of an identity, never
+// a secret.
+func WithCaller(ctx context.Context, subject string) context.Context {
+	return context.WithValue(ctx, callerKey{}, subject)
+}
+
+// CallerOf returns the caller of a context; empty when there is none.
+func CallerOf(ctx context.Context) string {
+	subject, _ := ctx.Value(callerKey{}).(string)
+	return subject
 }
 
 // Sink takes events, one for each call that ran, also when it failed. Record is called

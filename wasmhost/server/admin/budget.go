@@ -3,26 +3,28 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // Budget bounds the model calls of a tenant's requests and everything that these cause. A field
 // that is 0, and no models, are no bound. Days and months are those of UTC.
 type Budget struct {
-	TokensPerDay        int64 `json:"tokensPerDay,omitempty"`
-	TokensPerMonth      int64 `json:"tokensPerMonth,omitempty"`
+	TokensPerDay   int64 `json:"tokensPerDay,omitempty"`
+	TokensPerMonth int64 `json:"tokensPerMonth,omitempty"`
+	// MoneyPerDay and MoneyPerMonth are in the currency of the server's prices. With one of
+	// them, models that have no price can't be called.
+	MoneyPerDay   usage.Money `json:"moneyPerDay,omitempty"`
+	MoneyPerMonth usage.Money `json:"moneyPerMonth,omitempty"`
+
 	ModelCallsPerMinute int64 `json:"modelCallsPerMinute,omitempty"`
 	// Models are patterns of the models that may be called: "openai/gpt-5-mini", "openai/*".
 	Models []string `json:"models,omitempty"`
@@ -32,6 +34,23 @@ type Budget struct {
 type Spent struct {
 	Day   Period `json:"day"`
 	Month Period `json:"month"`
+	// Money is absent where the server has no prices.
+	Money *SpentMoney `json:"money,omitempty"`
+}
+
+// SpentMoney is what a tenant has spent on model calls that have a price.
+type SpentMoney struct {
+	Currency string      `json:"currency"`
+	Day      MoneyPeriod `json:"day"`
+	Month    MoneyPeriod `json:"month"`
+}
+
+// MoneyPeriod is a day or a month.
+type MoneyPeriod struct {
+	Spent    usage.Money `json:"spent"`
+	Reserved usage.Money `json:"reserved"`        // kept free for calls under way
+	Limit    usage.Money `json:"limit,omitempty"` // absent: none
+	ResetsAt time.Time   `json:"resetsAt"`
 }
 
 // Period is a day or a month.
@@ -52,6 +71,11 @@ const (
 	minReserve = 1024
 	// writeSpent is how often what was spent is written.
 	writeSpent = 10 * time.Second
+	// recentCalls is of how many calls the largest is kept free for the next one.
+	recentCalls = 64
+	// wrongClock is how far a clock may go back and the day that was begun still count; one
+	// that goes back further was wrong before.
+	wrongClock = 36 * time.Hour
 	spentKind  = "spent"
 )
 
@@ -59,7 +83,7 @@ func (b *Budget) check() error {
 	for _, f := range []struct {
 		name     string
 		n, bound int64
-	}{{"tokensPerDay", b.TokensPerDay, maxTokens}, {"tokensPerMonth", b.TokensPerMonth, maxTokens}, {"modelCallsPerMinute", b.ModelCallsPerMinute, maxCallsPerMinute}} {
+	}{{"tokensPerDay", b.TokensPerDay, maxTokens}, {"tokensPerMonth", b.TokensPerMonth, maxTokens}, {"moneyPerDay", int64(b.MoneyPerDay), int64(usage.MaxMoney)}, {"moneyPerMonth", int64(b.MoneyPerMonth), int64(usage.MaxMoney)}, {"modelCallsPerMinute", b.ModelCallsPerMinute, maxCallsPerMinute}} {
 		if f.n < 0 || f.n > f.bound {
 			return status.Publicf(status.InvalidArgument, "tenant: \"budget.%s\" is %d, want 0 (not set) to %d", f.name, f.n, f.bound)
 		}
@@ -76,23 +100,45 @@ func (b *Budget) check() error {
 
 // spending is what a tenant has spent, as it is stored and counted.
 type spending struct {
-	ID          string `json:"id"` // of the tenant
-	Day         string `json:"day"`
-	Month       string `json:"month"`
-	DayTokens   int64  `json:"dayTokens"`
-	MonthTokens int64  `json:"monthTokens"`
+	ID          string      `json:"id"` // of the tenant
+	Day         string      `json:"day"`
+	Month       string      `json:"month"`
+	DayTokens   int64       `json:"dayTokens"`
+	MonthTokens int64       `json:"monthTokens"`
+	Currency    string      `json:"currency,omitempty"` // of the amounts
+	DayMoney    usage.Money `json:"dayMoney,omitempty"`
+	MonthMoney  usage.Money `json:"monthMoney,omitempty"`
+	// LostDay and LostMonth are those of which it is not known what was spent: until they
+	// end, what has a limit is taken to be used up.
+	LostDay   string `json:"lostDay,omitempty"`
+	LostMonth string `json:"lostMonth,omitempty"`
 }
 
 // ledger counts what a tenant has spent.
 type ledger struct {
 	mu       sync.Mutex // guards the fields below
 	spent    spending
-	reserved int64
-	largest  int64 // of the calls of this process
+	reserved amount
+	recent   [recentCalls]amount // of the latest calls of this process
+	next     int                 // of recent
 	calls    float64
 	filled   time.Time // when calls was brought up to date
 	changed  bool
 	revision string // of what is stored
+}
+
+// amount is what calls use.
+type amount struct {
+	tokens int64
+	money  usage.Money
+}
+
+// largest is the most that one of the recent calls used. mu is held.
+func (l *ledger) largest() (most amount) {
+	for _, a := range l.recent {
+		most.tokens, most.money = max(most.tokens, a.tokens), max(most.money, a.money)
+	}
+	return most
 }
 
 // payer is a tenant that pays for model calls, found by its name with each call.
@@ -106,98 +152,150 @@ type payer struct {
 func (t *Tenants) Payer(name string) allowance.Payer { return payer{t, name} }
 
 // Reserve implements [allowance.Payer]. It fails with PERMISSION_DENIED for a model that the
-// tenant may not use and with RESOURCE_EXHAUSTED, and when to come back, when its budget is
-// used up, or reserved for calls under way.
-func (p payer) Reserve(_ context.Context, model string) (func(int64), error) {
+// tenant may not use, or that has no price where there is a budget of money, and with
+// RESOURCE_EXHAUSTED, and when to come back, when a budget is used up, or reserved for calls
+// under way.
+func (p payer) Reserve(_ context.Context, model string) (func(allowance.Use), error) {
 	r, l := p.of.ledgerOf(p.name)
 	if r == nil {
-		return func(int64) {}, nil
+		return func(allowance.Use) {}, nil
 	}
 	if m := r.Budget.Models; len(m) > 0 && !policy.Matches(m, model) {
 		return nil, status.Publicf(status.PermissionDenied, "the tenant may not use the model %q", abi.Line(model, 120))
 	}
+	prices := p.of.config.Prices
+	if (r.Budget.MoneyPerDay > 0 || r.Budget.MoneyPerMonth > 0) && !prices.Has(model) {
+		return nil, status.Publicf(status.PermissionDenied, "the model %q has no price, and the tenant has a budget of money", abi.Line(model, 120))
+	}
 	now := p.of.now().UTC()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.turn(r.ID, now)
-	keep := max(minReserve, l.largest)
-	for _, part := range l.periods(&r.Budget, now) {
-		if err := part.admit(keep, now); err != nil {
+	l.turn(r.ID, prices.Currency(), now)
+	keep := l.largest()
+	keep.tokens = max(minReserve, keep.tokens)
+	if least, ok := prices.Cost(model, allowance.Use{Output: minReserve, Total: minReserve, Reported: true}); ok {
+		keep.money = max(least, keep.money)
+	}
+	for _, part := range l.periods(&r.Budget, keep, now) {
+		if err := part.admit(now); err != nil {
 			return nil, err
 		}
 	}
 	if err := l.takeCall(r.Budget.ModelCallsPerMinute, now); err != nil {
 		return nil, err
 	}
-	l.reserved += keep
+	l.reserved.tokens += keep.tokens
+	l.reserved.money += keep.money
 	var once sync.Once
-	return func(tokens int64) {
-		once.Do(func() { l.settle(r.ID, keep, max(0, tokens), p.of.now().UTC()) })
+	return func(use allowance.Use) {
+		once.Do(func() {
+			money, _ := prices.Cost(model, use)
+			if use.Capped {
+				p.of.log.Warn("a model has reported more tokens than its request can have caused, and the most that it can is counted",
+					slog.String("tenant", p.name), slog.String("model", abi.Line(model, 120)), slog.Int64("tokens", use.Total))
+			}
+			l.settle(r.ID, prices.Currency(), keep, amount{max(0, use.Total), money}, p.of.now().UTC())
+		})
 	}, nil
 }
 
 // settle counts what a call has used, in the period in which it ends, and gives its
 // reservation back.
-func (l *ledger) settle(id string, kept, tokens int64, now time.Time) {
+func (l *ledger) settle(id, currency string, kept, used amount, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.turn(id, now)
-	l.reserved -= kept
-	l.spent.DayTokens += tokens
-	l.spent.MonthTokens += tokens
-	l.largest = max(l.largest, tokens)
-	l.changed = l.changed || tokens > 0
+	l.turn(id, currency, now)
+	l.reserved.tokens -= kept.tokens
+	l.reserved.money -= kept.money
+	l.spent.DayTokens = min(l.spent.DayTokens+used.tokens, 2*maxTokens)
+	l.spent.MonthTokens = min(l.spent.MonthTokens+used.tokens, 2*maxTokens)
+	l.spent.DayMoney = l.spent.DayMoney.Plus(used.money)
+	l.spent.MonthMoney = l.spent.MonthMoney.Plus(used.money)
+	l.recent[l.next] = used
+	l.next = (l.next + 1) % recentCalls
+	l.changed = l.changed || used != amount{}
 }
 
-// turn begins a new day or month, or a new tenant. mu is held.
-func (l *ledger) turn(id string, now time.Time) {
+const monthOnly = "2006-01"
+
+// turn begins a new day or month, or a new tenant. A clock that goes back begins none: what
+// was spent stays counted. mu is held.
+func (l *ledger) turn(id, currency string, now time.Time) {
 	if l.spent.ID != id {
 		l.spent = spending{ID: id}
 	}
-	if day := now.Format(time.DateOnly); l.spent.Day != day {
-		l.spent.Day, l.spent.DayTokens = day, 0
+	if currency != "" && l.spent.Currency != currency { // amounts in another one can't be compared
+		l.spent.Currency, l.spent.DayMoney, l.spent.MonthMoney = currency, 0, 0
+		l.recent, l.reserved.money = [recentCalls]amount{}, 0
 	}
-	if month := now.Format("2006-01"); l.spent.Month != month {
-		l.spent.Month, l.spent.MonthTokens = month, 0
+	if day := now.Format(time.DateOnly); day > l.spent.Day {
+		l.spent.Day, l.spent.DayTokens, l.spent.DayMoney, l.spent.LostDay = day, 0, 0, ""
+	} else if began, err := time.Parse(time.DateOnly, l.spent.Day); err != nil || began.Sub(now) > wrongClock {
+		l.spent.Day = day
+	}
+	if month := now.Format(monthOnly); month > l.spent.Month {
+		l.spent.Month, l.spent.MonthTokens, l.spent.MonthMoney, l.spent.LostMonth = month, 0, 0, ""
+	} else if began, err := time.Parse(monthOnly, l.spent.Month); err != nil || began.Sub(now) > wrongClock {
+		l.spent.Month = month
 	}
 }
 
-// period is a part of a budget.
+// period is a part of a budget: a number of tokens, or of millionths of money.
 type period struct {
-	Period
-	name string // of the budget
+	budget               string // its name
+	used, reserved, keep int64
+	limit                int64
+	lost                 bool // it is not known what was used
+	resets               time.Time
+	text                 func(int64) string // of the limit
 }
 
-// periods are the two parts of a budget. mu is held.
-func (l *ledger) periods(b *Budget, now time.Time) []period {
-	y, m, d := now.Date()
-	return []period{
-		{Period{l.spent.DayTokens, l.reserved, b.TokensPerDay, time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)}, "tokensPerDay"},
-		{Period{l.spent.MonthTokens, l.reserved, b.TokensPerMonth, time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)}, "tokensPerMonth"},
+// periods are the parts of a budget, for a call that keep is kept free for. mu is held.
+func (l *ledger) periods(b *Budget, keep amount, now time.Time) []period {
+	day, month := l.resets(now)
+	lostDay, lostMonth := l.spent.LostDay != "", l.spent.LostMonth != ""
+	tokens := func(unit string) func(int64) string {
+		return func(n int64) string { return fmt.Sprintf("%d model tokens a %s", n, unit) }
 	}
+	money := func(unit string) func(int64) string {
+		return func(n int64) string {
+			return fmt.Sprintf("%s %s a %s for models", usage.Money(n), l.spent.Currency, unit)
+		}
+	}
+	return []period{
+		{"tokensPerDay", l.spent.DayTokens, l.reserved.tokens, keep.tokens, b.TokensPerDay, lostDay, day, tokens("day")},
+		{"tokensPerMonth", l.spent.MonthTokens, l.reserved.tokens, keep.tokens, b.TokensPerMonth, lostMonth, month, tokens("month")},
+		{"moneyPerDay", int64(l.spent.DayMoney), int64(l.reserved.money), int64(keep.money), int64(b.MoneyPerDay), lostDay, day, money("day")},
+		{"moneyPerMonth", int64(l.spent.MonthMoney), int64(l.reserved.money), int64(keep.money), int64(b.MoneyPerMonth), lostMonth, month, money("month")},
+	}
+}
+
+// resets are the ends of the day and the month that count. mu is held.
+func (l *ledger) resets(now time.Time) (day, month time.Time) {
+	began, err := time.Parse(time.DateOnly, l.spent.Day)
+	if err != nil {
+		began = now
+	}
+	y, m, d := began.Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
 }
 
 // admit refuses a call that the period has no room for. The first call is let in while
 // anything is left, since nobody knows what it will take; others only where the rest is
 // enough for them besides those under way. So no more than one call passes a budget, unless
-// calls at the same time take more than any before them.
-func (p period) admit(keep int64, now time.Time) error {
+// calls at the same time take more than any of those before them.
+func (p period) admit(now time.Time) error {
 	switch {
-	case p.Limit == 0:
+	case p.limit == 0:
 		return nil
-	case p.Tokens >= p.Limit:
-		return refused(p.name, p.ResetsAt, p.ResetsAt.Sub(now), "the tenant has used its budget of %d model tokens a %s; it is free again at %s", p.Limit, p.unit(), p.ResetsAt.Format(time.RFC3339))
-	case p.Reserved > 0 && p.Tokens+p.Reserved+keep > p.Limit:
-		return refused(p.name, now.Add(time.Second), time.Second, "what is left of the tenant's budget of %d model tokens a %s is reserved for calls under way", p.Limit, p.unit())
+	case p.lost:
+		return refused(p.budget, p.resets, p.resets.Sub(now), "what the tenant has used of its budget of %s is lost, so it counts as used up; it is free again at %s", p.text(p.limit), p.resets.Format(time.RFC3339))
+	case p.used >= p.limit:
+		return refused(p.budget, p.resets, p.resets.Sub(now), "the tenant has used its budget of %s; it is free again at %s", p.text(p.limit), p.resets.Format(time.RFC3339))
+	case p.reserved > 0 && p.reserved+p.keep > p.limit-p.used:
+		return refused(p.budget, now.Add(time.Second), time.Second, "what is left of the tenant's budget of %s is reserved for calls under way", p.text(p.limit))
 	}
 	return nil
-}
-
-func (p period) unit() string {
-	if p.name == "tokensPerDay" {
-		return "day"
-	}
-	return "month"
 }
 
 func refused(budget string, free time.Time, wait time.Duration, format string, args ...any) error {
@@ -234,9 +332,21 @@ func (t *Tenants) Spent(name string) (Spent, error) {
 	now := t.now().UTC()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.turn(r.ID, now)
-	p := l.periods(&r.Budget, now)
-	return Spent{p[0].Period, p[1].Period}, nil
+	currency := t.config.Prices.Currency()
+	l.turn(r.ID, currency, now)
+	day, month := l.resets(now)
+	spent := Spent{
+		Day:   Period{l.spent.DayTokens, l.reserved.tokens, r.Budget.TokensPerDay, day},
+		Month: Period{l.spent.MonthTokens, l.reserved.tokens, r.Budget.TokensPerMonth, month},
+	}
+	if currency != "" {
+		spent.Money = &SpentMoney{
+			Currency: currency,
+			Day:      MoneyPeriod{l.spent.DayMoney, l.reserved.money, r.Budget.MoneyPerDay, day},
+			Month:    MoneyPeriod{l.spent.MonthMoney, l.reserved.money, r.Budget.MoneyPerMonth, month},
+		}
+	}
+	return spent, nil
 }
 
 // ledgerOf returns a tenant and its ledger; nil when there is no such tenant.
@@ -253,87 +363,4 @@ func (t *Tenants) ledgerOf(name string) (*record, *ledger) {
 		t.ledgers[name] = &ledger{}
 	}
 	return r, t.ledgers[name]
-}
-
-// readSpent reads what was spent. What is damaged, or another tenant's, is forgotten.
-func (t *Tenants) readSpent(ctx context.Context) error {
-	docs, err := t.store.List(ctx, spentKind)
-	if err != nil {
-		return err
-	}
-	for _, d := range docs {
-		l := &ledger{revision: d.Revision}
-		r := t.tenants[d.Name]
-		err := d.Problem
-		if err == nil {
-			err = schema.Decode(d.Value, &l.spent, schema.RefuseUnknown)
-		}
-		if err == nil && r != nil && r.ID == l.spent.ID {
-			t.ledgers[d.Name] = l
-			continue
-		}
-		if err != nil {
-			t.log.ErrorContext(ctx, "what a tenant has spent can't be read, and is counted from nothing", slog.String("tenant", d.Name), slog.Any("error", err))
-		}
-		if err := t.store.Delete(ctx, spentKind, d.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// keepSpent writes now and then what was spent, and once more at the end.
-func (t *Tenants) keepSpent(ctx context.Context) {
-	for pause(ctx, writeSpent) {
-		t.writeSpent(ctx)
-	}
-	t.writeSpent(context.WithoutCancel(ctx))
-}
-
-func (t *Tenants) writeSpent(ctx context.Context) {
-	t.mu.RLock()
-	all := maps.Clone(t.ledgers)
-	t.mu.RUnlock()
-	for name, l := range all {
-		if err := t.writeLedger(ctx, name, l); err != nil {
-			t.log.WarnContext(ctx, "what a tenant has spent can't be stored yet", slog.String("tenant", name), slog.Any("error", err))
-		}
-	}
-}
-
-func (t *Tenants) writeLedger(ctx context.Context, name string, l *ledger) error {
-	l.mu.Lock()
-	if !l.changed {
-		l.mu.Unlock()
-		return nil
-	}
-	spent, revision := l.spent, l.revision
-	l.changed = false
-	l.mu.Unlock()
-	defer t.changes.lock(name)() // not while the tenant is being deleted
-	t.mu.RLock()
-	r := t.tenants[name]
-	gone := r == nil || r.ID != spent.ID || t.ledgers[name] != l
-	t.mu.RUnlock()
-	if gone {
-		return nil
-	}
-	raw, err := rawjson.Encode(spent)
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	d, err := t.store.Put(ctx, Document{Kind: spentKind, Name: name, Revision: revision, Value: raw})
-	if errors.Is(err, status.ErrAborted) { // an earlier write was stored, although it failed
-		if stored, getErr := t.store.Get(ctx, spentKind, name); getErr == nil {
-			d, err = t.store.Put(ctx, Document{Kind: spentKind, Name: name, Revision: stored.Revision, Value: raw})
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.changed = true
-		return err
-	}
-	l.revision = d.Revision
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
@@ -39,11 +40,15 @@ func budgeted(t *testing.T, store admin.Store, budget string) (*world, *at) {
 	return w, c
 }
 
+func using(tokens int64) allowance.Use {
+	return allowance.Use{Input: tokens, Total: tokens, Reported: tokens > 0}
+}
+
 func (w *world) spend(model string, tokens int64) error {
 	settle, err := w.Payer("acme").Reserve(w.t.Context(), model)
 	if err == nil {
-		settle(tokens)
-		settle(tokens) // once more is no harm
+		settle(using(tokens))
+		settle(using(tokens)) // once more is no harm
 	}
 	return err
 }
@@ -54,7 +59,7 @@ func TestABudgetIsPassedByOneCallAtMost(t *testing.T) {
 		w, _ := budgeted(t, admin.NewMemory(), `{"tokensPerDay":1000}`)
 		var wg sync.WaitGroup
 		var used, calls atomic.Int64
-		settles := make(chan func(int64), 64)
+		settles := make(chan func(allowance.Use), 64)
 		for range 64 { // all of them at once
 			wg.Go(func() {
 				if settle, err := w.Payer("acme").Reserve(t.Context(), "test/m"); err == nil {
@@ -66,7 +71,7 @@ func TestABudgetIsPassedByOneCallAtMost(t *testing.T) {
 		close(settles)
 		for settle := range settles {
 			used.Add(size)
-			settle(size)
+			settle(using(size))
 		}
 		assert.Less(t, used.Load(), 1000+size, "of calls of %d tokens that were under way together", size)
 		for range 64 {
@@ -79,7 +84,7 @@ func TestABudgetIsPassedByOneCallAtMost(t *testing.T) {
 					}
 					calls.Add(1)
 					used.Add(size)
-					settle(size)
+					settle(using(size))
 				}
 			})
 		}
@@ -106,11 +111,11 @@ func TestRoomIsKeptForCallsUnderWay(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	assert.Equal(t, time.Second, status.Convert(err).RetryAfter)
 	assert.Contains(t, err.Error(), "reserved for calls under way")
-	first(100)
+	first(using(100))
 	third, err := w.Payer("acme").Reserve(t.Context(), "test/m")
 	require.NoError(t, err)
-	second(0)
-	third(0)
+	second(using(0))
+	third(using(0))
 	spent, err := w.Spent("acme")
 	require.NoError(t, err)
 	assert.EqualValues(t, 3100, spent.Day.Tokens)

@@ -30,6 +30,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // Config configures the service. Only Store is required.
@@ -45,6 +46,12 @@ type Config struct {
 	Erase func(ctx context.Context, t Tenant) error
 	// Created is called when a tenant was created by [Tenants.Create]; nil is not.
 	Created func(t Tenant)
+	// Prices are of the tokens of models, for budgets of money; nil has none. They are those
+	// of Usage, where that is given.
+	Prices *usage.Prices
+	// Usage are the accounts of the server, from which a record of spending that is lost or
+	// damaged is made anew; nil has none. They are open before and closed after the service.
+	Usage *usage.Book
 	// MaxTenants bounds the tenants: 10 000.
 	MaxTenants int
 	// Logger gets lines about changes and failures; nil drops them.

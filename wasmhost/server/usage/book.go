@@ -1,0 +1,434 @@
+// Package usage keeps accounts of what calls use: an event for each call of a tool, a model or a
+// flow, its cost by a table of prices, sums by day and tenant, and sinks that get the events.
+//
+// It owns the events' form, CloudEvents 1.0 in JSON, money and prices, the files of the sums, and
+// the queues in front of the sinks. [File] and [HTTP] are two sinks. Use:
+//
+//	book, err := usage.Open(usage.Config{Dir: dir, Prices: prices, Sinks: []usage.Target{{Name: "bills", Sink: sink}}})
+//	host, err := wasmhost.New(ctx, wasmhost.Config{Usage: book, …})
+//	report, err := book.Report(ctx, usage.Query{By: []string{"tool"}, Tenant: "acme"})
+//
+// No call waits for a file, a sink or another call's event: it counts under a lock, and the rest
+// happens in the background. Sums are written every two seconds and events at once: a process that is killed
+// forgets at most the sums of its last two seconds, and the events of its last moment.
+//
+// Experimental: the set of fields and groups grows.
+package usage
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+)
+
+// Config configures a book. Its zero value keeps the sums in memory, has no prices and no sinks.
+type Config struct {
+	// Dir is the directory of the sums and the queues, which one process at a time may use;
+	// empty keeps the sums of as many days in memory as there are, and has no queues on disk.
+	Dir string
+	// Prices are those of models; nil has none.
+	Prices *Prices
+	// Sinks get each event. Each has a queue of its own.
+	Sinks []Target
+	// Days is how many days are kept: 400.
+	Days int
+	// Logger gets lines about failures; nil drops them.
+	Logger *slog.Logger
+}
+
+const (
+	defaultDays = 400
+	// writeEvery is how often sums are written.
+	writeEvery = 2 * time.Second
+	beganFile  = "began"
+)
+
+// Book keeps the accounts. It is safe for concurrent use. Close it after the host whose calls it
+// counts.
+type Book struct {
+	config Config
+	log    *slog.Logger
+	files  storedir.FS // nil: in memory alone
+	now    func() time.Time
+	began  time.Time
+	prefix string // of the events' IDs
+	stop   chan struct{}
+	work   sync.WaitGroup
+	hub    *hub // nil: no sinks
+
+	io     sync.Mutex // held while files are read and written; taken before mu
+	failed error      // why the sums could not be written; guarded by io
+
+	mu     sync.Mutex // guards the fields below
+	today  int64      // the day that events are counted in
+	days   map[int64]*day
+	serial uint64
+	closed bool
+}
+
+var _ tenant.Sink = (*Book)(nil)
+
+// Open opens the accounts. It fails with FAILED_PRECONDITION when another process has the
+// directory. What is damaged there is passed over, counted and logged.
+func Open(config Config) (*Book, error) {
+	b := &Book{
+		config: config, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
+		stop: make(chan struct{}), days: map[int64]*day{},
+	}
+	b.config.Days = cmp.Or(config.Days, defaultDays)
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if config.Dir != "" {
+		files, err := storedir.Open(config.Dir, "usage accounts")
+		if err != nil {
+			return nil, err
+		}
+		b.files = files
+		if err := storedir.RemoveTemporary(files, "."); err != nil {
+			b.log.Warn("files that an earlier process left behind can't be removed", slog.Any("error", err))
+		}
+	}
+	b.began = b.readBegan()
+	b.mu.Lock()
+	b.dayOf(b.now())
+	b.mu.Unlock()
+	b.keep()
+	if len(config.Sinks) > 0 {
+		hub, err := newHub(config.Sinks, b.files, b.log)
+		if err != nil {
+			return nil, errors.Join(err, b.closeFiles())
+		}
+		b.hub = hub
+	}
+	b.work.Go(b.run)
+	return b, nil
+}
+
+// Began is when the accounts were first opened: of what was before they know nothing.
+func (b *Book) Began() time.Time { return b.began }
+
+// Prices are the prices by which the book counts; nil where it has none.
+func (b *Book) Prices() *Prices { return b.config.Prices }
+
+func (b *Book) readBegan() time.Time {
+	now := b.now().UTC()
+	if b.files == nil {
+		return now
+	}
+	raw, err := b.files.ReadFile(beganFile, 64)
+	if err == nil {
+		if at, err := time.Parse(time.RFC3339, string(raw)); err == nil {
+			return at
+		}
+	}
+	if err := storedir.WriteFile(b.files, ".", beganFile, []byte(now.Format(time.RFC3339))); err != nil {
+		b.log.Warn("the beginning of the usage accounts can't be stored", slog.Any("error", err))
+	}
+	return now
+}
+
+// Record implements [tenant.Sink]: it counts the call of a module.
+func (b *Book) Record(e tenant.Event) {
+	b.Count(Event{
+		Time: e.Time, Tenant: e.Tenant, TenantID: e.TenantID, Kind: Kind(cmp.Or(e.Kind, string(Tool))), Name: e.Tool,
+		Module: e.Module, Revision: e.Revision, Digest: e.Digest, Caller: e.Caller, Code: e.Code,
+		Fuel: e.Fuel, QueuedNS: e.QueuedNS, WallNS: e.WallNS, PeakMemoryBytes: e.MemoryBytes, EgressBytes: e.EgressBytes,
+		InputBytes: int64(e.InputBytes), OutputBytes: int64(e.OutputBytes),
+	})
+}
+
+// Count counts a call, and hands its event to the sinks. ID is set here, and Time where it is
+// zero.
+func (b *Book) Count(e Event) {
+	if e.Time.IsZero() {
+		e.Time = b.now()
+	}
+	e.Tenant, e.TenantID, e.Name = cut(e.Tenant), cut(e.TenantID), cut(e.Name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	d := b.dayOf(e.Time)
+	r := d.row(rowKey{e.Tenant, e.TenantID, e.Kind, e.Name})
+	r.count(&e)
+	d.change(r)
+	if b.hub != nil {
+		b.serial++
+		e.ID = b.prefix + strconv.FormatUint(b.serial, 10)
+		b.hub.take(&e)
+	}
+}
+
+// dayOf returns the day in which something is counted. A clock that goes back by no more than a
+// day changes nothing: the day that had begun goes on. mu is held.
+func (b *Book) dayOf(at time.Time) *day {
+	number := numberOf(at)
+	if number != b.today && (number > b.today || b.today-number > 1) {
+		b.today = number
+	}
+	d := b.days[b.today]
+	if d == nil {
+		d = newDay(b.today)
+		d.loaded = b.files == nil
+		b.days[b.today] = d
+	}
+	return d
+}
+
+// Payer returns a payer that counts the model calls which another one lets through; next may be
+// nil. caller is as in [Event].
+func (b *Book) Payer(tenantName, tenantID, caller string, next allowance.Payer) allowance.Payer {
+	return payer{b, tenantName, tenantID, caller, next}
+}
+
+type payer struct {
+	book                 *Book
+	tenant, id, identity string
+	next                 allowance.Payer
+}
+
+// Reserve implements [allowance.Payer].
+func (p payer) Reserve(ctx context.Context, model string) (func(allowance.Use), error) {
+	settle := func(allowance.Use) {}
+	if p.next != nil {
+		var err error
+		if settle, err = p.next.Reserve(ctx, model); err != nil {
+			return nil, err
+		}
+	}
+	began := p.book.now()
+	var once sync.Once
+	return func(use allowance.Use) {
+		settle(use)
+		once.Do(func() { p.book.countModel(p, model, use, began) })
+	}, nil
+}
+
+func (b *Book) countModel(p payer, model string, use allowance.Use, began time.Time) {
+	now := b.now()
+	e := Event{
+		Time: now, Tenant: p.tenant, TenantID: p.id, Kind: Model, Name: model, Caller: p.identity, Code: use.Code, WallNS: max(0, now.Sub(began)),
+		InputTokens: use.Input, CachedTokens: use.Cached, OutputTokens: use.Output, Tokens: use.Total, Capped: use.Capped,
+	}
+	cost, priced := b.config.Prices.Cost(model, use)
+	if e.Priced = &priced; priced {
+		e.Cost, e.Currency = &cost, b.config.Prices.Currency()
+	}
+	b.Count(e)
+}
+
+// run writes the sums until the book is closed.
+func (b *Book) run() {
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.keep()
+		case <-b.stop:
+			return
+		}
+	}
+}
+
+// keep writes the sums that have changed, and forgets days that are over.
+func (b *Book) keep() {
+	b.io.Lock()
+	defer b.io.Unlock()
+	if b.files == nil {
+		b.mu.Lock()
+		for number := range b.days {
+			if number <= b.today-int64(b.config.Days) {
+				delete(b.days, number)
+			}
+		}
+		b.mu.Unlock()
+		return
+	}
+	b.mu.Lock()
+	open := make([]*day, 0, len(b.days))
+	for _, d := range b.days {
+		open = append(open, d)
+	}
+	b.mu.Unlock()
+	slices.SortFunc(open, func(x, y *day) int { return cmp.Compare(y.number, x.number) }) // a day that ends looks at all files
+	var err error
+	for _, d := range open {
+		err = errors.Join(err, b.keepDay(d))
+	}
+	switch {
+	case err != nil && b.failed == nil:
+		b.log.Error("the usage accounts can't be written; what they count is kept in memory and tried again", slog.Any("error", err))
+	case err == nil && b.failed != nil:
+		b.log.Warn("the usage accounts are written again")
+	}
+	b.failed = err
+}
+
+// keepDay writes a day's changes. A day that is over is written anew once more, in its shortest
+// form, and leaves the memory. io is held.
+func (b *Book) keepDay(d *day) error {
+	if err := b.load(d); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	over := d.number != b.today
+	rows := d.dirty
+	d.dirty = nil
+	var lines []byte
+	for _, r := range rows {
+		if lines == nil {
+			lines = append(lines, '\n')
+		}
+		lines = r.line(lines)
+		r.dirty = false
+	}
+	var all []row
+	long := d.size+int64(len(lines)) > slackBytes
+	if over || long {
+		for _, r := range d.rows {
+			all = append(all, row{rowKey: r.rowKey, Sums: r.clone()})
+		}
+	}
+	b.mu.Unlock()
+	again := func(err error) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, r := range rows {
+			d.change(r)
+		}
+		return err
+	}
+	if len(lines) > 0 && !over {
+		if err := appendTo(b.files, d.number, lines); err != nil {
+			return again(err)
+		}
+		d.size += int64(len(lines))
+	}
+	if over && len(all) > 0 || long && d.size > slackBytes && d.size > 3*estimate(all) {
+		size, err := rewrite(b.files, d.number, all, d.damaged)
+		if err != nil && over {
+			return again(err)
+		}
+		if err == nil {
+			d.size = size
+		}
+	}
+	if over {
+		b.mu.Lock()
+		if len(d.dirty) == 0 && d.number != b.today {
+			delete(b.days, d.number)
+		}
+		b.mu.Unlock()
+		b.forget()
+	}
+	return nil
+}
+
+// estimate is about how long the lines of rows are.
+func estimate(rows []row) int64 {
+	var n int64
+	for i := range rows {
+		n += int64(400 + len(rows[i].Tenant) + len(rows[i].TenantID) + len(rows[i].Name))
+	}
+	return n
+}
+
+// load adds what a day's file has to the day. io is held.
+func (b *Book) load(d *day) error {
+	b.mu.Lock()
+	loaded := d.loaded
+	b.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	rows, size, damaged, err := readDay(b.files, d.number)
+	if err != nil && !errors.Is(err, storedir.ErrIrregular) {
+		return err
+	}
+	b.tellDamage(d.number, damaged, err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d.merge(rows)
+	d.size, d.damaged = size, damaged
+	return nil
+}
+
+func (b *Book) tellDamage(number int64, damaged int, err error) {
+	if damaged > 0 {
+		b.log.Error("lines of the usage accounts are damaged and are passed over", slog.String("day", dateOf(number)), slog.Int("lines", damaged), slog.Any("error", err))
+	}
+}
+
+// forget removes the oldest days beyond those that are kept. They are counted and not compared with
+// the clock, which may be wrong. io is held.
+func (b *Book) forget() {
+	stored, err := b.stored()
+	if err != nil || len(stored) <= b.config.Days {
+		return
+	}
+	for _, number := range stored[:len(stored)-b.config.Days] {
+		if err := b.files.Remove(fileOf(number)); err != nil {
+			b.log.Warn("an old day of the usage accounts can't be removed", slog.String("day", dateOf(number)), slog.Any("error", err))
+		}
+	}
+}
+
+// stored are the days that have a file, the oldest first.
+func (b *Book) stored() ([]int64, error) {
+	entries, err := b.files.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int64
+	for _, e := range entries {
+		if number, ok := numberIn(e.Name()); ok {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// Close writes the remaining sums, lets the sinks have what can be delivered at once, and gives the
+// directory free. It fails with DATA_LOSS where sums could not be written.
+func (b *Book) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	b.mu.Unlock()
+	close(b.stop)
+	b.work.Wait()
+	b.keep()
+	var err error
+	if b.failed != nil {
+		err = status.Errorf(status.DataLoss, "usage accounts: the last sums were not written: %w", b.failed)
+	}
+	if b.hub != nil {
+		err = errors.Join(err, b.hub.close())
+	}
+	return errors.Join(err, b.closeFiles())
+}
+
+func (b *Book) closeFiles() error {
+	if b.files == nil {
+		return nil
+	}
+	return b.files.Close()
+}

@@ -1,0 +1,30 @@
+package usage
+
+import "time"
+
+// Clock gives a book another clock.
+func (b *Book) Clock(now func() time.Time) { b.now = now }
+
+// Keep writes what has changed.
+func (b *Book) Keep() error { b.keep(); return b.failed }
+
+// Impatient has the sinks of a book tried again at once.
+func Impatient(b *Book) {
+	for _, t := range b.hub.targets {
+		t.impatient.Store(true)
+	}
+}
+
+// DecodeDay and DecodeSegment read what was stored.
+var (
+	DecodeDay     = func(raw []byte) (int, int) { rows, damaged := decodeDay(raw); return len(rows), damaged }
+	DecodeSegment = decodeSegment
+	AppendLine    = appendLine
+	AppendEvent   = appendEvent
+)
+
+// Bounds.
+const (
+	MaxTenantRows = maxTenantRows
+	SegmentBytes  = segmentBytes
+)

@@ -1,0 +1,393 @@
+package usage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+)
+
+// Sink takes events somewhere: into a file, to a billing service, into a broker. An embedder
+// brings one of its own.
+type Sink interface {
+	// Send delivers events, each a CloudEvent 1.0 in JSON on one line; see [Decode]. It is
+	// called by one goroutine at a time and may take its time: calls do not wait for it. When it
+	// fails, the same events come again later, perhaps after a restart; receivers tell them by
+	// their ids. An error that is a *[RefusedError] says that they should not come again. The slices
+	// are only Send's until it returns.
+	Send(ctx context.Context, events []json.RawMessage) error
+}
+
+// Target is a sink with its queue.
+type Target struct {
+	// Name is the sink's in logs, reports and the name of its queue: 1 to 40 small letters,
+	// digits and "-", no two the same.
+	Name string
+	Sink Sink
+	// QueueBytes bounds the events that wait: 64 MiB. When there are more, the oldest are
+	// dropped, counted, and one line of the log says so.
+	QueueBytes int64
+	// InMemory keeps the queue in memory, also where the book has a directory; it is right for
+	// what is on the same disk.
+	InMemory bool
+}
+
+// SinkReport tells what became of a sink's events since the server began.
+type SinkReport struct {
+	Name        string `json:"name"`
+	Delivered   int64  `json:"delivered"`
+	Queued      int64  `json:"queued"` // that wait, also those of before
+	QueuedBytes int64  `json:"queuedBytes"`
+	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
+	Refused     int64  `json:"refused"` // by the receiver, for good
+	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
+}
+
+// RefusedError says that a receiver does not want some events, however often they come.
+type RefusedError struct{ Err error }
+
+func (r *RefusedError) Error() string { return "the receiver refuses the events: " + r.Err.Error() }
+
+// Unwrap returns the cause.
+func (r *RefusedError) Unwrap() error { return r.Err }
+
+const (
+	defaultQueueBytes = 64 << 20
+	// maxBlocks bounds the blocks of blockEvents events that wait to be put into queues, which takes
+	// milliseconds.
+	maxBlocks   = 256
+	blockEvents = 128
+	// mostScratch is how large a scratch buffer may be that is kept.
+	mostScratch = 1 << 20
+	// gather is how long events gather before they are put into queues together.
+	gather = 10 * time.Millisecond
+	// batchEvents and batchBytes bound what is sent at once.
+	batchEvents = 500
+	batchBytes  = 512 << 10
+	sendTime    = 30 * time.Second
+	// closeTime is how long sinks may take at the end for what still waits.
+	closeTime = 3 * time.Second
+	maxSinks  = 8
+)
+
+var sinkName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+
+// queue holds the events of one sink that wait. put is called by one goroutine, next and done by
+// another.
+type queue interface {
+	// put adds lines, as [appendLine] writes them; the oldest are dropped for them where there is
+	// no room. It keeps none of the slices.
+	put(lines [][]byte)
+	// next returns the oldest events, none where the queue is empty.
+	next() (events []json.RawMessage)
+	// done removes those that next returned last.
+	done()
+	report(*SinkReport)
+	close() error
+}
+
+// hub hands events to the queues of the sinks.
+type hub struct {
+	log     *slog.Logger
+	targets []*target
+	stop    chan struct{}
+	wake    chan struct{} // has room for one
+	work    sync.WaitGroup
+	senders sync.WaitGroup
+	ends    context.Context // of deliveries
+	end     context.CancelFunc
+
+	mu      sync.Mutex // guards the fields below; taken after the book's mu
+	pending []*block
+	spare   *block
+	lost    int64 // since pending was last taken
+
+	text  []byte   // scratch of hand
+	lines [][]byte // of text
+}
+
+// block are events that came one after the other.
+type block struct {
+	n      int
+	events [blockEvents]Event
+}
+
+func newHub(targets []Target, files storedir.FS, log *slog.Logger) (*hub, error) {
+	h := &hub{log: log, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+	h.ends, h.end = context.WithCancel(context.Background()) //nolint:forbidigo // deliveries outlive the requests whose events they have
+	if len(targets) > maxSinks {
+		return nil, status.Publicf(status.InvalidArgument, "usage: %d sinks exceed the limit of %d", len(targets), maxSinks)
+	}
+	seen := map[string]bool{}
+	for _, t := range targets {
+		if t.Sink == nil || !sinkName.MatchString(t.Name) || seen[t.Name] || t.QueueBytes < 0 {
+			return nil, status.Publicf(status.InvalidArgument, "usage: sink %q: want a name of its own, of 1 to 40 small letters, digits and \"-\", a sink, and no negative size", t.Name)
+		}
+		seen[t.Name] = true
+		if t.QueueBytes == 0 {
+			t.QueueBytes = defaultQueueBytes
+		}
+		to := &target{Target: t, log: log.With(slog.String("sink", t.Name)), more: make(chan struct{}, 1), stop: h.stop, flushed: make(chan struct{})}
+		if files == nil || t.InMemory {
+			to.queue = newMemoryQueue(t.QueueBytes, to.log)
+		} else {
+			q, err := openSpool(files, "queue-"+t.Name, t.QueueBytes, to.log)
+			if err != nil {
+				return nil, err
+			}
+			to.queue = q
+		}
+		h.targets = append(h.targets, to)
+	}
+	h.work.Go(h.run)
+	for _, t := range h.targets {
+		h.senders.Go(func() { t.run(h.ends) })
+	}
+	return h, nil
+}
+
+// take keeps an event for the queues. It never waits.
+func (h *hub) take(e *Event) {
+	h.mu.Lock()
+	last := len(h.pending) - 1
+	first := last < 0
+	if first || h.pending[last].n == blockEvents {
+		if last+1 >= maxBlocks {
+			h.lost += int64(h.pending[0].n)
+			h.spare = h.pending[0]
+			h.pending = append(h.pending[:0], h.pending[1:]...)
+		}
+		next := h.spare
+		if h.spare = nil; next == nil {
+			next = &block{}
+		}
+		next.n = 0
+		h.pending = append(h.pending, next)
+		last = len(h.pending) - 1
+	}
+	to := h.pending[last]
+	to.events[to.n] = *e
+	to.n++
+	h.mu.Unlock()
+	if first {
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (h *hub) run() {
+	for ended := false; !ended; {
+		select {
+		case <-h.wake:
+			pause := time.NewTimer(gather)
+			select {
+			case <-pause.C:
+			case <-h.stop:
+				pause.Stop()
+			}
+		case <-h.stop:
+			ended = true
+		}
+		h.mu.Lock()
+		blocks, lost := h.pending, h.lost
+		h.pending, h.lost = nil, 0
+		h.mu.Unlock()
+		if lost > 0 {
+			h.log.Error("usage events came faster than they could be put into the queues of the sinks, and some were dropped", slog.Int64("events", lost))
+			for _, t := range h.targets {
+				t.lost.Add(lost)
+			}
+		}
+		for _, b := range blocks {
+			h.hand(b)
+		}
+		if len(blocks) > 0 {
+			h.mu.Lock()
+			h.spare = blocks[0]
+			h.mu.Unlock()
+		}
+	}
+	for _, t := range h.targets {
+		close(t.flushed)
+	}
+}
+
+// hand puts events into the queues.
+func (h *hub) hand(b *block) {
+	h.text, h.lines = h.text[:0], h.lines[:0]
+	ends := [blockEvents]int{}
+	for i := range b.n {
+		start := len(h.text)
+		h.text = endLine(appendEvent(append(h.text, checksumRoom...), &b.events[i]), start)
+		ends[i] = len(h.text)
+	}
+	start := 0
+	for _, end := range ends[:b.n] {
+		h.lines = append(h.lines, h.text[start:end])
+		start = end
+	}
+	for _, t := range h.targets {
+		t.queue.put(h.lines)
+		t.notify()
+	}
+	if cap(h.text) > mostScratch {
+		h.text = nil
+	}
+}
+
+func (h *hub) reports() []SinkReport {
+	all := make([]SinkReport, len(h.targets))
+	for i, t := range h.targets {
+		all[i] = t.report()
+	}
+	return all
+}
+
+// close puts what is pending into the queues and gives the sinks a moment for it.
+func (h *hub) close() error {
+	close(h.stop)
+	h.work.Wait()
+	ended := make(chan struct{})
+	go func() {
+		h.senders.Wait()
+		close(ended)
+	}()
+	patience := time.NewTimer(closeTime)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+	}
+	h.end()
+	<-ended
+	var errs []error
+	for _, t := range h.targets {
+		errs = append(errs, t.queue.close())
+		if c, ok := t.Sink.(interface{ Close() error }); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// target delivers the events of one queue.
+type target struct {
+	Target
+	log     *slog.Logger
+	queue   queue
+	more    chan struct{} // has room for one
+	stop    <-chan struct{}
+	flushed chan struct{} // closed when nothing is put into the queue any more
+
+	impatient                atomic.Bool // of tests: a failure is tried again at once
+	lost, delivered, refused atomic.Int64
+	failing                  atomic.Bool
+}
+
+// Waits after a failure.
+const (
+	retryFirst = time.Second
+	retryMost  = time.Minute
+)
+
+func (t *target) notify() {
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
+}
+
+func (t *target) report() SinkReport {
+	r := SinkReport{Name: t.Name, Delivered: t.delivered.Load(), Dropped: t.lost.Load(), Refused: t.refused.Load(), Failing: t.failing.Load()}
+	t.queue.report(&r)
+	return r
+}
+
+// run delivers until the hub is closed: then what is there, up to the first failure.
+func (t *target) run(ctx context.Context) {
+	wait := retryFirst
+	flushed := false
+	for {
+		events := t.queue.next()
+		if len(events) == 0 {
+			if flushed {
+				return
+			}
+			select {
+			case <-t.more:
+			case <-t.flushed:
+				flushed = true
+			}
+			continue
+		}
+		err := t.deliver(ctx, events)
+		if err == nil {
+			if t.failing.Swap(false) {
+				t.log.Warn("usage events are delivered again")
+			}
+			wait = retryFirst
+			t.queue.done()
+			continue
+		}
+		if !t.failing.Swap(true) {
+			t.log.Error("usage events can't be delivered; they wait and are tried again", slog.Any("error", err))
+		}
+		pause := wait + rand.N(wait/2+1) //nolint:gosec // no secret
+		if after := status.Convert(err).RetryAfter; after > pause {
+			pause = min(after, retryMost)
+		}
+		if t.impatient.Load() {
+			pause = time.Millisecond
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-t.stop:
+			timer.Stop()
+			return // the next start goes on
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+// deliver sends events. Where the receiver refuses them, it sends them by halves, to find those that
+// it means; these are dropped.
+func (t *target) deliver(ctx context.Context, events []json.RawMessage) error {
+	err := t.send(ctx, events)
+	if err == nil {
+		t.delivered.Add(int64(len(events)))
+		return nil
+	}
+	if _, refused := errors.AsType[*RefusedError](err); !refused {
+		return err
+	}
+	if len(events) > 1 {
+		half := len(events) / 2
+		return errors.Join(t.deliver(ctx, events[:half]), t.deliver(ctx, events[half:]))
+	}
+	if t.refused.Add(1) == 1 {
+		t.log.Error("the receiver of usage events refuses one, which is dropped; further ones are counted", slog.Any("error", err))
+	}
+	return nil
+}
+
+func (t *target) send(ctx context.Context, events []json.RawMessage) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil { // an embedder's sink does not end the server
+			err = status.Errorf(status.Internal, "the sink panicked: %v", r)
+		}
+	}()
+	return t.Sink.Send(ctx, events)
+}
