@@ -28,6 +28,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
+	accounts "github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // backend holds the parts of a server: one engine with a child for each tenant, and
@@ -35,6 +37,7 @@ import (
 type backend struct {
 	store     *module.Dir
 	resources *admin.Dir // of the tenants
+	book      *accounts.Book
 	tenants   *admin.Tenants
 	host      *wasmhost.Host
 	keys      *access.Keys // nil: nobody is asked who calls
@@ -76,6 +79,8 @@ type backendConfig struct {
 	// secretKeys encrypt the tenants' secrets; nil lets none be set.
 	secretKeys *secrets.Keys
 	log        *slog.Logger
+	// accounts are what the flags say of the accounts of usage; nil has no prices and no sinks.
+	accounts *accounting
 }
 
 // openBackend opens the store below data, brings back the modules that it holds and
@@ -88,6 +93,9 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		}
 	}()
 	if b.store, err = module.OpenDir(filepath.Join(c.data, "modules")); err != nil {
+		return b, err
+	}
+	if err := b.openBook(&c); err != nil {
 		return b, err
 	}
 	config := c.host
@@ -118,6 +126,22 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 	return b, nil
 }
 
+// openBook opens the accounts of usage, which get the calls of modules beside the journal of --usage.
+func (b *backend) openBook(c *backendConfig) (err error) {
+	if c.accounts == nil {
+		c.accounts = &accounting{}
+	}
+	if b.book, err = c.accounts.open(filepath.Join(c.data, "usage"), c.log); err != nil {
+		return err
+	}
+	if journal, ok := c.host.Usage.(*tenant.Journal); ok {
+		c.host.Usage = journaled{journal, b.book}
+		return nil
+	}
+	c.host.Usage = b.book
+	return nil
+}
+
 // openTenants opens the store of the tenants and chooses where their modules run.
 func (b *backend) openTenants(ctx context.Context, c backendConfig, config *wasmhost.Config) (err error) {
 	if b.resources, err = admin.OpenDir(filepath.Join(c.data, "tenants")); err != nil {
@@ -129,7 +153,7 @@ func (b *backend) openTenants(ctx context.Context, c backendConfig, config *wasm
 	}
 	together := false
 	b.tenants, err = admin.Open(ctx, admin.Config{
-		Store: b.resources, Initial: initial, Erase: b.erase, Logger: c.log,
+		Store: b.resources, Initial: initial, Erase: b.erase, Logger: c.log, Prices: b.book.Prices(), Usage: b.book,
 		Created: func(t admin.Tenant) {
 			if together {
 				c.log.Warn("until the server is started again the modules of all tenants run in its own process, because it was started with one tenant; --isolation chooses",
@@ -301,6 +325,9 @@ func (b *backend) close(ctx context.Context) error {
 	}
 	if b.host != nil {
 		errs = append(errs, b.host.Close(ctx))
+	}
+	if b.book != nil {
+		errs = append(errs, b.book.Close())
 	}
 	for _, c := range b.closeLast {
 		errs = append(errs, c())

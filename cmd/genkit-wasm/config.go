@@ -376,6 +376,9 @@ func (a *app) checkSettings(f *serveFlags) error {
 	if _, err := a.grants(f.grants); err != nil {
 		return err
 	}
+	if _, err := a.accounts(&f.accountFlags); err != nil {
+		return err
+	}
 	if _, err := f.keys(); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type serveFlags struct {
 	resourceFlags
 	networkFlags
 	secretFlags
+	accountFlags
 	tenantMetrics bool
 	config        string // the file
 }
@@ -90,6 +91,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.BoolVar(&f.dev, "dev", false, "for development: show the text of every failure to callers, and let an upload replace a version")
 	f.resourceFlags.add(flags)
 	f.secretFlags.add(flags)
+	f.accountFlags.add(flags)
 	flags.BoolVar(&f.tenantMetrics, "metrics-by-tenant", false, "give the metrics of tenants, which GET /metrics has, a label with the tenant's name")
 	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }
@@ -198,6 +200,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	accounts, err := a.accounts(&f.accountFlags)
+	if err != nil {
+		return err
+	}
 	secretKeys, err := f.keys()
 	if err != nil {
 		return err
@@ -251,7 +257,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	b, err := openBackend(ctx, backendConfig{
 		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, generates: generates, host: host, log: log,
-		keys: g.all(), secretKeys: secretKeys, apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
+		keys: g.all(), accounts: &accounts, secretKeys: secretKeys, apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
 	})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
@@ -296,7 +302,7 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, cha
 		streams = durable.NewMemory(durable.MemoryConfig{})
 	}
 	config := server.Config{
-		Host: b.host, Tenants: b.tenants, Secrets: b.secrets, Audit: changes, Registry: b.registry, Logger: log, Dev: f.dev,
+		Host: b.host, Tenants: b.tenants, Usage: b.book, Secrets: b.secrets, Audit: changes, Registry: b.registry, Logger: log, Dev: f.dev,
 		AllowedHosts:   allowedHosts(f.addr, f.allowedHosts),
 		TrustedOrigins: f.origins, FlowStreams: streams,
 		Ready: func() error {

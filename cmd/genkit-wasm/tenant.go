@@ -95,7 +95,7 @@ func (f *settingsFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.limits, "limits", "", "limits of each of its modules, `JSON` or @FILE, such as {\"timeoutMs\":1000}; they tighten the server's")
 	flags.StringVar(&f.grants, "grants", "", "the most that its policies may grant, `JSON` or @FILE, such as {\"kv\":true}, within the server's")
 	flags.StringVar(&f.quota, "quota", "", "what its calls may take together, `JSON` or @FILE, such as {\"concurrency\":16,\"callsPerMinute\":600}")
-	flags.StringVar(&f.budget, "budget", "", "what its model calls may take, `JSON` or @FILE, such as {\"tokensPerDay\":1000000,\"modelCallsPerMinute\":60,\"models\":[\"openai/*\"]}")
+	flags.StringVar(&f.budget, "budget", "", "what its model calls may take, `JSON` or @FILE, such as {\"tokensPerDay\":1000000,\"moneyPerMonth\":\"50\",\"modelCallsPerMinute\":60,\"models\":[\"openai/*\"]}")
 	flags.StringVar(&f.group, "group", "", "tenants of one group trust each other and may share a worker process")
 }
 
@@ -276,6 +276,10 @@ func (a *app) tenantShowCommand() *cobra.Command {
 			if raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: tenantPath(args[0]) + "/budget", server: true}); err == nil && json.Unmarshal(raw, &spent) == nil {
 				add("tokens today", tokens(spent.Day))
 				add("tokens this month", tokens(spent.Month))
+				if m := spent.Money; m != nil {
+					add("money today", money(m.Day, m.Currency))
+					add("money this month", money(m.Month, m.Currency))
+				}
 			}
 			add("group", t.Group)
 			add("created", shortTime(t.CreatedAt))
@@ -293,6 +297,14 @@ func tokens(p admin.Period) string {
 		return strconv.FormatInt(p.Tokens, 10)
 	}
 	return fmt.Sprintf("%d of %d", p.Tokens, p.Limit)
+}
+
+// money writes what was spent in a period, and of how much.
+func money(p admin.MoneyPeriod, currency string) string {
+	if p.Limit == 0 {
+		return fmt.Sprintf("%s %s", p.Spent, currency)
+	}
+	return fmt.Sprintf("%s of %s %s", p.Spent, p.Limit, currency)
 }
 
 func (a *app) tenantSetCommand() *cobra.Command {

@@ -29,7 +29,7 @@ var volatile = []struct{ find, put string }{
 	{`"(since|until|day)":"\d{4}-\d\d-\d\d"`, `"$1":"<day>"`},
 	{`sha256:[0-9a-f]{64}`, "<digest>"},
 	{`"size":\d+`, `"size":0`},
-	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|storedBytes|schemaBytes|peakBytes|peakMemoryBytes)":[\d.e+-]+`, `"$1":0`},
+	{`"(fuel|queuedNs|wallNs|byteSeconds|memoryBytes|storedBytes|schemaBytes|peakBytes|peakMemoryBytes|delivered|queued|queuedBytes)":[\d.e+-]+`, `"$1":0`},
 	{`"(id|operation)":"[^"]+"`, `"$1":"<id>"`},
 	{`"revision":"[^"]+"`, `"revision":"<revision>"`},
 	{`the ETag is \\"[^"]+\\" now`, `the ETag is \"<revision>\" now`},

@@ -49,6 +49,7 @@ type world struct {
 	// secrets are those of the tenants, in the directory secretsAt.
 	secrets   *secrets.Store
 	secretsAt string
+	events    *captured
 	// registry finds a tenant's registry.
 	registry func(tenant string) (*registry.Registry, error)
 	// waiting is closed when the flow waits has begun.
@@ -75,7 +76,8 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 		Erase: func(ctx context.Context, gone admin.Tenant) error { return w.secrets.Drop(ctx, gone.Name) },
 	})
 	require.NoError(t, err)
-	book, err := usage.Open(usage.Config{Prices: prices(t)})
+	events := &captured{}
+	book, err := usage.Open(usage.Config{Prices: prices(t), Sinks: []usage.Target{{Name: "test", Sink: events}}})
 	require.NoError(t, err)
 	hosts.Usage = book
 	host, err := tenants.Start(t.Context(), hosts)
@@ -85,7 +87,7 @@ func newWorldOf(t *testing.T, hosts wasmhost.Config, change func(*server.Config)
 		assert.NoError(t, host.Close(context.Background()))
 		assert.NoError(t, book.Close())
 	})
-	w.host = host
+	w.host, w.events = host, events
 	native, made := w.native(), sync.Map{}
 	w.registry = func(tenant string) (*registry.Registry, error) {
 		id, err := host.TenantID(tenant)

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	accounts "github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+)
+
+// accountFlags are the flags for the accounts of a server's usage.
+type accountFlags struct {
+	prices string
+	sinks  []string
+	days   int
+}
+
+func (f *accountFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.prices, "prices", "", "what models cost, `JSON` or @FILE: {\"currency\":\"USD\",\"models\":{\"openai/gpt-5-mini\":{\"input\":0.25,\"cached\":0.025,\"output\":2},\"openai/*\":{…}}}, for a million tokens")
+	flags.StringArrayVar(&f.sinks, "usage-sink", nil, "where an event for each call goes, `JSON` or @FILE: {\"file\":\"usage.jsonl\",\"maxBytes\":104857600,\"files\":10} or {\"url\":\"https://…\",\"header\":{\"Authorization\":\"@FILE\"},\"queueBytes\":67108864}; may be given again")
+	flags.IntVar(&f.days, "usage-days", 400, "how many days of the sums of usage are kept")
+}
+
+// accounting is what the flags say.
+type accounting struct {
+	prices *accounts.Prices
+	sinks  []sinkSpec
+	days   int
+}
+
+// sinkSpec is one --usage-sink: of a file, or of a URL.
+type sinkSpec struct {
+	// Name is that of the queue; "file" or "http" where it is absent.
+	Name     string            `json:"name,omitempty"`
+	File     string            `json:"file,omitempty"`
+	MaxBytes int64             `json:"maxBytes,omitempty"`
+	Files    int               `json:"files,omitempty"`
+	URL      string            `json:"url,omitempty"`
+	Header   map[string]string `json:"header,omitempty"` // values are "@FILE" or "env:NAME"
+	// QueueBytes bounds the events that wait.
+	QueueBytes int64 `json:"queueBytes,omitempty"`
+}
+
+// accounts reads the flags. Nothing is opened.
+func (a *app) accounts(f *accountFlags) (accounting, error) {
+	raw, err := a.jsonValue("prices", f.prices)
+	if err != nil {
+		return accounting{}, err
+	}
+	if f.days < 1 || f.days > 4000 {
+		return accounting{}, usagef("--usage-days is %d, want 1 to 4000", f.days)
+	}
+	c := accounting{days: f.days}
+	if raw != nil {
+		if c.prices, err = accounts.ParsePrices(raw); err != nil {
+			return c, usagef("--prices: %s", strings.TrimPrefix(status.Convert(err).Message, "prices: "))
+		}
+	}
+	names := map[string]bool{}
+	for _, text := range f.sinks {
+		raw, err := a.jsonValue("usage-sink", text)
+		if err != nil {
+			return c, err
+		}
+		var s sinkSpec
+		if err := schema.Decode(raw, &s, schema.RefuseUnknown); err != nil {
+			return c, usagef("--usage-sink: %w", err)
+		}
+		if err := s.check(); err != nil {
+			return c, usagef("--usage-sink: %s", status.Convert(err).Message)
+		}
+		if names[s.Name] {
+			return c, usagef("--usage-sink: two sinks are called %q; give each a \"name\"", s.Name)
+		}
+		names[s.Name] = true
+		c.sinks = append(c.sinks, s)
+	}
+	return c, nil
+}
+
+func (s *sinkSpec) check() error {
+	switch {
+	case (s.File == "") == (s.URL == ""):
+		return errors.New("want either \"file\" or \"url\"")
+	case s.File != "" && s.Header != nil, s.URL != "" && (s.MaxBytes != 0 || s.Files != 0):
+		return errors.New("\"maxBytes\" and \"files\" are of a file, \"header\" is of a URL")
+	case s.QueueBytes < 0 || s.MaxBytes < 0 || s.Files < 0:
+		return errors.New("sizes can't be negative")
+	}
+	kind := "file"
+	if s.URL != "" {
+		kind = "http"
+		for name, value := range s.Header {
+			if !strings.HasPrefix(value, "@") && !strings.HasPrefix(value, "env:") {
+				return fmt.Errorf("\"header.%s\": want @FILE or env:NAME, not the value itself", name)
+			}
+		}
+		if _, err := accounts.NewHTTP(accounts.HTTPConfig{URL: s.URL}); err != nil {
+			return err
+		}
+	}
+	s.Name = cmp.Or(s.Name, kind)
+	return nil
+}
+
+// open opens the sink.
+func (s *sinkSpec) open() (accounts.Target, error) {
+	t := accounts.Target{Name: s.Name, QueueBytes: s.QueueBytes}
+	if s.File != "" {
+		t.InMemory = true
+		t.QueueBytes = cmp.Or(t.QueueBytes, tenant.JournalKeeps)
+		f, err := accounts.NewFile(accounts.FileConfig{Path: s.File, MaxBytes: s.MaxBytes, Files: s.Files})
+		t.Sink = f
+		return t, err
+	}
+	header := map[string]string{}
+	for name, from := range s.Header {
+		value, there := "", true
+		if file, ok := strings.CutPrefix(from, "@"); ok {
+			raw, err := readFile(file, 64<<10)
+			if err != nil {
+				return t, err
+			}
+			value = string(bytes.TrimRight(raw, "\r\n"))
+		} else if value, there = os.LookupEnv(strings.TrimPrefix(from, "env:")); !there {
+			return t, fmt.Errorf("\"header.%s\": the variable of the environment is not set", name)
+		}
+		header[name] = value
+	}
+	h, err := accounts.NewHTTP(accounts.HTTPConfig{URL: s.URL, Header: header})
+	t.Sink = h
+	return t, err
+}
+
+// open opens the accounts in a directory, with their sinks.
+func (c *accounting) open(dir string, log *slog.Logger) (*accounts.Book, error) {
+	config := accounts.Config{Dir: dir, Prices: c.prices, Days: c.days, Logger: log}
+	closeAll := func() error {
+		var errs []error
+		for _, t := range config.Sinks {
+			if s, ok := t.Sink.(interface{ Close() error }); ok {
+				errs = append(errs, s.Close())
+			}
+		}
+		return errors.Join(errs...)
+	}
+	for i := range c.sinks {
+		t, err := c.sinks[i].open()
+		if err != nil {
+			return nil, errors.Join(&failure{exit: exitUsage, text: fmt.Sprintf("--usage-sink %s: %v", c.sinks[i].Name, err), cause: err}, closeAll())
+		}
+		config.Sinks = append(config.Sinks, t)
+	}
+	book, err := accounts.Open(config)
+	if err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
+	return book, nil
+}
+
+// journaled hands the calls of modules to the journal of --usage, too.
+type journaled struct {
+	*tenant.Journal
+	book *accounts.Book
+}
+
+// Record implements [tenant.Sink].
+func (j journaled) Record(e tenant.Event) {
+	j.book.Record(e)
+	j.Journal.Record(e)
+}
