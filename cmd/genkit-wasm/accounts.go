@@ -124,14 +124,16 @@ func (s *sinkSpec) open() (accounts.Target, error) {
 	}
 	header := map[string]string{}
 	for name, from := range s.Header {
-		value, there := "", true
 		if file, ok := strings.CutPrefix(from, "@"); ok {
 			raw, err := readFile(file, 64<<10)
 			if err != nil {
 				return t, err
 			}
-			value = string(bytes.TrimRight(raw, "\r\n"))
-		} else if value, there = os.LookupEnv(strings.TrimPrefix(from, "env:")); !there {
+			header[name] = string(bytes.TrimRight(raw, "\r\n"))
+			continue
+		}
+		value, there := os.LookupEnv(strings.TrimPrefix(from, "env:"))
+		if !there {
 			return t, fmt.Errorf("\"header.%s\": the variable of the environment is not set", name)
 		}
 		header[name] = value

@@ -41,7 +41,7 @@ func (a *app) usageCommand() *cobra.Command {
 				return a.tenantHint(err)
 			}
 			if a.json() {
-				return a.printJSON(json.RawMessage(raw))
+				return a.printJSON(raw)
 			}
 			var report accounts.Report
 			if err := json.Unmarshal(raw, &report); err != nil {
