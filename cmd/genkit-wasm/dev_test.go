@@ -32,9 +32,10 @@ func startDev(t *testing.T, args ...string) developing {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, errs locked
 	done := make(chan int, 1)
+	data, project := t.TempDir(), t.TempDir() // made before the server is: they are removed after it has ended
 	go func() {
 		done <- execute(ctx, append([]string{
-			"dev", "--addr", "127.0.0.1:0", "--data", t.TempDir(), "--reflection-port", "-1", "--project", t.TempDir(), "--reload-every", "5ms",
+			"dev", "--addr", "127.0.0.1:0", "--data", data, "--reflection-port", "-1", "--project", project, "--reload-every", "5ms",
 		}, args...), strings.NewReader(""), &out, &errs)
 	}()
 	t.Cleanup(func() {
