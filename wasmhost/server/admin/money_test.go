@@ -39,11 +39,26 @@ func priced(t *testing.T, c admin.Config, budget string) (*world, *at) {
 
 // 64 callers together pass a budget of money by no more than one call: what is under way.
 func TestABudgetOfMoneyIsPassedByOneCallAtMost(t *testing.T) {
-	const limit = 10_000 // millionths: 0.01 USD
-	for _, size := range []int64{1, 1500, 9999, 50_000} {
-		w, _ := priced(t, admin.Config{}, `{"moneyPerDay":"0.01"}`)
+	const limit = 1000 // millionths: 0.001 USD
+	for _, size := range []int64{1, 150, 999, 5000} {
+		w, _ := priced(t, admin.Config{}, `{"moneyPerDay":"0.001"}`)
 		var wg sync.WaitGroup
 		var spent, calls atomic.Int64
+		settles := make(chan func(allowance.Use), 64)
+		for range 64 { // all of them under way at once
+			wg.Go(func() {
+				if settle, err := w.Payer("acme").Reserve(t.Context(), "test/m"); err == nil {
+					settles <- settle
+				}
+			})
+		}
+		wg.Wait()
+		close(settles)
+		for settle := range settles {
+			spent.Add(size)
+			settle(using(size))
+		}
+		assert.Less(t, spent.Load(), limit+size, "of calls of %d millionths that were under way together", size)
 		var begun sync.WaitGroup
 		begun.Add(64)
 		for range 64 {
@@ -63,7 +78,7 @@ func TestABudgetOfMoneyIsPassedByOneCallAtMost(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		assert.Positive(t, calls.Load())
+		assert.Positive(t, calls.Load()+spent.Load())
 		assert.Less(t, spent.Load(), limit+size, "with calls of %d millionths", size)
 		s, err := w.Spent("acme")
 		require.NoError(t, err)
