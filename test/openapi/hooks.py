@@ -17,6 +17,11 @@ MODULES = [p.read_bytes() for p in sorted(pathlib.Path(os.environ["OPENAPI_MODUL
 assert MODULES, "OPENAPI_MODULES holds no small module"
 schemathesis.openapi.media_type("application/wasm", st.sampled_from(MODULES), aliases=["application/octet-stream"])
 
+# A script is one that defines a tool.
+SCRIPT = b'import { tool } from "genkit";\ntool({ name: "greet", description: "Greets.", run: async () => "Hello" });\n'
+for kind in ("javascript", "typescript"):
+    schemathesis.openapi.media_type("text/" + kind, st.just(SCRIPT), aliases=["application/" + kind])
+
 # Times that are sent are ends of keys, which lie in the future.
 schemathesis.openapi.format("date-time", st.datetimes(min_value=datetime.datetime(2200, 1, 1)).map(lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ")))
 
