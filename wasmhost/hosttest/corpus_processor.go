@@ -149,7 +149,7 @@ func processorCases() []Case {
 			g := native()
 			g.data = "1"
 			g.tool("", i32(0), i32(1), call(nativeEmit), drop, forever())
-			require.NoError(t, s.load(t.Context(), g.under("timeoutMs", 60_000).under("fuel", 1<<60).upload("hostile")))
+			require.NoError(t, s.load(t.Context(), g.under("timeoutMs", 60_000).under("fuel", 1<<50).upload("hostile")))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			o := s.call(ctx, "hostile/f", "", func(json.RawMessage) error {

@@ -531,7 +531,7 @@ func TestKeysOverHTTP(t *testing.T) {
 	} {
 		assert.Equal(t, http.StatusBadRequest, send("POST", "/v1/keys", body).status, body)
 	}
-	for _, body := range []string{`{"overlapSeconds":-1}`, `{"overlapSeconds":1e10}`, `{"overlapSeconds":"1"}`, `{"overlapSeconds":2592001}`, `{"overlap":1}`, `{"expiresAt":"2001-01-01T00:00:00Z"}`} {
+	for _, body := range []string{`{"overlapSeconds":-1}`, `{"overlapSeconds":null}`, `{"overlapSeconds":1e10}`, `{"overlapSeconds":"1"}`, `{"overlapSeconds":2592001}`, `{"overlap":1}`, `{"expiresAt":"2001-01-01T00:00:00Z"}`} {
 		assert.Equal(t, http.StatusBadRequest, send("POST", "/v1/keys/"+made.Key.ID+"/rotate", body).status, body)
 	}
 	for _, query := range []string{"limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=e30x!", "cursor=" + strings.Repeat("A", 300)} {

@@ -117,11 +117,11 @@ func (s *Server) rollback(c echo.Context) error {
 // wholeNumber reads a JSON number that is an integer as JSON Schema has it: 1, 1.0 and
 // 1e0 are the same one.
 func wholeNumber(raw json.RawMessage) (int, bool) {
-	var f float64
-	if json.Unmarshal(raw, &f) != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+	var f *float64 // stays nil for null
+	if json.Unmarshal(raw, &f) != nil || f == nil || *f != math.Trunc(*f) || math.Abs(*f) > math.MaxInt32 {
 		return 0, false
 	}
-	return int(f), true
+	return int(*f), true
 }
 
 // putModule answers 201 with the new record, 200 with the current one when the

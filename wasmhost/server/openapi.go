@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,6 +180,11 @@ func addComponents(parts map[string]any, raw []byte) error {
 	}
 	for kind, entries := range more {
 		all, _ := parts[kind].(map[string]any)
+		for name, entry := range entries {
+			if old, there := all[name]; there && !reflect.DeepEqual(old, entry) {
+				return status.Errorf(status.Internal, "openapi components: two that differ are called %s/%s", kind, name)
+			}
+		}
 		maps.Copy(all, entries)
 	}
 	return nil

@@ -65,7 +65,7 @@ var (
 		id: "putSecret", tag: "secrets", summary: "Set a secret",
 		text:    "Guests use it as {{secret:NAME}} in headers of their requests, where a policy grants it. " + putValueText,
 		params:  []string{"ifMatch"},
-		request: jsonOf("NewValue"),
+		request: jsonOf("NewSecret"),
 		responses: map[int]answerDoc{
 			http.StatusOK:      {text: "What is told of the secret, which was there before.", content: jsonOf("StoredValue"), headers: []string{"ETag"}},
 			http.StatusCreated: {text: "What is told of the secret, which was not there before.", content: jsonOf("StoredValue"), headers: []string{"ETag", "Location"}},
@@ -89,7 +89,7 @@ var (
 		text: "It is used, in the place of the server's, for the generate calls of the tenant and of its guests. " + putValueText +
 			" It is sent to the URL that the answer tells, and to no other: where the server is started with another one for the provider, it has to be set again.",
 		params:  []string{"ifMatch"},
-		request: jsonOf("NewValue"),
+		request: jsonOf("NewCredential"),
 		responses: map[int]answerDoc{
 			http.StatusOK:      {text: "What is told of the key; there was one before.", content: jsonOf("StoredValue"), headers: []string{"ETag"}},
 			http.StatusCreated: {text: "What is told of the key; there was none before.", content: jsonOf("StoredValue"), headers: []string{"ETag", "Location"}},

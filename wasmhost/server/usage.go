@@ -32,14 +32,14 @@ var (
 	docReportAll = operation{
 		id: "reportUsage", tag: "server", summary: "Sum up what tenants have used",
 		text:      "Days are those of UTC. Tenants that were deleted are among them. \"sinks\" tells how the events are delivered.",
-		params:    []string{"by", "since", "until", "ofTenant"},
+		params:    []string{"by", "firstDay", "lastDay", "ofTenant"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The sums.", content: jsonOf("UsageReport")}},
 		failures:  []int{400, 403, 503},
 	}
 	docReportTenant = operation{
 		id: "reportTenantUsage", tag: "modules", summary: "Sum up what a tenant has used",
 		text:      "Days are those of UTC.",
-		params:    []string{"by", "since", "until"},
+		params:    []string{"by", "firstDay", "lastDay"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The sums.", content: jsonOf("UsageReport")}},
 		failures:  []int{400, 403, 404, 503},
 	}
@@ -137,6 +137,11 @@ func (s *Server) report(c echo.Context, tenantName string, q usage.Query) (usage
 // readQuery reads by, since and until.
 func readQuery(c echo.Context) (q usage.Query, err error) {
 	query, now := c.QueryParams(), time.Now()
+	for _, name := range []string{"by", "since", "until"} {
+		if query.Has(name) && query.Get(name) == "" {
+			return q, status.Publicf(status.InvalidArgument, "query: %q is empty: leave it out, or give it a value", name)
+		}
+	}
 	if q.By, err = usage.ParseBy(query.Get("by")); err != nil {
 		return q, status.Publicf(status.InvalidArgument, "query: %s", status.Convert(err).Message)
 	}

@@ -25,6 +25,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
@@ -385,6 +386,9 @@ func (s *Store) check(kind Kind, name string, value secret.Value) error {
 	}
 	if err := value.Check(); err != nil {
 		return err
+	}
+	if n := utf8.RuneCountInString(value.Reveal()); n < secret.MinBytes { // as the API's document counts
+		return status.Publicf(status.InvalidArgument, "a secret has at least %d characters; this one has %d", secret.MinBytes, n)
 	}
 	if kind == Credential && strings.ContainsFunc(value.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return status.Publicf(status.InvalidArgument, "an API key is visible characters of ASCII without blanks; this one has others")

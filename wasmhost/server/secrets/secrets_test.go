@@ -211,17 +211,18 @@ func TestLimits(t *testing.T) {
 		code       error
 		says       string
 	}{
-		"no name":              {secrets.Secret, "", canary, status.ErrInvalidArgument, "want a name"},
-		"a name that is long":  {secrets.Secret, strings.Repeat("a", 65), canary, status.ErrInvalidArgument, "want a name"},
-		"a name with a digit":  {secrets.Secret, "1a", canary, status.ErrInvalidArgument, "want a name"},
-		"a name that is path":  {secrets.Secret, "../a", canary, status.ErrInvalidArgument, "want a name"},
-		"a name with a brace":  {secrets.Secret, "a}}", canary, status.ErrInvalidArgument, "want a name"},
-		"a value that is long": {secrets.Secret, "a", strings.Repeat("x", secret.MaxBytes+1), status.ErrInvalidArgument, "8 to 8192 bytes"},
-		"a short value":        {secrets.Secret, "a", "1234567", status.ErrInvalidArgument, "8 to 8192 bytes"},
-		"two lines":            {secrets.Secret, "a", "12345678\n90", status.ErrInvalidArgument, "one line"},
-		"an unknown provider":  {secrets.Credential, "nobody", canary, status.ErrNotFound, `it has "openai"`},
-		"a key with a blank":   {secrets.Credential, "openai", "sk-12345 6789", status.ErrInvalidArgument, "without blanks"},
-		"a key with an umlaut": {secrets.Credential, "openai", "sk-12345ü6789", status.ErrInvalidArgument, "without blanks"},
+		"no name":                      {secrets.Secret, "", canary, status.ErrInvalidArgument, "want a name"},
+		"a name that is long":          {secrets.Secret, strings.Repeat("a", 65), canary, status.ErrInvalidArgument, "want a name"},
+		"a name with a digit":          {secrets.Secret, "1a", canary, status.ErrInvalidArgument, "want a name"},
+		"a name that is path":          {secrets.Secret, "../a", canary, status.ErrInvalidArgument, "want a name"},
+		"a name with a brace":          {secrets.Secret, "a}}", canary, status.ErrInvalidArgument, "want a name"},
+		"few characters in many bytes": {secrets.Secret, "a", "äöüßä", status.ErrInvalidArgument, "at least 8 characters"},
+		"a value that is long":         {secrets.Secret, "a", strings.Repeat("x", secret.MaxBytes+1), status.ErrInvalidArgument, "8 to 8192 bytes"},
+		"a short value":                {secrets.Secret, "a", "1234567", status.ErrInvalidArgument, "8 to 8192 bytes"},
+		"two lines":                    {secrets.Secret, "a", "12345678\n90", status.ErrInvalidArgument, "one line"},
+		"an unknown provider":          {secrets.Credential, "nobody", canary, status.ErrNotFound, `it has "openai"`},
+		"a key with a blank":           {secrets.Credential, "openai", "sk-12345 6789", status.ErrInvalidArgument, "without blanks"},
+		"a key with an umlaut":         {secrets.Credential, "openai", "sk-12345ü6789", status.ErrInvalidArgument, "without blanks"},
 	} {
 		_, _, err := w.Put(t.Context(), "acme", c.kind, c.name, secret.New(c.text), "")
 		require.ErrorIs(t, err, c.code, name)
