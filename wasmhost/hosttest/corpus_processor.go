@@ -33,11 +33,11 @@ func tree(depth int) *guest {
 	return g
 }
 
-// bulk does nothing but operations over 32 MiB, n of them in a straight line, and again.
-func bulk(n int, op []byte) *guest {
+// bulk does nothing but operations over so many MiB, n of them in a straight line, and again.
+func bulk(n int, op []byte, mib int64) *guest {
 	g := bare()
-	g.pages = 513
-	return g.tool("", forever(repeated(n, i32(0), i32(1), i32(32<<20), op))).under("memoryBytes", 40<<20)
+	g.pages = uint32(mib)*16 + 1
+	return g.tool("", forever(repeated(n, i32(0), i32(1), i32(mib<<20), op))).under("memoryBytes", (mib+8)<<20)
 }
 
 // filling does nothing but fill 3 MiB.
@@ -88,8 +88,8 @@ func processorCases() []Case {
 			g.tables, g.elems = [][]byte{w.Table("r", w.Limits(1, 1))}, [][]byte{cat([]byte{0}, i32(0), []byte{opEnd}, w.Vec(w.U32(0)))}
 			return g.tool("", untilZero(i32(0), []byte{0x11, 0, 0}), i32(0))
 		}),
-		calls("B07", "memory.fill over and over, in straight lines", func() *guest { return bulk(3000, memoryFill) }, "", late),
-		calls("B08", "memory.copy over and over", func() *guest { return bulk(3000, memoryCopy) }, "", late),
+		calls("B07", "memory.fill over and over, in straight lines", func() *guest { return bulk(3900, memoryFill, 63) }, "", late),
+		calls("B08", "memory.copy over and over", func() *guest { return bulk(3900, memoryCopy, 63) }, "", late),
 		calls("B09", "growing memory that is not to be had, for ever", func() *guest { return grown(60_000) }, "", late, spent),
 		calls("B10", "more fuel than there is", func() *guest { return loop().under("fuel", 1_000_000).under("timeoutMs", 60_000) }, "", spent),
 		refuses("B11", "a start section without end", status.InvalidArgument, one(wasmhost.Upload{
