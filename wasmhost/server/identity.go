@@ -159,7 +159,7 @@ func noTenant(tenant string) error {
 func watch(c echo.Context, identity *access.Identity) (done func()) {
 	r := c.Request()
 	ctx, cancel := context.WithCancelCause(r.Context())
-	control := http.NewResponseController(c.Response())
+	control := http.NewResponseController(c.Response().Writer) // the writer of now: OnEnd's function runs beside a handler that may set another
 	r = r.WithContext(ctx)
 	r.Body = &watched{ReadCloser: r.Body, ctx: ctx}
 	c.SetRequest(r)
