@@ -12,6 +12,7 @@ package policy
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -24,6 +25,7 @@ const MaxBytes = 64 << 10
 const (
 	maxName        = 128
 	maxConfigValue = 8 << 10
+	maxConfig      = 64
 )
 
 // Policy is the set of rules that an operator or an owner makes for a module or a tenant.
@@ -33,7 +35,8 @@ type Policy struct {
 	// State is "fresh" (also when empty): nothing that a call writes is seen
 	// by a later one; or "reuse": an instance keeps its state.
 	State State `json:"state,omitempty"`
-	// Config holds the values of Extism's config_get. It is no place for secrets.
+	// Config holds the values of Extism's config_get: at most 64, with keys of 1 to 128 characters and values of at most 8,192.
+	// It is no place for secrets.
 	Config map[string]string `json:"config,omitempty"`
 	// Interpreter has the module interpreted: slower by a factor of tens, with no
 	// machine code made of it.
@@ -78,9 +81,12 @@ func (p *Policy) check() error {
 	if err := p.Grants.check(); err != nil {
 		return err
 	}
+	if len(p.Config) > maxConfig {
+		return status.Publicf(status.InvalidArgument, "policy: config has %d values, and at most %d are allowed", len(p.Config), maxConfig)
+	}
 	for key, value := range p.Config {
-		if key == "" || len(key) > maxName || len(value) > maxConfigValue {
-			return status.Publicf(status.InvalidArgument, "policy: config %q: want a key of 1 to %d bytes and a value of at most %d", abi.Line(key, 40), maxName, maxConfigValue)
+		if key == "" || utf8.RuneCountInString(key) > maxName || utf8.RuneCountInString(value) > maxConfigValue {
+			return status.Publicf(status.InvalidArgument, "policy: config %q: want a key of 1 to %d characters and a value of at most %d", abi.Line(key, 40), maxName, maxConfigValue)
 		}
 	}
 	return p.Limits.check()

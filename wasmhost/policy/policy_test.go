@@ -316,3 +316,33 @@ func TestAPolicyIsReadInOneWayOnly(t *testing.T) {
 	require.NoError(t, err, "keys of a map are the author's")
 	assert.Len(t, p.Config, 2)
 }
+
+func TestConfigIsBoundedInCharacters(t *testing.T) {
+	config := func(n int, key, value string) []byte {
+		values := map[string]string{}
+		for i := range n {
+			values[key+strings.Repeat("+", i)] = value
+		}
+		raw, err := json.Marshal(map[string]any{"config": values})
+		require.NoError(t, err)
+		return raw
+	}
+	for name, raw := range map[string][]byte{
+		"64 values":         config(64, "k", ""),
+		"a key of 128 ä":    config(1, strings.Repeat("ä", 128), ""),
+		"a value of 8192 ä": config(1, "k", strings.Repeat("ä", 8192)),
+	} {
+		_, err := policy.Parse(raw)
+		assert.NoError(t, err, name)
+	}
+	for name, raw := range map[string][]byte{
+		"65 values":           config(65, "k", ""),
+		"a key of no length":  config(1, "", ""),
+		"a key of 129 ä":      config(1, strings.Repeat("ä", 129), ""),
+		"a value of 8193 ä":   config(1, "k", strings.Repeat("ä", 8193)),
+		"a value of 40,000 a": config(1, "k", strings.Repeat("a", 40000)),
+	} {
+		_, err := policy.Parse(raw)
+		assert.ErrorIs(t, err, status.ErrInvalidArgument, name)
+	}
+}
