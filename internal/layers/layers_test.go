@@ -46,12 +46,14 @@ func TestArrowsBackUpAreFound(t *testing.T) {
 	p.add("b", "c", "T")
 	assert.Empty(t, p.faults("a | b | c"))
 	assert.Equal(t, []string{"a", "b", "c"}, p.suggest())
+	assert.Empty(t, p.circles())
 	assert.Equal(t, []string{"p: b, which is not above c, uses its T"}, p.faults("a | b c"), "groups of one layer do not use each other")
 	assert.Len(t, p.faults("c | b | a"), 2)
 	assert.Equal(t, []string{"p: the group c has no layer in internal/layers/table.go"}, p.faults("a | b"))
 	assert.Equal(t, []string{"p: the table has a group d, and there is no such file"}, p.faults("a | b | c | d"))
 	p.add("c", "a", "v")
 	assert.Len(t, p.faults("a | b | c"), 1)
+	assert.Equal(t, []string{"p: a → b: f", "p: b → c: T", "p: c → a: v"}, p.circles())
 	assert.Empty(t, strings.Join(p.suggest(), ""), "groups in a circle have no layer")
 }
 

@@ -41,17 +41,18 @@ const (
 func main() {
 	write := flag.Bool("write", false, "put the drawing into "+page)
 	suggest := flag.Bool("suggest", false, "print the layers that the code has now, for table.go")
+	circles := flag.Bool("circles", false, "print the arrows between groups that use each other, directly or over others")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt) //nolint:forbidigo // a program begins here
 	defer stop()
-	if err := run(ctx, os.Stdout, *write, *suggest); err != nil {
+	if err := run(ctx, os.Stdout, *write, *suggest, *circles); err != nil {
 		fmt.Fprintln(os.Stderr, "layers:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop has run
 	}
 }
 
-func run(ctx context.Context, out io.Writer, write, suggest bool) error {
+func run(ctx context.Context, out io.Writer, write, suggest, circles bool) error {
 	all, err := load(ctx, ".")
 	if err != nil {
 		return err
@@ -60,6 +61,16 @@ func run(ctx context.Context, out io.Writer, write, suggest bool) error {
 		for _, p := range all {
 			if _, err := fmt.Fprintf(out, "\t%q: %q,\n", p.name, strings.Join(p.suggest(), " | ")); err != nil {
 				return err
+			}
+		}
+		return nil
+	}
+	if circles {
+		for _, p := range all {
+			for _, arrow := range p.circles() {
+				if _, err := fmt.Fprintln(out, arrow); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -283,6 +294,34 @@ func (p *pkg) suggest() []string {
 		}
 	}
 	return layers
+}
+
+// circles returns the arrows by which groups use each other, directly or over others.
+func (p *pkg) circles() []string {
+	reach := map[string]map[string]bool{}
+	for _, g := range p.groups {
+		seen, left := map[string]bool{}, []string{g}
+		for len(left) > 0 {
+			next := left[0]
+			left = left[1:]
+			for to := range p.arrows[next] {
+				if !seen[to] {
+					seen[to], left = true, append(left, to)
+				}
+			}
+		}
+		reach[g] = seen
+	}
+	var found []string
+	for from, arrows := range p.arrows {
+		for to, names := range arrows {
+			if reach[to][from] {
+				found = append(found, fmt.Sprintf("%s: %s → %s: %s", p.name, from, to, strings.Join(names, " ")))
+			}
+		}
+	}
+	sort.Strings(found)
+	return found
 }
 
 const (

@@ -24,19 +24,19 @@ var layered = map[string]string{
 	"wasmhost/module/moduletest":        "moduletest",
 	"wasmhost/policy":                   "policy | grants | http limits",
 	"wasmhost/script":                   "position | engine transform | compose script",
+	"wasmhost/server/access":            "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest": "accesstest",
+	"wasmhost/server/admin":             "start | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
 	"wasmhost/server/admin/admintest":   "admintest",
+	"wasmhost/server/audit":             "list | audit verify | file | entry",
 	"wasmhost/server/metrics":           "metrics | tenants",
+	"wasmhost/server/secrets":           "secrets | dir | store | key opened | file | entry space",
+	"wasmhost/server/usage":             "report | book file http | sink | queue | day | sums | event price | money",
 	"wasmhost/tenant":                   "pass | gate journal | bytes event lines tenant",
 }
 
 // unlayered are the packages whose groups use each other, with the reason.
 var unlayered = map[string]string{
-	"wasmhost":                "Host, tenant, loaded and guest refer to each other, and their methods lie with their subject",
-	"wasmhost/server":         "the handlers are methods of Server, and lie with their subject",
-	"wasmhost/server/access":  "it is new and still grows",
-	"wasmhost/server/admin":   "it is new and still grows",
-	"wasmhost/server/audit":   "the methods of Log lie with their subject, what is written and what is read",
-	"wasmhost/server/secrets": "the methods of Store lie with their subject, what is told of values and what is done with files",
-	"wasmhost/server/usage":   "it is new and still grows",
+	"wasmhost":        "Host, tenant, loaded and guest refer to each other, and their methods lie with their subject",
+	"wasmhost/server": "the handlers are methods of Server, and lie with their subject",
 }

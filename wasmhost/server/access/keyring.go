@@ -48,8 +48,8 @@ type keyring struct {
 	loading chan struct{}
 }
 
-func newKeyring(c OIDCConfig) *keyring {
-	return &keyring{issuer: c.Issuer, client: httpClient(), log: c.Logger, refreshAfter: refreshAfter, minRefresh: minRefresh, maxStale: maxStale}
+func newKeyring(issuer string, log *slog.Logger) *keyring {
+	return &keyring{issuer: issuer, client: httpClient(), log: log, refreshAfter: refreshAfter, minRefresh: minRefresh, maxStale: maxStale}
 }
 
 // errNoKey reports a token that no key fits.

@@ -510,19 +510,3 @@ func (k *Keys) saveUses(ctx context.Context) {
 	}
 	k.usesWritten = uses
 }
-
-// checkRecord checks what a store is given.
-func checkRecord(id string, record []byte) error {
-	for i := range len(id) {
-		if c := id[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return status.Errorf(status.InvalidArgument, "%q is not a usable id of a record", shown(id))
-		}
-	}
-	switch {
-	case id == "" || len(id) > 64:
-		return status.Errorf(status.InvalidArgument, "%q is not a usable id of a record", shown(id))
-	case len(record) > MaxRecordBytes:
-		return status.Errorf(status.ResourceExhausted, "the record %q has %d bytes, more than %d", id, len(record), MaxRecordBytes)
-	}
-	return nil
-}

@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,19 +122,6 @@ func (r OIDCRule) check() error {
 	return nil
 }
 
-// checkURL refuses addresses from which nobody can say who has answered.
-func checkURL(text string, query bool) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" && !query {
-		return errors.New("is not a URL as it should be: without user, query and fragment")
-	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())) {
-		return errors.New("has to be https, or http on a loopback address")
-	}
-	return nil
-}
-
 // OIDC lets in whoever has a token of an issuer. Its keys are found by discovery, when the
 // first token comes, and fetched again every ten minutes, and at most every ten seconds for
 // a key that is not known; while the issuer does not answer, they are used for a day. A token
@@ -179,7 +163,7 @@ func NewOIDC(c OIDCConfig) (*OIDC, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	o := &OIDC{config: c, skew: 30 * time.Second, keys: newKeyring(c), log: c.Logger, known: map[[sha256.Size]byte]knownToken{}}
+	o := &OIDC{config: c, skew: 30 * time.Second, keys: newKeyring(c.Issuer, c.Logger), log: c.Logger, known: map[[sha256.Size]byte]knownToken{}}
 	if c.ClockSkewSeconds > 0 {
 		o.skew = time.Duration(c.ClockSkewSeconds) * time.Second
 	}
@@ -389,43 +373,3 @@ func (s *signatures) VerifySignature(ctx context.Context, token string) ([]byte,
 
 // verifying has a place for each signature that may be checked at a time.
 var verifying = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
-
-// httpClient returns the client that asks an issuer: bounded in everything, and following no
-// redirect.
-func httpClient() *http.Client {
-	return &http.Client{
-		Timeout:       fetchTimeout,
-		Transport:     &bounded{&http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: fetchTimeout}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a redirect, which is not followed") },
-	}
-}
-
-const (
-	fetchTimeout  = 10 * time.Second
-	maxFetchBytes = 512 << 10
-)
-
-// bounded ends answers that are too long.
-type bounded struct{ next http.RoundTripper }
-
-func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = &boundedBody{resp.Body, maxFetchBytes}
-	}
-	return resp, err
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("an answer of more than %d bytes", maxFetchBytes)
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
-}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // Store keeps small records by their ids, which are 1 to 64 small letters, digits and
@@ -73,5 +75,21 @@ func (m *Memory) Delete(_ context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.records, id)
+	return nil
+}
+
+// checkRecord checks what a store is given.
+func checkRecord(id string, record []byte) error {
+	for i := range len(id) {
+		if c := id[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return status.Errorf(status.InvalidArgument, "%q is not a usable id of a record", shown(id))
+		}
+	}
+	switch {
+	case id == "" || len(id) > 64:
+		return status.Errorf(status.InvalidArgument, "%q is not a usable id of a record", shown(id))
+	case len(record) > MaxRecordBytes:
+		return status.Errorf(status.ResourceExhausted, "the record %q has %d bytes, more than %d", id, len(record), MaxRecordBytes)
+	}
 	return nil
 }

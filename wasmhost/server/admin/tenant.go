@@ -260,3 +260,9 @@ func decodeRecord(d Document) (*record, error) {
 	r.Revision = d.Revision
 	return &r, nil
 }
+
+func (r *record) show() Tenant {
+	shown := r.Tenant
+	shown.Settings = r.clone()
+	return shown
+}

@@ -17,12 +17,10 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -93,100 +91,6 @@ type Tenants struct {
 	closed     bool
 }
 
-// Open reads the store and creates the initial tenants and [wasmhost.DefaultTenant] where
-// they are not there. It fails when the store can't be read or written; a tenant that is
-// damaged is reported, and not served.
-func Open(ctx context.Context, c Config) (*Tenants, error) {
-	if c.Store == nil {
-		return nil, status.Errorf(status.InvalidArgument, "admin: Store is required")
-	}
-	c.MaxTenants = cmp.Or(c.MaxTenants, defaultMaxTenants)
-	c.Initial = maps.Clone(c.Initial)
-	t := &Tenants{
-		config: c, store: c.Store, log: c.Logger, slots: make(chan struct{}, maxDeletions), retry: time.Second,
-		tenants: map[string]*record{}, operations: map[string]*operation{}, ledgers: map[string]*ledger{}, now: time.Now,
-	}
-	if t.log == nil {
-		t.log = slog.New(slog.DiscardHandler)
-	}
-	t.ends, t.end = context.WithCancel(context.WithoutCancel(ctx))
-	err := t.read(ctx)
-	if err == nil {
-		err = t.createInitial(ctx)
-	}
-	if err != nil {
-		t.end()
-		return nil, err
-	}
-	return t, nil
-}
-
-func (t *Tenants) read(ctx context.Context) error {
-	docs, err := t.store.List(ctx, tenantKind)
-	if err != nil {
-		return err
-	}
-	for _, d := range docs {
-		r, err := &record{}, d.Problem
-		if err == nil {
-			r, err = decodeRecord(d)
-		}
-		if err != nil {
-			t.log.ErrorContext(ctx, "a stored tenant can't be read, and is not served", slog.String("tenant", d.Name), slog.Any("error", err))
-			r = &record{Tenant: Tenant{Name: d.Name, State: Damaged, Revision: d.Revision, Problem: status.ToWire(err, false).Message}}
-		}
-		t.tenants[d.Name] = r
-	}
-	if err := t.readOperations(ctx); err != nil {
-		return err
-	}
-	if err := t.readSpent(ctx); err != nil {
-		return err
-	}
-	return t.readAnswers(ctx)
-}
-
-func (t *Tenants) createInitial(ctx context.Context) error {
-	initial := t.config.Initial
-	if _, ok := initial[wasmhost.DefaultTenant]; !ok {
-		initial = maps.Clone(initial)
-		if initial == nil {
-			initial = map[string]Settings{}
-		}
-		initial[wasmhost.DefaultTenant] = Settings{}
-	}
-	for _, name := range slices.Sorted(maps.Keys(initial)) {
-		settings := initial[name]
-		if err := checkName(name); err != nil {
-			return err
-		}
-		if err := settings.check(); err != nil {
-			return err
-		}
-		stored, ok := t.tenants[name]
-		if !ok {
-			r, err := t.put(ctx, fresh(name, settings), "")
-			if err != nil {
-				return err
-			}
-			t.tenants[name] = r
-			continue
-		}
-		t.compare(ctx, stored, settings)
-	}
-	return nil
-}
-
-// compare logs that the stored tenant counts, and not its initial settings.
-func (t *Tenants) compare(ctx context.Context, stored *record, initial Settings) {
-	switch {
-	case stored.State == Deleting:
-		t.log.WarnContext(ctx, "a tenant that is to be there at the start is being deleted", slog.String("tenant", stored.Name))
-	case stored.State != Damaged && !initial.same(Settings{}) && !initial.same(stored.Settings):
-		t.log.WarnContext(ctx, "the stored settings of a tenant count, not those of the start; change them with \"genkit-wasm tenant set\"", slog.String("tenant", stored.Name))
-	}
-}
-
 func fresh(name string, s Settings) *record {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return &record{Tenant: Tenant{Name: name, ID: rand.Text(), Settings: s, State: Active, CreatedAt: now, UpdatedAt: now}}
@@ -211,35 +115,6 @@ func (t *Tenants) put(ctx context.Context, r *record, revision string) (*record,
 	}
 	r.Revision, r.Problem = d.Revision, ""
 	return r, nil
-}
-
-// Start makes the host with the tenants that are stored: Tenants of the configuration is not
-// used. A tenant that the host does not take is reported with its problem, and suspended. It
-// goes on with deletions that were under way. It is called once.
-func (t *Tenants) Start(ctx context.Context, config wasmhost.Config) (*wasmhost.Host, error) {
-	config.Tenants = map[string]wasmhost.TenantConfig{}
-	t.mu.Lock()
-	for name, r := range t.tenants {
-		c := r.config()
-		if r.State == Deleting || r.State == Damaged && name != wasmhost.DefaultTenant {
-			continue
-		}
-		if err := config.CheckTenant(name, c); err != nil {
-			t.log.ErrorContext(ctx, "a stored tenant is suspended: the server does not allow its settings", slog.String("tenant", name), slog.Any("error", err))
-			r.Problem = status.ToWire(err, false).Message
-			c = wasmhost.TenantConfig{ID: r.ID, Suspended: true}
-		}
-		config.Tenants[name] = c
-	}
-	t.mu.Unlock()
-	host, err := wasmhost.New(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	t.host, t.hosts = host, config
-	t.resume(ctx)
-	t.goes(t.keepSpent)
-	return host, nil
 }
 
 // Close ends the work in the background, which goes on at the next start.
@@ -281,12 +156,6 @@ func (t *Tenants) ID(name string) (string, error) {
 	return r.ID, nil
 }
 
-func (r *record) show() Tenant {
-	shown := r.Tenant
-	shown.Settings = r.clone()
-	return shown
-}
-
 func noTenant(name string) error {
 	return status.Publicf(status.NotFound, "tenant %q does not exist", abi.Line(name, 80)).WithDetails(map[string]string{"tenant": name})
 }
@@ -310,100 +179,6 @@ func (t *Tenants) List(after string, limit int) (page []Tenant, more bool) {
 	return page, len(names) > limit
 }
 
-// Create makes a tenant; ALREADY_EXISTS when there is one of the name, RESOURCE_EXHAUSTED
-// when there are as many as may be. request is a hash of the request that asks for it, or
-// empty: asked for again by the same request, Create returns the tenant that it made.
-func (t *Tenants) Create(ctx context.Context, name string, s Settings, request string) (Tenant, error) {
-	if err := checkName(name); err != nil {
-		return Tenant{}, err
-	}
-	s = s.clone()
-	if err := s.check(); err != nil {
-		return Tenant{}, err
-	}
-	defer t.changes.lock(name)()
-	t.mu.Lock()
-	old, n := t.tenants[name], len(t.tenants)+t.creating
-	t.creating++
-	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		t.creating--
-		t.mu.Unlock()
-	}()
-	if old != nil && request != "" && old.Request == request && old.State != Deleting {
-		return old.show(), nil
-	}
-	switch {
-	case old != nil && old.State == Deleting:
-		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q is being deleted; wait for the operation %s", name, old.Operation)
-	case old != nil:
-		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q exists already", name)
-	case n >= t.config.MaxTenants:
-		return Tenant{}, status.Publicf(status.ResourceExhausted, "the server has its %d tenants; delete one first", t.config.MaxTenants)
-	}
-	r := fresh(name, s)
-	r.Request = request
-	made, err := t.apply(ctx, nil, r)
-	if err == nil && t.config.Created != nil {
-		t.config.Created(made)
-	}
-	return made, err
-}
-
-// Change changes a tenant's settings: change is given those that are stored and returns those
-// that are to be. revision is the one that the caller knows, or empty for whatever is stored;
-// FAILED_PRECONDITION with [ErrStale] when the stored one is another.
-func (t *Tenants) Change(ctx context.Context, name, revision string, change func(Settings) (Settings, error)) (Tenant, error) {
-	return t.change(ctx, name, revision, func(r *record) error {
-		s, err := change(r.clone())
-		if err != nil {
-			return err
-		}
-		if err := s.check(); err != nil {
-			return err
-		}
-		r.Settings = s
-		return nil
-	})
-}
-
-// Suspend keeps a tenant's modules and lets nothing of it run; requests under way end. A
-// tenant that is suspended stays as it is. revision is as for [Tenants.Change].
-func (t *Tenants) Suspend(ctx context.Context, name, revision string) (Tenant, error) {
-	return t.enterState(ctx, name, revision, Suspended)
-}
-
-// Resume lets a suspended tenant run again. revision is as for [Tenants.Change].
-func (t *Tenants) Resume(ctx context.Context, name, revision string) (Tenant, error) {
-	return t.enterState(ctx, name, revision, Active)
-}
-
-func (t *Tenants) enterState(ctx context.Context, name, revision string, s State) (Tenant, error) {
-	return t.change(ctx, name, revision, func(r *record) error {
-		r.State = s
-		return nil
-	})
-}
-
-func (t *Tenants) change(ctx context.Context, name, revision string, change func(*record) error) (Tenant, error) {
-	defer t.changes.lock(name)()
-	old, err := t.current(name, revision)
-	if err != nil {
-		return Tenant{}, err
-	}
-	r := *old
-	r.Settings = old.clone()
-	if err := change(&r); err != nil {
-		return Tenant{}, err
-	}
-	if r.State == old.State && r.same(old.Settings) && old.Problem == "" {
-		return old.show(), nil // nothing changes, the revision neither
-	}
-	r.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
-	return t.apply(ctx, old, &r)
-}
-
 // current returns a tenant that may be changed. The lock of its name is held.
 func (t *Tenants) current(name, revision string) (*record, error) {
 	t.mu.RLock()
@@ -422,32 +197,4 @@ func (t *Tenants) current(name, revision string) (*record, error) {
 		return nil, status.Publicf(status.DataLoss, "%s", r.Problem)
 	}
 	return r, nil
-}
-
-// apply stores a tenant, and lets the host follow. The lock of its name is held.
-func (t *Tenants) apply(ctx context.Context, old, r *record) (Tenant, error) {
-	if t.host == nil {
-		return Tenant{}, status.Errorf(status.FailedPrecondition, "admin: Start was not called")
-	}
-	if err := t.hosts.CheckTenant(r.Name, r.config()); err != nil {
-		return Tenant{}, err
-	}
-	revision := ""
-	if old != nil {
-		revision = old.Revision
-	}
-	name := r.Name
-	r, err := t.put(ctx, r, revision)
-	if err != nil {
-		t.reread(ctx, name)
-		return Tenant{}, err
-	}
-	t.mu.Lock()
-	t.tenants[r.Name] = r
-	t.mu.Unlock()
-	// It is stored: the host follows, also when the caller has left.
-	t.follow(context.WithoutCancel(ctx), r)
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return r.show(), nil
 }

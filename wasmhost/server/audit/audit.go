@@ -18,7 +18,7 @@ package audit
 
 import (
 	"cmp"
-	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -47,14 +47,6 @@ const (
 	maxCounted = 64
 )
 
-// Head is the end of a log.
-type Head struct {
-	// Seq is the number of the last entry, 0 when there is none.
-	Seq uint64
-	// Hash is its hash, in hexadecimal digits.
-	Hash string
-}
-
 // Log is an open log. It is safe for concurrent use.
 type Log struct {
 	config Config
@@ -70,12 +62,6 @@ type Log struct {
 	head    head
 
 	at *tail // the last file; the writer's own
-}
-
-// head is the last entry of a chain.
-type head struct {
-	seq  uint64
-	hash [hashBytes]byte
 }
 
 type waiter struct {
@@ -162,8 +148,6 @@ func (l *Log) Head() Head {
 	defer l.mu.Unlock()
 	return l.head.show()
 }
-
-func (h head) show() Head { return Head{h.seq, hex.EncodeToString(h.hash[:])} }
 
 // Close writes what was counted, ends the log and gives up its directory.
 func (l *Log) Close() error {
@@ -271,3 +255,21 @@ func sourceOf(from string) string {
 	}
 	return p.String()
 }
+
+// commit writes entries to the last file, or to a new one when that is full. An entry is
+// never written to a file that is full: what an earlier attempt has left of the next file
+// stays the end of the log.
+func (l *Log) commit(payloads [][]byte) error {
+	if l.at.journal.Size() >= l.config.MaxFileBytes && l.head.seq >= l.at.first {
+		next, err := createTail(l.files, l.head)
+		if err != nil {
+			return err
+		}
+		_ = l.at.file.Close() // all of it is synced
+		l.at = next
+	}
+	_, err := l.at.journal.Commit(payloads)
+	return err
+}
+
+func (l *Log) close() error { return errors.Join(l.at.file.Close(), l.files.Close()) }

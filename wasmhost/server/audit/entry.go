@@ -118,3 +118,19 @@ func decode(payload []byte) (e Entry, hash [hashBytes]byte, err error) {
 	}
 	return e, hash, nil
 }
+
+// Head is the end of a log.
+type Head struct {
+	// Seq is the number of the last entry, 0 when there is none.
+	Seq uint64
+	// Hash is its hash, in hexadecimal digits.
+	Hash string
+}
+
+// head is the last entry of a chain.
+type head struct {
+	seq  uint64
+	hash [hashBytes]byte
+}
+
+func (h head) show() Head { return Head{h.seq, hex.EncodeToString(h.hash[:])} }

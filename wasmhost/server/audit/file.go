@@ -163,24 +163,6 @@ func createTail(files storedir.FS, at head) (*tail, error) {
 	return t, nil
 }
 
-// commit writes entries to the last file, or to a new one when that is full. An entry is
-// never written to a file that is full: what an earlier attempt has left of the next file
-// stays the end of the log.
-func (l *Log) commit(payloads [][]byte) error {
-	if l.at.journal.Size() >= l.config.MaxFileBytes && l.head.seq >= l.at.first {
-		next, err := createTail(l.files, l.head)
-		if err != nil {
-			return err
-		}
-		_ = l.at.file.Close() // all of it is synced
-		l.at = next
-	}
-	_, err := l.at.journal.Commit(payloads)
-	return err
-}
-
-func (l *Log) close() error { return errors.Join(l.at.file.Close(), l.files.Close()) }
-
 // readOnly is a file that a reader opens as a journal: nothing that opening would put right
 // is written, as the file may be one that a server writes.
 type readOnly struct{ journal.File }

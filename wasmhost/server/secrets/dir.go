@@ -6,24 +6,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
-	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 )
-
-// space is the directory of a tenant. Each value in it is a file, which is written under a
-// temporary name, synced and renamed, and its directory synced, so that it is whole whenever
-// the process ends.
-type space struct {
-	users int // who hold it or wait for it; guarded by Store.mu
-
-	mu sync.RWMutex // held while files are worked on; guards unsynced
-	// unsynced says that a file was changed and failed to be synced: before anything is told
-	// of the directory, it has to be.
-	unsynced bool
-}
 
 // place is a tenant's directory that a caller works in.
 type place struct {
@@ -80,15 +67,6 @@ func (s *Store) enterAs(ctx context.Context, tenant, id string, change bool) (at
 			return at, nil, storedir.Problem("sync an earlier change of the secrets", unavailable(err))
 		}
 	}
-}
-
-func (sp *space) lock(change bool) (unlock func()) {
-	if change {
-		sp.mu.Lock()
-		return sp.mu.Unlock
-	}
-	sp.mu.RLock()
-	return sp.mu.RUnlock
 }
 
 func (s *Store) settleAlone(at place) error {

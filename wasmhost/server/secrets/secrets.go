@@ -23,7 +23,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -33,74 +32,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
-
-// Kind says who uses a value.
-type Kind string
-
-// The kinds of values.
-const (
-	// Secret is used by guests, which refer to it by its name.
-	Secret Kind = "secret"
-	// Credential is an API key of the tenant, under the name of the provider of models that
-	// it is for.
-	Credential Kind = "credential"
-)
-
-// MaxSecrets bounds the values of a kind that a tenant has. A value's length is bounded by
-// [secret.MaxBytes].
-const MaxSecrets = 256
-
-// ErrStale is in the chain of an error when a change was made for another revision than the
-// one that is stored.
-var ErrStale = errors.New("the revision is not the current one")
-
-// Entry is what is told of a value.
-type Entry struct {
-	Name string `json:"name"`
-	// Revision changes with each change of the value; it is the entity tag of the HTTP API.
-	Revision  string    `json:"revision,omitempty"`
-	ChangedAt time.Time `json:"changedAt,omitzero"`
-	// URL is where a credential is sent, and nowhere else.
-	URL string `json:"url,omitempty"`
-	// Problem says why the value can't be used.
-	Problem string `json:"problem,omitempty"`
-}
-
-// Config configures a store. Path and TenantID are required.
-type Config struct {
-	// Path is the directory of the values, which one process at a time may use.
-	Path string
-	// Keys encrypt and decrypt. Without them nothing can be stored, and nothing that is
-	// stored can be used.
-	Keys *Keys
-	// TenantID returns the ID of a tenant, which no other tenant has had: a value belongs to
-	// it, and not to the next tenant of the same name. It fails with NOT_FOUND where there is
-	// no such tenant. It is called concurrently and must not call the store.
-	TenantID func(tenant string) (string, error)
-	// Providers are the names that credentials may have, with the URL below which each
-	// provider is asked. A credential is good for the URL that its provider had when it was
-	// set, so that a server which is started with another one does not send it there.
-	Providers map[string]string
-	// Logger gets lines about changes, and about values that can't be opened; never a value.
-	// nil drops them.
-	Logger *slog.Logger
-}
-
-// Store keeps values. It is safe for concurrent use: changes of one tenant come one after the
-// other, and wait for no other tenant's. Close it.
-type Store struct {
-	config Config
-	files  storedir.FS
-	log    *slog.Logger
-	opened openedValues
-
-	mu     sync.Mutex // guards the fields below
-	spaces map[string]*space
-	closed bool
-	// unsynced says that a directory was made or removed and that the sync of the one above
-	// has failed.
-	unsynced bool
-}
 
 // Open opens the directory, and makes it where it is not there. It decrypts every value once:
 // those that the keys don't open are named in the log, and are refused when they are asked

@@ -17,6 +17,14 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
+const (
+	// mostScratch is how large a scratch buffer may be that is kept.
+	mostScratch = 1 << 20
+	// batchEvents and batchBytes bound the events that are sent at once.
+	batchEvents = 500
+	batchBytes  = 512 << 10
+)
+
 // memoryQueue is a queue that ends with the process.
 type memoryQueue struct {
 	log  *slog.Logger
@@ -441,4 +449,29 @@ func (q *spool) close() error {
 		q.out = nil
 	}
 	return err
+}
+
+// queue holds the events of one sink that wait. put is called by one goroutine, next and done by
+// another.
+type queue interface {
+	// put adds lines, as [appendLine] writes them; the oldest are dropped for them where there is
+	// no room. It keeps none of the slices.
+	put(lines [][]byte)
+	// next returns the oldest events, none where the queue is empty.
+	next() (events []json.RawMessage)
+	// done removes those that next returned last.
+	done()
+	report(*SinkReport)
+	close() error
+}
+
+// SinkReport tells what became of a sink's events since the server began.
+type SinkReport struct {
+	Name        string `json:"name"`
+	Delivered   int64  `json:"delivered"`
+	Queued      int64  `json:"queued"` // that wait, also those of before
+	QueuedBytes int64  `json:"queuedBytes"`
+	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
+	Refused     int64  `json:"refused"` // by the receiver, for good
+	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
 }

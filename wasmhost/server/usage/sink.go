@@ -40,17 +40,6 @@ type Target struct {
 	InMemory bool
 }
 
-// SinkReport tells what became of a sink's events since the server began.
-type SinkReport struct {
-	Name        string `json:"name"`
-	Delivered   int64  `json:"delivered"`
-	Queued      int64  `json:"queued"` // that wait, also those of before
-	QueuedBytes int64  `json:"queuedBytes"`
-	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
-	Refused     int64  `json:"refused"` // by the receiver, for good
-	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
-}
-
 // RefusedError says that a receiver does not want some events, however often they come.
 type RefusedError struct{ Err error }
 
@@ -65,34 +54,15 @@ const (
 	// milliseconds.
 	maxBlocks   = 256
 	blockEvents = 128
-	// mostScratch is how large a scratch buffer may be that is kept.
-	mostScratch = 1 << 20
 	// gather is how long events gather before they are put into queues together.
-	gather = 10 * time.Millisecond
-	// batchEvents and batchBytes bound what is sent at once.
-	batchEvents = 500
-	batchBytes  = 512 << 10
-	sendTime    = 30 * time.Second
+	gather   = 10 * time.Millisecond
+	sendTime = 30 * time.Second
 	// closeTime is how long sinks may take at the end for what still waits.
 	closeTime = 3 * time.Second
 	maxSinks  = 8
 )
 
 var sinkName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-
-// queue holds the events of one sink that wait. put is called by one goroutine, next and done by
-// another.
-type queue interface {
-	// put adds lines, as [appendLine] writes them; the oldest are dropped for them where there is
-	// no room. It keeps none of the slices.
-	put(lines [][]byte)
-	// next returns the oldest events, none where the queue is empty.
-	next() (events []json.RawMessage)
-	// done removes those that next returned last.
-	done()
-	report(*SinkReport)
-	close() error
-}
 
 // hub hands events to the queues of the sinks.
 type hub struct {

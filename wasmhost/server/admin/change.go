@@ -1,0 +1,130 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+)
+
+// Create makes a tenant; ALREADY_EXISTS when there is one of the name, RESOURCE_EXHAUSTED
+// when there are as many as may be. request is a hash of the request that asks for it, or
+// empty: asked for again by the same request, Create returns the tenant that it made.
+func (t *Tenants) Create(ctx context.Context, name string, s Settings, request string) (Tenant, error) {
+	if err := checkName(name); err != nil {
+		return Tenant{}, err
+	}
+	s = s.clone()
+	if err := s.check(); err != nil {
+		return Tenant{}, err
+	}
+	defer t.changes.lock(name)()
+	t.mu.Lock()
+	old, n := t.tenants[name], len(t.tenants)+t.creating
+	t.creating++
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		t.creating--
+		t.mu.Unlock()
+	}()
+	if old != nil && request != "" && old.Request == request && old.State != Deleting {
+		return old.show(), nil
+	}
+	switch {
+	case old != nil && old.State == Deleting:
+		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q is being deleted; wait for the operation %s", name, old.Operation)
+	case old != nil:
+		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q exists already", name)
+	case n >= t.config.MaxTenants:
+		return Tenant{}, status.Publicf(status.ResourceExhausted, "the server has its %d tenants; delete one first", t.config.MaxTenants)
+	}
+	r := fresh(name, s)
+	r.Request = request
+	made, err := t.apply(ctx, nil, r)
+	if err == nil && t.config.Created != nil {
+		t.config.Created(made)
+	}
+	return made, err
+}
+
+// Change changes a tenant's settings: change is given those that are stored and returns those
+// that are to be. revision is the one that the caller knows, or empty for whatever is stored;
+// FAILED_PRECONDITION with [ErrStale] when the stored one is another.
+func (t *Tenants) Change(ctx context.Context, name, revision string, change func(Settings) (Settings, error)) (Tenant, error) {
+	return t.change(ctx, name, revision, func(r *record) error {
+		s, err := change(r.clone())
+		if err != nil {
+			return err
+		}
+		if err := s.check(); err != nil {
+			return err
+		}
+		r.Settings = s
+		return nil
+	})
+}
+
+// Suspend keeps a tenant's modules and lets nothing of it run; requests under way end. A
+// tenant that is suspended stays as it is. revision is as for [Tenants.Change].
+func (t *Tenants) Suspend(ctx context.Context, name, revision string) (Tenant, error) {
+	return t.enterState(ctx, name, revision, Suspended)
+}
+
+// Resume lets a suspended tenant run again. revision is as for [Tenants.Change].
+func (t *Tenants) Resume(ctx context.Context, name, revision string) (Tenant, error) {
+	return t.enterState(ctx, name, revision, Active)
+}
+
+func (t *Tenants) enterState(ctx context.Context, name, revision string, s State) (Tenant, error) {
+	return t.change(ctx, name, revision, func(r *record) error {
+		r.State = s
+		return nil
+	})
+}
+
+func (t *Tenants) change(ctx context.Context, name, revision string, change func(*record) error) (Tenant, error) {
+	defer t.changes.lock(name)()
+	old, err := t.current(name, revision)
+	if err != nil {
+		return Tenant{}, err
+	}
+	r := *old
+	r.Settings = old.clone()
+	if err := change(&r); err != nil {
+		return Tenant{}, err
+	}
+	if r.State == old.State && r.same(old.Settings) && old.Problem == "" {
+		return old.show(), nil // nothing changes, the revision neither
+	}
+	r.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	return t.apply(ctx, old, &r)
+}
+
+// apply stores a tenant, and lets the host follow. The lock of its name is held.
+func (t *Tenants) apply(ctx context.Context, old, r *record) (Tenant, error) {
+	if t.host == nil {
+		return Tenant{}, status.Errorf(status.FailedPrecondition, "admin: Start was not called")
+	}
+	if err := t.hosts.CheckTenant(r.Name, r.config()); err != nil {
+		return Tenant{}, err
+	}
+	revision := ""
+	if old != nil {
+		revision = old.Revision
+	}
+	name := r.Name
+	r, err := t.put(ctx, r, revision)
+	if err != nil {
+		t.reread(ctx, name)
+		return Tenant{}, err
+	}
+	t.mu.Lock()
+	t.tenants[r.Name] = r
+	t.mu.Unlock()
+	// It is stored: the host follows, also when the caller has left.
+	t.follow(context.WithoutCancel(ctx), r)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return r.show(), nil
+}
