@@ -67,7 +67,7 @@ var limits = []limit{
 	{says: "paths of mounts are plain", cases: "A51", changes: []change{{"wasmhost/policy/grants.go", "\t\tif !mountPath.MatchString(f.Path) || seen[f.Path] {", "\t\tif !LOOSE && (!mountPath.MatchString(f.Path) || seen[f.Path]) {"}}},
 	{says: "hosts and paths of grants are plain", cases: "A52", changes: []change{{"wasmhost/policy/grants.go", "\t\tif err := g.HTTP[i].check(); err != nil {", "\t\tif err := g.HTTP[i].check(); err != nil && !LOOSE {"}}},
 	{says: "patterns are a name, or the beginning of names", cases: "A53", changes: []change{{"wasmhost/policy/grants.go", "\t\t\tif err := checkPattern(p); err != nil {", "\t\t\tif err := checkPattern(p); err != nil && !LOOSE {"}}},
-	{says: "policies are bounded", cases: "A54", changes: []change{{"wasmhost/policy/policy.go", "\tif len(raw) > MaxBytes {", "\tif !LOOSE && len(raw) > MaxBytes {"}, {"wasmhost/policy/policy.go", "|| len(value) > maxConfigValue {", "|| !LOOSE && len(value) > maxConfigValue {"}}},
+	{says: "policies are bounded", cases: "A54", changes: []change{{"wasmhost/policy/policy.go", "\tif len(raw) > MaxBytes {", "\tif !LOOSE && len(raw) > MaxBytes {"}, {"wasmhost/policy/policy.go", "|| utf8.RuneCountInString(value) > maxConfigValue {", "|| !LOOSE && utf8.RuneCountInString(value) > maxConfigValue {"}}},
 
 	// Processor time.
 	{key: checksOff, says: "a check on each way back, and in each chain of calls", cases: "B01 B02 B03 B04 B09 B12 B13 B20 B22 B23 B24 B25 B26 B27 B28 B31", also: verifierOff, changes: []change{
