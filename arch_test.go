@@ -120,7 +120,8 @@ var rules = []rule{
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/script"), "adapters from actions to guests"},
 
-	{"builtin/model/", append(slices.Clone(leaves), "internal/rawjson"), "first-party models use the engine's leaves, never the façade"},
+	{"builtin/model/internal/wire", append(slices.Clone(leaves), "internal/rawjson"), "HTTP, events, errors and keys of the models of remote servers; knows no API"},
+	{"builtin/model/", append(slices.Clone(leaves), "internal/rawjson", "builtin/model/internal/"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate", "internal/rawjson"), "first-party evaluators ask their judges through the registry, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
 	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "internal/storedir/journal", "builtin/vectorstore/", "internal/rawjson"), "first-party stores use the engine's leaves, never the façade"},

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -49,7 +50,7 @@ type wireReply struct {
 // answer collects one answer. A document is taken as a stream of one piece, which
 // makes the two forms give the same response.
 type answer struct {
-	tools     *toolset
+	tools     *wire.Toolset
 	profile   *Profile
 	server    string
 	clean     func(string) string // makes the server's words fit to be shown
@@ -72,7 +73,7 @@ type answer struct {
 }
 
 func (p *Provider) newAnswer(c *call) *answer {
-	return &answer{tools: c.tools, profile: &p.profile, server: p.server, clean: func(s string) string { return p.clean(s, c.key, maxMessageText) }}
+	return &answer{tools: c.tools, profile: &p.profile, server: p.server, clean: func(s string) string { return p.peer.Clean(s, c.key, wire.MaxMessageText) }}
 }
 
 // add takes in a piece and returns the text and the reasoning that it brought.
@@ -88,7 +89,7 @@ func (a *answer) add(piece *wireAnswer) (text, reasoning string) {
 			continue // one was asked for
 		}
 		a.choice = true
-		a.finish = or(c.FinishReason, a.finish)
+		a.finish = wire.Or(c.FinishReason, a.finish)
 		keep(&a.failed, c.Error)
 		if c.Delta != nil {
 			t, r := a.addReply(c.Delta, false)
@@ -116,7 +117,7 @@ func (a *answer) addMessage(reply *wireReply, last bool) (text, reasoning string
 	a.text.WriteString(text)
 	a.reasoning.WriteString(reasoning)
 	a.refusal.WriteString(a.missing(&a.refusal, &again.refusal))
-	a.field = or(a.field, again.field)
+	a.field = wire.Or(a.field, again.field)
 	if len(a.calls) == 0 {
 		a.calls = again.calls
 	}
@@ -149,7 +150,7 @@ func (a *answer) missing(collected, whole *strings.Builder) string {
 }
 
 func keep(to *json.RawMessage, v json.RawMessage) {
-	if !isNull(v) {
+	if !wire.IsNull(v) {
 		*to = v
 	}
 }
@@ -157,12 +158,12 @@ func keep(to *json.RawMessage, v json.RawMessage) {
 func (a *answer) addReply(reply *wireReply, whole bool) (text, reasoning string) {
 	text, refusal, thinking := contentText(reply.Content)
 	field, reasoning := a.profile.reasoning(reply, thinking)
-	a.field = or(a.field, field)
+	a.field = wire.Or(a.field, field)
 	a.addDetails(reply.ReasoningDetails)
 	a.opaque = a.merger.merge(a.opaque, map[string]json.RawMessage{"extra_content": reply.ExtraContent})
 	a.text.WriteString(text)
 	a.reasoning.WriteString(reasoning)
-	a.refusal.WriteString(jsonString(reply.Refusal) + refusal)
+	a.refusal.WriteString(wire.String(reply.Refusal) + refusal)
 	for i := range reply.ToolCalls {
 		a.addCall(&reply.ToolCalls[i], whole)
 	}
@@ -180,9 +181,9 @@ func (p *Profile) reasoning(reply *wireReply, thinking string) (ReasoningField, 
 		text := ""
 		switch field {
 		case ReasoningContent:
-			text = jsonString(reply.ReasoningContent)
+			text = wire.String(reply.ReasoningContent)
 		case Reasoning:
-			text = jsonString(reply.Reasoning)
+			text = wire.String(reply.Reasoning)
 		case ReasoningInContent:
 			text = thinking
 		}
@@ -196,8 +197,8 @@ func (p *Profile) reasoning(reply *wireReply, thinking string) (ReasoningField, 
 // contentText reads content that is a string, or a list of parts of which those with
 // text count, and those that hold a refusal or what the model thought.
 func contentText(raw json.RawMessage) (text, refusal, thinking string) {
-	if isNull(raw) || raw[0] != '[' {
-		return jsonString(raw), "", ""
+	if wire.IsNull(raw) || raw[0] != '[' {
+		return wire.String(raw), "", ""
 	}
 	var parts []struct {
 		Text     json.RawMessage `json:"text"`
@@ -206,21 +207,14 @@ func contentText(raw json.RawMessage) (text, refusal, thinking string) {
 	}
 	_ = json.Unmarshal(raw, &parts) // a list of something else holds no text
 	for _, p := range parts {
-		text += jsonString(p.Text)
-		refusal += jsonString(p.Refusal)
+		text += wire.String(p.Text)
+		refusal += wire.String(p.Refusal)
 		if len(p.Thinking) > 0 {
 			thought, _, _ := contentText(p.Thinking)
 			thinking += thought
 		}
 	}
 	return text, refusal, thinking
-}
-
-// jsonString returns the text of a JSON string and "" for anything else.
-func jsonString(raw json.RawMessage) string {
-	var s string
-	_ = json.Unmarshal(raw, &s)
-	return s
 }
 
 // finishReasons are those that compatible servers are known to give.
@@ -234,10 +228,6 @@ var finishReasons = map[string]model.FinishReason{
 
 // maxRawBytes bounds Response.Raw: beyond it the field is left out.
 const maxRawBytes = 1 << 20
-
-// maxMessageText bounds a text from a server that goes into an error or a finish
-// message.
-const maxMessageText = 1 << 10
 
 // response returns the collected answer. raw is its document, nil after a stream:
 // then one is made of what was collected.
@@ -314,14 +304,14 @@ func (a *answer) parts() ([]content.Part, error) {
 // before the call was complete, which a.lost then tells.
 func (a *answer) request(i int) (*content.Part, error) {
 	call := a.calls[i]
-	name, arguments := a.tools.original(call.name), call.arguments.String()
-	if a.cutOff() && !a.tools.whole(arguments, i == len(a.calls)-1) {
-		a.lost = append(a.lost, strconv.Quote(clip(name, maxToolName)))
+	name, arguments := a.tools.Original(call.name), call.arguments.String()
+	if a.cutOff() && !a.tools.Whole(arguments, i == len(a.calls)-1) {
+		a.lost = append(a.lost, strconv.Quote(wire.Clip(name, wire.MaxToolName)))
 		return nil, nil
 	}
 	part := &content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: a.ref(i)}}
 	var problem string
-	if part.ToolRequest.Input, problem = a.tools.input(name, arguments); problem != "" {
+	if part.ToolRequest.Input, problem = a.tools.Input(name, arguments); problem != "" {
 		reason, err := rawjson.Encode(problem)
 		if err != nil {
 			return nil, err
@@ -350,12 +340,12 @@ func (a *answer) finished() (model.FinishReason, string) {
 	case !known && a.finish == "":
 		reason = model.FinishUnknown
 	case !known:
-		reason, message = model.FinishUnknown, "finish_reason "+strconv.Quote(clip(a.finish, 64))
+		reason, message = model.FinishUnknown, "finish_reason "+strconv.Quote(wire.Clip(a.finish, 64))
 	case reason == model.FinishOther:
 		message = a.finish
 	}
 	if len(a.failed) > 0 {
-		message = readError(a.failed).Message
+		message = wire.ReadFailure(a.failed).Message
 		if reason == model.FinishUnknown {
 			reason = model.FinishOther
 		}

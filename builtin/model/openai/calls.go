@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 )
 
 // wireCallPiece is a tool call of an answer, or a piece of one. Fields that are not
@@ -70,8 +72,8 @@ type toolCall struct {
 // addCall adds a piece to the call that it belongs to.
 func (a *answer) addCall(piece *wireCallPiece, whole bool) {
 	arguments := ""
-	if !isNull(piece.Function.Arguments) {
-		arguments = textOf(piece.Function.Arguments)
+	if !wire.IsNull(piece.Function.Arguments) {
+		arguments = wire.TextOf(piece.Function.Arguments)
 	}
 	var call *toolCall
 	if !whole {
@@ -85,8 +87,8 @@ func (a *answer) addCall(piece *wireCallPiece, whole bool) {
 		call = &toolCall{index: piece.Index}
 		a.calls = append(a.calls, call)
 	}
-	call.id = or(call.id, piece.ID)
-	call.name = or(call.name, piece.Function.Name)
+	call.id = wire.Or(call.id, piece.ID)
+	call.name = wire.Or(call.name, piece.Function.Name)
 	call.extra, call.function = a.merger.merge(call.extra, piece.extra), a.merger.merge(call.function, piece.Function.extra)
 	call.arguments.WriteString(arguments)
 	call.nesting.add(arguments)
@@ -108,7 +110,7 @@ func (a *answer) callOf(piece *wireCallPiece, arguments string) *toolCall {
 				continue
 			}
 			if c.begins(piece, arguments) {
-				piece.Function.Name = or(piece.Function.Name, c.name)
+				piece.Function.Name = wire.Or(piece.Function.Name, c.name)
 				return nil
 			}
 			return c

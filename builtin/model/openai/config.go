@@ -9,9 +9,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // configSchema describes [model.Request] Config. Only the keys that this package
@@ -45,12 +44,12 @@ type settings struct {
 	fields  map[string]json.RawMessage // of the body
 }
 
-// settings reads a config that [takeKey] has been through and that obeys the config
+// settings reads a config that holds no API key and obeys the config
 // schema. A null that the schema lets through counts as absent; everything else, 0
 // and false included, is sent.
 func (p *Provider) settings(raw json.RawMessage) (settings, error) {
 	s := settings{fields: map[string]json.RawMessage{}}
-	if isNull(raw) {
+	if wire.IsNull(raw) {
 		return s, nil
 	}
 	var config, extra map[string]json.RawMessage
@@ -59,7 +58,7 @@ func (p *Provider) settings(raw json.RawMessage) (settings, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(config)) {
 		value := config[key]
-		if isNull(value) {
+		if wire.IsNull(value) {
 			continue
 		}
 		switch key {
@@ -126,83 +125,3 @@ func snake(key string) string {
 	}
 	return b.String()
 }
-
-// takeKey returns req without the API key of its config, and the key. req itself
-// is not changed; it is returned as it is when it holds none.
-func takeKey(req *model.Request) (*model.Request, string, error) {
-	for name := range req.Extra {
-		if strings.EqualFold(name, "config") {
-			return nil, "", status.Publicf(status.InvalidArgument, `model request field %q: write it as "config"`, name)
-		}
-	}
-	config, key, err := takeKeyOf(req.Config)
-	if err != nil || key == "" && len(config) == len(req.Config) {
-		return req, key, err
-	}
-	clean := *req
-	clean.Messages = slices.Clone(req.Messages) // it may be handed back with the response
-	clean.Config = config
-	return &clean, key, nil
-}
-
-// takeKeyOf returns a config without its API key, and the key. A config that is no
-// object is returned as it is; the code that reads it reports the error.
-func takeKeyOf(raw json.RawMessage) (json.RawMessage, string, error) {
-	var config map[string]json.RawMessage
-	if json.Unmarshal(raw, &config) != nil {
-		return raw, "", nil
-	}
-	var extra map[string]json.RawMessage
-	if json.Unmarshal(config["extra"], &extra) == nil {
-		for name := range extra {
-			if isKeyName(name) {
-				return nil, "", errMisplacedKey(name)
-			}
-		}
-	}
-	found, key := false, ""
-	for name, value := range config {
-		if !isKeyName(name) {
-			continue
-		}
-		if name != "apiKey" {
-			return nil, "", errMisplacedKey(name)
-		}
-		found = true
-		if json.Unmarshal(value, &key) != nil {
-			return nil, "", status.Publicf(status.InvalidArgument, `model config key "apiKey" must be a string`)
-		}
-	}
-	if !found {
-		return raw, "", nil
-	}
-	if err := checkKey(key); err != nil {
-		return nil, "", err
-	}
-	delete(config, "apiKey")
-	clean, err := rawjson.Encode(config)
-	if err != nil {
-		return nil, "", status.Errorf(status.Internal, "encode the config: %w", err)
-	}
-	return clean, key, nil
-}
-
-// isKeyName tells apiKey from its misspellings, which would be recorded and sent
-// to the server like any parameter.
-func isKeyName(name string) bool {
-	return strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(name), "apikey")
-}
-
-func errMisplacedKey(name string) error {
-	return status.Publicf(status.InvalidArgument, `model config key %q: write an API key as "apiKey", at the top of the config`, name)
-}
-
-// checkKey refuses a key that can't be a header's value, without quoting it.
-func checkKey(key string) error {
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return status.Publicf(status.InvalidArgument, "the API key holds characters that a header can't carry")
-	}
-	return nil
-}
-
-func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

@@ -7,13 +7,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math"
-	"net/http"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/embed"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 //go:embed embedding.schema.json
@@ -28,40 +27,6 @@ var embedders = []struct {
 	dimensions int
 }{{"text-embedding-3-small", 1536}, {"text-embedding-3-large", 3072}, {"text-embedding-ada-002", 1536}}
 
-// keyedEmbedder keeps a request's API key away from the embedder's action, which traces
-// its input; see [chatModel].
-type keyedEmbedder struct {
-	action.Action
-	account accountKey
-}
-
-// RunJSON embeds.
-func (e *keyedEmbedder) RunJSON(ctx context.Context, in json.RawMessage, emit action.Emit) (json.RawMessage, error) {
-	if !mayHoldKey(in) {
-		ctx, err := e.account.with(ctx, "")
-		if err != nil {
-			return nil, err
-		}
-		return e.Action.RunJSON(ctx, in, emit)
-	}
-	req := &embed.Request{}
-	if err := json.Unmarshal(in, req); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "embed request: %w", err)
-	}
-	options, key, err := takeKeyOf(req.Options)
-	if err != nil {
-		return nil, err
-	}
-	req.Options = options
-	if in, err = rawjson.Encode(req); err != nil {
-		return nil, status.Errorf(status.Internal, "encode the embed request: %w", err)
-	}
-	if ctx, err = e.account.with(ctx, key); err != nil {
-		return nil, err
-	}
-	return e.Action.RunJSON(ctx, in, emit)
-}
-
 func (p *Provider) newEmbedder(id string) (action.Action, error) {
 	info := embed.Info{Supports: &embed.Supports{Input: []string{"text"}}, ConfigSchema: embeddingSchema, BatchSize: maxEmbeddings}
 	for _, e := range embedders {
@@ -75,7 +40,7 @@ func (p *Provider) newEmbedder(id string) (action.Action, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyedEmbedder{Action: a}, nil
+	return wire.KeyedEmbedder(a), nil
 }
 
 // embed is one POST /embeddings. A document's text parts are joined; media is not
@@ -101,12 +66,12 @@ func (p *Provider) embed(ctx context.Context, id string, req *embed.Request) (*e
 	if len(texts) == 0 {
 		return &embed.Response{}, nil
 	}
-	body, err := bodyWith(fields, map[string]any{"model": or(version, id), "input": texts})
+	body, err := bodyWith(fields, map[string]any{"model": wire.Or(version, id), "input": texts})
 	if err != nil {
 		return nil, err
 	}
-	key := p.keyOf(ctx)
-	raw, err := p.fetch(ctx, outgoing{method: http.MethodPost, path: "/embeddings", key: key, accept: jsonType, contentType: jsonType, body: body})
+	key := p.peer.Key(ctx)
+	raw, err := p.peer.Fetch(ctx, wire.Outgoing{Path: "/embeddings", Key: key, Accept: wire.JSON, Body: body})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +87,7 @@ func (p *Provider) vectors(raw json.RawMessage, n int, key string) (*embed.Respo
 			Embedding json.RawMessage `json:"embedding"`
 		} `json:"data"`
 	}
-	if err := p.read(raw, &answer, "embeddings", key); err != nil {
+	if err := p.peer.Read(raw, &answer, "embeddings", key); err != nil {
 		return nil, err
 	}
 	if len(answer.Data) != n {
@@ -153,7 +118,7 @@ func vectorOf(raw json.RawMessage) ([]float64, error) {
 	if json.Unmarshal(raw, &vector) == nil && len(vector) > 0 {
 		return vector, nil
 	}
-	data, err := base64.StdEncoding.DecodeString(jsonString(raw))
+	data, err := base64.StdEncoding.DecodeString(wire.String(raw))
 	if err != nil || len(data) == 0 || len(data)%size != 0 {
 		return nil, status.Publicf(status.Internal, "an embedding of the server is neither a list of numbers nor base64")
 	}

@@ -1,47 +1,23 @@
 package openai
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 )
 
 // RetryAfter is retryAfter with a clock.
-func RetryAfter(h http.Header, now time.Time) time.Duration { return retryAfter(h, now) }
+func RetryAfter(h http.Header, now time.Time) time.Duration { return wire.RetryAfter(h, now) }
 
 // Guard puts the layer that takes API keys away in front of a model.
-func Guard(m model.Model) model.Model { return &chatModel{Model: m} }
-
-// Events returns the data of all events of a stream.
-func Events(stream []byte, maxBytes int) ([]string, error) {
-	e := newEvents(bytes.NewReader(stream), maxBytes)
-	var all []string
-	for {
-		ev, err := e.next()
-		if ev.data != nil {
-			all = append(all, string(ev.data))
-		}
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return all, err
-		}
-	}
-}
+func Guard(m model.Model) model.Model { return wire.KeyedModel(m) }
 
 // Unlisted returns how many models of unlisted ids are kept.
-func (p *Provider) Unlisted() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.unlisted)
-}
+func (p *Provider) Unlisted() int { return p.shelf.Unlisted() }
 
 // ServerID is serverID.
 func ServerID(baseURL string) string { return serverID(baseURL) }
@@ -94,4 +70,4 @@ func quoted[S ~string](names []S) string {
 }
 
 // SetClock replaces the clock of a provider's listing.
-func SetClock(p *Provider, now func() time.Time) { p.remote.now = now }
+func SetClock(p *Provider, now func() time.Time) { p.remote.Now = now }

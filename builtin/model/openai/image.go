@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -23,19 +23,19 @@ func (p *Provider) draw(ctx context.Context, id string, req *model.Request) (*mo
 	if text == "" {
 		return nil, status.Publicf(status.InvalidArgument, "messages[0] holds no text to draw from")
 	}
-	name := or(version, id)
+	name := wire.Or(version, id)
 	if strings.Contains(name, "gpt-image") {
 		delete(fields, "response_format") // these models know data only, and refuse the field
-	} else if isNull(fields["response_format"]) {
+	} else if wire.IsNull(fields["response_format"]) {
 		fields["response_format"] = json.RawMessage(`"b64_json"`)
 	}
-	contentType := "image/" + or(jsonString(fields["output_format"]), "png")
+	contentType := "image/" + wire.Or(wire.String(fields["output_format"]), "png")
 	body, err := bodyWith(fields, map[string]any{"model": name, "prompt": text})
 	if err != nil {
 		return nil, err
 	}
-	key := p.keyOf(ctx)
-	raw, err := p.fetch(ctx, outgoing{method: http.MethodPost, path: "/images/generations", key: key, accept: jsonType, contentType: jsonType, body: body})
+	key := p.peer.Key(ctx)
+	raw, err := p.peer.Fetch(ctx, wire.Outgoing{Path: "/images/generations", Key: key, Accept: wire.JSON, Body: body})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (p *Provider) pictures(raw json.RawMessage, contentType, key string) (*mode
 		} `json:"data"`
 		Usage json.RawMessage `json:"usage"`
 	}
-	if err := p.read(raw, &answer, "images", key); err != nil {
+	if err := p.peer.Read(raw, &answer, "images", key); err != nil {
 		return nil, err
 	}
 	var parts []content.Part

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -95,15 +96,15 @@ var chatKeys = []string{"maxOutputTokens", "stopSequences", "topK", "topP"}
 // from the rest of the request.
 func plainConfig(raw json.RawMessage, drop, managed []string) (version string, fields map[string]json.RawMessage, err error) {
 	fields = map[string]json.RawMessage{}
-	if isNull(raw) {
+	if wire.IsNull(raw) {
 		return "", fields, nil
 	}
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return "", nil, status.Publicf(status.InvalidArgument, "model config: %w", err)
 	}
-	version = jsonString(fields["version"])
+	version = wire.String(fields["version"])
 	for name, value := range fields {
-		if name == "version" || name == "apiKey" || isNull(value) || slices.Contains(drop, name) {
+		if name == "version" || name == "apiKey" || wire.IsNull(value) || slices.Contains(drop, name) {
 			delete(fields, name)
 		}
 	}
@@ -118,12 +119,4 @@ func plainConfig(raw json.RawMessage, drop, managed []string) (version string, f
 // prompt is the text of a request's first message, which is what Genkit JS sends.
 func prompt(req *model.Request) string {
 	return strings.TrimSpace(content.TextOf(req.Messages[0].Content))
-}
-
-// keyOf is the request's own API key, else the provider's.
-func (p *Provider) keyOf(ctx context.Context) string {
-	if own, _ := ctx.Value(keyContext{}).(requestKey); own.key != nil && *own.key != "" {
-		return *own.key
-	}
-	return p.cfg.APIKey
 }

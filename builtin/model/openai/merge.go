@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
@@ -30,7 +31,7 @@ func unknown(b []byte, v any, known []string) (map[string]json.RawMessage, error
 	for _, name := range known {
 		delete(all, name)
 	}
-	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return isNull(value) })
+	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return wire.IsNull(value) })
 	return all, nil
 }
 
@@ -73,7 +74,7 @@ type merger struct{ work int }
 // merged field by field, and of anything else the later value stays.
 func (m *merger) merge(old, piece map[string]json.RawMessage) map[string]json.RawMessage {
 	for name, value := range piece {
-		if isNull(value) {
+		if wire.IsNull(value) {
 			continue
 		}
 		if old == nil {
@@ -91,7 +92,7 @@ func (m *merger) merge(old, piece map[string]json.RawMessage) map[string]json.Ra
 }
 
 func (m *merger) value(old, value json.RawMessage) json.RawMessage {
-	if !isObject(old) || !isObject(value) {
+	if !wire.IsObject(old) || !wire.IsObject(value) {
 		return value
 	}
 	if m.work += len(old) + len(value); m.work > maxMergeWork {
@@ -138,13 +139,13 @@ func (d *detail) add(piece map[string]json.RawMessage) {
 	for name, value := range piece {
 		_, known := d.fields[name]
 		switch {
-		case isNull(value) && known, !known && len(d.fields) >= maxOpaque:
+		case wire.IsNull(value) && known, !known && len(d.fields) >= maxOpaque:
 			continue
-		case (name == "text" || name == "summary" || name == "data") && !isNull(value):
+		case (name == "text" || name == "summary" || name == "data") && !wire.IsNull(value):
 			if d.texts[name] == nil {
 				d.texts[name] = &strings.Builder{}
 			}
-			d.texts[name].WriteString(jsonString(value))
+			d.texts[name].WriteString(wire.String(value))
 		}
 		d.fields[name] = value
 	}

@@ -1,13 +1,13 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -79,7 +79,7 @@ func (c wireContent) MarshalJSON() ([]byte, error) {
 
 // conversation collects the messages of one request.
 type conversation struct {
-	tools    *toolset
+	tools    *wire.Toolset
 	profile  *Profile
 	server   string
 	noMedia  bool // the model takes none
@@ -101,7 +101,7 @@ type conversation struct {
 // Anything else is INVALID_ARGUMENT and named by its place. Data and custom beside
 // another field of a part are notes to it and are not sent. Fields that only the server
 // that wrote a message understands (see [note]) go back to that server.
-func (p *Provider) messages(msgs []content.Message, tools *toolset, supports *model.Supports) ([]wireMessage, error) {
+func (p *Provider) messages(msgs []content.Message, tools *wire.Toolset, supports *model.Supports) ([]wireMessage, error) {
 	if len(msgs) == 0 {
 		return nil, status.Publicf(status.InvalidArgument, "the request has no messages")
 	}
@@ -199,8 +199,8 @@ func (c *conversation) addPart(out *wireMessage, part *content.Part) error {
 		known = true
 		own := noteOf(part.Metadata, c.server)
 		out.ToolCalls = append(out.ToolCalls, wireCall{
-			ID: or(req.Ref, c.tools.wire[req.Name]), Type: "function", fields: own.Call,
-			Function: wireCallFunction{Name: c.tools.wire[req.Name], Arguments: c.tools.arguments(req), fields: own.Function},
+			ID: wire.Or(req.Ref, c.tools.Wire[req.Name]), Type: "function", fields: own.Call,
+			Function: wireCallFunction{Name: c.tools.Wire[req.Name], Arguments: c.tools.Arguments(req), fields: own.Function},
 		})
 	}
 	if part.ToolResponse != nil {
@@ -222,7 +222,7 @@ func (c *conversation) addReasoning(out *wireMessage, part *content.Part) error 
 	if came == "" || c.profile.ReasoningOut == NoReasoning {
 		return nil
 	}
-	field := or(c.profile.ReasoningOut, came)
+	field := wire.Or(c.profile.ReasoningOut, came)
 	if field == ReasoningInContent {
 		out.Content = append(out.Content, wirePart{Type: "thinking", Thinking: []wirePart{{Type: "text", Text: *part.Reasoning}}})
 		return nil
@@ -232,7 +232,7 @@ func (c *conversation) addReasoning(out *wireMessage, part *content.Part) error 
 
 // appendText appends to the text of a field of the server's own.
 func (m *wireMessage) appendText(field, text string) error {
-	value, err := rawjson.Encode(jsonString(m.fields[field]) + text)
+	value, err := rawjson.Encode(wire.String(m.fields[field]) + text)
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (m *wireMessage) appendText(field, text string) error {
 func addData(out *wireMessage, part *content.Part) error {
 	switch {
 	case part.Data != nil:
-		out.Content = append(out.Content, wirePart{Type: "text", Text: textOf(part.Data)})
+		out.Content = append(out.Content, wirePart{Type: "text", Text: wire.TextOf(part.Data)})
 	case part.Custom != nil:
 		return invalid("custom parts are not supported")
 	case len(part.Extra) > 0 || part.Metadata == nil:
@@ -263,16 +263,16 @@ func (c *conversation) addResult(part *content.Part) error {
 	if resp == nil {
 		return invalid("a tool message holds tool responses only")
 	}
-	name := c.tools.wire[resp.Name]
-	out := wireMessage{Role: "tool", ToolCallID: or(resp.Ref, name), Content: wireContent{}}
+	name := c.tools.Wire[resp.Name]
+	out := wireMessage{Role: "tool", ToolCallID: wire.Or(resp.Ref, name), Content: wireContent{}}
 	if resp.Output != nil {
-		out.Content = append(out.Content, wirePart{Type: "text", Text: textOf(resp.Output)})
+		out.Content = append(out.Content, wirePart{Type: "text", Text: wire.TextOf(resp.Output)})
 	}
 	first := true
 	for i := range resp.Content {
 		further := wireMessage{Role: "user"}
 		if err := c.addPart(&further, &resp.Content[i]); err != nil || (resp.Content[i].Media != nil && c.noMedia) {
-			further.Content = wireContent{placeholder(&resp.Content[i])}
+			further.Content = wireContent{{Type: "text", Text: wire.Placeholder(&resp.Content[i])}}
 		}
 		for _, p := range further.Content {
 			if p.Type == "text" {
@@ -291,20 +291,6 @@ func (c *conversation) addResult(part *content.Part) error {
 	}
 	c.messages = append(c.messages, out)
 	return nil
-}
-
-// textOf returns the text of a JSON string, and any other value as JSON without
-// white space, which would cost tokens.
-func textOf(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil && !isNull(raw) {
-		return s
-	}
-	var buf bytes.Buffer
-	if json.Compact(&buf, raw) != nil {
-		return string(raw)
-	}
-	return buf.String()
 }
 
 // invalid and inPart give plain errors: [Provider.messages] adds the place and

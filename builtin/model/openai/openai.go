@@ -23,12 +23,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -40,8 +39,8 @@ const (
 	DefaultName             = "openai"
 	DefaultBaseURL          = "https://api.openai.com/v1"
 	DefaultMaxTokensKey     = "max_completion_tokens"
-	DefaultMaxResponseBytes = 32 << 20
-	DefaultMaxChunkBytes    = 4 << 20
+	DefaultMaxResponseBytes = wire.DefaultMaxResponseBytes
+	DefaultMaxChunkBytes    = wire.DefaultMaxChunkBytes
 )
 
 // Config says which server to ask and how. The zero value asks OpenAI without a
@@ -117,29 +116,20 @@ func FromEnv() Config {
 	if project := os.Getenv("OPENAI_PROJECT_ID"); project != "" {
 		cfg.Headers.Set("OpenAI-Project", project)
 	}
-	transport := newTransport()
-	transport.Proxy = http.ProxyFromEnvironment
-	cfg.HTTPClient = &http.Client{Transport: transport}
+	cfg.HTTPClient = wire.FromEnvironment()
 	return cfg
 }
 
 // Provider gives models of one server. It is safe for concurrent use.
 type Provider struct {
-	cfg       Config // with the defaults
-	profile   Profile
-	server    string // see [serverID]
-	client    *http.Client
-	transport *http.Transport // of its own, else nil
-	listed    map[action.Key]action.Action
-	descs     []action.Desc
+	cfg     Config // with the defaults
+	profile Profile
+	server  string // see [serverID]
+	peer    *wire.Server
+	shelf   wire.Shelf
+	remote  wire.Listing
 	// noStreamOptions is set once the server refused stream_options.
 	noStreamOptions atomic.Bool
-
-	remote listing
-
-	mu       sync.Mutex // guards the fields below
-	unlisted map[action.Key]action.Action
-	order    []action.Key // keys of unlisted, oldest first
 }
 
 var _ registry.Provider = (*Provider)(nil)
@@ -152,21 +142,22 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, profile: *cfg.Profile, server: serverID(cfg.BaseURL), unlisted: map[action.Key]action.Action{}, remote: newListing()}
-	client := cfg.HTTPClient
-	if client == nil {
-		p.transport = newTransport()
-		client = &http.Client{Transport: p.transport}
+	p := &Provider{cfg: cfg, profile: *cfg.Profile, server: serverID(cfg.BaseURL)}
+	p.peer = &wire.Server{
+		Name: cfg.Name, BaseURL: cfg.BaseURL, APIKey: cfg.APIKey, KeyVariable: cfg.KeyVariable, Headers: cfg.Headers,
+		AccountHeaders: []string{"Openai-Organization", "Openai-Project"}, MaxResponseBytes: cfg.MaxResponseBytes, Authorize: p.profile.authorize,
 	}
-	own := *client
-	own.CheckRedirect = sameServer
-	p.client = &own
+	if err := p.peer.Open(cfg.HTTPClient); err != nil {
+		return nil, err
+	}
+	p.shelf.Name, p.shelf.Make = cfg.Name, p.unlisted
+	p.remote.Ask, p.remote.Describe = p.Models, p.describe
 	return p, p.list()
 }
 
 func complete(cfg Config) (Config, error) {
-	cfg.Name = or(cfg.Name, DefaultName)
-	cfg.BaseURL = strings.TrimRight(or(cfg.BaseURL, DefaultBaseURL), "/")
+	cfg.Name = wire.Or(cfg.Name, DefaultName)
+	cfg.BaseURL = strings.TrimRight(wire.Or(cfg.BaseURL, DefaultBaseURL), "/")
 	profile := ProfileFor(cfg.BaseURL)
 	if cfg.Profile != nil {
 		profile = *cfg.Profile
@@ -176,35 +167,17 @@ func complete(cfg Config) (Config, error) {
 		profile.ReasoningOut, profile.ReasoningFiller = NoReasoning, nil
 	}
 	cfg.Profile = &profile
-	cfg.MaxTokensKey = or(cfg.MaxTokensKey, profile.MaxTokensKey)
-	cfg.MaxResponseBytes = or(cfg.MaxResponseBytes, DefaultMaxResponseBytes)
-	cfg.MaxChunkBytes = or(cfg.MaxChunkBytes, DefaultMaxChunkBytes)
+	cfg.MaxTokensKey = wire.Or(cfg.MaxTokensKey, profile.MaxTokensKey)
+	cfg.MaxResponseBytes = wire.Or(cfg.MaxResponseBytes, DefaultMaxResponseBytes)
+	cfg.MaxChunkBytes = wire.Or(cfg.MaxChunkBytes, DefaultMaxChunkBytes)
 	cfg.Headers = cfg.Headers.Clone()
 	switch {
-	case strings.Contains(cfg.Name, "/"):
-		return cfg, status.Publicf(status.InvalidArgument, "provider name %q holds a slash", cfg.Name)
-	case cfg.MaxResponseBytes < 0 || cfg.MaxChunkBytes < 0:
+	case cfg.MaxChunkBytes < 0:
 		return cfg, status.Publicf(status.InvalidArgument, "the limits of provider %q must not be negative", cfg.Name)
 	case !wireKey.MatchString(cfg.MaxTokensKey) || managed[cfg.MaxTokensKey]:
 		return cfg, status.Publicf(status.InvalidArgument, "max tokens key %q is not usable", cfg.MaxTokensKey)
 	}
-	if err := checkKey(cfg.APIKey); err != nil {
-		return cfg, err
-	}
-	// The URL may hold a password, so that no text of it is shown.
-	u, err := url.Parse(cfg.BaseURL)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || strings.ContainsAny(cfg.BaseURL, "?#") {
-		return cfg, status.Publicf(status.InvalidArgument, "the base URL of provider %q must be http(s)://host/path without user, query and fragment", cfg.Name)
-	}
 	return cfg, nil
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // list makes the models and embedders of the catalogue and of cfg.Models.
@@ -214,20 +187,13 @@ func (p *Provider) list() error {
 		entries = Catalogue()
 	}
 	entries = append(entries, p.cfg.Models...)
-	p.listed = make(map[action.Key]action.Action, len(entries))
-	keys := make([]action.Key, len(entries))
-	for i, e := range entries {
-		a, err := p.make(e.ID, or(e.Kind, kindOf(e.ID)), e.Info)
+	for _, e := range entries {
+		a, err := p.make(e.ID, wire.Or(e.Kind, kindOf(e.ID)), e.Info)
 		if err != nil {
 			return err
 		}
-		keys[i] = a.Desc().Key()
-		p.listed[keys[i]] = a
+		p.shelf.Put(a)
 	}
-	for _, key := range keys {
-		p.descs = append(p.descs, p.listed[key].Desc())
-	}
-	p.descs = distinct(p.descs)
 	return nil
 }
 
@@ -249,25 +215,12 @@ func (p *Provider) make(id string, kind Kind, info model.Info) (action.Action, e
 func (p *Provider) unlistedInfo(kind Kind) model.Info {
 	supports, _ := kind.about()
 	if kind == Chat {
-		supports.Constrained = or(p.profile.Constrained, supports.Constrained)
+		supports.Constrained = wire.Or(p.profile.Constrained, supports.Constrained)
 		if p.cfg.UnlistedSupports != nil {
 			supports = *p.cfg.UnlistedSupports
 		}
 	}
 	return model.Info{Supports: supports}
-}
-
-// distinct keeps the first of each key.
-func distinct(descs []action.Desc) []action.Desc {
-	seen := map[action.Key]bool{}
-	var kept []action.Desc
-	for _, d := range descs {
-		if !seen[d.Key()] {
-			seen[d.Key()] = true
-			kept = append(kept, d)
-		}
-	}
-	return kept
 }
 
 // Name returns the provider's name.
@@ -276,63 +229,85 @@ func (p *Provider) Name() string { return p.cfg.Name }
 // String names the provider without its credentials.
 func (p *Provider) String() string { return p.cfg.String() }
 
-// maxUnlisted bounds how many models and embedders of unlisted ids are kept.
-const maxUnlisted = 256
-
 // Resolve returns the model of "/model/<name>/<id>" or the embedder of
 // "/embedder/<name>/<id>", for any id: whether the server knows it shows when it is
 // asked. Everything else is NOT_FOUND.
 func (p *Provider) Resolve(_ context.Context, key action.Key) (action.Action, error) {
-	id, mine := strings.CutPrefix(key.Name, p.cfg.Name+"/")
-	if (key.Kind != action.Model && key.Kind != action.Embedder) || !mine || id == "" {
-		return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
-	}
-	if a := p.listed[key]; a != nil {
-		return a, nil
-	}
-	if a := p.kept(key); a != nil {
-		return a, nil
-	}
+	return p.shelf.Resolve(key)
+}
+
+// unlisted makes the action of an id that is not listed.
+func (p *Provider) unlisted(of action.Kind, id string) (action.Action, error) {
 	kind := kindOf(id)
 	switch {
-	case key.Kind == action.Embedder:
+	case of == action.Embedder:
 		kind = Embedding
 	case kind == Embedding:
 		kind = Chat
 	}
-	a, err := p.make(id, kind, p.unlistedInfo(kind))
+	return p.make(id, kind, p.unlistedInfo(kind))
+}
+
+// List describes the listed models and embedders and, when the server is not OpenAI's,
+// those that it says it has: GET {BaseURL}/models, at most every five minutes and for at
+// most three seconds. A server that can't be asked takes nothing from the list: what it
+// said before stays. [Provider.Models] tells why.
+func (p *Provider) List(ctx context.Context) ([]action.Desc, error) {
+	descs := p.shelf.Descs()
+	if p.cfg.BaseURL == DefaultBaseURL || p.cfg.NoModelListing {
+		return descs, nil
+	}
+	return p.remote.List(ctx, descs)
+}
+
+func (p *Provider) describe(m RemoteModel) (action.Desc, bool) {
+	kind := kindOf(m.ID)
+	a, err := p.make(m.ID, kind, p.unlistedInfo(kind))
+	if err != nil {
+		return action.Desc{}, false
+	}
+	return a.Desc(), true
+}
+
+// RemoteModel is a model that the server says it has.
+type RemoteModel = wire.RemoteModel
+
+// Models asks the server for its models: GET {BaseURL}/models, with the provider's
+// key. It blocks until the answer is there or ctx ends, and fails with the codes
+// that a model call fails with.
+func (p *Provider) Models(ctx context.Context) ([]RemoteModel, error) {
+	raw, err := p.peer.Fetch(ctx, wire.Outgoing{Path: "/models", Key: p.cfg.APIKey, Accept: wire.JSON})
 	if err != nil {
 		return nil, err
 	}
-	return p.keep(key, a), nil
+	var list struct {
+		Data []RemoteModel `json:"data"`
+	}
+	if err := p.peer.Read(raw, &list, "models", p.cfg.APIKey); err != nil {
+		return nil, err
+	}
+	return list.Data, nil
 }
 
-func (p *Provider) kept(key action.Key) action.Action {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.unlisted[key]
+// BaseURL returns the URL below which every request of the provider goes.
+func (p *Provider) BaseURL() string { return p.cfg.BaseURL }
+
+// WithKey returns a view of p for one of several accounts: its models and embedders are p's,
+// and are asked with the key that key returns, where a request brings none of its own. An
+// empty key stands for p's. key is asked at each call, concurrently; its error ends the call,
+// so that no other account pays for it.
+//
+// A request with an account's key carries no OpenAI-Organization and OpenAI-Project of p's
+// configuration, which are those of p's own key. Everything else is as with config.apiKey:
+// the key goes to p's server alone, and into no trace, answer or error.
+func (p *Provider) WithKey(key func(ctx context.Context) (string, error)) registry.Provider {
+	return wire.WithKey(p, key)
 }
 
-// keep returns the action that another call may have kept meanwhile, else a.
-func (p *Provider) keep(key action.Key, a action.Action) action.Action {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if earlier := p.unlisted[key]; earlier != nil {
-		return earlier
-	}
-	if len(p.order) == maxUnlisted {
-		delete(p.unlisted, p.order[0])
-		p.order = p.order[1:]
-	}
-	p.unlisted[key] = a
-	p.order = append(p.order, key)
-	return a
-}
+// Unset stands in for a provider that is not configured, so that asking for one of its
+// models names the missing setting instead of NOT_FOUND: FAILED_PRECONDITION with hint, such
+// as "set OPENAI_API_KEY". It lists nothing.
+func Unset(name, hint string) registry.Provider { return wire.Unset(name, hint) }
 
 // Close lets go of idle connections. Calls under way go on.
-func (p *Provider) Close() error {
-	if p.transport != nil {
-		p.transport.CloseIdleConnections()
-	}
-	return nil
-}
+func (p *Provider) Close() error { return p.peer.Close() }

@@ -1,9 +1,12 @@
 package openai
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 )
 
 // Profile lists the differences of a server of the chat-completions family from
@@ -153,10 +156,10 @@ func (p Profile) clone() Profile {
 // complete replaces zero values by the defaults.
 func (p Profile) complete() Profile {
 	p = p.clone()
-	p.Name = or(p.Name, genericName)
-	p.SystemRole = or(p.SystemRole, "system")
-	p.MaxTokensKey = or(p.MaxTokensKey, DefaultMaxTokensKey)
-	p.KeyHeader = or(p.KeyHeader, "Authorization")
+	p.Name = wire.Or(p.Name, genericName)
+	p.SystemRole = wire.Or(p.SystemRole, "system")
+	p.MaxTokensKey = wire.Or(p.MaxTokensKey, DefaultMaxTokensKey)
+	p.KeyHeader = wire.Or(p.KeyHeader, "Authorization")
 	if p.ReasoningIn == nil {
 		p.ReasoningIn = []ReasoningField{ReasoningContent, Reasoning, ReasoningInContent}
 	}
@@ -167,3 +170,12 @@ func (p Profile) complete() Profile {
 }
 
 func (p *Profile) takes(kind PartKind) bool { return slices.Contains(p.Parts, kind) }
+
+// authorize puts a key into the headers of a request.
+func (p *Profile) authorize(h http.Header, key string) {
+	if p.KeyHeader == "Authorization" {
+		wire.Bearer(h, key)
+		return
+	}
+	h.Set(p.KeyHeader, key)
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
@@ -12,12 +13,12 @@ import (
 
 // request builds the body of POST /chat/completions. Documents in req.Docs are not
 // sent: a model that declares no context support gets them as messages.
-func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) ([]byte, *toolset, error) {
+func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) ([]byte, *wire.Toolset, error) {
 	conf, err := p.settings(req.Config)
 	if err != nil {
 		return nil, nil, err
 	}
-	tools, err := newToolset(req)
+	tools, err := wire.NewToolset(req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -25,7 +26,7 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	if err != nil {
 		return nil, nil, err
 	}
-	choice, err := tools.choice(req.ToolChoice)
+	choice, err := tools.Choice(req.ToolChoice)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,10 +43,10 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 			body[name], err = rawjson.Encode(value)
 		}
 	}
-	add("model", or(conf.version, id))
+	add("model", wire.Or(conf.version, id))
 	add("messages", messages)
-	if len(tools.defs) > 0 {
-		add("tools", tools.defs)
+	if len(tools.Defs) > 0 {
+		add("tools", functions(tools.Defs))
 	}
 	if choice != "" && (choice != "auto" || !p.profile.NoToolChoice) {
 		add("tool_choice", choice)
@@ -67,6 +68,26 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 		return nil, nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
 	}
 	return raw, tools, nil
+}
+
+type wireTool struct {
+	Type     string       `json:"type"`
+	Function wireFunction `json:"function"`
+}
+
+type wireFunction struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Strict      bool            `json:"strict,omitempty"`
+}
+
+func functions(tools []wire.Tool) []wireTool {
+	all := make([]wireTool, len(tools))
+	for i, t := range tools {
+		all[i] = wireTool{Type: "function", Function: wireFunction(t)}
+	}
+	return all
 }
 
 type wireFormat struct {
@@ -95,16 +116,16 @@ func responseFormat(req *model.Request, supports model.Supports) (*wireFormat, e
 	}
 	able := supports.Constrained == "all" || (supports.Constrained == "no-tools" && len(req.Tools) == 0)
 	constrained := out.Constrained != nil && *out.Constrained
-	if !able || !constrained || !isObject(out.Schema) {
+	if !able || !constrained || !wire.IsObject(out.Schema) {
 		if !slices.Contains(supports.Output, "json") {
 			return nil, nil
 		}
 		return &wireFormat{Type: "json_object"}, nil
 	}
-	s := &wireJSONSchema{Name: "output", Schema: out.Schema, Strict: fitsStrict(out.Schema)}
+	s := &wireJSONSchema{Name: "output", Schema: out.Schema, Strict: wire.FitsStrict(out.Schema)}
 	if s.Strict {
 		var err error
-		if s.Schema, err = closeObjects(out.Schema); err != nil {
+		if s.Schema, err = wire.CloseObjects(out.Schema); err != nil {
 			return nil, status.Publicf(status.InvalidArgument, "output schema: %w", err)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -27,19 +27,19 @@ func (p *Provider) speak(ctx context.Context, id string, req *model.Request) (*m
 	if text == "" {
 		return nil, status.Publicf(status.InvalidArgument, "messages[0] holds no text to speak")
 	}
-	format := or(jsonString(fields["response_format"]), "mp3")
-	if isNull(fields["voice"]) {
+	format := wire.Or(wire.String(fields["response_format"]), "mp3")
+	if wire.IsNull(fields["voice"]) {
 		fields["voice"] = json.RawMessage(`"alloy"`)
 	}
-	body, err := bodyWith(fields, map[string]any{"model": or(version, id), "input": text})
+	body, err := bodyWith(fields, map[string]any{"model": wire.Or(version, id), "input": text})
 	if err != nil {
 		return nil, err
 	}
-	sound, err := p.fetch(ctx, outgoing{method: http.MethodPost, path: "/audio/speech", key: p.keyOf(ctx), accept: "*/*", contentType: jsonType, body: body})
+	sound, err := p.peer.Fetch(ctx, wire.Outgoing{Path: "/audio/speech", Key: p.peer.Key(ctx), Accept: "*/*", Body: body})
 	if err != nil {
 		return nil, err
 	}
-	contentType := or(soundTypes[format], "application/octet-stream")
+	contentType := wire.Or(soundTypes[format], "application/octet-stream")
 	part := content.Part{Media: &content.Media{ContentType: contentType, URL: "data:" + contentType + ";base64," + base64.StdEncoding.EncodeToString(sound)}}
 	return mediaResponse([]content.Part{part}), nil
 }

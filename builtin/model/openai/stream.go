@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -19,7 +20,7 @@ var streamDone = []byte("[DONE]")
 // they are complete, at the stream's end. It fails with what send fails with.
 func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send model.Send) (*model.Response, error) {
 	a := p.newAnswer(c)
-	if err := p.readEvents(ctx, c, a, newEvents(body, p.cfg.MaxChunkBytes), send); err != nil {
+	if err := p.readEvents(ctx, c, a, wire.NewEvents(body, p.cfg.MaxChunkBytes), send); err != nil {
 		return nil, err
 	}
 	resp, err := a.response(nil)
@@ -34,28 +35,28 @@ func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send
 	return resp, nil
 }
 
-func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *events, send model.Send) error {
+func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *wire.Events, send model.Send) error {
 	for {
-		ev, err := stream.next()
+		ev, err := stream.Next()
 		atEnd := errors.Is(err, io.EOF)
 		if err != nil && !atEnd {
-			return p.networkError(ctx, "read the stream", c.key, err)
+			return p.peer.NetworkError(ctx, "read the stream", c.key, err)
 		}
-		data := bytes.TrimSpace(ev.data)
+		data := bytes.TrimSpace(ev.Data)
 		switch {
 		case bytes.Equal(data, streamDone):
 			return nil
-		case ev.failed && (!atEnd || json.Valid(data)):
-			return p.eventError(data, c.key)
+		case ev.Failed && (!atEnd || json.Valid(data)):
+			return p.peer.EventError(data, c.key)
 		case atEnd && (len(data) == 0 || !json.Valid(data)):
 			if len(data) == 0 && a.finish != "" {
 				return nil // not every server says [DONE]
 			}
-			return errEarlyEnd()
+			return wire.ErrEarlyEnd()
 		case len(data) == 0:
 			continue
 		}
-		if err := p.event(a, data, c.key, send); err != nil || ev.bare {
+		if err := p.event(a, data, c.key, send); err != nil || ev.Bare {
 			return err
 		}
 	}
@@ -98,8 +99,8 @@ func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
 		return nil, status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
 	}
 	err := json.Unmarshal(raw, piece)
-	if !isNull(piece.Error) || (len(piece.Choices) == 0 && p.isError(raw, piece)) {
-		return nil, p.bodyError(raw, key)
+	if !wire.IsNull(piece.Error) || (len(piece.Choices) == 0 && p.isError(raw, piece)) {
+		return nil, p.peer.BodyError(raw, key)
 	}
 	if err != nil {
 		// The error quotes the answer.
@@ -111,9 +112,9 @@ func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
 // isError reports whether what holds no choices is an error: it says so of itself, or
 // it is a list or has a sentence where a piece of an answer has none.
 func (p *Provider) isError(raw []byte, piece *wireAnswer) bool {
-	if jsonString(piece.Object) == "error" {
+	if wire.String(piece.Object) == "error" {
 		return true
 	}
-	e, ok := bodyOf(raw)
+	e, ok := wire.FailureOf(raw)
 	return ok && len(piece.Usage) == 0 && e.Message != ""
 }

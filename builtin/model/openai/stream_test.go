@@ -187,28 +187,6 @@ func TestServerThatStaysAfterDoneIsNotWaitedFor(t *testing.T) {
 	<-gone
 }
 
-func TestEventsAreSplitAsTheStandardSays(t *testing.T) {
-	cases := []struct {
-		name, in string
-		want     []string
-	}{
-		{"LF", "data: a\ndata: b\n\ndata: c\n\n", []string{"a\nb", "c"}},
-		{"CRLF ends one line, not two", "data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n", []string{"a\nb", "c"}},
-		{"CR", "data: a\rdata: b\r\rdata: c\r\r", []string{"a\nb", "c"}},
-		{"a byte order mark before data", "\uFEFFdata: a\n\n", []string{"a"}},
-		{"one space goes", "data:  a\n\ndata:b\n\n", []string{" a", "b"}},
-		{"a colon in the value stays", "data: a:b\n\n", []string{"a:b"}},
-		{"names are exact", "Data: a\ndatas: b\n data: c\n\n", nil},
-		{"events without data are none", "event: x\n\n\n\n: c\n\n", nil},
-		{"an event that the end cuts off", "data: a\n\ndata: b", []string{"a", "b"}},
-	}
-	for _, tc := range cases {
-		got, err := openai.Events([]byte(tc.in), 1<<10)
-		require.NoError(t, err, tc.name)
-		assert.Equal(t, tc.want, got, tc.name)
-	}
-}
-
 func TestAServerThatRefusesStreamOptionsIsAskedWithout(t *testing.T) {
 	for httpStatus, body := range map[int]string{
 		422: `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","stream_options","include_usage"],"msg":"Extra inputs are not permitted"}]},"type":"invalid_request_error"}`,

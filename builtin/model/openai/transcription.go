@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"maps"
 	"mime/multipart"
-	"net/http"
 	"net/textproto"
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -31,7 +31,7 @@ func (p *Provider) transcribe(ctx context.Context, id string, kind Kind, req *mo
 			path = "/audio/translations"
 		}
 	}
-	name := or(version, id)
+	name := wire.Or(version, id)
 	if fields["response_format"], err = answerFormat(name, fields["response_format"], req.Output); err != nil {
 		return nil, err
 	}
@@ -39,12 +39,12 @@ func (p *Provider) transcribe(ctx context.Context, id string, kind Kind, req *mo
 	if err != nil {
 		return nil, err
 	}
-	key := p.keyOf(ctx)
-	raw, err := p.fetch(ctx, outgoing{method: http.MethodPost, path: path, key: key, accept: "*/*", contentType: contentType, body: form})
+	key := p.peer.Key(ctx)
+	raw, err := p.peer.Fetch(ctx, wire.Outgoing{Path: path, Key: key, Accept: "*/*", ContentType: contentType, Body: form})
 	if err != nil {
 		return nil, err
 	}
-	return p.transcript(raw, jsonString(fields["response_format"]), key)
+	return p.transcript(raw, wire.String(fields["response_format"]), key)
 }
 
 // answerFormat is the config's response_format, else the request's output format, else
@@ -54,7 +54,7 @@ func answerFormat(name string, asked json.RawMessage, out *model.Output) (json.R
 	if out != nil {
 		wanted = out.Format
 	}
-	switch custom := jsonString(asked); {
+	switch custom := wire.String(asked); {
 	case wanted == "media":
 		return nil, status.Publicf(status.InvalidArgument, "output format %q is not supported by a model that transcribes", wanted)
 	case wanted == "json" && custom != "" && custom != "json" && custom != "verbose_json":
@@ -78,7 +78,7 @@ func soundForm(name string, req *model.Request, fields map[string]json.RawMessag
 	form := multipart.NewWriter(&buf)
 	header := textproto.MIMEHeader{}
 	header.Set("Content-Disposition", `form-data; name="file"; filename="input`+soundExtensions[mime]+`"`)
-	header.Set("Content-Type", or(mime, "application/octet-stream"))
+	header.Set("Content-Type", wire.Or(mime, "application/octet-stream"))
 	file, err := form.CreatePart(header)
 	if err == nil {
 		_, err = file.Write(sound)
@@ -110,14 +110,14 @@ func formField(write func(name, value string), name string, value json.RawMessag
 	switch {
 	case json.Unmarshal(value, &list) == nil:
 		for _, item := range list {
-			write(name+"[]", textOf(item))
+			write(name+"[]", wire.TextOf(item))
 		}
 	case json.Unmarshal(value, &object) == nil:
 		for _, member := range slices.Sorted(maps.Keys(object)) {
-			write(name+"["+member+"]", textOf(object[member]))
+			write(name+"["+member+"]", wire.TextOf(object[member]))
 		}
 	default:
-		write(name, textOf(value))
+		write(name, wire.TextOf(value))
 	}
 }
 
@@ -134,17 +134,17 @@ func soundOf(parts []content.Part) (sound []byte, contentType string, err error)
 		if m == nil {
 			continue
 		}
-		if _, isData := cutScheme(m.URL, "data"); !isData {
+		if _, isData := wire.CutScheme(m.URL, "data"); !isData {
 			return nil, "", status.Publicf(status.InvalidArgument, "messages[0]: content[%d]: the sound must be a data: URL", i)
 		}
-		data, err := base64Of(m.URL)
+		data, err := wire.Base64Of(m.URL)
 		if err == nil {
 			sound, err = base64.StdEncoding.DecodeString(data)
 		}
 		if err != nil {
 			return nil, "", status.Publicf(status.InvalidArgument, "messages[0]: content[%d]: %w", i, err)
 		}
-		contentType = mediaType(m)
+		contentType = wire.MediaType(m)
 		if strings.ContainsAny(contentType, "\r\n\"") {
 			return nil, "", status.Publicf(status.InvalidArgument, "messages[0]: content[%d]: the type of the sound is not usable", i)
 		}
@@ -162,7 +162,7 @@ func (p *Provider) transcript(raw []byte, format, key string) (*model.Response, 
 			Text  *string         `json:"text"`
 			Usage json.RawMessage `json:"usage"`
 		}
-		if err := p.read(raw, &answer, "transcriptions", key); err != nil {
+		if err := p.peer.Read(raw, &answer, "transcriptions", key); err != nil {
 			return nil, err
 		}
 		if answer.Text == nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 )
 
@@ -22,7 +23,7 @@ func usage(raw json.RawMessage) *model.Usage {
 	}
 	u := &model.Usage{}
 	take := func(from map[string]json.RawMessage, name, to string) {
-		n, ok := number(from[name])
+		n, ok := wire.Number(from[name])
 		if _, told := u.Told(to); ok && !told {
 			u.Tell(to, n)
 			delete(from, name)
@@ -41,7 +42,7 @@ func usage(raw json.RawMessage) *model.Usage {
 	take(counts, "total_tokens", "totalTokens")
 	take(prompt, "cached_tokens", "cachedContentTokens")
 	take(completion, "reasoning_tokens", "thoughtsTokens")
-	if n, ok := number(counts["prompt_cache_hit_tokens"]); ok {
+	if n, ok := wire.Number(counts["prompt_cache_hit_tokens"]); ok {
 		if _, told := u.Told("cachedContentTokens"); !told {
 			u.Tell("cachedContentTokens", n)
 		}
@@ -51,7 +52,7 @@ func usage(raw json.RawMessage) *model.Usage {
 		counts map[string]json.RawMessage
 	}{{"", counts}, {"prompt_", prompt}, {"completion_", completion}} {
 		for _, name := range slices.Sorted(maps.Keys(group.counts)) {
-			n, ok := number(group.counts[name])
+			n, ok := wire.Number(group.counts[name])
 			if f, err := n.Float64(); !ok || err != nil || f == 0 || len(u.Custom) >= maxCounters {
 				continue
 			}
@@ -59,11 +60,4 @@ func usage(raw json.RawMessage) *model.Usage {
 		}
 	}
 	return u
-}
-
-func number(raw json.RawMessage) (json.Number, bool) {
-	if len(raw) == 0 || (raw[0] != '-' && (raw[0] < '0' || raw[0] > '9')) {
-		return "", false
-	}
-	return json.Number(raw), true
 }

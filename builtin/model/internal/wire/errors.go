@@ -1,4 +1,4 @@
-package openai
+package wire
 
 import (
 	"context"
@@ -16,10 +16,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
+
+// MaxMessageText bounds a text from a server that goes into an error or a finish
+// message.
+const MaxMessageText = 1 << 10
 
 // maxErrorBody bounds how much of an error's body is read.
 const maxErrorBody = 64 << 10
@@ -37,7 +40,7 @@ var codes = map[string]status.Code{
 
 // status returns the status code of an error that came without an HTTP status. An error
 // without a type or code is UNKNOWN, which is not retried.
-func (e apiError) status() status.Code {
+func (e Failure) status() status.Code {
 	for _, name := range []string{e.Code, e.Type, e.Status} {
 		if c, ok := codes[name]; ok {
 			return c
@@ -75,15 +78,15 @@ type errorDetails struct {
 	Code       string `json:"code,omitempty"`
 }
 
-// httpError turns an answer that is no success into an error. The server's own
+// HTTPError turns an answer that is no success into an error. The server's own
 // message is shown, cleaned; a body that is not the API's JSON, such as a proxy's
 // page, is not. The body is returned too, as far as it was read.
-func (p *Provider) httpError(resp *http.Response, key string) (body []byte, err error) {
+func (s *Server) HTTPError(resp *http.Response, key string) (body []byte, err error) {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		return nil, status.Publicf(status.FailedPrecondition, "the server redirects to another place (HTTP %d): the base URL must be the final one", resp.StatusCode)
 	}
 	body, _ = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read may do
-	e, ok := bodyOf(body)
+	e, ok := FailureOf(body)
 	code := fromHTTP(resp.StatusCode)
 	if status.FromHTTP(resp.StatusCode) == status.Unknown { // the body may know better
 		if own := e.status(); own != status.Unknown {
@@ -92,17 +95,17 @@ func (p *Provider) httpError(resp *http.Response, key string) (body []byte, err 
 	}
 	if !ok {
 		contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-		e.Message = "the body is " + or(clip(contentType, 64), "of no known type") + ", not an error of the API"
+		e.Message = "the body is " + Or(Clip(contentType, 64), "of no known type") + ", not an error of the API"
 	}
 	if code == status.Unauthenticated && key == "" {
-		e.Message += " (no API key is set: " + or(p.cfg.KeyVariable, "Config.APIKey") + " or the request's config.apiKey)"
+		e.Message += " (no API key is set: " + Or(s.KeyVariable, "Config.APIKey") + " or the request's config.apiKey)"
 	}
-	return body, p.failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(retryAfter(resp.Header, time.Now()))
+	return body, s.Failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(RetryAfter(resp.Header, time.Now()))
 }
 
-// bodyOf finds the error object; some servers put its fields at the top, and some
+// FailureOf finds the error object; some servers put its fields at the top, and some
 // wrap everything in a list.
-func bodyOf(body []byte) (apiError, bool) {
+func FailureOf(body []byte) (Failure, bool) {
 	var list []json.RawMessage
 	if json.Unmarshal(body, &list) == nil && len(list) > 0 {
 		body = list[0]
@@ -111,62 +114,64 @@ func bodyOf(body []byte) (apiError, bool) {
 		Error json.RawMessage `json:"error"`
 	}
 	if json.Unmarshal(body, &outer) != nil {
-		return apiError{}, false
+		return Failure{}, false
 	}
-	e := readError(body)
-	if own := readError(outer.Error); own.Message != "" || (!isNull(outer.Error) && e.Message == "") {
-		own.Code, own.Type, own.Status = or(own.Code, e.Code), or(own.Type, e.Type), or(own.Status, e.Status)
+	e := ReadFailure(body)
+	if own := ReadFailure(outer.Error); own.Message != "" || (!IsNull(outer.Error) && e.Message == "") {
+		own.Code, own.Type, own.Status = Or(own.Code, e.Code), Or(own.Type, e.Type), Or(own.Status, e.Status)
 		e = own
 	}
 	return e, e.Message != ""
 }
 
-// bodyError is an error that a server reports in an answer that began well: the body
-// that holds it, in any form that [bodyOf] knows.
-func (p *Provider) bodyError(body json.RawMessage, key string) error {
-	e, _ := bodyOf(body)
-	return p.failure(e.status(), "the answer is an error", 0, e, key)
+// BodyError is an error that a server reports in an answer that began well: the body
+// that holds it, in any form that [FailureOf] knows.
+func (s *Server) BodyError(body json.RawMessage, key string) error {
+	e, _ := FailureOf(body)
+	return s.Failure(e.status(), "the answer is an error", 0, e, key)
 }
 
-// eventError is an error that an event reports by its name: JSON, or words.
-func (p *Provider) eventError(data []byte, key string) error {
+// EventError is an error that an event reports by its name: JSON, or words.
+func (s *Server) EventError(data []byte, key string) error {
 	if json.Valid(data) {
-		return p.bodyError(data, key)
+		return s.BodyError(data, key)
 	}
-	return p.failure(status.Unknown, "the answer is an error", 0, apiError{Message: string(data)}, key)
+	return s.Failure(status.Unknown, "the answer is an error", 0, Failure{Message: string(data)}, key)
 }
 
-func (p *Provider) failure(code status.Code, what string, httpStatus int, e apiError, key string) *status.Error {
-	text := p.clean(e.Message, key, maxMessageText)
+// Failure is an error of a code that shows what the server said, and in its details the
+// HTTP status, where it is one, and the server's type and code of the error.
+func (s *Server) Failure(code status.Code, what string, httpStatus int, e Failure, key string) *status.Error {
+	text := s.Clean(e.Message, key, MaxMessageText)
 	if text == "" {
 		text = "no reason given"
 	}
-	return status.Publicf(code, "%s: %s: %s", p.cfg.Name, what, text).
-		WithDetails(errorDetails{HTTPStatus: httpStatus, Type: p.clean(e.Type, key, 64), Code: p.clean(e.Code, key, 64)})
+	return status.Publicf(code, "%s: %s: %s", s.Name, what, text).
+		WithDetails(errorDetails{HTTPStatus: httpStatus, Type: s.Clean(e.Type, key, 64), Code: s.Clean(e.Code, key, 64)})
 }
 
-// clean makes a server's text fit to be shown: on one line, without the keys that
+// Clean makes a server's text fit to be shown: on one line, without the keys that
 // it may echo, and short. The keys go first, so that no part of one survives.
-func (p *Provider) clean(text, key string, limit int) string {
+func (s *Server) Clean(text, key string, limit int) string {
 	const shortest = 4 // below it a text says nothing, and would be found everywhere
-	text = oneLine(text)
-	for _, secret := range p.secrets(key) {
+	text = OneLine(text)
+	for _, secret := range s.secrets(key) {
 		if len(secret) >= shortest {
 			text = strings.ReplaceAll(text, secret, "[hidden]")
 		}
 	}
-	return clip(text, limit)
+	return Clip(text, limit)
 }
 
 // secrets are the keys and the values of the configured headers, longest first, so
 // that none is found within another. Of a value such as "Bearer sk-…" the words count
 // too, but short ones, which name a scheme.
-func (p *Provider) secrets(key string) []string {
+func (s *Server) secrets(key string) []string {
 	const shortestWord = 8
-	secrets := []string{key, p.cfg.APIKey}
-	for _, values := range p.cfg.Headers {
+	secrets := []string{key, s.APIKey}
+	for _, values := range s.Headers {
 		for _, value := range values {
-			value = oneLine(value)
+			value = OneLine(value)
 			secrets = append(secrets, value)
 			for word := range strings.FieldsSeq(value) {
 				if len(word) >= shortestWord {
@@ -179,39 +184,17 @@ func (p *Provider) secrets(key string) []string {
 	return secrets
 }
 
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case !unicode.IsGraphic(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-	return strings.TrimSpace(text)
-}
-
-// clip cuts a text to a number of bytes, at a rune.
-func clip(text string, limit int) string {
-	text = oneLine(text)
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
-
-// networkError says why no answer came: the caller's context first, then the
+// NetworkError says why no answer came: the caller's context first, then the
 // limits of this package, then the network.
-func (p *Provider) networkError(ctx context.Context, what, key string, err error) error {
+func (s *Server) NetworkError(ctx context.Context, what, key string, err error) error {
 	var own *status.Error
 	switch {
 	case ctx.Err() != nil:
-		return status.Errorf(status.Of(ctx.Err()), "%s: %s: %w", p.cfg.Name, what, ctx.Err())
+		return status.Errorf(status.Of(ctx.Err()), "%s: %s: %w", s.Name, what, ctx.Err())
 	case errors.As(err, &own):
 		return own
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errEarlyEnd().WithCause(err)
+		return ErrEarlyEnd().WithCause(err)
 	}
 	var wrapped *url.Error // its text repeats the URL
 	if errors.As(err, &wrapped) {
@@ -222,8 +205,8 @@ func (p *Provider) networkError(ctx context.Context, what, key string, err error
 		code = status.DeadlineExceeded
 	}
 	// The URL holds neither user nor query; it is what an operator has to look at.
-	return status.Publicf(code, "%s: %s: the model server at %s can't be reached: %s", p.cfg.Name, what, p.cfg.BaseURL, networkReason(err)).
-		WithCause(errors.New(p.clean(err.Error(), key, maxMessageText)))
+	return status.Publicf(code, "%s: %s: the model server at %s can't be reached: %s", s.Name, what, s.BaseURL, networkReason(err)).
+		WithCause(errors.New(s.Clean(err.Error(), key, MaxMessageText)))
 }
 
 // networkReason describes a fault of a connection, without addresses.
@@ -246,16 +229,17 @@ func networkReason(err error) string {
 	return "the network failed"
 }
 
-func errEarlyEnd() *status.Error {
+// ErrEarlyEnd is the error of an answer that was cut off: UNAVAILABLE.
+func ErrEarlyEnd() *status.Error {
 	return status.Publicf(status.Unavailable, "the server's answer ended early")
 }
 
 // maxRetryAfter is the longest wait that a server can ask for.
 const maxRetryAfter = 24 * time.Hour
 
-// retryAfter reads how long a server asks to wait: retry-after-ms, or Retry-After
+// RetryAfter reads how long a server asks to wait: retry-after-ms, or Retry-After
 // in seconds or as a date. 0 when it says nothing.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+func RetryAfter(h http.Header, now time.Time) time.Duration {
 	var wait time.Duration
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil {
 		wait = duration(ms, time.Millisecond)

@@ -1,4 +1,4 @@
-package openai
+package wire
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// maxToolName is the API's bound of a function's name.
-const maxToolName = 64
+// MaxToolName is the bound of a tool's name on the wire, in every API here.
+const MaxToolName = 64
 
 // maxShownArguments bounds how much of its arguments a model is shown again.
 const maxShownArguments = 400
@@ -26,33 +26,28 @@ var (
 	notInNames = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
 )
 
-// toolset knows the tools of one request by both of their names: Genkit's, which
+// Toolset knows the tools of one request by both of their names: Genkit's, which
 // may hold anything, and the one on the wire.
-type toolset struct {
-	wire  map[string]string // by Genkit's name
+type Toolset struct {
+	Wire  map[string]string // by Genkit's name
 	name  map[string]string // by the wire's
 	boxed map[string]bool   // by Genkit's name; see [parameters]
 	// object holds, by Genkit's name, the tools of which the model was shown that they
 	// take an object.
 	object map[string]bool
-	defs   []wireTool
+	Defs   []Tool
 }
 
-type wireTool struct {
-	Type     string       `json:"type"`
-	Function wireFunction `json:"function"`
+// Tool is a tool as a server is shown it.
+type Tool struct {
+	Name, Description string
+	Parameters        json.RawMessage // the schema of an object
+	Strict            bool
 }
 
-type wireFunction struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Parameters  json.RawMessage `json:"parameters"`
-	Strict      bool            `json:"strict,omitempty"`
-}
-
-// newToolset names every tool that a request offers or remembers.
-func newToolset(req *model.Request) (*toolset, error) {
-	t := &toolset{wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}, object: map[string]bool{}}
+// NewToolset names every tool that a request offers or remembers.
+func NewToolset(req *model.Request) (*Toolset, error) {
+	t := &Toolset{Wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}, object: map[string]bool{}}
 	var names []string
 	for _, def := range req.Tools {
 		names = append(names, def.Name)
@@ -87,7 +82,7 @@ func newToolset(req *model.Request) (*toolset, error) {
 // the characters that the API refuses become "_"; where that is too long, taken,
 // or what another name becomes too, the end of a hash tells them apart. The result
 // does not depend on the order of names.
-func (t *toolset) assign(names []string) error {
+func (t *Toolset) assign(names []string) error {
 	wishes := map[string]map[string]bool{} // wire name → names that want it
 	for _, name := range names {
 		if name == "" {
@@ -102,35 +97,33 @@ func (t *toolset) assign(names []string) error {
 	for wish, claimants := range wishes {
 		for name := range claimants {
 			wire := wish
-			if !toolName.MatchString(name) && (len(claimants) > 1 || len(wish) > maxToolName) {
+			if !toolName.MatchString(name) && (len(claimants) > 1 || len(wish) > MaxToolName) {
 				sum := sha256.Sum256([]byte(name))
 				suffix := "_" + hex.EncodeToString(sum[:6])
-				wire = wish[:min(len(wish), maxToolName-len(suffix))] + suffix
+				wire = wish[:min(len(wish), MaxToolName-len(suffix))] + suffix
 			}
 			if other, taken := t.name[wire]; taken {
 				return status.Publicf(status.InvalidArgument, "tools %q and %q can't be told apart in a request", other, name)
 			}
-			t.wire[name], t.name[wire] = wire, name
+			t.Wire[name], t.name[wire] = wire, name
 		}
 	}
 	return nil
 }
 
-func (t *toolset) offer(def model.ToolDefinition) error {
+func (t *Toolset) offer(def model.ToolDefinition) error {
 	strict := string(def.Metadata["strict"]) == "true"
 	params, boxed, err := parameters(def.InputSchema, strict)
 	if err != nil {
 		return err
 	}
 	t.boxed[def.Name], t.object[def.Name] = boxed, takesObject(params)
-	t.defs = append(t.defs, wireTool{Type: "function", Function: wireFunction{
-		Name: t.wire[def.Name], Description: def.Description, Parameters: params, Strict: strict,
-	}})
+	t.Defs = append(t.Defs, Tool{t.Wire[def.Name], def.Description, params, strict})
 	return nil
 }
 
-// arguments returns a call's input as the API has it: JSON in a string.
-func (t *toolset) arguments(req *content.ToolRequest) string {
+// Arguments returns a call's input as the API has it: JSON in a string.
+func (t *Toolset) Arguments(req *content.ToolRequest) string {
 	var buf bytes.Buffer
 	input := string(req.Input)
 	if json.Compact(&buf, req.Input) == nil {
@@ -138,67 +131,67 @@ func (t *toolset) arguments(req *content.ToolRequest) string {
 	}
 	switch {
 	case t.boxed[req.Name]:
-		return `{"` + boxKey + `":` + or(input, "null") + `}`
+		return `{"` + boxKey + `":` + Or(input, "null") + `}`
 	case input == "" || input == "null":
 		return "{}"
 	}
 	return input
 }
 
-// input reads a call's arguments; no arguments are an empty object. problem says, for
+// Input reads a call's arguments; no arguments are an empty object. problem says, for
 // the model, why there is no input: the arguments are neither JSON of the shape that
 // the model was shown nor nearly so.
-func (t *toolset) input(name, arguments string) (input json.RawMessage, problem string) {
+func (t *Toolset) Input(name, arguments string) (input json.RawMessage, problem string) {
 	arguments = strings.TrimSpace(arguments)
 	if arguments == "" {
 		arguments = "{}"
 	}
 	input = json.RawMessage(arguments)
-	if schema.Check(input) != nil || (t.object[name] && !isObject(input)) {
+	if schema.Check(input) != nil || (t.object[name] && !IsObject(input)) {
 		var ok bool
 		if input, ok = format.Arguments(arguments); !ok {
-			return nil, "The tool was not called: the arguments are not a JSON object. Call it again with arguments that fit its schema. They were: " + clip(arguments, maxShownArguments)
+			return nil, "The tool was not called: the arguments are not a JSON object. Call it again with arguments that fit its schema. They were: " + Clip(arguments, maxShownArguments)
 		}
 	}
 	if t.boxed[name] {
-		if o, err := parseObject(input); err == nil && len(o) == 1 && o.has(boxKey) {
-			return o[0].value, ""
+		if o, err := ParseObject(input); err == nil && len(o) == 1 && o.Has(boxKey) {
+			return o[0].Value, ""
 		}
 	}
 	return input, ""
 }
 
-// whole reports whether the arguments of a call are all there, in an answer that
+// Whole reports whether the arguments of a call are all there, in an answer that
 // ended before the model was done. The last call of such an answer may not have begun
 // its arguments yet; nothing is repaired here, because that closes what is open.
-func (t *toolset) whole(arguments string, last bool) bool {
+func (t *Toolset) Whole(arguments string, last bool) bool {
 	arguments = strings.TrimSpace(arguments)
 	if arguments == "" {
 		return !last
 	}
-	return schema.Check(json.RawMessage(arguments)) == nil && isObject(json.RawMessage(arguments))
+	return schema.Check(json.RawMessage(arguments)) == nil && IsObject(json.RawMessage(arguments))
 }
 
-// original returns Genkit's name of a tool that the model called. A name that was
+// Original returns Genkit's name of a tool that the model called. A name that was
 // never offered stays as it is.
-func (t *toolset) original(wire string) string {
+func (t *Toolset) Original(wire string) string {
 	if name, ok := t.name[wire]; ok {
 		return name
 	}
 	return wire
 }
 
-// choice returns tool_choice, or "" to leave it out: the API refuses it where no
-// tools are.
-func (t *toolset) choice(c model.ToolChoice) (string, error) {
+// Choice checks a tool choice; it is "" where it says nothing or no tools are, which servers
+// refuse.
+func (t *Toolset) Choice(c model.ToolChoice) (string, error) {
 	switch c {
 	case "", model.ToolChoiceAuto, model.ToolChoiceNone:
-		if len(t.defs) == 0 {
+		if len(t.Defs) == 0 {
 			return "", nil
 		}
 		return string(c), nil
 	case model.ToolChoiceRequired:
-		if len(t.defs) == 0 {
+		if len(t.Defs) == 0 {
 			return "", status.Publicf(status.InvalidArgument, "tool choice %q without any tools", c)
 		}
 		return string(c), nil

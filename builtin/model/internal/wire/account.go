@@ -1,43 +1,36 @@
-package openai
+package wire
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// BaseURL returns the URL below which every request of the provider goes.
-func (p *Provider) BaseURL() string { return p.cfg.BaseURL }
-
 // WithKey returns a view of p for one of several accounts: its models and embedders are p's,
 // and are asked with the key that key returns, where a request brings none of its own. An
 // empty key stands for p's. key is asked at each call, concurrently; its error ends the call,
-// so that no other account pays for it.
-//
-// A request with an account's key carries no OpenAI-Organization and OpenAI-Project of p's
-// configuration, which are those of p's own key. Everything else is as with config.apiKey:
-// the key goes to p's server alone, and into no trace, answer or error.
-func (p *Provider) WithKey(key func(ctx context.Context) (string, error)) registry.Provider {
+// so that no other account pays for it. The actions of p are those of [KeyedModel] and
+// [KeyedEmbedder].
+func WithKey(p registry.Provider, key func(ctx context.Context) (string, error)) registry.Provider {
 	return &account{p, key}
 }
 
 type account struct {
-	*Provider
+	registry.Provider
 	key accountKey
 }
 
-// Resolve returns an action as [Provider.Resolve] does, which asks with the account's key.
+// Resolve returns an action as the provider does, which asks with the account's key.
 func (a *account) Resolve(ctx context.Context, key action.Key) (action.Action, error) {
 	found, err := a.Provider.Resolve(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	switch found := found.(type) {
-	case *chatModel:
-		return &chatModel{Model: found.Model, account: a.key}, nil
+	case *keyedModel:
+		return &keyedModel{Model: found.Model, account: a.key}, nil
 	case *keyedEmbedder:
 		return &keyedEmbedder{Action: found.Action, account: a.key}, nil
 	}
@@ -54,7 +47,7 @@ func (k accountKey) with(ctx context.Context, own string) (context.Context, erro
 	}
 	key, err := k(ctx)
 	if err == nil {
-		err = checkKey(key)
+		err = CheckKey(key)
 	}
 	if err != nil {
 		return nil, err
@@ -66,13 +59,4 @@ func (k accountKey) with(ctx context.Context, own string) (context.Context, erro
 func ofAccount(ctx context.Context) bool {
 	own, _ := ctx.Value(keyContext{}).(requestKey)
 	return own.account
-}
-
-// isAccountHeader reports whether a header names the account that is charged.
-func isAccountHeader(name string) bool {
-	switch http.CanonicalHeaderKey(name) {
-	case "Openai-Organization", "Openai-Project":
-		return true
-	}
-	return false
 }

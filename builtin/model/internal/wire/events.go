@@ -1,4 +1,4 @@
-package openai
+package wire
 
 import (
 	"bufio"
@@ -9,46 +9,47 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// events reads server-sent events (HTML standard, § 9.2.6). Lines end with LF, CR or
+// Events reads server-sent events (HTML standard, § 9.2.6). Lines end with LF, CR or
 // CRLF; comments and all fields but event and data are left out. Two things that
-// servers of this API send beside the standard are understood: the field "error", and a
+// servers send beside the standard are understood: the field "error", and a
 // JSON document without any field, which is how some report an error after they had
 // promised a stream.
-type events struct {
+type Events struct {
 	r     *bufio.Reader
 	max   int // bytes of one event
 	begun bool
 	skip  bool // the line before ended with CR: an LF belongs to it
 }
 
-// event is one event that has data.
-type event struct {
-	data []byte
-	// failed is set when the event says of itself that it reports an error.
-	failed bool
-	// bare is set when data is a document that stood in the stream by itself.
-	bare bool
+// Event is one event that has data.
+type Event struct {
+	Data []byte
+	// Failed is set when the event says of itself that it reports an error.
+	Failed bool
+	// Bare is set when Data is a document that stood in the stream by itself.
+	Bare bool
 }
 
-func newEvents(r io.Reader, maxBytes int) *events {
-	return &events{r: bufio.NewReader(r), max: maxBytes}
+// NewEvents reads events of at most maxBytes each.
+func NewEvents(r io.Reader, maxBytes int) *Events {
+	return &Events{r: bufio.NewReader(r), max: maxBytes}
 }
 
 var byteOrderMark = []byte("\uFEFF")
 
-// next returns the next event that has any data. An event that the end of the stream
+// Next returns the next event that has any data. An event that the end of the stream
 // cut off comes with io.EOF; the end alone is an event without data and io.EOF.
-func (e *events) next() (event, error) {
-	var ev event
+func (e *Events) Next() (Event, error) {
+	var ev Event
 	seen := false
 	for {
-		line, err := e.line(len(ev.data))
+		line, err := e.line(len(ev.Data))
 		if !e.begun {
 			e.begun = true
 			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			return event{}, err
+			return Event{}, err
 		}
 		if len(line) == 0 && seen {
 			return ev, err
@@ -57,13 +58,13 @@ func (e *events) next() (event, error) {
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
 		case "event":
-			ev.failed = string(value) == "error"
+			ev.Failed = string(value) == "error"
 		case "data", "error":
 			if seen {
-				ev.data = append(ev.data, '\n')
+				ev.Data = append(ev.Data, '\n')
 			}
-			seen, ev.failed = true, ev.failed || string(name) == "error"
-			ev.data = append(ev.data, value...)
+			seen, ev.Failed = true, ev.Failed || string(name) == "error"
+			ev.Data = append(ev.Data, value...)
 		default:
 			if !seen && opensDocument(line) {
 				return e.document(line, err)
@@ -82,26 +83,26 @@ func opensDocument(line []byte) bool {
 }
 
 // document reads the rest of the stream, of which line is the beginning.
-func (e *events) document(line []byte, err error) (event, error) {
-	ev := event{data: line, bare: true}
+func (e *Events) document(line []byte, err error) (Event, error) {
+	ev := Event{Data: line, Bare: true}
 	for err == nil {
-		if line, err = e.line(len(ev.data) + 1); err != nil && !errors.Is(err, io.EOF) {
-			return event{}, err
+		if line, err = e.line(len(ev.Data) + 1); err != nil && !errors.Is(err, io.EOF) {
+			return Event{}, err
 		}
-		if len(ev.data) >= e.max {
-			return event{}, e.tooLong()
+		if len(ev.Data) >= e.max {
+			return Event{}, e.tooLong()
 		}
-		ev.data = append(append(ev.data, '\n'), line...)
+		ev.Data = append(append(ev.Data, '\n'), line...)
 	}
 	return ev, err
 }
 
-func (e *events) tooLong() error {
+func (e *Events) tooLong() error {
 	return status.Publicf(status.ResourceExhausted, "an event of the server's stream exceeds the limit of %d bytes", e.max)
 }
 
 // line returns the next line without its end, io.EOF with the last one.
-func (e *events) line(used int) ([]byte, error) {
+func (e *Events) line(used int) ([]byte, error) {
 	var line []byte
 	for {
 		c, err := e.r.ReadByte()
@@ -122,15 +123,17 @@ func (e *events) line(used int) ([]byte, error) {
 	}
 }
 
-// boundedReader fails when there is more to read than the limit, where
-// io.LimitReader would end in silence.
-type boundedReader struct {
+// Bound returns a reader that fails with RESOURCE_EXHAUSTED when r holds more than limit
+// bytes, where io.LimitReader would end in silence.
+func Bound(r io.Reader, limit int64) io.Reader { return &bounded{r, limit, limit} }
+
+type bounded struct {
 	r           io.Reader
 	left, limit int64
 }
 
 // Read reads.
-func (b *boundedReader) Read(p []byte) (int, error) {
+func (b *bounded) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}

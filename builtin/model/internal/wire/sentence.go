@@ -1,36 +1,36 @@
-package openai
+package wire
 
 import (
 	"encoding/json"
 	"strings"
 )
 
-// apiError is the API's error object. Code is a string, a number or null; Status is
-// Google's name of it.
-type apiError struct {
+// Failure is a server's error object. On the wire Code is a string, a number or null;
+// Status is Google's name of it.
+type Failure struct {
 	Message string
 	Type    string
 	Code    string
 	Status  string
 }
 
-// readError reads {message, type, code}, or a bare string.
-func readError(raw json.RawMessage) apiError {
+// ReadFailure reads {message, type, code}, or a bare string.
+func ReadFailure(raw json.RawMessage) Failure {
 	var fields struct {
 		Type     json.RawMessage `json:"type"`
 		Code     json.RawMessage `json:"code"`
 		Status   json.RawMessage `json:"status"`
 		Metadata json.RawMessage `json:"metadata"`
 	}
-	e := apiError{Message: sentence(raw, 0)}
+	e := Failure{Message: sentence(raw, 0)}
 	if json.Unmarshal(raw, &fields) != nil {
 		return e
 	}
-	e.Type, e.Code, e.Status = jsonString(fields.Type), jsonString(fields.Code), jsonString(fields.Status)
-	if n, ok := number(fields.Code); ok {
+	e.Type, e.Code, e.Status = String(fields.Type), String(fields.Code), String(fields.Status)
+	if n, ok := Number(fields.Code); ok {
 		e.Code = n.String()
 	}
-	if n, ok := number(fields.Status); ok && e.Code == "" {
+	if n, ok := Number(fields.Status); ok && e.Code == "" {
 		e.Code = n.String()
 	}
 	// OpenRouter quotes the server behind it.
@@ -58,13 +58,13 @@ var sentenceFields = []string{"message", "msg", "detail", "details", "error", "e
 // object or a list which holds it, such as FastAPI's
 // {"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}.
 func sentence(raw json.RawMessage, depth int) string {
-	if isNull(raw) || depth > maxSentenceDepth {
+	if IsNull(raw) || depth > maxSentenceDepth {
 		return ""
 	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
 		if inner := json.RawMessage(strings.TrimSpace(text)); len(inner) > 0 && (inner[0] == '{' || inner[0] == '[') {
-			return or(sentence(inner, depth+1), text)
+			return Or(sentence(inner, depth+1), text)
 		}
 		return text
 	}
@@ -96,8 +96,8 @@ func place(raw json.RawMessage) string {
 	_ = json.Unmarshal(raw, &steps) // no list is no place
 	var names []string
 	for _, step := range steps[:min(len(steps), maxSentenceDepth)] {
-		n, _ := number(step)
-		names = append(names, or(jsonString(step), n.String()))
+		n, _ := Number(step)
+		names = append(names, Or(String(step), n.String()))
 	}
 	return strings.Join(names, ".")
 }

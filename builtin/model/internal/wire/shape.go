@@ -1,4 +1,4 @@
-package openai
+package wire
 
 import (
 	"bytes"
@@ -10,81 +10,85 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// This file changes JSON Schemas into the shapes that the API takes. It edits
+// This file changes JSON Schemas into the shapes that servers take. It edits
 // them field by field, because the order of properties is the order in which a
 // model writes its answer.
 
-// field is one member of a JSON object.
-type field struct {
-	name  string
-	value json.RawMessage
+// Field is one member of a JSON object.
+type Field struct {
+	Name  string
+	Value json.RawMessage
 }
 
-// object is a JSON object in the order of its text.
-type object []field
+// Object is a JSON object in the order of its text.
+type Object []Field
 
-func parseObject(raw json.RawMessage) (object, error) {
+// ParseObject reads an object; of members of one name the last counts.
+func ParseObject(raw json.RawMessage) (Object, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
 		return nil, errors.New("want a JSON object")
 	}
-	o, at := object{}, map[string]int{}
+	o, at := Object{}, map[string]int{}
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
 			return nil, err
 		}
-		f := field{}
-		f.name, _ = token.(string)
-		if err := dec.Decode(&f.value); err != nil {
+		f := Field{}
+		f.Name, _ = token.(string)
+		if err := dec.Decode(&f.Value); err != nil {
 			return nil, err
 		}
-		if i, again := at[f.name]; again {
+		if i, again := at[f.Name]; again {
 			o[i] = f
 			continue
 		}
-		at[f.name] = len(o)
+		at[f.Name] = len(o)
 		o = append(o, f)
 	}
 	_, err := dec.Token()
 	return o, err
 }
 
-func (o object) get(name string) json.RawMessage {
+// Get returns a member, nil where there is none.
+func (o Object) Get(name string) json.RawMessage {
 	for _, f := range o {
-		if f.name == name {
-			return f.value
+		if f.Name == name {
+			return f.Value
 		}
 	}
 	return nil
 }
 
-func (o object) has(names ...string) bool {
-	return slices.ContainsFunc(o, func(f field) bool { return slices.Contains(names, f.name) })
+// Has reports whether there is a member of one of the names.
+func (o Object) Has(names ...string) bool {
+	return slices.ContainsFunc(o, func(f Field) bool { return slices.Contains(names, f.Name) })
 }
 
-func (o *object) set(name string, value json.RawMessage) {
+// Set replaces a member, or adds it at the end.
+func (o *Object) Set(name string, value json.RawMessage) {
 	for i := range *o {
-		if (*o)[i].name == name {
-			(*o)[i].value = value
+		if (*o)[i].Name == name {
+			(*o)[i].Value = value
 			return
 		}
 	}
-	*o = append(*o, field{name, value})
+	*o = append(*o, Field{name, value})
 }
 
 // MarshalJSON keeps the order.
-func (o object) MarshalJSON() ([]byte, error) {
+func (o Object) MarshalJSON() ([]byte, error) {
 	out := []byte{'{'}
 	for i, f := range o {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		name, err := rawjson.Encode(f.name)
+		name, err := rawjson.Encode(f.Name)
 		if err != nil {
 			return nil, err
 		}
-		out = append(append(append(out, name...), ':'), f.value...)
+		out = append(append(append(out, name...), ':'), f.Value...)
 	}
 	return append(out, '}'), nil
 }
@@ -103,67 +107,67 @@ func parameters(raw json.RawMessage, strict bool) (params json.RawMessage, boxed
 	case "", "null", "true", "{}":
 		raw = noParameters
 	}
-	o, err := parseObject(raw)
+	o, err := ParseObject(raw)
 	if err != nil {
 		return nil, false, err
 	}
-	switch typ := o.get("type"); {
+	switch typ := o.Get("type"); {
 	case typ != nil && !strings.Contains(string(typ), `"object"`):
 		o, boxed = box(o, raw), true
-	case typ == nil && !o.has("anyOf", "oneOf", "allOf", "$ref", "enum", "const"):
-		o = append(object{{"type", json.RawMessage(`"object"`)}}, o...)
+	case typ == nil && !o.Has("anyOf", "oneOf", "allOf", "$ref", "enum", "const"):
+		o = append(Object{{"type", json.RawMessage(`"object"`)}}, o...)
 	}
-	if o.get("properties") == nil && string(o.get("type")) == `"object"` {
-		o.set("properties", json.RawMessage(`{}`)) // OpenAI refuses an object without
+	if o.Get("properties") == nil && string(o.Get("type")) == `"object"` {
+		o.Set("properties", json.RawMessage(`{}`)) // OpenAI refuses an object without
 	}
 	if params, err = rawjson.Encode(o); err != nil || !strict {
 		return params, boxed, err
 	}
-	params, err = closeObjects(params)
+	params, err = CloseObjects(params)
 	return params, boxed, err
 }
 
 // takesObject reports whether a schema admits objects only.
 func takesObject(params json.RawMessage) bool {
-	o, err := parseObject(params)
-	return err == nil && string(o.get("type")) == `"object"`
+	o, err := ParseObject(params)
+	return err == nil && string(o.Get("type")) == `"object"`
 }
 
 // box wraps a schema; its definitions move up, where its references look for them.
-func box(inner object, raw json.RawMessage) object {
-	outer := object{
+func box(inner Object, raw json.RawMessage) Object {
+	outer := Object{
 		{"type", json.RawMessage(`"object"`)},
 		{"properties", json.RawMessage(`{"` + boxKey + `":` + string(raw) + `}`)},
 		{"required", json.RawMessage(`["` + boxKey + `"]`)},
 	}
 	for _, name := range []string{"$defs", "definitions"} {
-		if defs := inner.get(name); defs != nil {
-			outer.set(name, defs)
+		if defs := inner.Get(name); defs != nil {
+			outer.Set(name, defs)
 		}
 	}
 	return outer
 }
 
-// subschemas calls visit for each schema directly inside o and puts its result in
+// Subschemas calls visit for each schema directly inside o and puts its result in
 // the place of the schema.
-func (o object) subschemas(visit func(json.RawMessage) (json.RawMessage, error)) error {
+func (o Object) Subschemas(visit func(json.RawMessage) (json.RawMessage, error)) error {
 	for i, f := range o {
 		var err error
-		switch f.name {
+		switch f.Name {
 		case "properties", "$defs", "definitions", "patternProperties", "dependentSchemas":
-			var named object
-			if named, err = parseObject(f.value); err != nil {
+			var named Object
+			if named, err = ParseObject(f.Value); err != nil {
 				continue // not a schema: the server says so
 			}
 			for j := range named {
-				if named[j].value, err = visit(named[j].value); err != nil {
+				if named[j].Value, err = visit(named[j].Value); err != nil {
 					return err
 				}
 			}
-			o[i].value, err = rawjson.Encode(named)
+			o[i].Value, err = rawjson.Encode(named)
 		case "anyOf", "oneOf", "allOf", "prefixItems":
 			var list []json.RawMessage
-			if json.Unmarshal(f.value, &list) != nil {
+			if json.Unmarshal(f.Value, &list) != nil {
 				continue
 			}
 			for j := range list {
@@ -171,10 +175,10 @@ func (o object) subschemas(visit func(json.RawMessage) (json.RawMessage, error))
 					return err
 				}
 			}
-			o[i].value, err = rawjson.Encode(list)
+			o[i].Value, err = rawjson.Encode(list)
 		case "items", "additionalProperties", "not", "if", "then", "else", "contains":
-			if isObject(f.value) {
-				o[i].value, err = visit(f.value)
+			if IsObject(f.Value) {
+				o[i].Value, err = visit(f.Value)
 			}
 		}
 		if err != nil {
@@ -184,33 +188,28 @@ func (o object) subschemas(visit func(json.RawMessage) (json.RawMessage, error))
 	return nil
 }
 
-// closeObjects sets additionalProperties to false on every object schema that has
+// CloseObjects sets additionalProperties to false on every object schema that has
 // none or true there.
-func closeObjects(raw json.RawMessage) (json.RawMessage, error) {
-	if !isObject(raw) {
+func CloseObjects(raw json.RawMessage) (json.RawMessage, error) {
+	if !IsObject(raw) {
 		return raw, nil
 	}
-	o, err := parseObject(raw)
+	o, err := ParseObject(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.subschemas(closeObjects); err != nil {
+	if err := o.Subschemas(CloseObjects); err != nil {
 		return nil, err
 	}
-	extra := string(o.get("additionalProperties"))
+	extra := string(o.Get("additionalProperties"))
 	if o.describesObject() && (extra == "" || extra == "true") {
-		o.set("additionalProperties", json.RawMessage("false"))
+		o.Set("additionalProperties", json.RawMessage("false"))
 	}
 	return rawjson.Encode(o)
 }
 
-func (o object) describesObject() bool {
-	return o.has("properties") || strings.Contains(string(o.get("type")), `"object"`)
-}
-
-func isObject(raw json.RawMessage) bool {
-	trimmed := bytes.TrimLeft(raw, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{'
+func (o Object) describesObject() bool {
+	return o.Has("properties") || strings.Contains(string(o.Get("type")), `"object"`)
 }
 
 // strictKeywords and strictFormats are what OpenAI's strict mode takes; it refuses
@@ -228,12 +227,12 @@ var (
 
 var errNotStrict = errors.New("schema does not fit strict mode")
 
-// fitsStrict reports whether a schema can be enforced in strict mode without
+// FitsStrict reports whether a schema can be enforced in strict mode without
 // changing what it accepts by more than additionalProperties:false. An object with
 // an optional property can't: strict mode has every property present.
-func fitsStrict(raw json.RawMessage) bool {
-	o, err := parseObject(raw)
-	if err != nil || string(o.get("type")) != `"object"` || o.has("anyOf") {
+func FitsStrict(raw json.RawMessage) bool {
+	o, err := ParseObject(raw)
+	if err != nil || string(o.Get("type")) != `"object"` || o.Has("anyOf") {
 		return false
 	}
 	_, err = checkStrict(raw)
@@ -241,22 +240,22 @@ func fitsStrict(raw json.RawMessage) bool {
 }
 
 func checkStrict(raw json.RawMessage) (json.RawMessage, error) {
-	o, err := parseObject(raw)
+	o, err := ParseObject(raw)
 	if err != nil {
 		return nil, err
 	}
-	if !o.has("type", "anyOf", "$ref", "enum", "const") {
+	if !o.Has("type", "anyOf", "$ref", "enum", "const") {
 		return nil, errNotStrict
 	}
 	for _, f := range o {
-		if !slices.Contains(strictKeywords, f.name) || (f.name == "format" && !slices.Contains(strictFormats, string(f.value))) {
+		if !slices.Contains(strictKeywords, f.Name) || (f.Name == "format" && !slices.Contains(strictFormats, string(f.Value))) {
 			return nil, errNotStrict
 		}
 	}
 	if o.describesObject() {
 		var required []string
-		properties, err := parseObject(o.get("properties"))
-		if err != nil || len(properties) == 0 || json.Unmarshal(o.get("required"), &required) != nil {
+		properties, err := ParseObject(o.Get("properties"))
+		if err != nil || len(properties) == 0 || json.Unmarshal(o.Get("required"), &required) != nil {
 			return nil, errNotStrict
 		}
 		always := map[string]bool{}
@@ -264,13 +263,13 @@ func checkStrict(raw json.RawMessage) (json.RawMessage, error) {
 			always[name] = true
 		}
 		for _, p := range properties {
-			if !always[p.name] {
+			if !always[p.Name] {
 				return nil, errNotStrict
 			}
 		}
-		if isObject(o.get("additionalProperties")) {
+		if IsObject(o.Get("additionalProperties")) {
 			return nil, errNotStrict
 		}
 	}
-	return raw, o.subschemas(checkStrict)
+	return raw, o.Subschemas(checkStrict)
 }
