@@ -11,9 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
@@ -83,7 +81,11 @@ func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
 		// answer is not lost with a connection that it closes.
 		req.Header.Set("Expect", "100-continue")
 	}
-	resp, err := httpClient().Do(req)
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, a.unreachable(ctx, err)
 	}
@@ -98,17 +100,6 @@ func (a *app) send(ctx context.Context, r request) (*http.Response, error) {
 // second, which servers and proxies need that do not know of that.
 const bigBody = 256 << 10
 
-var httpClient = sync.OnceValue(func() *http.Client {
-	transport, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return http.DefaultClient
-	}
-	transport = transport.Clone()
-	transport.ExpectContinueTimeout = time.Second
-	// An answer that leads elsewhere is none of a server's, and a key goes to no other place.
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-})
-
 func (a *app) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -120,6 +111,11 @@ func (a *app) unreachable(ctx context.Context, err error) error {
 		return &failure{
 			exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("%s closed the connection before it answered: %v", a.server, err), cause: err,
 			hint: "look at the server's log; whether the command has taken effect is not known",
+		}
+	}
+	if hint := distrust(err); hint != "" {
+		return &failure{
+			exit: exitUnreachable, code: status.Unavailable.String(), text: fmt.Sprintf("the server at %s can't be trusted: %v", a.server, err), cause: err, hint: hint,
 		}
 	}
 	return &failure{
@@ -140,6 +136,9 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	var p server.Problem
 	if err != nil || json.Unmarshal(raw, &p) != nil || p.StatusName == "" {
+		if resp.StatusCode == http.StatusBadRequest && bytes.Contains(raw, []byte("HTTP request to an HTTPS server")) {
+			return usagef("%s speaks HTTPS: name it with https://", a.server)
+		}
 		return &failure{
 			exit: exitFailed, text: fmt.Sprintf("%s answered %s, and not as a genkit-wasm server does", a.server, resp.Status),
 			hint: "look whether --server names the right place",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,14 @@ func (a *app) flow(ctx context.Context, f *flowFlags, target string) error {
 	if err != nil {
 		return err
 	}
-	opts := []client.Option{client.WithHTTPClient(httpClient()), client.WithHeader("User-Agent", "genkit-wasm/"+buildVersion())}
+	if f.url != "" && os.Getenv(caEnv) == "" {
+		a.ca = "" // that of a profile's server
+	}
+	over, err := a.client()
+	if err != nil {
+		return err
+	}
+	opts := []client.Option{client.WithHTTPClient(over), client.WithHeader("User-Agent", "genkit-wasm/"+buildVersion())}
 	if a.key != "" && f.url == "" {
 		opts = append(opts, client.WithHeader("Authorization", "Bearer "+a.key))
 	}

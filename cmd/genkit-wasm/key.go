@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
@@ -195,24 +197,9 @@ func (a *app) keyListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List the keys", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			keys := []access.Key{}
-			for query := (url.Values{}); ; {
-				raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: "/keys", server: true, query: query})
-				if err != nil {
-					return err
-				}
-				var page struct {
-					Keys   []access.Key `json:"keys"`
-					Cursor string       `json:"cursor"`
-				}
-				if err := json.Unmarshal(raw, &page); err != nil {
-					return fmt.Errorf("the server's answer is not a list of keys: %w", err)
-				}
-				keys = append(keys, page.Keys...)
-				if page.Cursor == "" || len(page.Keys) == 0 {
-					break
-				}
-				query = url.Values{"cursor": {page.Cursor}}
+			keys, err := a.keys(cmd.Context())
+			if err != nil {
+				return err
 			}
 			if a.json() {
 				return a.printJSON(map[string]any{"keys": keys})
@@ -228,11 +215,65 @@ func (a *app) keyListCommand() *cobra.Command {
 	return cmd
 }
 
+// keys lists all keys.
+func (a *app) keys(ctx context.Context) ([]access.Key, error) {
+	keys := []access.Key{}
+	for query := (url.Values{}); ; {
+		raw, err := a.call(ctx, request{method: http.MethodGet, path: "/keys", server: true, query: query})
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Keys   []access.Key `json:"keys"`
+			Cursor string       `json:"cursor"`
+		}
+		if err := json.Unmarshal(raw, &page); err != nil {
+			return nil, fmt.Errorf("the server's answer is not a list of keys: %w", err)
+		}
+		keys = append(keys, page.Keys...)
+		if page.Cursor == "" || len(page.Keys) == 0 {
+			return keys, nil
+		}
+		query = url.Values{"cursor": {page.Cursor}}
+	}
+}
+
+var keyID = regexp.MustCompile(`^[a-z2-7]{16}$`)
+
+// keyID returns the id of a key that is given by it, or by a name that no other key has.
+// What has the form of an id is one.
+func (a *app) keyID(ctx context.Context, key string) (string, error) {
+	if keyID.MatchString(key) {
+		return key, nil
+	}
+	if strings.HasPrefix(key, access.TokenPrefix) {
+		return "", usagef("that is a token; give the key's id, which stands between \"gwk_\" and the next \"_\", or its name")
+	}
+	all, err := a.keys(ctx)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, k := range all {
+		if k.Name == key {
+			ids = append(ids, abi.Line(k.ID, 64))
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", &failure{exit: exitNotFound, code: status.NotFound.String(), text: fmt.Sprintf("there is no key with the id or the name %q", key), hint: "\"genkit-wasm key ls\" lists the keys"}
+	case 1:
+		return ids[0], nil
+	}
+	return "", usagef("%d keys are called %q; give the id of one: %s", len(ids), key, strings.Join(ids, ", "))
+}
+
 func (a *app) keyRotateCommand() *cobra.Command {
 	var overlap, expires string
 	cmd := &cobra.Command{
-		Use: "rotate ID", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1),
-		Long: "Rotate prints the new token on the standard output. The old one works for --overlap, so that who uses it can be told in peace.",
+		Use: "rotate KEY", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1),
+		Long: "Rotate prints the new token on the standard output. The old one works for --overlap, so that who uses it can be told in peace. " +
+			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := span(overlap)
 			if err != nil || d < 0 {
@@ -247,7 +288,11 @@ func (a *app) keyRotateCommand() *cobra.Command {
 				body["expiresAt"] = at
 			}
 			var made keyWithToken
-			if err := a.post(cmd.Context(), keyPath(args[0])+"/rotate", body, &made); err != nil {
+			id, err := a.keyID(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := a.post(cmd.Context(), keyPath(id)+"/rotate", body, &made); err != nil {
 				return err
 			}
 			return a.showToken(made)
@@ -264,13 +309,18 @@ func keyPath(id string) string { return "/keys/" + url.PathEscape(id) }
 func (a *app) keyRevokeCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "revoke ID", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1),
-		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first.",
+		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1),
+		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first. " +
+			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := a.keyID(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			if !yes && !a.confirm(fmt.Sprintf("Revoke key %s, and end what runs under it?", args[0])) {
 				return &failure{exit: exitFailed, text: "nothing was revoked"}
 			}
-			if _, err := a.call(cmd.Context(), request{method: http.MethodDelete, path: keyPath(args[0]), server: true}); err != nil {
+			if _, err := a.call(cmd.Context(), request{method: http.MethodDelete, path: keyPath(id), server: true}); err != nil {
 				return err
 			}
 			if a.json() {

@@ -54,6 +54,11 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
+	defer func() {
+		if a.trusting != nil {
+			a.trusting.CloseIdleConnections()
+		}
+	}()
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(a.in)

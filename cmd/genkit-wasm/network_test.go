@@ -374,6 +374,73 @@ func TestLogin(t *testing.T) {
 	assert.Contains(t, nothing.err, "asks for no key")
 }
 
+// A server with a certificate of its own making is trusted where somebody has said so, and a profile's
+// certificate vouches for the profile's server only.
+func TestACertificateOfOnesOwn(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	dir := t.TempDir()
+	cert, key := certificate(t, dir, 1)
+	url, admin, _, stop := startGuarded(t, t.TempDir(), "--tls-cert", cert, "--tls-key", key)
+	defer stop()
+	refused := cliWith(t, admin, "login", "--server", url)
+	assert.Equal(t, exitUnreachable, refused.exit)
+	assert.Contains(t, refused.err, "can't be trusted")
+	assert.Contains(t, refused.err, "login --ca FILE")
+	assert.Equal(t, exitUsage, cliWith(t, admin, "login", "--server", url, "--ca", key).exit, "a key is no certificate")
+	assert.Equal(t, exitUsage, cliWith(t, admin, "login", "--server", url, "--ca", filepath.Join(dir, "none")).exit)
+
+	clear := cli(t, "ls", "--server", strings.Replace(url, "https", "http", 1))
+	assert.Equal(t, exitUsage, clear.exit)
+	assert.Contains(t, clear.err, "speaks HTTPS")
+	in := cliWith(t, admin, "login", "--server", url, "--ca", cert)
+	require.Equal(t, exitOK, in.exit, in.err)
+	copied := filepath.Join(dir, "copy.pem")
+	require.NoError(t, os.Rename(cert, copied))
+	assert.Equal(t, exitOK, cli(t, "ls").exit, "the profile has the certificate itself")
+	other, otherAdmin, _, stopOther := startGuarded(t, t.TempDir(), "--tls-cert", copied, "--tls-key", key)
+	defer stopOther()
+	t.Setenv(keyEnv, otherAdmin)
+	assert.Equal(t, exitUnreachable, cli(t, "ls", "--server", other).exit, "another server")
+	t.Setenv(caEnv, copied)
+	assert.Equal(t, exitOK, cli(t, "ls", "--server", other).exit)
+	t.Setenv(caEnv, key)
+	assert.Equal(t, exitUsage, cli(t, "ls", "--server", other).exit)
+	t.Setenv(caEnv, "")
+	t.Setenv(keyEnv, "")
+
+	stranger, _ := certificate(t, t.TempDir(), 2)
+	t.Setenv(caEnv, stranger)
+	assert.Equal(t, exitUnreachable, cli(t, "ls").exit, "what is said now counts before the profile")
+}
+
+// A key may be named by its name where that is no other's.
+func TestKeysAreNamedByIDOrName(t *testing.T) {
+	url, admin, _, stop := startGuarded(t, t.TempDir(), "--tenant", "acme")
+	defer stop()
+	t.Setenv(serverEnv, url)
+	t.Setenv(keyEnv, admin)
+	token := func(name string) string {
+		made := cli(t, "key", "create", name, "--scope", "acme:read")
+		require.Equal(t, exitOK, made.exit, made.err)
+		return strings.TrimSpace(made.out)
+	}
+	one, twin := token("one"), token("twin")
+	token("twin")
+	rotated := cli(t, "key", "rotate", "one")
+	require.Equal(t, exitOK, rotated.exit, rotated.err)
+	assert.Equal(t, one[:20], rotated.out[:20], "the same key")
+	assert.Equal(t, "key one is revoked\n", cli(t, "key", "revoke", "one", "--yes").out)
+	none := cli(t, "key", "revoke", "one", "--yes")
+	assert.Equal(t, exitNotFound, none.exit)
+	assert.Contains(t, none.err, "key ls")
+	both := cli(t, "key", "revoke", "twin", "--yes")
+	assert.Equal(t, exitUsage, both.exit)
+	assert.Contains(t, both.err, twin[4:20])
+	assert.Equal(t, exitUsage, cli(t, "key", "revoke", twin, "--yes").exit, "a token is a secret, and no name")
+	assert.Equal(t, exitOK, cli(t, "key", "revoke", twin[4:20], "--yes").exit)
+	assert.Equal(t, exitOK, cli(t, "key", "revoke", "twin", "--yes").exit, "now it is no other's")
+}
+
 // A profile's key goes to the profile's server, and nowhere else.
 func TestAKeyGoesToItsServerOnly(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())

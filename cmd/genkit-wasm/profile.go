@@ -35,6 +35,8 @@ type profile struct {
 	Server string `json:"server"`
 	Tenant string `json:"tenant,omitempty"`
 	Key    string `json:"key"`
+	// CA are the certificates that the server's has to be of, in PEM; empty for those of the system.
+	CA string `json:"ca,omitempty"`
 }
 
 // profiles is the file in which they are kept.
@@ -142,6 +144,9 @@ func (a *app) connect(cmd *cobra.Command) error {
 	if a.key == "" && sameServer(a.server, p.Server) {
 		a.key = p.Key
 	}
+	if err := a.trust(p); err != nil {
+		return err
+	}
 	return checkKey(a.key)
 }
 
@@ -174,10 +179,13 @@ func (a *app) loginCommand() *cobra.Command {
 			"The file is its owner's alone to read.\n\n" +
 			"  genkit-wasm login --server https://tools.example.com < key.txt\n" +
 			"  genkit-wasm ls\n\n" +
+			"A server whose certificate no authority has signed that the system knows is trusted with --ca: " +
+			"the file holds the certificate itself, or that of the authority, and the profile keeps it.\n\n" +
 			"A command takes a key from " + keyEnv + " first. A profile's key goes to the profile's server only.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.login(cmd) },
 	}
 	a.serverFlags(cmd)
+	cmd.Flags().StringVar(&a.caFile, "ca", "", "a PEM `FILE` with the certificate that the server's has to be of, in the place of those that the system trusts")
 	return cmd
 }
 
@@ -210,7 +218,7 @@ func (a *app) login(cmd *cobra.Command) error {
 	if err := json.Unmarshal(raw, &identity); err != nil {
 		return fmt.Errorf("the server's answer tells of no identity: %w", err)
 	}
-	p := profile{Server: a.server, Key: a.key}
+	p := profile{Server: a.server, Key: a.key, CA: a.ca}
 	switch tenants := slices.Collect(maps.Keys(identity.Scopes.Tenants)); {
 	case cmd.Flags().Changed("tenant"):
 		p.Tenant = a.tenant

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,10 @@ type app struct {
 	tenant  string
 	profile string
 	key     string // of the server; empty for none
+
+	caFile   string       // of --ca
+	ca       string       // the certificates that a server's has to be of, in PEM; empty for those of the system
+	trusting *http.Client // for these, once it is made
 }
 
 const (
@@ -64,6 +69,8 @@ standard input.
 Environment:
   GENKIT_WASM_SERVER  the server's URL, instead of ` + defaultServer + `
   GENKIT_WASM_KEY     the API key for it, before that of a profile
+  GENKIT_WASM_CA      a file with the certificate that the server's has to be of, in the
+                      place of those that the system trusts
   GENKIT_WASM_PROFILE the profile of "genkit-wasm login", before the last one
   NO_COLOR            no colours, whatever the output is
   GENKIT_WASM_SECRETS_KEY
