@@ -3,14 +3,18 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
+
+const keysPath = "/v1/keys"
 
 // accessTable has the routes of a server that asks who calls.
 func (s *Server) accessTable() []route {
@@ -21,15 +25,18 @@ func (s *Server) accessTable() []route {
 	if s.config.Keys == nil {
 		return table
 	}
-	const keyPath = "/v1/keys/:key"
+	const keyPath = keysPath + "/:key"
 	return append(table, []route{
-		{http.MethodGet, "/v1/keys", access.Admin, s.listKeys, docListKeys},
-		{http.MethodPost, "/v1/keys", access.Admin, s.createKey, docCreateKey},
+		{http.MethodGet, keysPath, access.Admin, s.listKeys, docListKeys},
+		{http.MethodPost, keysPath, access.Admin, s.createKey, s.repeatable(docCreateKey, tokenOnce)},
 		{http.MethodGet, keyPath, access.Admin, s.getKey, docGetKey},
 		{http.MethodDelete, keyPath, access.Admin, s.revokeKey, docRevokeKey},
-		{http.MethodPost, keyPath + "/rotate", access.Admin, s.rotateKey, docRotateKey},
+		{http.MethodPost, keyPath + "/rotate", access.Admin, s.rotateKey, s.repeatable(docRotateKey, tokenOnce)},
 	}...)
 }
+
+// tokenOnce says how a request can be sent again whose answer has a token.
+const tokenOnce = "With an Idempotency-Key the request is carried out once within 24 hours: the same request of the same caller then gets 409, whose \"details\" have the \"key\", since the token was in the first answer alone, and another request under that key 422."
 
 var (
 	docGetIdentity = operation{
@@ -55,7 +62,7 @@ var (
 				links: links{}.with(map[string]string{"key": "$response.body#/key/id"}, "getKey", "rotateKey", "revokeKey"),
 			},
 		},
-		failures: []int{400, 403, 408, 413, 415, 429, 503},
+		failures: []int{400, 403, 408, 409, 413, 415, 429, 503},
 	}
 	docGetKey = operation{
 		id: "getKey", tag: "keys", summary: "Get an API key",
@@ -74,7 +81,7 @@ var (
 		request:   jsonOf("Rotation"),
 		optional:  true,
 		responses: map[int]answerDoc{http.StatusOK: {text: "The key, and its new token.", content: jsonOf("KeyWithToken")}},
-		failures:  []int{400, 403, 404, 408, 413, 415, 503},
+		failures:  []int{400, 403, 404, 408, 409, 413, 415, 503},
 	}
 )
 
@@ -116,12 +123,19 @@ func (s *Server) createKey(c echo.Context) error {
 	if spec.ExpiresAt, err = readTime(m, "expiresAt"); err != nil {
 		return err
 	}
-	key, token, err := s.config.Keys.Create(c.Request().Context(), spec)
+	canonical, err := rawjson.Encode(spec)
+	if err != nil {
+		return status.Errorf(status.Internal, "encode a request: %w", err)
+	}
+	made, err := s.onceToken(c, []string{http.MethodPost, keysPath, string(canonical)}, func(hash string) (access.Key, string, error) {
+		spec.Request = hash
+		return s.config.Keys.Create(c.Request().Context(), spec)
+	})
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Location", "/v1/keys/"+key.ID)
-	return writeJSON(c, http.StatusCreated, keyWithToken{token, key})
+	c.Response().Header().Set("Location", keysPath+"/"+made.Key.ID)
+	return writeJSON(c, http.StatusCreated, made)
 }
 
 func (s *Server) getKey(c echo.Context) error {
@@ -154,11 +168,15 @@ func (s *Server) rotateKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	key, token, err := s.config.Keys.Rotate(c.Request().Context(), param(c, "key"), time.Duration(seconds)*time.Second, expiresAt)
+	id := param(c, "key")
+	request := []string{http.MethodPost, keysPath, id, strconv.Itoa(seconds), expiresAt.UTC().Format(time.RFC3339Nano)}
+	made, err := s.onceToken(c, request, func(hash string) (access.Key, string, error) {
+		return s.config.Keys.RotateOnce(c.Request().Context(), id, time.Duration(seconds)*time.Second, expiresAt, hash)
+	})
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, keyWithToken{token, key})
+	return writeJSON(c, http.StatusOK, made)
 }
 
 // adminBody reads a body that is no tenant's, and so waits for no tenant's slot: an object

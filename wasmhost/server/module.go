@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,11 +18,13 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
 
 // param returns a segment of the path, decoded.
@@ -142,31 +145,56 @@ func (s *Server) putModule(c echo.Context) error {
 	defer release()
 	arrived := &spool{}
 	defer arrived.close()
+	if len(c.Request().Header.Values(idempotencyKey)) > 0 {
+		arrived.hash = sha256.New()
+	}
 	up, err := s.readUpload(c, arrived)
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	ctx, done, err := s.config.Host.BeginLoad(ctx, tenant)
+	up.Name = name
+	a, replayed, err := s.once(c, tenant, s.uploadOf(c, tenant, up, arrived), func(string) (admin.Answer, error) {
+		return s.load(c, tenant, up, arrived, release)
+	})
 	if err != nil {
 		return err
+	}
+	return writeAnswer(c, a, replayed)
+}
+
+// uploadOf says in texts what an upload is, where it may be sent again.
+func (s *Server) uploadOf(c echo.Context, tenant string, up wasmhost.Upload, arrived *spool) []string {
+	if arrived.hash == nil {
+		return nil
+	}
+	id, _ := s.config.Host.TenantID(tenant) // it was there a moment ago
+	return []string{http.MethodPut, c.Request().URL.Path, id, string(up.Language), string(up.Descriptor), string(up.Policy), string(arrived.hash.Sum(nil))}
+}
+
+// load puts what has arrived into service, and gives its place among those that arrive back.
+func (s *Server) load(c echo.Context, tenant string, up wasmhost.Upload, arrived *spool, release func()) (admin.Answer, error) {
+	ctx, done, err := s.config.Host.BeginLoad(c.Request().Context(), tenant)
+	if err != nil {
+		return admin.Answer{}, err
 	}
 	defer done()
 	if up.Wasm, err = arrived.bytes(); err != nil {
-		return err
+		return admin.Answer{}, err
 	}
 	arrived.close()
 	release()
-	up.Name = name
 	rec, err := s.config.Host.Load(ctx, tenant, up)
 	if err != nil {
-		return err
+		return admin.Answer{}, err
+	}
+	raw, err := rawjson.Encode(rec.Record)
+	if err != nil {
+		return admin.Answer{}, status.Errorf(status.Internal, "encode a record: %w", err)
 	}
 	if !rec.Changed {
-		return writeJSON(c, http.StatusOK, rec.Record)
+		return admin.Answer{Status: http.StatusOK, Body: raw}, nil
 	}
-	c.Response().Header().Set("Location", c.Request().URL.EscapedPath())
-	return writeJSON(c, http.StatusCreated, rec.Record)
+	return admin.Answer{Status: http.StatusCreated, Location: c.Request().URL.EscapedPath(), Body: raw}, nil
 }
 
 // languages are the media types of scripts.

@@ -279,7 +279,7 @@ func (s *Server) table() []route {
 	modulePath := tenantPath + "/modules/:name"
 	table := []route{
 		{http.MethodGet, tenantPath + "/modules", access.Read, s.listing(s.listModules), docListModules},
-		{http.MethodPut, modulePath, access.Manage, s.putModule, docPutModule},
+		{http.MethodPut, modulePath, access.Manage, s.putModule, s.repeatable(replays(docPutModule, http.StatusCreated, http.StatusOK), sentAgain)},
 		{http.MethodGet, modulePath, access.Read, s.getModule, docGetModule},
 		{http.MethodDelete, modulePath, access.Manage, s.deleteModule, docDeleteModule},
 		{http.MethodGet, modulePath + "/versions", access.Read, s.listing(s.listVersions), docListVersions},

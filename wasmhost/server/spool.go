@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"net/http"
@@ -63,10 +64,14 @@ type spool struct {
 	head bytes.Buffer
 	file *os.File // nil while it fits into memory
 	size int64
+	hash hash.Hash // of the bytes; nil where nobody asks for it
 }
 
 // Write takes the next bytes.
 func (s *spool) Write(p []byte) (int, error) {
+	if s.hash != nil {
+		_, _ = s.hash.Write(p) // never fails
+	}
 	if s.file == nil && s.head.Len()+len(p) <= spoolInMemory {
 		s.size += int64(len(p))
 		return s.head.Write(p)

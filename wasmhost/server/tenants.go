@@ -59,8 +59,7 @@ var (
 	}
 	docCreateTenant = operation{
 		id: "createTenant", tag: "tenants", summary: "Create a tenant",
-		text: "With an Idempotency-Key the request can be sent again: for 24 hours the same request gets the same answer, with Idempotency-Replayed, " +
-			"and another request under that key 422.",
+		text:    sentAgain,
 		params:  []string{"idempotencyKey"},
 		request: jsonOf("NewTenant"),
 		responses: map[int]answerDoc{
@@ -173,44 +172,22 @@ func (s *Server) createTenant(c echo.Context) error {
 	if hasNull(body) {
 		return status.Publicf(status.InvalidArgument, "body: null is for changes; leave out what a tenant is not to have")
 	}
-	key := c.Request().Header.Get("Idempotency-Key")
-	if len(c.Request().Header.Values("Idempotency-Key")) == 0 {
-		made, err := s.config.Tenants.Create(c.Request().Context(), spec.Name, spec.Settings, "")
-		if err != nil {
-			return err
-		}
-		return s.writeTenant(c, http.StatusCreated, made)
-	}
 	canonical, err := rawjson.Encode(spec)
 	if err != nil {
 		return status.Errorf(status.Internal, "encode a request: %w", err)
 	}
-	caller := ""
-	if identity := identityOf(c); identity != nil {
-		caller = identity.Subject
-	}
-	request := admin.Hash(http.MethodPost, tenantsPath, caller, string(canonical))
-	answer, replayed, err := s.config.Tenants.Once(c.Request().Context(), key, request, func() (admin.Answer, error) {
-		made, err := s.config.Tenants.Create(c.Request().Context(), spec.Name, spec.Settings, admin.Hash(key, request))
+	a, replayed, err := s.once(c, "", []string{http.MethodPost, tenantsPath, string(canonical)}, func(hash string) (admin.Answer, error) {
+		made, err := s.config.Tenants.Create(c.Request().Context(), spec.Name, spec.Settings, hash)
 		if err != nil {
 			return admin.Answer{}, err
 		}
 		raw, err := rawjson.Encode(made)
 		return admin.Answer{Status: http.StatusCreated, Location: pathOf(made.Name), ETag: etagOf(made.Revision), Body: raw}, err
 	})
-	if errors.Is(err, admin.ErrKeyReused) {
-		return withHTTP(http.StatusUnprocessableEntity, err)
-	}
 	if err != nil {
 		return err
 	}
-	h := c.Response().Header()
-	h.Set("Location", answer.Location)
-	h.Set("ETag", answer.ETag)
-	if replayed {
-		h.Set("Idempotency-Replayed", "true")
-	}
-	return writeJSON(c, answer.Status, answer.Body)
+	return writeAnswer(c, a, replayed)
 }
 
 // hasNull reports whether a JSON document has a null anywhere.
@@ -242,11 +219,7 @@ func (s *Server) readSettings(c echo.Context, types ...string) (json.RawMessage,
 func pathOf(tenant string) string { return tenantsPath + "/" + url.PathEscape(tenant) }
 
 func (s *Server) writeTenant(c echo.Context, code int, t admin.Tenant) error {
-	h := c.Response().Header()
-	h.Set("ETag", etagOf(t.Revision))
-	if code == http.StatusCreated {
-		h.Set("Location", pathOf(t.Name))
-	}
+	c.Response().Header().Set("ETag", etagOf(t.Revision))
 	return writeJSON(c, code, t)
 }
 

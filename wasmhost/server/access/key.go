@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 	"unicode"
@@ -90,9 +91,35 @@ type KeySpec struct {
 	Scopes Scopes `json:"scopes"`
 	// ExpiresAt is when the key ends; zero does not come.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// Request is a hash of the request that makes the key, where that may be sent again: within
+	// 24 hours no second key is made for it. Empty is none.
+	Request string `json:"-"`
 }
 
-const maxName = 128
+const (
+	maxName = 128
+	// keepRequest is how long a key remembers the request that made or rotated it.
+	keepRequest = 24 * time.Hour
+)
+
+// madeError says that a request has made or rotated a key before.
+type madeError struct{ id string }
+
+func (e *madeError) Error() string { return "the request was carried out before, for the key " + e.id }
+
+// MadeBefore returns the id of the key that an earlier request of the same hash has made or rotated,
+// where err, of [Keys.Create] or [Keys.RotateOnce], is about that.
+func MadeBefore(err error) (id string, ok bool) {
+	made, ok := errors.AsType[*madeError](err)
+	if !ok {
+		return "", false
+	}
+	return made.id, true
+}
+
+func madeBefore(id string) error {
+	return status.Publicf(status.AlreadyExists, "the request was carried out before, for the key %q", id).WithCause(&madeError{id})
+}
 
 func (s KeySpec) check(now time.Time) error {
 	switch {
@@ -130,6 +157,19 @@ type record struct {
 	Hash          hash      `json:"hash"`
 	Previous      *hash     `json:"previous,omitempty"`
 	PreviousUntil time.Time `json:"previousUntil,omitzero"`
+	// MadeBy and RotatedBy are hashes of requests; see [KeySpec].
+	MadeBy    string `json:"madeBy,omitempty"`
+	RotatedBy string `json:"rotatedBy,omitempty"`
+}
+
+// made reports whether a request has made the key.
+func (r *record) made(request string, now time.Time) bool {
+	return request != "" && r.MadeBy == request && now.Sub(r.CreatedAt) < keepRequest
+}
+
+// rotated reports whether a request was the last that rotated the key.
+func (r *record) rotated(request string, now time.Time) bool {
+	return request != "" && r.RotatedBy == request && now.Sub(r.RotatedAt) < keepRequest
 }
 
 type hash [sha256.Size]byte

@@ -185,7 +185,8 @@ func (e *entry) previousHash() []byte {
 
 // Create makes a key and returns its token, which nobody can be told again. It fails with
 // INVALID_ARGUMENT for a spec that is not in order, RESOURCE_EXHAUSTED when there are too
-// many keys, and with what the store fails with.
+// many keys, ALREADY_EXISTS when the spec's request has made one ([MadeBefore]), and with
+// what the store fails with.
 func (k *Keys) Create(ctx context.Context, spec KeySpec) (Key, string, error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	if err := spec.check(now); err != nil {
@@ -198,13 +199,22 @@ func (k *Keys) Create(ctx context.Context, spec KeySpec) (Key, string, error) {
 	defer leave()
 	k.mu.RLock()
 	full := len(k.keys) >= k.config.MaxKeys
+	before := ""
+	for id, e := range k.keys {
+		if e.record.made(spec.Request, now) {
+			before = id
+		}
+	}
 	k.mu.RUnlock()
+	if before != "" {
+		return Key{}, "", madeBefore(before)
+	}
 	if full {
 		return Key{}, "", status.Publicf(status.ResourceExhausted, "there are %d keys, which is the limit; revoke some", k.config.MaxKeys)
 	}
 	id := randomText(idBytes)
 	token := newToken(id)
-	r := record{ID: id, Name: spec.Name, Scopes: spec.Scopes, CreatedAt: now, ExpiresAt: spec.ExpiresAt.UTC().Truncate(time.Second), Hash: hashOf(token)}
+	r := record{ID: id, Name: spec.Name, Scopes: spec.Scopes, CreatedAt: now, ExpiresAt: spec.ExpiresAt.UTC().Truncate(time.Second), Hash: hashOf(token), MadeBy: spec.Request}
 	if err := k.put(ctx, r); err != nil {
 		return Key{}, "", err
 	}
@@ -240,6 +250,12 @@ func (k *Keys) put(ctx context.Context, r record) error {
 // leaves when the key ends. It fails with NOT_FOUND, INVALID_ARGUMENT, and FAILED_PRECONDITION
 // for a key that lets nobody in.
 func (k *Keys) Rotate(ctx context.Context, id string, overlap time.Duration, expiresAt time.Time) (Key, string, error) {
+	return k.RotateOnce(ctx, id, overlap, expiresAt, "")
+}
+
+// RotateOnce is [Keys.Rotate] for a request that may be sent again: where the key's last rotation was
+// within 24 hours and by a request of the same hash, it fails with ALREADY_EXISTS ([MadeBefore]).
+func (k *Keys) RotateOnce(ctx context.Context, id string, overlap time.Duration, expiresAt time.Time, request string) (Key, string, error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	if overlap < 0 || overlap > MaxOverlap {
 		return Key{}, "", status.Publicf(status.InvalidArgument, "the overlap has to be from 0 to %d seconds", int64(MaxOverlap/time.Second))
@@ -257,6 +273,9 @@ func (k *Keys) Rotate(ctx context.Context, id string, overlap time.Duration, exp
 		return Key{}, "", err
 	}
 	r := e.record
+	if r.rotated(request, now) && !e.damaged && !e.revoked {
+		return Key{}, "", madeBefore(id)
+	}
 	if !expiresAt.IsZero() {
 		r.ExpiresAt = expiresAt.UTC().Truncate(time.Second)
 	}
@@ -268,6 +287,7 @@ func (k *Keys) Rotate(ctx context.Context, id string, overlap time.Duration, exp
 	}
 	token := newToken(id)
 	r.RotatedAt, r.Hash, r.Previous, r.PreviousUntil = now, hashOf(token), nil, time.Time{}
+	r.RotatedBy = request
 	if overlap > 0 {
 		old := e.record.Hash
 		r.Previous, r.PreviousUntil = &old, time.Now().UTC().Add(overlap)

@@ -16,3 +16,6 @@ func (t *Tenants) WriteSpent() { t.writeSpent(context.Background()) }
 
 // Impatient has failures tried again at once.
 func (t *Tenants) Impatient() { t.retry = time.Millisecond }
+
+// KeepAnswers has so many answers kept.
+func (t *Tenants) KeepAnswers(most int) { t.answers.most = most }

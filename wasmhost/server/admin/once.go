@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"container/list"
 	"context"
 	"log/slog"
 	"slices"
@@ -14,35 +13,39 @@ import (
 
 // Once runs a request that carries a key: the first time run, whose answer is kept for 24
 // hours when it succeeds; after that the request gets that answer, and replayed is true. Of
-// requests at the same time one runs, and the others wait. request is a hash of what is asked
-// for. It fails with INVALID_ARGUMENT when the key is not 1 to 255 visible characters of ASCII
-// and with FAILED_PRECONDITION, and [ErrKeyReused], when it came with another request before.
-func (t *Tenants) Once(ctx context.Context, key, request string, run func() (Answer, error)) (a Answer, replayed bool, err error) {
-	if !usableKey(key) {
+// requests at the same time one runs, and the others wait. It fails with INVALID_ARGUMENT
+// when the key is not 1 to 255 visible characters of ASCII and with FAILED_PRECONDITION, and
+// [ErrKeyReused], when its caller has used it for another request before.
+//
+// What run returns is stored as it is: a secret does not belong into it.
+func (t *Tenants) Once(ctx context.Context, o Once, run func() (Answer, error)) (a Answer, replayed bool, err error) {
+	if !usableKey(o.Key) {
 		return a, false, status.Publicf(status.InvalidArgument, "Idempotency-Key: want 1 to %d visible characters of ASCII", maxKeyBytes)
 	}
-	key = Hash(key)
+	key := Hash(o.Caller, o.Key)
 	defer t.answers.busy.lock(key)()
 	t.forgetAnswers(ctx, time.Now())
 	t.mu.RLock()
-	at, ok := t.answers.byKey[key]
+	k := t.answers.byKey[key]
 	t.mu.RUnlock()
-	if ok {
-		k, _ := at.Value.(*kept)
-		if k.Request != request {
+	if k != nil {
+		if k.Request != o.Request {
 			return a, false, status.Publicf(status.FailedPrecondition, "Idempotency-Key: the key was used for another request before; take a new one").WithCause(ErrKeyReused)
 		}
 		return k.Answer, true, nil
 	}
+	if err := ctx.Err(); err != nil { // it has waited for another one
+		return a, false, status.Convert(err)
+	}
 	if a, err = run(); err != nil {
 		return a, false, err
 	}
-	t.keep(context.WithoutCancel(ctx), &kept{Key: key, Request: request, At: time.Now().UTC(), Answer: a})
+	t.keep(context.WithoutCancel(ctx), &kept{Key: key, Request: o.Request, At: time.Now().UTC(), Owner: o.Owner, Answer: a})
 	return a, false, nil
 }
 
 func (t *Tenants) readAnswers(ctx context.Context) error {
-	t.answers.byKey = map[string]*list.Element{}
+	t.answers.byKey, t.answers.owned, t.answers.most = map[string]*kept{}, map[string]*owned{}, maxAnswers
 	docs, err := t.store.List(ctx, answerKind)
 	if err != nil {
 		return err
@@ -83,22 +86,37 @@ func (t *Tenants) keep(ctx context.Context, k *kept) {
 
 // remember puts an answer into memory. mu is held.
 func (t *Tenants) remember(k *kept) {
-	t.answers.byKey[k.Key] = t.answers.order.PushBack(k)
-	t.answers.bytes += k.size()
+	all := &t.answers
+	own := all.owned[k.Owner]
+	if own == nil {
+		own = &owned{}
+		all.owned[k.Owner] = own
+	}
+	all.byKey[k.Key] = k
+	k.inAll, k.inOwned = all.order.PushBack(k), own.order.PushBack(k)
+	all.bytes += k.size()
+	own.bytes += k.size()
 }
 
-// forgetAnswers drops answers whose time is over, and the oldest of too many.
+// dropAnswer takes an answer out of memory. mu is held.
+func (t *Tenants) dropAnswer(k *kept) {
+	all := &t.answers
+	own := all.owned[k.Owner]
+	delete(all.byKey, k.Key)
+	all.order.Remove(k.inAll)
+	own.order.Remove(k.inOwned)
+	all.bytes -= k.size()
+	if own.bytes -= k.size(); own.order.Len() == 0 {
+		delete(all.owned, k.Owner)
+	}
+}
+
+// forgetAnswers drops answers whose time is over, and some of too many.
 func (t *Tenants) forgetAnswers(ctx context.Context, now time.Time) {
 	var old []string
 	t.mu.Lock()
-	for at := t.answers.order.Front(); at != nil; at = t.answers.order.Front() {
-		k, _ := at.Value.(*kept)
-		if now.Sub(k.At) < keepAnswers && t.answers.order.Len() <= maxAnswers && t.answers.bytes <= maxAnswerBytes {
-			break
-		}
-		t.answers.order.Remove(at)
-		delete(t.answers.byKey, k.Key)
-		t.answers.bytes -= k.size()
+	for k := t.answers.tooMany(now); k != nil; k = t.answers.tooMany(now) {
+		t.dropAnswer(k)
 		old = append(old, k.Key)
 	}
 	t.mu.Unlock()

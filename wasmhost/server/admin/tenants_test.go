@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -527,28 +528,28 @@ func TestARequestWithAKeyRunsOnce(t *testing.T) {
 		}
 		return admin.Answer{Status: 201, ETag: `"x"`, Body: json.RawMessage(`{"n":1.0}`)}, nil
 	}
-	_, replayed, err := w.Once(t.Context(), "k", "request", func() (admin.Answer, error) { return admin.Answer{}, status.ErrUnavailable })
+	_, replayed, err := w.Once(t.Context(), admin.Once{Key: "k", Request: "request"}, func() (admin.Answer, error) { return admin.Answer{}, status.ErrUnavailable })
 	require.ErrorIs(t, err, status.ErrUnavailable)
 	assert.False(t, replayed)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			a, _, err := w.Once(t.Context(), "k", "request", run)
+			a, _, err := w.Once(t.Context(), admin.Once{Key: "k", Request: "request"}, run)
 			assert.NoError(t, err)
 			assert.Equal(t, 201, a.Status)
 		})
 	}
 	wg.Wait()
 	assert.EqualValues(t, 1, ran.Load(), "a failure is not kept, and of those at the same time one runs")
-	_, _, err = w.Once(t.Context(), "k", "another request", run)
+	_, _, err = w.Once(t.Context(), admin.Once{Key: "k", Request: "another request"}, run)
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
 	for _, bad := range []string{"", "a b", "é", strings.Repeat("x", 256)} {
-		_, _, err = w.Once(t.Context(), bad, "request", run)
+		_, _, err = w.Once(t.Context(), admin.Once{Key: bad, Request: "request"}, run)
 		require.ErrorIs(t, err, status.ErrInvalidArgument, bad)
 	}
 	w.close()
 	w = open(t, admin.Config{Store: store}, wasmhost.Config{})
-	a, replayed, err := w.Once(t.Context(), "k", "request", run)
+	a, replayed, err := w.Once(t.Context(), admin.Once{Key: "k", Request: "request"}, run)
 	require.NoError(t, err)
 	assert.True(t, replayed, "also after a restart")
 	assert.Equal(t, `{"n":1.0}`, string(a.Body))
@@ -562,6 +563,29 @@ func TestARequestWithAKeyRunsOnce(t *testing.T) {
 	assert.Equal(t, first, second)
 	_, err = w.Create(t.Context(), "acme", admin.Settings{}, "other")
 	require.ErrorIs(t, err, status.ErrAlreadyExists)
+}
+
+// Callers share no keys, and nobody's requests drive out another's answers.
+func TestAnswersAreOfTheirCallersAndOwners(t *testing.T) {
+	w := open(t, admin.Config{}, wasmhost.Config{})
+	w.KeepAnswers(10)
+	answer := func(o admin.Once) (replayed bool) {
+		_, replayed, err := w.Once(t.Context(), o, func() (admin.Answer, error) {
+			return admin.Answer{Status: 201}, nil
+		})
+		require.NoError(t, err)
+		return replayed
+	}
+	quiet := admin.Once{Key: "k", Caller: "key:a", Owner: "quiet", Request: "one"}
+	assert.False(t, answer(quiet))
+	assert.True(t, answer(quiet))
+	other := admin.Once{Key: "k", Caller: "key:b", Owner: "loud", Request: "two"}
+	assert.False(t, answer(other), "it is another caller's key")
+	for i := range 30 {
+		assert.False(t, answer(admin.Once{Key: strconv.Itoa(i), Caller: "key:b", Owner: "loud", Request: "two"}))
+	}
+	assert.True(t, answer(quiet), "older than all of them")
+	assert.False(t, answer(other))
 }
 
 // Tenants are made, changed, suspended, used and deleted by many at once; in the end store,
