@@ -142,6 +142,11 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		return nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
 			WithRetryAfter(wait)
 	}
+	if calls, ok := c.Door.(*hostCalls); ok && calls.http != nil {
+		if err := g.owner.egressLeft(); err != nil {
+			return nil, err
+		}
+	}
 	inside, leave, err := g.owner.calls.Enter(ctx)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"time"
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -31,7 +32,10 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 			if v.requests.Add(1) > v.limits.HTTPRequests {
 				return status.Publicf(status.ResourceExhausted, "http: the call has sent its %d requests", v.limits.HTTPRequests)
 			}
-			v.sent.Add(int64(len(r.Body))) // with each redirect, although one that changes the method has no body
+			if err := v.tenant.egressLeft(); err != nil {
+				return err
+			}
+			v.send(len(r.Body)) // with each redirect, although one that changes the method has no body
 			return nil
 		},
 		Room: func(ctx context.Context, bytes int64) error {
@@ -42,9 +46,26 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 		Work: schema.InTurn,
 	})
 	if resp != nil {
-		v.sent.Add(int64(len(resp.Body)))
+		v.send(len(resp.Body))
 	}
 	return resp, err
+}
+
+// send counts the bytes of a body that goes out or has come in.
+func (v *hostCalls) send(bytes int) {
+	v.sent.Add(int64(bytes))
+	v.tenant.account.SpendEgress(int64(bytes))
+}
+
+// egressLeft fails with RESOURCE_EXHAUSTED where the tenant's guests may send nothing now. What is under way may
+// overdraw the quota, which is paid back before anything else is sent.
+func (t *tenant) egressLeft() error {
+	wait := t.account.EgressWait()
+	if wait == 0 {
+		return nil
+	}
+	return status.Publicf(status.ResourceExhausted, "the tenant has used up its egress of %d bytes a minute; try again in %v", t.quota.EgressBytesPerMinute, max(wait.Round(time.Second), time.Second)).
+		WithRetryAfter(wait).WithDetails(map[string]string{"quota": "egressBytesPerMinute"})
 }
 
 // done gives back what is counted of a response that was read.

@@ -73,7 +73,7 @@ func (h *Host) newTenant(name string, c TenantConfig) *tenant {
 	t := &tenant{
 		name: name, class: "tenant " + name, limits: c.Limits.Within(h.limits), quota: quota, modules: map[string]*loaded{}, lives: map[string]*lifetime{},
 		kept: kept{}, leftover: map[string]bool{}, grants: h.grants, inFlight: make(chan struct{}, maxInFlight), connections: egress.NewConnections(2 * maxInFlight),
-		account: h.sandbox.NewAccount(share.AccountLimits{MemoryBytes: quota.MemoryBytes, FuelPerMinute: quota.FuelPerMinute}),
+		account: h.sandbox.NewAccount(share.AccountLimits{MemoryBytes: quota.MemoryBytes, FuelPerMinute: quota.FuelPerMinute, EgressBytesPerMinute: quota.EgressBytesPerMinute}),
 		calls:   h.calls.Join(quota),
 		loads:   h.loads.Join(tenants.Quota{Concurrency: loadsOfTenant, Queue: loadQueue, Weight: quota.Weight}),
 		lists:   h.lists.Join(tenants.Quota{Concurrency: listsOfTenant, Queue: listQueue, Weight: quota.Weight}),

@@ -68,6 +68,16 @@ func (h *Host) Usage(tenantName string) (Usage, error) {
 	return u, nil
 }
 
+// CallRate returns what is left of a tenant's calls of modules of a minute; false where they are not bounded, and
+// where there is no such tenant.
+func (h *Host) CallRate(tenantName string) (tenants.Rate, bool) {
+	t, err := h.tenant(tenantName)
+	if err != nil {
+		return tenants.Rate{}, false
+	}
+	return t.calls.Rate()
+}
+
 // bill sums a tenant's events.
 type bill struct {
 	mu      sync.Mutex // guards the fields below

@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -52,6 +53,9 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		defer done()
+		if s.rules[ruleKey{r.Method, c.Path()}] == access.Invoke {
+			s.tellRate(c, tenant)
+		}
 		ctx = s.pays(c, ctx, tenant)
 		r = r.WithContext(ctx)
 		c.SetRequest(r)

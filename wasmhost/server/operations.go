@@ -73,14 +73,14 @@ var (
 		params:    []string{"stream", "heartbeat"},
 		request:   jsonOf("ToolCall"),
 		optional:  true,
-		responses: map[int]answerDoc{http.StatusOK: {text: "What the tool returned, or what it stopped to ask.", content: streamed("ToolAnswer")}},
+		responses: map[int]answerDoc{http.StatusOK: {text: "What the tool returned, or what it stopped to ask.", content: streamed("ToolAnswer"), headers: rateHeaders}},
 		failures:  runFailures,
 	}
 	docGenerate = operation{
 		id: "generate", tag: "actions", summary: "Ask a model, with tools",
 		params:    []string{"stream", "heartbeat"},
 		request:   jsonOf("GenerateActionOptions"),
-		responses: map[int]answerDoc{http.StatusOK: {text: "Genkit's GenerateResponse.", content: streamed("GenerateResponse")}},
+		responses: map[int]answerDoc{http.StatusOK: {text: "Genkit's GenerateResponse.", content: streamed("GenerateResponse"), headers: rateHeaders}},
 		failures:  runFailures,
 	}
 	docRunFlow = operation{
@@ -91,7 +91,7 @@ var (
 		request:  jsonOf("FlowCall"),
 		optional: true,
 		responses: map[int]answerDoc{
-			http.StatusOK:        {text: "What the flow returned.", content: streamed("FlowAnswer"), headers: []string{"X-Genkit-Stream-Id"}},
+			http.StatusOK:        {text: "What the flow returned.", content: streamed("FlowAnswer"), headers: append([]string{"X-Genkit-Stream-Id"}, rateHeaders...)},
 			http.StatusNoContent: {text: "There is no such stream: it never was, is kept no longer, or is another caller's."},
 		},
 		failures: runFailures, plain: true,

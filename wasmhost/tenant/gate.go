@@ -222,6 +222,31 @@ func (t *Tenant) take() error {
 		WithRetryAfter(wait)
 }
 
+// Rate is a bound on how many calls may be made in a minute, as it is at one moment. It is a bucket that fills
+// steadily.
+type Rate struct {
+	// Limit is how many may be made in a minute.
+	Limit int64
+	// Left is how many may be made now.
+	Left int64
+	// Full is when Limit may be made again, where none is made meanwhile.
+	Full time.Duration
+}
+
+// RateAt returns the rate of a bucket of so many calls a minute that holds some.
+func RateAt(limit int64, held float64) Rate {
+	held = min(max(held, 0), float64(limit))
+	return Rate{Limit: limit, Left: int64(held), Full: time.Duration((float64(limit) - held) / float64(limit) * float64(time.Minute))}
+}
+
+// Rate returns what is left of the tenant's calls of a minute; false where they are not bounded.
+func (t *Tenant) Rate() (Rate, bool) {
+	if t.rate == nil {
+		return Rate{}, false
+	}
+	return RateAt(t.quota.CallsPerMinute, t.rate.Tokens()), true
+}
+
 func (t *Tenant) errFull() error {
 	return status.Publicf(status.ResourceExhausted, "tenant limit reached: %d calls running, %d waiting for a reply, %d queued; try again later", t.running, t.suspended, t.quota.Queue).
 		WithRetryAfter(t.comeBack())

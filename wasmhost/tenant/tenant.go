@@ -45,6 +45,9 @@ type Quota struct {
 	// FuelPerMinute bounds the fuel of a minute, in the units of wasmhost/internal/meter;
 	// calls under way end when it is used up. 0 is unlimited.
 	FuelPerMinute int64 `json:"fuelPerMinute,omitempty"`
+	// EgressBytesPerMinute bounds the bytes of the bodies that guests send and receive by HTTP in a
+	// minute; once they are used up, modules that may send requests are not called. 0 is unlimited.
+	EgressBytesPerMinute int64 `json:"egressBytesPerMinute,omitempty"`
 	// MemoryBytes bounds the memory of all instances and images.
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 	// Modules bounds how many modules may be in service.
@@ -86,6 +89,7 @@ func fields() []field {
 		{"weight", func(q *Quota) *int64 { return &q.Weight }, 100},
 		{"callsPerMinute", func(q *Quota) *int64 { return &q.CallsPerMinute }, math.MaxInt32},
 		{"fuelPerMinute", func(q *Quota) *int64 { return &q.FuelPerMinute }, maxFuel},
+		{"egressBytesPerMinute", func(q *Quota) *int64 { return &q.EgressBytesPerMinute }, 1 << 50},
 		{"memoryBytes", func(q *Quota) *int64 { return &q.MemoryBytes }, 1 << 50},
 		{"modules", func(q *Quota) *int64 { return &q.Modules }, math.MaxInt32},
 		{"revisions", func(q *Quota) *int64 { return &q.Revisions }, math.MaxInt32},

@@ -9,12 +9,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
-// Account is shared by a tenant's modules: a budget of memory, a budget of fuel, and one token for
-// the tenant's calls that run long. A module without an account counts against the process only.
+// Account is shared by a tenant's modules: budgets of memory, of fuel and of the bytes that they send and
+// receive, and one token for the tenant's calls that run long. A module without an account counts against the process only.
 // It is safe for concurrent use.
 type Account struct {
 	memory Budget
 	fuel   bucket
+	egress bucket
 	token  chan struct{}
 	// reports holds the latest report of each worker process.
 	reporting sync.Mutex // guards reports
@@ -27,11 +28,15 @@ type Account struct {
 type AccountLimits struct {
 	MemoryBytes   int64
 	FuelPerMinute int64
+	// EgressBytesPerMinute is of the bodies that guests send and receive by HTTP. Whoever sends them
+	// counts them.
+	EgressBytesPerMinute int64
 }
 
 // NewAccount makes an account whose memory counts against m as well.
 func (m *Memory) NewAccount(limits AccountLimits) *Account {
-	a := &Account{memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: bucket{perMinute: limits.FuelPerMinute}, token: make(chan struct{}, 1)}
+	a := &Account{memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: bucket{perMinute: limits.FuelPerMinute},
+		egress: bucket{perMinute: limits.EgressBytesPerMinute}, token: make(chan struct{}, 1)}
 	m.accounts.Add(1)
 	return a
 }
@@ -130,6 +135,12 @@ func (a *Account) OutOfFuel(wait time.Duration) error {
 	return status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", a.fuel.perMinute, wait.Round(time.Second)).
 		WithRetryAfter(wait)
 }
+
+// EgressWait returns how long it takes until the account may send bytes again; 0 when it may.
+func (a *Account) EgressWait() time.Duration { return a.egress.wait(time.Now()) }
+
+// SpendEgress charges the account for bytes that were sent or received, whether or not they were there.
+func (a *Account) SpendEgress(bytes int64) { a.egress.spend(time.Now(), bytes) }
 
 // Acquire waits for the account's token: of its calls that run long, only one waits for a
 // processor at a time, so that those who wait there are tenants, not calls. It fails when the

@@ -9,6 +9,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // payer is a tenant that pays for model calls, found by its name with each call.
@@ -67,6 +68,23 @@ func (p payer) Reserve(_ context.Context, model string) (func(allowance.Use), er
 			l.settle(r.ID, prices.Currency(), keep, amount{max(0, use.Total), money}, p.of.now().UTC())
 		})
 	}, nil
+}
+
+// ModelRate returns what is left of a tenant's model calls of a minute; false where they are not bounded.
+func (t *Tenants) ModelRate(name string) (tenant.Rate, bool) {
+	r, l := t.ledgerOf(name)
+	if r == nil || r.Budget.ModelCallsPerMinute == 0 {
+		return tenant.Rate{}, false
+	}
+	most := r.Budget.ModelCallsPerMinute
+	now := t.now().UTC()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := float64(most)
+	if !l.filled.IsZero() {
+		held = l.calls + max(0, now.Sub(l.filled).Seconds())*float64(most)/60
+	}
+	return tenant.RateAt(most, held), true
 }
 
 // Spent returns what a tenant has used of its budget; NOT_FOUND when there is none.
