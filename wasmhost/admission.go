@@ -3,13 +3,9 @@ package wasmhost
 import (
 	"context"
 	"io"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -128,18 +124,6 @@ func (t *Admission) OfModule() bool { return t.pass != nil }
 // Done ends the call; more than once does no harm.
 func (t *Admission) Done() { t.done() }
 
-// loadedOf returns the module that serves an action; nil when none does.
-func (h *Host) loadedOf(t *tenant, key action.Key) *loaded {
-	name, _, _ := strings.Cut(key.Name, "/")
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	l := t.modules[name]
-	if l == nil || l.actions[key] == nil {
-		return nil
-	}
-	return l
-}
-
 // BeginLoad waits for the slot of an upload, before its bytes are brought into memory;
 // [Host.Load] under the context that it returns needs no other. It fails with
 // RESOURCE_EXHAUSTED when too many wait. The function ends it.
@@ -173,19 +157,6 @@ func (h *Host) BeginGenerate(tenantName string) (func(), error) {
 	return t.beginGenerate()
 }
 
-func (t *tenant) beginGenerate() (func(), error) {
-	if err := t.serving.check(); err != nil {
-		return nil, err
-	}
-	select {
-	case t.generates <- struct{}{}:
-		return sync.OnceFunc(func() { <-t.generates }), nil
-	default:
-	}
-	return nil, status.Publicf(status.ResourceExhausted, "tenant limit reached: %d generate calls running; try again later", t.quota.Generates).
-		WithRetryAfter(generateRetry)
-}
-
 // Decode runs work, which decodes a body, on one of the processors that are there for it,
 // for which tenants wait in turn.
 func (h *Host) Decode(ctx context.Context, tenantName string, work func() error) error {
@@ -199,20 +170,6 @@ func (h *Host) Decode(ctx context.Context, tenantName string, work func() error)
 	}
 	defer done()
 	return work()
-}
-
-type writeByKey struct{}
-
-// WithWriteBy returns a context under which write is told, before each chunk that a guest
-// emits, when the guest's time is over: so that a reader who does not read holds it no
-// longer than that. It is called on the goroutine that emits, at once before the chunk.
-func WithWriteBy(ctx context.Context, write func(deadline time.Time)) context.Context {
-	return context.WithValue(ctx, writeByKey{}, write)
-}
-
-func writeBy(ctx context.Context) func(time.Time) {
-	write, _ := ctx.Value(writeByKey{}).(func(time.Time))
-	return write
 }
 
 // Pace returns a context under which the checks of schemas that take long come in the
@@ -253,4 +210,35 @@ func (p *checkPacer) End() {
 	if p.leave != nil {
 		p.leave()
 	}
+}
+
+// BeginRun begins a request that runs something of the tenant, or uploads to it. The context
+// that it returns ends when the tenant is suspended or erased, with the reason as its cause
+// ([context.Cause]). It fails with PERMISSION_DENIED while the tenant is suspended and with
+// NOT_FOUND when there is no such tenant. The function ends the request.
+func (h *Host) BeginRun(ctx context.Context, tenantName string) (context.Context, func(), error) {
+	t, err := h.tenant(tenantName)
+	if err != nil {
+		return nil, nil, err
+	}
+	ends, err := t.serving.watch()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(ends, func() { cancel(context.Cause(ends)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}, nil
+}
+
+// TenantID returns the ID with which the tenant was set (see [TenantConfig]); NOT_FOUND when
+// there is no such tenant.
+func (h *Host) TenantID(tenantName string) (string, error) {
+	t, err := h.tenant(tenantName)
+	if err != nil {
+		return "", err
+	}
+	return t.config.ID, nil
 }

@@ -10,14 +10,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
-
-// UploadLimits bound the parts of an uploaded module; fields that are 0 take their
-// defaults.
-type UploadLimits = inspect.Limits
 
 // Analysis is the result of reading an upload, before anything of it runs.
 type Analysis struct {
@@ -223,4 +220,17 @@ func (a *Analysis) ask(ctx context.Context, src sandbox.Source, compiler []strin
 		return err
 	}
 	return a.describe(raw, abi.ParseDescriptor)
+}
+
+// ask calls a guest's genkit_describe; place is given back while the guest waits.
+func ask(ctx context.Context, guest running, place share.Place) ([]byte, error) {
+	res, err := guest.Call(ctx, sandbox.Call{Export: abi.DescribeExport, MaxOutput: abi.MaxDescriptorBytes, Place: place})
+	if err != nil {
+		e := status.Convert(err)
+		if !e.Public() {
+			return nil, e
+		}
+		return nil, status.Publicf(status.InvalidArgument, "%s failed: %s", abi.DescribeExport, e.Message).WithCause(err)
+	}
+	return res.Output, nil
 }

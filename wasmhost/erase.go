@@ -7,7 +7,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
 )
 
 // EraseTenant takes a tenant out of service and deletes all that the host keeps of it: its
@@ -70,13 +70,13 @@ func (h *Host) endTenant(ctx context.Context, name string) error {
 		return err
 	}
 	h.mu.RLock()
-	lives := make([]*lifetime, 0, len(t.lives))
+	lives := make([]*services.Lifetime, 0, len(t.lives))
 	for _, life := range t.lives {
 		lives = append(lives, life)
 	}
 	h.mu.RUnlock()
 	for _, life := range lives {
-		life.end()
+		life.End()
 	}
 	return nil
 }
@@ -100,22 +100,4 @@ func (h *Host) eraseValues(ctx context.Context, name string) error {
 		}
 	}
 	return nil
-}
-
-// stored returns the current records of a tenant's modules.
-func (h *Host) stored(ctx context.Context, name string) ([]module.Record, error) {
-	if r, ok := h.store.(module.TenantReader); ok {
-		return r.CurrentOf(ctx, name)
-	}
-	all, err := h.store.Current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var own []module.Record
-	for _, rec := range all {
-		if rec.Tenant == name {
-			own = append(own, rec)
-		}
-	}
-	return own, nil
 }

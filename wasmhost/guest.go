@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,22 +12,37 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // guest binds one tool, middleware or format to the module that serves it: a module in service,
 // called by that name.
 type guest struct {
-	host     *Host
-	owner    *tenant
-	of       *loaded
+	host     inService
+	owner    *capacity
+	of       string      // the name of the module
+	digest   string      // of its bytes
+	revision func() int  // that it has now
+	text     *scriptText // nil: it is no script
 	module   running
 	kind     string // "tool", [middleware.Kind] or [format.Kind]
 	name     string // "<module>/<name>"
 	export   string // of a middleware or format
-	services *services
+	services *services.Services
 	rate     *rate.Limiter // nil: no limit; the module's
+	usage    tenants.Sink  // nil: nobody asks
 	log      *slog.Logger
+}
+
+// inService finds the module that serves a name now, for a call whose own was replaced
+// meanwhile. [Host] does.
+type inService interface {
+	// guestOf returns nil when none serves the name.
+	guestOf(tenant, kind, name string) *guest
+	// actionOf fails as [registry.Provider]'s Resolve does.
+	actionOf(ctx context.Context, tenant string, key action.Key) (action.Action, error)
+	isClosed() bool
 }
 
 // once calls the module that the guest was made for; [sandbox.ErrClosed] when that is
@@ -41,11 +55,11 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 			return nil, status.Publicf(status.ResourceExhausted, "%s %q is called too often; try again in %v", g.kind, g.name, wait.Round(time.Second)).WithRetryAfter(wait)
 		}
 	}
-	calls := &hostCalls{services: g.services, tree: callTreeOf(ctx)}
-	defer calls.forget()
+	calls := g.services.Call(ctx)
+	defer calls.Done()
 	call.Context, call.Door = action.Context(ctx), calls
 	call.Log = func(level sandbox.Level, line string) {
-		line = g.of.text.place(line)
+		line = g.text.place(line)
 		line = tenants.CutLine(line, maxLineBytes)
 		if g.log.Enabled(ctx, slogLevel(level)) && !g.owner.lines.Take(tenants.LineBytes(line)) {
 			return
@@ -63,11 +77,11 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", usage.Fuel)
 		telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", usage.MemoryBytes)
 	}
-	if calls.calls > 0 {
-		telemetry.AnnotateInt(ctx, "wasm.host.calls", calls.calls)
-		telemetry.AnnotateInt(ctx, "wasm.http.requests", calls.requests.Load())
+	if calls.Asked() > 0 {
+		telemetry.AnnotateInt(ctx, "wasm.host.calls", calls.Asked())
+		telemetry.AnnotateInt(ctx, "wasm.http.requests", calls.HTTPRequests())
 	}
-	return res, g.of.text.locate(err)
+	return res, g.text.locate(err)
 }
 
 // call is once for middleware and formats: when the module was replaced meanwhile, the
@@ -84,27 +98,6 @@ func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	}
 	call.Export = successor.export
 	return successor.once(ctx, call)
-}
-
-// guestOf finds the guest that serves a name now.
-func (h *Host) guestOf(tenantName, kind, name string) *guest {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	t, ok := h.tenants[tenantName]
-	if !ok {
-		return nil
-	}
-	module, _, _ := strings.Cut(name, "/")
-	l, ok := t.modules[module]
-	if !ok {
-		return nil
-	}
-	for _, g := range l.guests {
-		if g.kind == kind && g.name == name {
-			return g
-		}
-	}
-	return nil
 }
 
 // maxLineBytes bounds a guest's line as it is written: what the sandbox lets through, and
@@ -142,7 +135,7 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		return nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
 			WithRetryAfter(wait)
 	}
-	if calls, ok := c.Door.(*hostCalls); ok && calls.http != nil {
+	if calls, ok := c.Door.(*services.Call); ok && calls.Sends() {
 		if err := g.owner.egressLeft(); err != nil {
 			return nil, err
 		}
@@ -167,22 +160,22 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		queued += p.Queued()
 	}
 	e := tenants.Event{
-		Time: end, Tenant: g.owner.name, Module: g.of.record.Name, Revision: g.of.revision(), Digest: g.of.record.Digest, Tool: g.name, Code: status.Of(err),
+		Time: end, Tenant: g.owner.name, Module: g.of, Revision: g.revision(), Digest: g.digest, Tool: g.name, Code: status.Of(err),
 		Fuel: c.Usage.Fuel, QueuedNS: queued, WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,
 		InputBytes: len(c.Input), TenantID: g.owner.config.ID, Caller: tenants.CallerOf(ctx),
 	}
 	if g.kind != "tool" {
 		e.Kind = g.kind
 	}
-	if calls, ok := c.Door.(*hostCalls); ok {
-		e.EgressBytes = calls.sent.Load()
+	if calls, ok := c.Door.(*services.Call); ok {
+		e.EgressBytes = calls.HTTPBytes()
 	}
 	if res != nil {
 		e.OutputBytes = len(res.Output)
 	}
 	g.owner.bill.add(&e)
-	if g.host.usage != nil {
-		g.host.usage.Record(e)
+	if g.usage != nil {
+		g.usage.Record(e)
 	}
 	return res, err
 }

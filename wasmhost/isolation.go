@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker"
@@ -59,25 +57,6 @@ var (
 	_ running = (*sandbox.Module)(nil)
 	_ running = (*worker.Module)(nil)
 )
-
-// startGuests makes the runner: a sandbox, or a pool of workers.
-func (h *Host) startGuests(config *Config) (runner, error) {
-	switch config.Isolation {
-	case "", InProcess:
-		return inProcess{h.sandbox}, nil
-	case Process:
-	default:
-		return nil, status.Publicf(status.InvalidArgument, "isolation %q is not known; want %q or %q", abi.Line(string(config.Isolation), 40), InProcess, Process)
-	}
-	pool, err := worker.New(worker.Config{
-		Command: config.Compiler, Sandbox: h.sandbox, Interpreter: config.Interpreter, MemoryBytes: config.MemoryBytes,
-		IdleTimeout: max(0, config.IdleTimeout), Spare: true, Logger: h.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &inWorkers{pool: pool}, nil
-}
 
 // inProcess runs guests in the sandbox itself, which [Host] closes.
 type inProcess struct{ sandbox *sandbox.Sandbox }

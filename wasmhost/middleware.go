@@ -294,5 +294,5 @@ func sendJSON(send model.Send) func(json.RawMessage) error {
 
 // rules are those of the middleware's module.
 func (w *hookCall) rules() rules.Rules {
-	return rules.Rules{Rewrite: w.guest.services.grants.Rewrite}
+	return rules.Rules{Rewrite: w.guest.services.Grants().Rewrite}
 }

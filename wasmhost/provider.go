@@ -51,6 +51,11 @@ func (p *provider) List(context.Context) ([]action.Desc, error) {
 	return descs, nil
 }
 
+// actionOf is Resolve of a tenant's provider.
+func (h *Host) actionOf(ctx context.Context, tenantName string, key action.Key) (action.Action, error) {
+	return (&provider{host: h, tenant: tenantName}).Resolve(ctx, key)
+}
+
 // Resolve returns the action of a key; DATA_LOSS for whatever is asked of a module of which
 // the stored record or bytes are damaged.
 func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, error) {

@@ -100,42 +100,6 @@ const (
 	retryLast  = time.Minute
 )
 
-// retries are attempts to bring modules back, until they end with the host. The zero value is
-// ready for use.
-type retries struct {
-	group sync.WaitGroup
-
-	mu     sync.Mutex // guards the fields below
-	closed bool
-	life   context.Context //nolint:containedctx // ends with the host; nil before the first attempt
-	end    context.CancelFunc
-}
-
-// start runs an attempt in the background, unless the host has been closed.
-func (r *retries) start(attempt func(ctx context.Context)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return
-	}
-	if r.life == nil {
-		r.life, r.end = context.WithCancel(context.Background()) //nolint:forbidigo // no request waits for it
-	}
-	ctx := r.life
-	r.group.Go(func() { attempt(ctx) })
-}
-
-// close ends all attempts and waits for them.
-func (r *retries) close() {
-	r.mu.Lock()
-	r.closed = true
-	if r.end != nil {
-		r.end()
-	}
-	r.mu.Unlock()
-	r.group.Wait()
-}
-
 // retry tries to bring a module back until that works, fails for good, or the module or its tenant
 // has been changed.
 func (h *Host) retry(t *tenant, rec module.Record) {
@@ -174,4 +138,20 @@ func (h *Host) tryAgain(ctx context.Context, t *tenant, rec module.Record, found
 	*found = t.modules[rec.Name]
 	h.mu.RUnlock()
 	return err != nil
+}
+
+// reportDamaged remembers and logs of which tenants the store can't read anything.
+func (h *Host) reportDamaged(ctx context.Context) {
+	store, ok := h.store.(module.DamageReporter)
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.damaged = map[string]error{}
+	for name, err := range store.Damaged() {
+		h.log.ErrorContext(ctx, "the modules of a tenant can't be read; the tenant is not served until its directory is put back and the server started again",
+			slog.String("tenant", name), slog.Any("error", err))
+		h.damaged[name] = status.Publicf(status.DataLoss, "the stored modules of tenant %q can't be read; the server's operator finds the reason in its log", name).WithCause(err)
+	}
 }

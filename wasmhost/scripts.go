@@ -150,17 +150,6 @@ func (s *scriptText) locate(err error) error {
 	return err
 }
 
-// analyzeScript is analyze for a script. Its text is checked now, unless it was before.
-func (h *Host) analyzeScript(ctx context.Context, up *Upload, bytes *upload, parse func([]byte) (*abi.Descriptor, error)) (*scriptText, *Analysis, error) {
-	engine, err := h.scripts.module()
-	if err != nil {
-		return nil, nil, err
-	}
-	text := newScriptText(up, bytes.get, engine, h.compiler)
-	a, err := text.analyze(ctx, up, parse)
-	return text, a, err
-}
-
 func (s *scriptText) analyze(ctx context.Context, up *Upload, parse func([]byte) (*abi.Descriptor, error)) (*Analysis, error) {
 	if s.language != script.TypeScript && s.language != script.JavaScript {
 		return nil, status.Publicf(status.InvalidArgument, "the language %q is not known; want %q or %q", abi.Line(string(s.language), 40), script.TypeScript, script.JavaScript)

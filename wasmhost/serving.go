@@ -62,37 +62,6 @@ func suspended() error {
 	return status.Publicf(status.PermissionDenied, "the tenant is suspended")
 }
 
-// BeginRun begins a request that runs something of the tenant, or uploads to it. The context
-// that it returns ends when the tenant is suspended or erased, with the reason as its cause
-// ([context.Cause]). It fails with PERMISSION_DENIED while the tenant is suspended and with
-// NOT_FOUND when there is no such tenant. The function ends the request.
-func (h *Host) BeginRun(ctx context.Context, tenantName string) (context.Context, func(), error) {
-	t, err := h.tenant(tenantName)
-	if err != nil {
-		return nil, nil, err
-	}
-	ends, err := t.serving.watch()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(ends, func() { cancel(context.Cause(ends)) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-	}, nil
-}
-
-// TenantID returns the ID with which the tenant was set (see [TenantConfig]); NOT_FOUND when
-// there is no such tenant.
-func (h *Host) TenantID(tenantName string) (string, error) {
-	t, err := h.tenant(tenantName)
-	if err != nil {
-		return "", err
-	}
-	return t.config.ID, nil
-}
-
 func noTenant(name string) *status.Error {
 	return status.Publicf(status.NotFound, "tenant %q does not exist", abi.Line(name, 80)).WithDetails(map[string]string{"tenant": name})
 }

@@ -7,7 +7,9 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/descriptors"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/compile"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker"
@@ -40,9 +42,6 @@ const (
 	loadPatience = 2 * time.Minute
 	// checkPatience is how long the check of a document may wait in all.
 	checkPatience = 30 * time.Second
-	// generateRetry is when to come back to a tenant whose generate calls are all
-	// taken: they last seconds.
-	generateRetry = 2 * time.Second
 	// loadsOfTenant is how many of these may be one tenant's, loadQueue how many
 	// more may wait.
 	loadsOfTenant = 4
@@ -99,3 +98,22 @@ func (h *Host) startSandbox(ctx context.Context, config *Config) error {
 // and compiled code, which come back with the next call. It returns how many bytes that
 // gave back. The host does so itself; see [Config].IdleTimeout.
 func (h *Host) Evict(idle time.Duration) int64 { return h.guests.Evict(idle) }
+
+// startGuests makes the runner: a sandbox, or a pool of workers.
+func (h *Host) startGuests(config *Config) (runner, error) {
+	switch config.Isolation {
+	case "", InProcess:
+		return inProcess{h.sandbox}, nil
+	case Process:
+	default:
+		return nil, status.Publicf(status.InvalidArgument, "isolation %q is not known; want %q or %q", abi.Line(string(config.Isolation), 40), InProcess, Process)
+	}
+	pool, err := worker.New(worker.Config{
+		Command: config.Compiler, Sandbox: h.sandbox, Interpreter: config.Interpreter, MemoryBytes: config.MemoryBytes,
+		IdleTimeout: max(0, config.IdleTimeout), Spare: true, Logger: h.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &inWorkers{pool: pool}, nil
+}

@@ -1,245 +1,12 @@
 package wasmhost
 
 import (
-	"context"
-	"errors"
-	"log/slog"
-	"maps"
-	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/egress"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
-	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
 )
-
-// TenantConfig holds the settings of one tenant that differ from the host's. Its zero value has no
-// differences.
-type TenantConfig struct {
-	// Limits tighten the server's; a field that is 0 leaves it.
-	Limits policy.Limits
-	// Grants tighten those of [Config]; nil leaves them.
-	Grants *policy.Grants
-	// Quota bounds the tenant; fields that are 0 take those of [Config].Quota.
-	Quota tenants.Quota
-	// Group names the tenants that trust each other, and may share a worker process
-	// (see [Process]); one without a group has its own.
-	Group string
-	// ID tells the tenant from an earlier one of its name, whose streams of flows it must
-	// not read; see [Host.TenantID]. Empty where names are not used again.
-	ID string
-	// Suspended keeps the tenant's modules and runs nothing of it: what would run, and
-	// uploads, fail with PERMISSION_DENIED. What is stored can be read and removed.
-	Suspended bool
-}
-
-// alike reports whether two settings differ in nothing but Suspended.
-func (c TenantConfig) alike(other TenantConfig) bool {
-	c.Suspended = other.Suspended
-	return reflect.DeepEqual(c, other)
-}
-
-// CheckTenant reports whether a host of this configuration takes a tenant; it fails as
-// [Host.SetTenant] does.
-func (c Config) CheckTenant(name string, settings TenantConfig) error {
-	return (&Host{grants: c.Grants}).checkTenant(name, settings)
-}
-
-func (h *Host) checkTenant(name string, c TenantConfig) error {
-	if err := abi.CheckModuleName(name); err != nil {
-		return status.Publicf(status.InvalidArgument, "tenant %q: not a usable name", abi.Line(name, 80))
-	}
-	if err := c.Quota.Check(); err != nil {
-		return status.Publicf(status.InvalidArgument, "tenant %q: %s", name, status.Convert(err).Message)
-	}
-	if c.Grants == nil || h.grants == nil {
-		return nil
-	}
-	if err := c.Grants.Within(*h.grants); err != nil {
-		return status.Publicf(status.InvalidArgument, "tenant %q: %s", name, status.Convert(err).Message)
-	}
-	return nil
-}
-
-// newTenant makes a tenant that has no modules yet, and a place in every queue.
-func (h *Host) newTenant(name string, c TenantConfig) *tenant {
-	quota := c.Quota.Or(h.quota)
-	t := &tenant{
-		name: name, class: "tenant " + name, limits: c.Limits.Within(h.limits), quota: quota, modules: map[string]*loaded{}, lives: map[string]*lifetime{},
-		kept: kept{}, leftover: map[string]bool{}, grants: h.grants, inFlight: make(chan struct{}, maxInFlight), connections: egress.NewConnections(2 * maxInFlight),
-		account: h.sandbox.NewAccount(share.AccountLimits{MemoryBytes: quota.MemoryBytes, FuelPerMinute: quota.FuelPerMinute, EgressBytesPerMinute: quota.EgressBytesPerMinute}),
-		calls:   h.calls.Join(quota),
-		loads:   h.loads.Join(tenants.Quota{Concurrency: loadsOfTenant, Queue: loadQueue, Weight: quota.Weight}),
-		lists:   h.lists.Join(tenants.Quota{Concurrency: listsOfTenant, Queue: listQueue, Weight: quota.Weight}),
-		// These queues need no bound of their own: only admitted calls get there.
-		compiles: h.compiles.Join(tenants.Quota{Queue: 1 << 20, Weight: quota.Weight}),
-		decodes:  h.decodes.Join(tenants.Quota{Queue: 1 << 20, Weight: quota.Weight}),
-		checks:   h.checks.Join(tenants.Quota{Queue: 1 << 20, Waiting: 1 << 20, Weight: quota.Weight}),
-		requests: h.requests.Join(quota.RequestBytes), answers: h.answers.Join(quota.RequestBytes), replies: h.replies.Join(quota.RequestBytes),
-		files: h.opens.Join(h.opens.Limit() / 4), generates: make(chan struct{}, quota.Generates),
-		bill: &bill{modules: map[string]*tenants.Totals{}}, config: c, serving: &serving{},
-	}
-	if c.Suspended {
-		t.serving.refuse(suspended())
-	}
-	t.lines = tenants.NewLines(quota.LogBytesPerSecond, func(dropped tenants.LinesReport, ended bool) { h.tellLines(name, dropped, ended) })
-	if c.Group != "" {
-		t.class = "group " + c.Group
-	}
-	if c.Grants != nil {
-		t.grants = c.Grants
-	}
-	t.account.QueueCompiles(t.compiles.Enter)
-	return t
-}
-
-// SetTenant adds a tenant, or changes the settings of an existing one; it serves the tenant's modules
-// from the store. Calls and uploads under way end under the settings with which they began; an upload
-// that waits meanwhile fails with UNAVAILABLE. Usage goes on being counted. It fails with
-// INVALID_ARGUMENT when the name is not usable, the quota out of range, or the grants more
-// than those of [Config]. A module whose policy the new settings don't allow is kept, reported with its
-// problem, and not served. Where one can't be brought back at the moment, because the machine is too
-// busy or lacks something, a change fails with UNAVAILABLE and leaves everything as it is; of a tenant
-// that is added, the module is tried again until it is served.
-//
-// A tenant that is suspended ends the requests under way that came in by [Host.BeginRun]; other
-// calls that have begun run to their end. Settings that differ in nothing else cost next to
-// nothing.
-//
-// Experimental: the settings that can change while calls run may still change.
-func (h *Host) SetTenant(ctx context.Context, name string, c TenantConfig) error {
-	if err := h.checkTenant(name, c); err != nil {
-		return err
-	}
-	h.changing.Lock()
-	defer h.changing.Unlock()
-	old, err := h.tenant(name)
-	if err != nil && !errors.Is(err, status.ErrNotFound) {
-		return err
-	}
-	if old != nil && old.config.alike(c) {
-		old.config.Suspended = c.Suspended
-		old.suspend(c.Suspended)
-		return nil
-	}
-	if old != nil {
-		old.loading.Lock() // nothing is loaded any more
-		defer old.loading.Unlock()
-	}
-	records, err := h.stored(ctx, name)
-	if err != nil {
-		return err
-	}
-	t := h.newTenant(name, c)
-	if old != nil {
-		h.mu.RLock()
-		t.bill, t.leftover, t.lives, t.lines, t.serving = old.bill, old.leftover, old.lives, old.lines, old.serving
-		t.lines.SetRate(t.quota.LogBytesPerSecond)
-		h.mu.RUnlock()
-	}
-	var again []module.Record
-	for _, rec := range records {
-		switch err := h.restoreModule(ctx, t, rec); {
-		case err == nil:
-		case old == nil:
-			again = append(again, rec)
-		default:
-			t.close()
-			h.leave(t)
-			return status.Publicf(status.Unavailable, "the tenant's module %q can't be brought back now: %s", rec.Name, status.ToWire(err, false).Message).
-				WithRetryAfter(retryFirst).WithCause(err)
-		}
-	}
-	if err := h.replaceTenant(name, old, t); err != nil {
-		return err
-	}
-	for _, rec := range again {
-		h.retry(t, rec)
-	}
-	t.suspend(c.Suspended)
-	return nil
-}
-
-// suspend refuses what would run, or lets it run again.
-func (t *tenant) suspend(on bool) {
-	if on {
-		t.serving.refuse(suspended())
-		return
-	}
-	t.serving.refuse(nil)
-}
-
-// RemoveTenant takes a tenant out of service, with its modules; NOT_FOUND when there is
-// none. Its stored modules stay, and are served again when the tenant is set again. Calls
-// under way run to their end. It fails with FAILED_PRECONDITION for [DefaultTenant].
-// [Host.EraseTenant] deletes what is stored, too.
-//
-// Experimental: see [Host.SetTenant].
-func (h *Host) RemoveTenant(_ context.Context, name string) error {
-	if name == DefaultTenant {
-		return status.Publicf(status.FailedPrecondition, "the tenant %q can't be removed", DefaultTenant)
-	}
-	h.changing.Lock()
-	defer h.changing.Unlock()
-	old, err := h.tenant(name)
-	if err != nil {
-		return err
-	}
-	old.loading.Lock()
-	defer old.loading.Unlock()
-	defer old.lines.Close()
-	return h.replaceTenant(name, old, nil)
-}
-
-// tellLines logs that lines of a tenant's modules are dropped, or how many were.
-func (h *Host) tellLines(name string, dropped tenants.LinesReport, ended bool) {
-	if !ended {
-		h.log.Warn("the modules of a tenant log more than they may; their lines are dropped for a while", slog.String("tenant", name))
-		return
-	}
-	h.log.Warn("log lines of a tenant's modules were dropped", slog.String("tenant", name), slog.Int64("lines", dropped.Lines), slog.Int64("bytes", dropped.Bytes))
-}
-
-// replaceTenant puts t in the place of old; either may be nil. The loading lock of old is
-// held.
-func (h *Host) replaceTenant(name string, old, t *tenant) error {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		if t != nil {
-			t.close()
-			h.leave(t)
-		}
-		return status.Publicf(status.Unavailable, "the host is shutting down")
-	}
-	if t != nil {
-		h.tenants[name] = t
-	} else {
-		delete(h.tenants, name)
-	}
-	h.mu.Unlock()
-	if old != nil {
-		old.gone = true
-		old.close()
-		h.leave(old)
-	}
-	return nil
-}
-
-// leave gives up a tenant's places in the queues. Its calls under way keep their slots.
-func (h *Host) leave(t *tenant) {
-	for _, place := range []*tenants.Tenant{t.calls, t.loads, t.lists, t.compiles, t.decodes, t.checks} {
-		place.Quit()
-	}
-	h.sandbox.DropAccount(t.account)
-	h.guests.DropAccount(t.account)
-}
 
 // close takes the modules out of service.
 func (t *tenant) close() {
@@ -256,70 +23,21 @@ func (t *tenant) here() error {
 	return nil
 }
 
-// DefaultTenant exists in every host.
-const DefaultTenant = "default"
-
 // tenant is one customer's set of modules.
 type tenant struct {
-	name   string
-	class  string       // of worker processes
-	config TenantConfig // as it was set; guarded by Host.changing, but for its ID
-	limits policy.Limits
-	grants *policy.Grants // nil: no bound
-	// serving lets calls begin.
-	serving *serving
-	// inFlight bounds the HTTP requests of the tenant's guests.
-	inFlight    chan struct{}
-	connections *egress.Connections // of these guests
-	quota       tenants.Quota
-	account     *share.Account
-	calls       *tenants.Tenant
-	loads       *tenants.Tenant
-	lists       *tenants.Tenant
-	compiles    *tenants.Tenant
-	decodes     *tenants.Tenant
-	checks      *tenants.Tenant
-	requests    *tenants.Share
-	// answers counts the HTTP responses that are read for guests, replies what the host
-	// has answered guests and they have not done with.
-	answers, replies *tenants.Share
-	// files counts the files and directories that the tenant's guests have open in mounts.
-	files *tenants.Share
-	// generates has a token for each generate call.
-	generates chan struct{}
-	bill      *bill
-	lines     *tenants.Lines // of the modules, in the log
+	capacity
+
 	// loading serialises changes of the set, so that uploads of one tenant
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
 	modules map[string]*loaded
-	lives   map[string]*lifetime // of the modules, by name
-	schemas atomic.Int64         // bytes of memory that the modules' compiled schemas hold
-	kept    kept                 // the stored state of its modules; guarded by Host.mu
+	lives   map[string]*services.Lifetime // of the modules, by name
+	schemas atomic.Int64                  // bytes of memory that the modules' compiled schemas hold
+	kept    kept                          // the stored state of its modules; guarded by Host.mu
 	// leftover names the removed modules whose values could not be dropped yet. It is
 	// guarded by loading.
 	leftover map[string]bool
 	// gone is set when another tenant has taken its place, or none. It is guarded by
 	// loading.
 	gone bool
-}
-
-func (h *Host) tenant(name string) (*tenant, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.closed {
-		return nil, status.Publicf(status.Unavailable, "the host is shutting down")
-	}
-	t, ok := h.tenants[name]
-	if !ok {
-		return nil, noTenant(name)
-	}
-	return t, nil
-}
-
-// Tenants returns the names of all tenants, sorted.
-func (h *Host) Tenants() []string {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return slices.Sorted(maps.Keys(h.tenants))
 }

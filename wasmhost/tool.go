@@ -82,7 +82,7 @@ func (w *wasmTool) successor(ctx context.Context, in json.RawMessage, emit actio
 	if w.tool.Multipart {
 		kind = action.ToolV2
 	}
-	a, err := w.guest.host.Provider(w.guest.owner.name).Resolve(ctx, action.Key{Kind: kind, Name: w.guest.name})
+	a, err := w.guest.host.actionOf(ctx, w.guest.owner.name, action.Key{Kind: kind, Name: w.guest.name})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 	if len(in) == 0 {
 		in = json.RawMessage("null")
 	}
-	if w.guest.of.text != nil {
+	if w.guest.text != nil {
 		return script.Input(w.tool.Name, in), nil
 	}
 	if w.tool.IO != abi.IOText {

@@ -24,7 +24,7 @@ func (h *Host) endLife(ctx context.Context, t *tenant, name string) {
 	delete(t.lives, name)
 	h.mu.Unlock()
 	if life != nil {
-		life.end()
+		life.End()
 	}
 	t.leftover[name] = true
 	if err := h.dropLeftover(context.WithoutCancel(ctx), t, name); err != nil {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	_ = os.Setenv("XDG_CONFIG_HOME", config) // no profile of whoever runs the tests
+	_ = os.Setenv("XDG_CONFIG_HOME", config) // no profile of the user who runs the tests
 	for _, name := range []string{serverEnv, keyEnv, profileEnv, caEnv, "OPENAI_API_KEY", "OPENAI_BASE_URL", secretsKeyEnv} {
 		_ = os.Unsetenv(name)
 	}

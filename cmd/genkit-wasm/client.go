@@ -152,7 +152,7 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 	case resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
 		hint = a.keyHint()
 	case scope:
-		hint = "\"genkit-wasm key create\" makes a key that may, for whoever has one with the scope admin"
+		hint = "\"genkit-wasm key create\" makes a key that may; it needs one with the scope admin"
 	case resp.StatusCode == http.StatusForbidden && p.Detail == suspendedTenant:
 		hint = "\"genkit-wasm tenant resume " + a.tenant + "\" lets it run again"
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:

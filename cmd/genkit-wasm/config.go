@@ -273,7 +273,7 @@ func writeJSONOf(b *bytes.Buffer, node *yaml.Node, depth int) error {
 		b.WriteByte(']')
 		return nil
 	case yaml.MappingNode:
-		// A name that stands there twice is refused by whoever decodes the JSON.
+		// A name that stands there twice is refused by the decoder of the JSON.
 		b.WriteByte('{')
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			if i > 0 {

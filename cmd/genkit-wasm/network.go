@@ -156,7 +156,7 @@ func (p *proxied) Accept() (net.Conn, error) {
 		if p.trusts(c.RemoteAddr()) {
 			return c, nil
 		}
-		_ = c.Close() // whoever it is, it is told nothing
+		_ = c.Close() // a peer that is no proxy of ours is told nothing
 	}
 }
 
@@ -178,7 +178,7 @@ func within(networks []netip.Prefix, addr netip.Addr) bool {
 const defaultConnections = 4096
 
 // limited bounds the connections that are open at a time, in all and of one source, so that
-// whoever has no key can't use up the process's file descriptors. Those beyond are closed.
+// a caller without a key can't use up the process's file descriptors. Those beyond are closed.
 type limited struct {
 	net.Listener
 	most, each int
@@ -375,7 +375,7 @@ func (g *guards) protect(c *server.Config, f *serveFlags) {
 
 // firstKey creates an admin key where there is none that lets anybody in, and prints its
 // token, to the standard output and nowhere else. Where tokens of an issuer are accepted that
-// is the first start only: whoever has revoked all admin keys since has meant it.
+// is the first start only: an operator who has revoked all admin keys since has meant it.
 func (a *app) firstKey(ctx context.Context, g *guards, changes *audit.Log) error {
 	if g == nil || g.keys.HasAdmin() {
 		return nil

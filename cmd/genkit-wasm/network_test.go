@@ -56,7 +56,7 @@ func TestAServerThatAsksWhoCalls(t *testing.T) {
 
 	greedy := write(t, "policy.json", `{"grants":{"http":[{"host":"*"}]}}`)
 	granted := on(admin, "upload", calcFile, "--policy", greedy)
-	assert.Equal(t, exitRefused, granted.exit, "whoever uploads grants himself nothing: %s", granted.out)
+	assert.Equal(t, exitRefused, granted.exit, "an uploader can't grant himself anything: %s", granted.out)
 	assert.Contains(t, granted.err, "http")
 
 	made := on(admin, "key", "create", "ci", "--scope", "invoke", "--tenant", "acme", "--expires", "90d")

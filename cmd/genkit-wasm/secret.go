@@ -230,7 +230,7 @@ func (a *app) valueRemoveCommand(w valueWords) *cobra.Command {
 func (a *app) secretKeyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "key", Short: "Print a new key for --secrets-key-file", Args: cobra.NoArgs,
-		Long: "Key prints a new key, as age-keygen does. Whoever has it can read all secrets of a server's data directory, and without it nobody can: " +
+		Long: "Key prints a new key, as age-keygen does. With it one can read all secrets of a server's data directory, and without it nobody can: " +
 			"keep it, and not in a backup of that directory.\n\n" +
 			"  (umask 077; genkit-wasm secret key > secrets.key)\n" +
 			"  genkit-wasm serve --secrets-key-file secrets.key",

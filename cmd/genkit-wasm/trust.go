@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// caEnv names a file of certificates, for whoever has no profile.
+// caEnv names a file of certificates, for users without a profile.
 const caEnv = "GENKIT_WASM_CA"
 
 // maxCA bounds a file of certificates, in bytes.
@@ -29,7 +29,7 @@ func readCA(file, from string) (string, error) {
 }
 
 // trust finds out who may vouch for the server: the flag comes first, then the environment, then the profile.
-// Empty is whoever the system trusts. A profile's certificates count for the profile's server only.
+// Empty trusts the authorities of the system. A profile's certificates count for the profile's server only.
 func (a *app) trust(p profile) (err error) {
 	file := os.Getenv(caEnv)
 	switch {

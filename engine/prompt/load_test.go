@@ -182,7 +182,7 @@ func TestChangesAreLoaded(t *testing.T) {
 	write(t, dir, "_p.prompt", "PART")
 	write(t, dir, "b.prompt", "b")
 	reload(true)
-	assert.Contains(t, messages(t, a, `{}`), `"two PART"`, "whoever has the prompt has the new one")
+	assert.Contains(t, messages(t, a, `{}`), `"two PART"`, "a caller who holds the prompt gets the new text")
 	assert.Equal(t, "new", a.Action().Desc().Description)
 	assert.Equal(t, []string{"a", "b"}, names(set))
 

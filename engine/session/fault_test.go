@@ -81,7 +81,7 @@ func TestADirectoryOfAnOlderVersionIsRead(t *testing.T) {
 	doc, revision, err := d.Get(t.Context(), "a")
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"id":"a","state":{"balance":100}}`, string(doc))
-	assert.Equal(t, "MQ7ZXVNWUGWCOFJPYG3CQDPFQ2", revision, "whoever holds it may still save")
+	assert.Equal(t, "MQ7ZXVNWUGWCOFJPYG3CQDPFQ2", revision, "a holder of this revision may still save")
 	_, _, err = d.Get(t.Context(), "C/d")
 	require.NoError(t, err)
 

@@ -335,11 +335,7 @@ func draw(all []*pkg) string {
 	var b strings.Builder
 	b.WriteString(begin + "\n| package | imports of `wasmhost` | layers of its files, top first |\n|---|---|---|\n")
 	for _, p := range all {
-		layers := "not in layers: " + unlayered[p.name]
-		if table, ok := layered[p.name]; ok {
-			layers = strings.ReplaceAll(table, " | ", " → ")
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, strings.Join(p.imports, ", "), layers)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, strings.Join(p.imports, ", "), strings.ReplaceAll(layered[p.name], " | ", " → "))
 	}
 	b.WriteString("\n" + end)
 	return b.String()

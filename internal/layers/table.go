@@ -3,6 +3,7 @@ package main
 // layered are the layers of each package, top first, separated by bars. A group may use
 // groups of lower layers, and none of its own layer.
 var layered = map[string]string{
+	"wasmhost":                          "erase new | tenants | restore upload versions | prepare | admission bind provider revisions start usage values | host | tenant | format loaded middleware tool | guest | capacity scripts | analysis config | bill emit isolation json kept limits machine retries serving source",
 	"wasmhost/abi":                      "descriptor | guesterror link schematext | text",
 	"wasmhost/capability/egress":        "exchange | url | egress | address",
 	"wasmhost/capability/kv":            "file memory | kv",
@@ -16,6 +17,7 @@ var layered = map[string]string{
 	"wasmhost/internal/meter":           "meter | rewrite | plan | loops | unroll words | checks pieces | state | graph weight",
 	"wasmhost/internal/rules":           "rules",
 	"wasmhost/internal/sandbox":         "sandbox | evict | extism module | capability instance | next wasi | door failure words | native | arena stack wait | state | call | limits shape thread",
+	"wasmhost/internal/services":        "do | http kv run | services | lifetime tree",
 	"wasmhost/internal/share":           "account run slot | budget share",
 	"wasmhost/internal/verify":          "module | calls | body | jump unroll | shapes | flow helpers | state | encode verify weight",
 	"wasmhost/internal/wasi":            "readdir | io path poll | descriptor | clock | memory | wasi | errno",
@@ -24,6 +26,7 @@ var layered = map[string]string{
 	"wasmhost/module/moduletest":        "moduletest",
 	"wasmhost/policy":                   "policy | grants | http limits",
 	"wasmhost/script":                   "position | engine transform | compose script",
+	"wasmhost/server":                   "routes | guard index keys run | admit flows identity module secrets tenants | audit body etag idempotency operations usage | address list problem ratelimit stream | openapi server | route | answer operation page reporting request spool writer",
 	"wasmhost/server/access":            "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest": "accesstest",
 	"wasmhost/server/admin":             "start | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
@@ -33,10 +36,4 @@ var layered = map[string]string{
 	"wasmhost/server/secrets":           "secrets | dir | store | key opened | file | entry space",
 	"wasmhost/server/usage":             "report | book file http | sink | queue | day | sums | event price | money",
 	"wasmhost/tenant":                   "pass | gate journal | bytes event lines tenant",
-}
-
-// unlayered are the packages whose groups use each other, with the reason.
-var unlayered = map[string]string{
-	"wasmhost":        "Host, tenant, loaded and guest refer to each other, and their methods lie with their subject",
-	"wasmhost/server": "the handlers are methods of Server, and lie with their subject",
 }

@@ -13,8 +13,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
@@ -178,34 +176,4 @@ func (s *Server) readToolCall(c echo.Context, a action.Action) (call toolCall, e
 	}
 	fields, err := members(m)
 	return toolCall{slot: slot, members: fields}, err
-}
-
-// decode checks that a body is one JSON value in valid UTF-8, in which no object has a key
-// twice, in the tenant's slot.
-func (s *Server) decode(c echo.Context, body []byte) (json.RawMessage, error) {
-	if len(body) == 0 {
-		return nil, nil
-	}
-	err := s.config.Host.Decode(c.Request().Context(), param(c, "tenant"), func() error {
-		if err := schema.CheckUnique(body); err != nil {
-			return status.Publicf(status.InvalidArgument, "body: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return body, nil
-}
-
-// ended tells why a request failed that was cancelled: when the server has cancelled it,
-// the context's cause says so, and that is what every caller reads.
-func ended(ctx context.Context, err error) error {
-	if status.Of(err) != status.Cancelled {
-		return err
-	}
-	if cause, ok := errors.AsType[*status.Error](context.Cause(ctx)); ok {
-		return cause
-	}
-	return err
 }

@@ -34,12 +34,6 @@ var docListAudit = operation{
 	failures:  []int{400, 403, 503},
 }
 
-// audited reports whether a route changes something that an operator or a manager of a tenant
-// answers for. Tool calls, generate calls and flows are not audited, nor is what is read.
-func audited(r route) bool {
-	return r.method != http.MethodGet && (r.scope == access.Admin || r.scope == access.Manage)
-}
-
 // auditing has a change in the audit log: that it begins before it is made, and its result
 // before it is answered. It is refused with UNAVAILABLE while the log can't be written.
 func (s *Server) auditing(r route) echo.HandlerFunc {
@@ -98,9 +92,6 @@ func (s *Server) entry(c echo.Context, what string) audit.Entry {
 	}
 	return e
 }
-
-// attemptedKey is set in a request that came with a key or a token.
-const attemptedKey = "genkit-wasm.attempted"
 
 // countRefused counts what was refused before it began: a request of nobody known, and one of
 // a caller whose scopes do not allow a change.

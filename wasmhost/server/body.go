@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
@@ -159,4 +160,22 @@ func quoteAll(names []string) string {
 		quoted[i] = `"` + n + `"`
 	}
 	return strings.Join(quoted, ", ")
+}
+
+// decode checks that a body is one JSON value in valid UTF-8, in which no object has a key
+// twice, in the tenant's slot.
+func (s *Server) decode(c echo.Context, body []byte) (json.RawMessage, error) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	err := s.config.Host.Decode(c.Request().Context(), param(c, "tenant"), func() error {
+		if err := schema.CheckUnique(body); err != nil {
+			return status.Publicf(status.InvalidArgument, "body: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }

@@ -98,8 +98,6 @@ func (w flowWriter) FlushError() error {
 
 func (w flowWriter) Unwrap() http.ResponseWriter { return w.Writer }
 
-func isFlow(c echo.Context) bool { return c.Path() == tenantPath+"/flows/*" }
-
 // Close waits for the flows that run on because their streams are kept, and lets none
 // begin. When ctx ends first they are cancelled and waited for all the same, and ctx's
 // error is returned. Requests that are under way are the HTTP server's to wait for.

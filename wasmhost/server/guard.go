@@ -17,12 +17,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
-const (
-	requestIDHeader = "X-Request-Id"
-	requestIDKey    = "genkit-wasm.request-id"
-	maxRequestID    = 128
-)
-
 // identify gives each request an id, the caller's when it is fit for a log, and
 // every response the headers that go with all of them.
 func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
@@ -42,8 +36,8 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
 		if c.Request().ContentLength != 0 {
-			// net/http reads what a handler leaves of a body, and waits for it. Whoever reads
-			// the body sets another deadline.
+			// net/http reads what a handler leaves of a body, and waits for it. Handlers
+			// that read the body set another deadline.
 			_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(s.config.ReadTimeout))
 		}
 		if len(c.Request().TransferEncoding) > 0 {
@@ -65,41 +59,6 @@ func usableID(id string) bool {
 		return !letter && !strings.ContainsRune("-_.:", r)
 	})
 }
-
-func requestID(c echo.Context) string {
-	id, _ := c.Get(requestIDKey).(string)
-	return id
-}
-
-const writerKey = "genkit-wasm.writer"
-
-// timedWriter gives each write of a response a deadline of its own.
-type timedWriter struct {
-	http.ResponseWriter
-	timeout time.Duration
-	by      time.Time // when the deadline is at the latest; zero: nothing is said
-}
-
-func (w *timedWriter) extend() {
-	due := time.Now().Add(w.timeout)
-	if !w.by.IsZero() && w.by.Before(due) {
-		due = w.by
-	}
-	// A writer that has no deadlines, such as a recorder, is not a connection.
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(due)
-}
-
-func (w *timedWriter) WriteHeader(code int) {
-	w.extend()
-	w.ResponseWriter.WriteHeader(code)
-}
-
-func (w *timedWriter) Write(p []byte) (int, error) {
-	w.extend()
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // observe logs one line for each request.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {

@@ -114,3 +114,8 @@ func (s *Server) onceToken(c echo.Context, request []string, make func(hash stri
 	}
 	return made, nil
 }
+
+type keyWithToken struct {
+	Token string     `json:"token"`
+	Key   access.Key `json:"key"`
+}

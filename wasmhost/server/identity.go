@@ -3,9 +3,7 @@ package server
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -15,42 +13,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
-
-// The rules of routes that no scope of access expresses. Every route has a rule, or a
-// scope, and New fails for one that has none.
-const (
-	// open lets everybody in.
-	open access.Scope = "open"
-	// signedIn lets everybody in who has an identity, whatever its scopes are.
-	signedIn access.Scope = "signed in"
-)
-
-func checkRule(r route) error {
-	tenant := strings.Contains(r.path, ":tenant")
-	switch r.scope {
-	case open, signedIn, access.Admin:
-		return nil
-	case access.Manage, access.Invoke, access.Read:
-		if tenant {
-			return nil
-		}
-	}
-	return status.Errorf(status.Internal, "server: the route %s %s needs a rule, and %q is none for it", r.method, r.path, r.scope)
-}
-
-const (
-	identityKey = "genkit-wasm.identity"
-	// challenge is the header of a 401 that is about the request's identity. A 401 without
-	// it is an action's.
-	challenge      = "WWW-Authenticate"
-	challengeNone  = `Bearer realm="genkit-wasm"`
-	challengeWrong = `Bearer realm="genkit-wasm", error="invalid_token"`
-)
-
-func identityOf(c echo.Context) *access.Identity {
-	identity, _ := c.Get(identityKey).(*access.Identity)
-	return identity
-}
 
 // authenticate finds out who asks, and refuses what they may not do, before anything of the
 // request but its head is read, and before anything of a tenant is looked at. What is not a
@@ -164,13 +126,13 @@ func watch(c echo.Context, identity *access.Identity) (done func()) {
 	r.Body = &watched{ReadCloser: r.Body, ctx: ctx}
 	c.SetRequest(r)
 	stop := identity.Life.OnEnd(func(err error) {
-		cancel(err) // before the deadline: whoever sets another looks at the context then
+		cancel(err) // before the deadline: code that sets another one looks at the context afterwards
 		_ = control.SetReadDeadline(time.Now())
 	})
 	return func() {
 		stop()
 		if ctx.Err() != nil && identity.Life.Err() != nil {
-			_ = control.SetReadDeadline(time.Now().Add(lingering)) // whoever answered may have set another
+			_ = control.SetReadDeadline(time.Now().Add(lingering)) // the handler may have set another one
 		}
 		cancel(nil)
 	}
@@ -191,59 +153,4 @@ func (w *watched) Read(p []byte) (int, error) {
 		return 0, context.Cause(w.ctx)
 	}
 	return n, err
-}
-
-// identityEnded returns why the identity of a request has ended, nil when it has not.
-func identityEnded(c echo.Context) error {
-	identity := identityOf(c)
-	if identity == nil {
-		return nil
-	}
-	return identity.Life.Err()
-}
-
-// from returns the address that a request came from.
-func (s *Server) from(r *http.Request) netip.Addr {
-	peer := addrOf(r.RemoteAddr)
-	if len(s.config.TrustedProxies) == 0 {
-		return peer
-	}
-	return behindProxies(peer, r.Header.Values("X-Forwarded-For"), s.config.TrustedProxies)
-}
-
-// behindProxies goes back from the peer along the X-Forwarded-For headers, to which each
-// proxy has added the address of its own peer at the end, as far as the proxies are
-// trusted. What lies before is not looked at: anybody may have written it.
-func behindProxies(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
-	hops := strings.Split(strings.Join(forwarded, ","), ",")
-	at := peer
-	for i := len(hops) - 1; i >= 0 && trusts(trusted, at); i-- {
-		before := addrOf(strings.TrimSpace(hops[i]))
-		if !before.IsValid() {
-			break
-		}
-		at = before
-	}
-	return at
-}
-
-func trusts(trusted []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range trusted {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
-// addrOf reads an address, with a port or without; the zero value for what is none.
-func addrOf(text string) netip.Addr {
-	if host, _, err := net.SplitHostPort(text); err == nil {
-		text = host
-	}
-	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap().WithZone("")
 }

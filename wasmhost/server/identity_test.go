@@ -225,7 +225,7 @@ func keysOf(o object) (names []string) {
 	return names
 }
 
-// ask sends a request that changes nothing, whoever sends it.
+// ask sends a request that changes nothing, even where it is allowed.
 func (g *guarded) ask(method, path, authorization string) reply {
 	g.t.Helper()
 	concrete := strings.Replace(path, "{tenant}", "default", 1)
@@ -238,7 +238,7 @@ func (g *guarded) ask(method, path, authorization string) reply {
 }
 
 // TestAnothersTenantDoesNotExist compares the answers for a tenant that there is, and one
-// that there is not, of whoever has no scope of either: they are the same but for the name.
+// that there is not, given to a caller who has no scope of either: they are the same but for the name.
 func TestAnothersTenantDoesNotExist(t *testing.T) {
 	g := newGuarded(t, nil)
 	stranger, admin := g.key("acme:manage"), g.key("admin")
@@ -302,7 +302,7 @@ func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
 		for _, target := range []string{"PUT /v1/tenants/default/modules/calc", "POST /v1/tenants/default/generate", "POST /v1/tenants/default/flows/waits", "POST /v1/keys", "GET /v1/identity"} {
 			for _, length := range []string{"Content-Length: 1000000", "Content-Length: 1000", "Transfer-Encoding: chunked"} {
 				if name != "nobody" && name != "a wrong key" && target == "GET /v1/identity" {
-					continue // whoever is known may
+					continue // every identity may
 				}
 				if name != "nobody" && length != "Content-Length: 1000" {
 					continue // it takes a second each

@@ -41,7 +41,7 @@ const tokenOnce = "With an Idempotency-Key the request is carried out once withi
 var (
 	docGetIdentity = operation{
 		id: "getIdentity", tag: "keys", summary: "See who asks",
-		text:      "What the server knows of whoever the request's API key or token stands for.",
+		text:      "The identity behind the request's API key or token, as the server knows it.",
 		responses: map[int]answerDoc{http.StatusOK: {text: "The identity.", content: jsonOf("Identity")}},
 		failures:  []int{403},
 	}
@@ -102,11 +102,6 @@ func (s *Server) listKeys(c echo.Context) error {
 	}
 	keys, last := s.config.Keys.List(p.after, p.limit)
 	return writeLists(c, p.next(last, last != ""), listOf("keys", keys, true))
-}
-
-type keyWithToken struct {
-	Token string     `json:"token"`
-	Key   access.Key `json:"key"`
 }
 
 func (s *Server) createKey(c echo.Context) error {

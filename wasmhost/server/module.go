@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -26,18 +27,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
-
-// param returns a segment of the path, decoded.
-func param(c echo.Context, name string) string {
-	value := c.Param(name)
-	if c.Request().URL.RawPath == "" {
-		return value // the router has matched the decoded path
-	}
-	if decoded, err := url.PathUnescape(value); err == nil {
-		return decoded
-	}
-	return value
-}
 
 func (s *Server) listModules(c echo.Context) error {
 	p, err := readPage(c, "modules", 0)
@@ -205,8 +194,6 @@ var languages = map[string]script.Language{
 
 func scriptTypes() []string { return slices.Sorted(maps.Keys(languages)) }
 
-const formType = "multipart/form-data"
-
 // readUpload reads the module alone, or a form of module, descriptor and policy.
 // The module goes into the spool.
 func (s *Server) readUpload(c echo.Context, arrived *spool) (up wasmhost.Upload, err error) {
@@ -293,4 +280,37 @@ func formError(err error) error {
 		return readError(err)
 	}
 	return status.Publicf(status.InvalidArgument, "form: the body is not a well-formed multipart/form-data").WithCause(err)
+}
+
+// readSpool reads a body of at most limit bytes into the spool.
+func (s *Server) readSpool(c echo.Context, body io.Reader, into *spool, limit int64) error {
+	if n := c.Request().ContentLength; n > limit && body == c.Request().Body {
+		return tooLarge(limit)
+	}
+	target := &spoolError{spool: into}
+	_, err := io.Copy(target, io.LimitReader(body, limit+1))
+	switch {
+	case errors.Is(target.err, fs.ErrNotExist):
+		return status.Publicf(status.Unavailable, "keep the upload: the server's temporary folder is not there; its operator finds the place in its log").
+			WithCause(target.err)
+	case target.err != nil:
+		return storedir.Problem("keep the upload", target.err)
+	case err != nil:
+		return readError(err)
+	case into.size > limit:
+		return tooLarge(limit)
+	}
+	return nil
+}
+
+// spoolError tells an error of the spool apart from one of the body.
+type spoolError struct {
+	spool *spool
+	err   error
+}
+
+func (w *spoolError) Write(p []byte) (int, error) {
+	n, err := w.spool.Write(p)
+	w.err = err
+	return n, err
 }

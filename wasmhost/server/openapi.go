@@ -48,68 +48,6 @@ var usageComponents []byte
 // apiVersion is the version of the HTTP API, which the paths carry as /v1.
 const apiVersion = "1.0.0"
 
-// operation is the document's entry of a route.
-type operation struct {
-	id, tag, summary, text string
-	// params names entries of the components' parameters; those of the path
-	// are found by themselves.
-	params []string
-	// list is the list of which the parameter "cursor" names a place.
-	list string
-	// request maps media types to schemas; optional allows no body at all.
-	request  map[string]any
-	optional bool
-	// responses maps HTTP statuses to what they carry; failures lists the
-	// statuses that carry a problem, or Genkit's error where plain is set.
-	responses map[int]answerDoc
-	failures  []int
-	plain     bool
-}
-
-// answerDoc is a response that is no failure.
-type answerDoc struct {
-	text    string
-	content map[string]any // media type → schema
-	headers []string       // entries of the components' headers
-	links   links
-}
-
-// links name, for operations that can follow, where their parameters are found in the answer
-// or in the request that it answers: operation → parameter → runtime expression of OpenAPI.
-type links map[string]map[string]string
-
-// with adds operations that all take the same parameters.
-func (l links) with(parameters map[string]string, operations ...string) links {
-	all := maps.Clone(l)
-	if all == nil {
-		all = links{}
-	}
-	for _, id := range operations {
-		all[id] = parameters
-	}
-	return all
-}
-
-// object leaves out the operations that the server does not have.
-func (l links) object(served map[string]bool) map[string]any {
-	object := map[string]any{}
-	for id, parameters := range l {
-		if served[id] {
-			object[id] = map[string]any{"operationId": id, "parameters": parameters}
-		}
-	}
-	return object
-}
-
-func ref(schema string) any { return map[string]any{"$ref": "#/components/schemas/" + schema} }
-
-func jsonOf(schema string) map[string]any { return map[string]any{"application/json": ref(schema)} }
-
-// streamed is JSON that may come as a stream of frames.
-func streamed(schema string) map[string]any {
-	return map[string]any{"application/json": ref(schema), eventStream: ref("Frames")}
-}
-
 // document writes the OpenAPI 3.1 document of a table of routes; secured is whether the
 // server asks who calls, logged whether it keeps an audit log, and more are the components that not every server has.
 func document(table []route, secured, logged bool, more ...[]byte) ([]byte, error) {
@@ -232,8 +170,8 @@ func patchOf(schemas map[string]any, of any) any {
 
 const bearerScheme = "bearer"
 
-// secure says in an operation which scope it takes, and what is answered to whoever has
-// not got it.
+// secure adds to an operation the scope that it takes, and the answers to callers without
+// it.
 func secure(object map[string]any, r route) {
 	if r.scope == open {
 		object["security"] = []any{}
@@ -305,8 +243,8 @@ func (o operation) object(pathParams []string, served map[string]bool) map[strin
 	return object
 }
 
-// cursorParameter is the parameter of a list's cursor. Its pattern is exact, so that whoever
-// reads the document knows which texts are refused; what comes after the dot is still for
+// cursorParameter is the parameter of a list's cursor. Its pattern is exact, so that
+// readers of the document know which texts are refused; what comes after the dot is still for
 // nobody to read.
 func cursorParameter(list string) any {
 	return map[string]any{

@@ -76,8 +76,6 @@ func fromEcho(c echo.Context, err error) error {
 	return withHTTP(e.Code, status.Publicf(status.FromHTTP(e.Code), "%s", strings.ToLower(http.StatusText(e.Code))))
 }
 
-const logErrorKey = "genkit-wasm.error"
-
 // fail answers a request that failed, in the shape of its route.
 func (s *Server) fail(err error, c echo.Context) {
 	err = ended(c.Request().Context(), fromEcho(c, err))

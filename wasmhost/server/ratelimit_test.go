@@ -66,7 +66,7 @@ func TestAnswersTellOfTheQuota(t *testing.T) {
 	assert.Equal(t, "1000", rateOf(call())["Ratelimit-Limit"], "a tool asks no model")
 }
 
-// Whoever may run nothing of a tenant learns nothing of its quota, and an answer that a key has ended no more.
+// A caller who may run nothing of a tenant learns nothing of its quota, and an answer that a key has ended no more.
 func TestQuotasAreToldToNobodyElse(t *testing.T) {
 	g := newGuarded(t, nil)
 	root := g.key("admin")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -147,15 +145,6 @@ func (s *Server) generate(c echo.Context) error {
 	return s.answer(ctx, c, answering{a, "", done}, body)
 }
 
-// answering is the state of a request's answer: the action that runs, the member in which its
-// output is written (none when empty), and what is called once it has run, before the
-// answer is written.
-type answering struct {
-	action   action.Action
-	envelope string
-	ran      func()
-}
-
 // answer runs the action and writes its result; as a stream where the caller asked
 // for one.
 func (s *Server) answer(ctx context.Context, c echo.Context, a answering, in json.RawMessage) error {
@@ -175,32 +164,4 @@ func (s *Server) answer(ctx context.Context, c echo.Context, a answering, in jso
 		return err
 	}
 	return writeRaw(c, a.envelope, out)
-}
-
-// interruptValue is the metadata of an interrupt, true when there is none.
-func interruptValue(i *tool.InterruptError) json.RawMessage {
-	if len(i.Metadata) == 0 {
-		return json.RawMessage("true")
-	}
-	return i.Metadata
-}
-
-// writeRaw writes JSON that is JSON already.
-func writeRaw(c echo.Context, envelope string, raw json.RawMessage) error {
-	c.Response().Header().Set("Content-Type", "application/json")
-	c.Response().WriteHeader(http.StatusOK)
-	_, err := c.Response().Write(enclose(envelope, raw))
-	return err
-}
-
-func enclose(member string, raw json.RawMessage) []byte {
-	if member == "" {
-		return append(slices.Clip(raw), '\n')
-	}
-	b := make([]byte, 0, len(raw)+len(member)+8)
-	b = append(b, `{"`...)
-	b = append(b, member...)
-	b = append(b, `":`...)
-	b = append(b, raw...)
-	return append(b, "}\n"...)
 }

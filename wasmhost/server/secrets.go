@@ -165,7 +165,7 @@ func (s *Server) putValue(v valueKind) echo.HandlerFunc {
 }
 
 // readValue reads {"value": "…"}. Its errors hold nothing of the body, not even the names of
-// members: whoever sends a value in another shape still sends a secret.
+// members: a value that is sent in another shape is still a secret.
 func (s *Server) readValue(c echo.Context) (secret.Value, error) {
 	body, err := s.readTyped(c, maxValueBody, "application/json")
 	if err != nil {

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"sync"
 	"time"
-
-	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
@@ -108,39 +105,6 @@ func (s *spool) close() {
 		_ = os.Remove(s.file.Name()) // it is gone already where it could be
 		s.file = nil
 	}
-}
-
-// readSpool reads a body of at most limit bytes into the spool.
-func (s *Server) readSpool(c echo.Context, body io.Reader, into *spool, limit int64) error {
-	if n := c.Request().ContentLength; n > limit && body == c.Request().Body {
-		return tooLarge(limit)
-	}
-	target := &spoolError{spool: into}
-	_, err := io.Copy(target, io.LimitReader(body, limit+1))
-	switch {
-	case errors.Is(target.err, fs.ErrNotExist):
-		return status.Publicf(status.Unavailable, "keep the upload: the server's temporary folder is not there; its operator finds the place in its log").
-			WithCause(target.err)
-	case target.err != nil:
-		return storedir.Problem("keep the upload", target.err)
-	case err != nil:
-		return readError(err)
-	case into.size > limit:
-		return tooLarge(limit)
-	}
-	return nil
-}
-
-// spoolError tells an error of the spool apart from one of the body.
-type spoolError struct {
-	spool *spool
-	err   error
-}
-
-func (w *spoolError) Write(p []byte) (int, error) {
-	n, err := w.spool.Write(p)
-	w.err = err
-	return n, err
 }
 
 // paced is a request's body that has to arrive at a rate.

@@ -15,11 +15,8 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
-	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
-
-const eventStream = "text/event-stream"
 
 // wantsStream reads Genkit's two ways of asking: an Accept header that contains
 // text/event-stream, or the query stream=true.
@@ -231,12 +228,4 @@ func (e *events) write(member string, raw json.RawMessage) error {
 		return status.Errorf(status.Cancelled, "send a frame: %w", err)
 	}
 	return nil
-}
-
-func marshal(v any) (json.RawMessage, error) {
-	raw, err := rawjson.Encode(v)
-	if err != nil {
-		return nil, status.Errorf(status.Internal, "encode %T: %w", v, err)
-	}
-	return raw, nil
 }

@@ -40,16 +40,6 @@ func (s *Server) tenantTable() []route {
 	}
 }
 
-// ofOperator reports whether a route is about tenants and not theirs: what a tenant may do
-// does not bound it.
-func ofOperator(c echo.Context) bool {
-	switch c.Path() {
-	case tenantPath, tenantPath + "/suspend", tenantPath + "/resume":
-		return true
-	}
-	return false
-}
-
 var (
 	docListTenants = operation{
 		id: "listTenants", tag: "tenants", summary: "List the tenants",

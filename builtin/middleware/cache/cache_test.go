@@ -271,7 +271,7 @@ func TestAFailureIsNobodyElses(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := b.ask(ctx, "m", ``, hi(`{"apiKey":"good"}`), nil)
-		assert.ErrorIs(t, err, status.ErrDeadlineExceeded, "whoever waits may leave")
+		assert.ErrorIs(t, err, status.ErrDeadlineExceeded, "a caller who waits may leave")
 		wg.Wait()
 		assert.Equal(t, 2*time.Second, time.Since(start), "those who waited ask side by side")
 	})

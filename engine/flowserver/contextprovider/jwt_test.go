@@ -330,7 +330,7 @@ func TestKeysChange(t *testing.T) {
 		for range 100 {
 			require.ErrorIs(t, try("made up", k.other), status.ErrUnauthenticated)
 		}
-		assert.Equal(t, 2, fetches, "whoever makes up ids causes no fetches")
+		assert.Equal(t, 2, fetches, "a caller who makes up key ids causes no fetches")
 
 		body = set(webKey("new", k.other))
 		time.Sleep(11 * time.Minute)

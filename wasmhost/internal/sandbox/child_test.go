@@ -161,7 +161,7 @@ func TestACompilerThatCannotBeStartedIsSaid(t *testing.T) {
 }
 
 // An uploader who leaves, or a server that shuts down, ends the child.
-func TestACompilationEndsWithWhoeverAskedForIt(t *testing.T) {
+func TestACompilationEndsWithItsCaller(t *testing.T) {
 	wasm := bombs()["2000 locals over 4000 loops"]
 	parsed, err := inspect.Parse(wasm, unbounded())
 	require.NoError(t, err)

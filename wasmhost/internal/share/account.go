@@ -28,7 +28,7 @@ type Account struct {
 type AccountLimits struct {
 	MemoryBytes   int64
 	FuelPerMinute int64
-	// EgressBytesPerMinute is of the bodies that guests send and receive by HTTP. Whoever sends them
+	// EgressBytesPerMinute is of the bodies that guests send and receive by HTTP. The sender
 	// counts them.
 	EgressBytesPerMinute int64
 }

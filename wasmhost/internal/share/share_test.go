@@ -297,7 +297,7 @@ func TestACallThatIsOverStopsWaitingForAProcessor(t *testing.T) {
 		r := share.NewRun(p, load, time.Now())
 		c := newCall(t, time.Second)
 		require.ErrorIs(t, r.Wait(c), status.ErrDeadlineExceeded)
-		assert.Positive(t, c.blocked, "whoever watches was told")
+		assert.Positive(t, c.blocked, "the watcher was told")
 		for i := range holders {
 			holders[i].End()
 		}

@@ -95,7 +95,7 @@ func OpenKeys(ctx context.Context, c KeysConfig) (*Keys, error) {
 			e.used.Store(at)
 		}
 	}
-	go k.writeUses(context.WithoutCancel(ctx)) // until Close, which outlives whoever opened them
+	go k.writeUses(context.WithoutCancel(ctx)) // until Close, which may come after the end of ctx
 	return k, nil
 }
 

@@ -122,7 +122,7 @@ func (r OIDCRule) check() error {
 	return nil
 }
 
-// OIDC lets in whoever has a token of an issuer. Its keys are found by discovery, when the
+// OIDC accepts the tokens of an issuer. The issuer's keys are found by discovery, when the
 // first token comes, and fetched again every ten minutes, and at most every ten seconds for
 // a key that is not known; while the issuer does not answer, they are used for a day. A token
 // that was good is not checked again for ten minutes. It is safe for concurrent use.

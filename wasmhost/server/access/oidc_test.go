@@ -485,7 +485,7 @@ func TestASlowIssuer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := o.Authenticate(ctx, access.Credentials{Token: token})
-	require.Error(t, err, "whoever has left does not wait")
+	require.Error(t, err, "a caller who has left does not wait")
 	close(goOn)
 	all.Wait()
 	assert.Zero(t, failed.Load())

@@ -25,7 +25,7 @@ type ThrottleConfig struct {
 // Throttle bounds the attempts of a source that fail: an IPv4 address, or the 64 bits of an
 // IPv6 address's network. Beyond them a token that is not good gets RESOURCE_EXHAUSTED and
 // when to try again, and the source is asked for in [Credentials].Quick: what costs little is
-// still looked at, so that whoever shares an address with others is not locked out by them,
+// still looked at, so that a caller who shares an address with others is not locked out by them,
 // and a good key goes on to work. That tells nobody anything: a good key would have worked
 // anyway, and all others get one answer. It is safe for concurrent use.
 type Throttle struct {

@@ -1,7 +1,7 @@
 // Package secrets keeps what belongs to a tenant and is shown to nobody: the secrets that its
 // guests use, and its own API keys for the providers of models. Both are encrypted at rest.
 //
-// It owns the files, their encryption and the limits. Whoever holds a [Store] can set and
+// It owns the files, their encryption and the limits. Code that holds a [Store] can set and
 // remove values and see their names; the values leave it through [Store.Source] and
 // [Store.Credential] alone, which the host and the models ask. Use:
 //

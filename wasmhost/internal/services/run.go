@@ -1,4 +1,4 @@
-package wasmhost
+package services
 
 import (
 	"context"
@@ -14,29 +14,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-// Bounds of guests that have actions run: how deep they call each other, and how many
-// runs the first call may cause in all.
-const (
-	maxDepth = 4
-	maxRuns  = 64
-)
-
-// callTree is the place of a guest's call among those that led to it.
-type callTree struct {
-	depth int
-	runs  *atomic.Int64 // of the whole tree
-}
-
-type callTreeKey struct{}
-
-// callTreeOf returns where a call stands that a guest has caused; nil for others.
-func callTreeOf(ctx context.Context) *callTree {
-	n, _ := ctx.Value(callTreeKey{}).(*callTree)
-	return n
-}
-
 // below returns a context for an action that a guest has run.
-func (v *hostCalls) below(ctx context.Context) (context.Context, error) {
+func (v *Call) below(ctx context.Context) (context.Context, error) {
 	if v.tree == nil {
 		v.tree = &callTree{runs: &atomic.Int64{}}
 	}
@@ -49,15 +28,15 @@ func (v *hostCalls) below(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, callTreeKey{}, &callTree{depth: v.tree.depth + 1, runs: v.tree.runs}), nil
 }
 
-func (v *hostCalls) actions() (*registry.Registry, error) {
-	if v.host.registry == nil {
+func (v *Call) actions() (*registry.Registry, error) {
+	if v.config.Registry == nil {
 		return nil, status.Publicf(status.Unimplemented, "this host runs no actions for guests")
 	}
-	return v.host.registry(v.tenant.name)
+	return v.config.Registry(v.config.Tenant)
 }
 
 // run is the capability run: an action of the tenant's registry, by its whole key.
-func (v *hostCalls) run(ctx context.Context, request []byte) (json.RawMessage, error) {
+func (v *Call) run(ctx context.Context, request []byte) (json.RawMessage, error) {
 	var in struct {
 		Key   string          `json:"key"`
 		Input json.RawMessage `json:"input"`
@@ -87,8 +66,8 @@ func (v *hostCalls) run(ctx context.Context, request []byte) (json.RawMessage, e
 	return out, answered(err)
 }
 
-func (v *hostCalls) mayRun(key action.Key) error {
-	if !policy.Matches(v.grants.Actions, strings.TrimPrefix(key.String(), "/")) {
+func (v *Call) mayRun(key action.Key) error {
+	if !policy.Matches(v.config.Grants.Actions, strings.TrimPrefix(key.String(), "/")) {
 		return status.Publicf(status.PermissionDenied, "the action %s is not granted", abi.Line(key.String(), 100))
 	}
 	return nil
@@ -106,7 +85,7 @@ func answered(err error) error {
 // model and every tool have to be granted. Names in the options are replaced by whole
 // keys, so that exactly the actions that were checked are run. Middleware and resources are the
 // host's and not a guest's to choose.
-func (v *hostCalls) generate(ctx context.Context, request []byte) (json.RawMessage, error) {
+func (v *Call) generate(ctx context.Context, request []byte) (json.RawMessage, error) {
 	var options map[string]json.RawMessage
 	if err := decode(abi.CapGenerate, request, &options); err != nil {
 		return nil, err
@@ -125,7 +104,7 @@ func (v *hostCalls) generate(ctx context.Context, request []byte) (json.RawMessa
 		return nil, status.Publicf(status.InvalidArgument, "generate: \"model\" is missing; name one such as \"openai/gpt-4o\"")
 	}
 	name = strings.TrimPrefix(name, "/model/")
-	if !policy.Matches(v.grants.Generate, name) {
+	if !policy.Matches(v.config.Grants.Generate, name) {
 		return nil, status.Publicf(status.PermissionDenied, "generate: the model %q is not granted", abi.Line(name, 100))
 	}
 	model, err := reg.Lookup(ctx, action.Key{Kind: action.Model, Name: name})
@@ -149,7 +128,7 @@ func (v *hostCalls) generate(ctx context.Context, request []byte) (json.RawMessa
 	if ctx, err = v.below(ctx); err != nil {
 		return nil, err
 	}
-	done, err := v.tenant.beginGenerate()
+	done, err := v.config.BeginGenerate()
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +138,7 @@ func (v *hostCalls) generate(ctx context.Context, request []byte) (json.RawMessa
 }
 
 // nameTools checks the tools of a generate request against the grants.
-func (v *hostCalls) nameTools(ctx context.Context, reg *registry.Registry, options map[string]json.RawMessage) error {
+func (v *Call) nameTools(ctx context.Context, reg *registry.Registry, options map[string]json.RawMessage) error {
 	raw, ok := options["tools"]
 	if !ok {
 		return nil

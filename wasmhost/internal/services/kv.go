@@ -1,11 +1,10 @@
-package wasmhost
+package services
 
 import (
 	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"sync"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -13,37 +12,11 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 )
 
-// lifetime is the time from a module's first upload to its removal. All of its revisions
-// share one, so that a call that outlives the removal, of whichever revision, neither
-// reads nor writes the values of the next module of that name.
-type lifetime struct {
-	mu    sync.RWMutex // held for reading while values are read or written
-	ended bool
+func (s *Services) namespace() kv.Namespace {
+	return kv.Namespace{Tenant: s.config.Tenant, Module: s.config.Module}
 }
 
-// use runs an operation on the module's values; FAILED_PRECONDITION when the module was
-// removed.
-func (l *lifetime) use(c abi.Capability, operation func() error) error {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.ended {
-		return status.Publicf(status.FailedPrecondition, "%s: the module was removed", c)
-	}
-	return operation()
-}
-
-// end waits for operations that are under way and refuses later ones.
-func (l *lifetime) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
-}
-
-func (s *services) namespace() kv.Namespace {
-	return kv.Namespace{Tenant: s.tenant.name, Module: s.module}
-}
-
-func (v *hostCalls) kvGet(ctx context.Context, request []byte) (value json.RawMessage, err error) {
+func (v *Call) kvGet(ctx context.Context, request []byte) (value json.RawMessage, err error) {
 	var in struct {
 		Key string `json:"key"`
 	}
@@ -51,13 +24,13 @@ func (v *hostCalls) kvGet(ctx context.Context, request []byte) (value json.RawMe
 		return nil, err
 	}
 	err = v.life.use(abi.CapKVGet, func() error {
-		value, err = v.host.kv.Get(ctx, v.namespace(), in.Key)
+		value, err = v.config.KV.Get(ctx, v.namespace(), in.Key)
 		return err
 	})
 	return value, err
 }
 
-func (v *hostCalls) kvSet(ctx context.Context, request []byte) error {
+func (v *Call) kvSet(ctx context.Context, request []byte) error {
 	var in struct {
 		Key        string          `json:"key"`
 		Value      json.RawMessage `json:"value"`
@@ -78,9 +51,9 @@ func (v *hostCalls) kvSet(ctx context.Context, request []byte) error {
 		}
 		o.TTL = time.Duration(seconds) * time.Second
 	}
-	quota := kv.Quota{Keys: v.limits.KVKeys, Bytes: v.limits.KVBytes, ValueBytes: v.limits.KVValueBytes}
+	quota := kv.Quota{Keys: v.config.Limits.KVKeys, Bytes: v.config.Limits.KVBytes, ValueBytes: v.config.Limits.KVValueBytes}
 	return v.life.use(abi.CapKVSet, func() error {
-		return v.host.kv.Set(ctx, v.namespace(), in.Key, in.Value, o, quota)
+		return v.config.KV.Set(ctx, v.namespace(), in.Key, in.Value, o, quota)
 	})
 }
 
@@ -92,17 +65,17 @@ func (o *optional) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (v *hostCalls) kvDelete(ctx context.Context, request []byte) error {
+func (v *Call) kvDelete(ctx context.Context, request []byte) error {
 	var in struct {
 		Key string `json:"key"`
 	}
 	if err := decode(abi.CapKVDelete, request, &in); err != nil {
 		return err
 	}
-	return v.life.use(abi.CapKVDelete, func() error { return kv.Delete(ctx, v.host.kv, v.namespace(), in.Key) })
+	return v.life.use(abi.CapKVDelete, func() error { return kv.Delete(ctx, v.config.KV, v.namespace(), in.Key) })
 }
 
-func (v *hostCalls) kvList(ctx context.Context, request []byte) (json.RawMessage, error) {
+func (v *Call) kvList(ctx context.Context, request []byte) (json.RawMessage, error) {
 	var in struct {
 		Prefix string `json:"prefix"`
 		Cursor string `json:"cursor"`
@@ -120,7 +93,7 @@ func (v *hostCalls) kvList(ctx context.Context, request []byte) (json.RawMessage
 	}
 	var page kv.Page
 	err = v.life.use(abi.CapKVList, func() error {
-		page, err = v.host.kv.List(ctx, v.namespace(), in.Prefix, string(from), in.Limit)
+		page, err = v.config.KV.List(ctx, v.namespace(), in.Prefix, string(from), in.Limit)
 		return err
 	})
 	if err != nil {

@@ -1,10 +1,9 @@
-package wasmhost
+package services
 
 import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"time"
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -15,31 +14,28 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 )
 
-// maxInFlight bounds the HTTP requests of a tenant at a time.
-const maxInFlight = 64
-
 // exchange sends a request under the module's rules.
-func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Response, error) {
+func (v *Call) exchange(ctx context.Context, r egress.Request) (*egress.Response, error) {
 	if v.http == nil {
 		return nil, status.Publicf(status.PermissionDenied, "capability %q is not granted", abi.CapHTTP)
 	}
 	resp, err := v.http.Do(ctx, r, egress.Rules{
-		Grants: v.grants, MaxRequestBytes: v.limits.HTTPRequestBytes, MaxResponseBytes: v.limits.HTTPResponseBytes,
+		Grants: v.config.Grants, MaxRequestBytes: v.config.Limits.HTTPRequestBytes, MaxResponseBytes: v.config.Limits.HTTPResponseBytes,
 		Secret: func(ctx context.Context, name string) (secret.Value, error) {
-			return v.host.secrets.Secret(ctx, v.tenant.name, name)
+			return v.config.Secrets.Secret(ctx, v.config.Tenant, name)
 		},
 		Spend: func() error {
-			if v.requests.Add(1) > v.limits.HTTPRequests {
-				return status.Publicf(status.ResourceExhausted, "http: the call has sent its %d requests", v.limits.HTTPRequests)
+			if v.requests.Add(1) > v.config.Limits.HTTPRequests {
+				return status.Publicf(status.ResourceExhausted, "http: the call has sent its %d requests", v.config.Limits.HTTPRequests)
 			}
-			if err := v.tenant.egressLeft(); err != nil {
+			if err := v.config.EgressLeft(); err != nil {
 				return err
 			}
 			v.send(len(r.Body)) // with each redirect, although one that changes the method has no body
 			return nil
 		},
 		Room: func(ctx context.Context, bytes int64) error {
-			read, err := v.tenant.answers.Wait(ctx, bytes)
+			read, err := v.config.Answers.Wait(ctx, bytes)
 			v.read = read
 			return err
 		},
@@ -52,25 +48,14 @@ func (v *hostCalls) exchange(ctx context.Context, r egress.Request) (*egress.Res
 }
 
 // send counts the bytes of a body that goes out or has come in.
-func (v *hostCalls) send(bytes int) {
+func (v *Call) send(bytes int) {
 	v.sent.Add(int64(bytes))
-	v.tenant.account.SpendEgress(int64(bytes))
-}
-
-// egressLeft fails with RESOURCE_EXHAUSTED where the tenant's guests may send nothing now. What is under way may
-// overdraw the quota, which is paid back before anything else is sent.
-func (t *tenant) egressLeft() error {
-	wait := t.account.EgressWait()
-	if wait == 0 {
-		return nil
-	}
-	return status.Publicf(status.ResourceExhausted, "the tenant has used up its egress of %d bytes a minute; try again in %v", t.quota.EgressBytesPerMinute, max(wait.Round(time.Second), time.Second)).
-		WithRetryAfter(wait).WithDetails(map[string]string{"quota": "egressBytesPerMinute"})
+	v.config.SpendEgress(int64(bytes))
 }
 
 // done gives back what is counted of a response that was read.
-func (v *hostCalls) done() {
-	v.tenant.answers.Give(v.read)
+func (v *Call) done() {
+	v.config.Answers.Give(v.read)
 	v.read = 0
 }
 
@@ -90,7 +75,7 @@ type httpResponse struct {
 }
 
 // fetchJSON is the capability http.
-func (v *hostCalls) fetchJSON(ctx context.Context, request []byte) (json.RawMessage, error) {
+func (v *Call) fetchJSON(ctx context.Context, request []byte) (json.RawMessage, error) {
 	var in httpRequest
 	if err := decode(abi.CapHTTP, request, &in); err != nil {
 		return nil, err
@@ -148,7 +133,7 @@ func jsonBytes(body []byte) int {
 }
 
 // Fetch is Extism's http_request, read as leniently as the SDK reads it.
-func (v *hostCalls) Fetch(ctx context.Context, request, body []byte) (_ *sandbox.Fetched, err error) {
+func (v *Call) Fetch(ctx context.Context, request, body []byte) (_ *sandbox.Fetched, err error) {
 	defer func() { traced(ctx, abi.CapHTTP, err) }()
 	if err := v.admit(abi.CapHTTP); err != nil {
 		return nil, err

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// from returns the address that a request came from.
+func (s *Server) from(r *http.Request) netip.Addr {
+	peer := addrOf(r.RemoteAddr)
+	if len(s.config.TrustedProxies) == 0 {
+		return peer
+	}
+	return behindProxies(peer, r.Header.Values("X-Forwarded-For"), s.config.TrustedProxies)
+}
+
+// behindProxies goes back from the peer along the X-Forwarded-For headers, to which each
+// proxy has added the address of its own peer at the end, as far as the proxies are
+// trusted. What lies before is not looked at: anybody may have written it.
+func behindProxies(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
+	hops := strings.Split(strings.Join(forwarded, ","), ",")
+	at := peer
+	for i := len(hops) - 1; i >= 0 && trusts(trusted, at); i-- {
+		before := addrOf(strings.TrimSpace(hops[i]))
+		if !before.IsValid() {
+			break
+		}
+		at = before
+	}
+	return at
+}
+
+func trusts(trusted []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range trusted {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// addrOf reads an address, with a port or without; the zero value for what is none.
+func addrOf(text string) netip.Addr {
+	if host, _, err := net.SplitHostPort(text); err == nil {
+		text = host
+	}
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap().WithZone("")
+}
