@@ -371,7 +371,7 @@ func TestNothingNamesAMachineOrARegistry(t *testing.T) {
 }
 
 // Tests wait for what happens, or in a bubble of synctest, and not for time to pass. A
-// sleep that is no wait says what it is.
+// sleep that is no wait says what it is, and so does one in a helper that bubbles call.
 func TestTestsDoNotSleep(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "git", "ls-files", "*_test.go").Output()
 	if err != nil {
@@ -382,15 +382,61 @@ func TestTestsDoNotSleep(t *testing.T) {
 		if err != nil {
 			continue // removed, not yet committed
 		}
-		if bytes.Contains(text, []byte(`"testing/synctest"`)) {
-			continue
-		}
-		for i, line := range strings.Split(string(text), "\n") {
-			if strings.Contains(line, "time."+"Sleep(") && !strings.Contains(line, "//") {
-				t.Errorf("%s:%d sleeps; wait for an event, use synctest, or say why", file, i+1)
-			}
+		for _, line := range sleeps(t, file, text) {
+			t.Errorf("%s:%d sleeps; wait for an event, use synctest, or say why", file, line)
 		}
 	}
+}
+
+func TestSleepsAreFound(t *testing.T) {
+	const text = `package p
+
+func f() {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(1)
+	})
+	time.Sleep(2) // the pace of the calls
+	time.Sleep(3)
+}
+`
+	if got := sleeps(t, "a_test.go", []byte(text)); !slices.Equal(got, []int{8}) {
+		t.Errorf("got lines %v, want [8]", got)
+	}
+}
+
+// sleeps returns the lines of a test file that sleep outside of synctest.Test, without a comment.
+func sleeps(t *testing.T, file string, text []byte) (found []int) {
+	t.Helper()
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, file, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	ast.Inspect(f, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		switch line := fset.Position(call.Pos()).Line; {
+		case calls(call, "synctest", "Test"):
+			return false
+		case calls(call, "time", "Sleep") && !strings.Contains(lines[line-1], "//"):
+			found = append(found, line)
+		}
+		return true
+	})
+	return found
+}
+
+// calls reports whether a call is one of a package's function.
+func calls(c *ast.CallExpr, pkg, name string) bool {
+	s, ok := c.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == pkg && s.Sel.Name == name
 }
 
 // exports are limits of packages of wasmhost that count by themselves, each with its reason.

@@ -50,7 +50,7 @@ func work(t *testing.T, at *tenant.Tenant, takes time.Duration) (time.Duration, 
 	_, leave, err := at.Enter(t.Context())
 	waited := time.Since(start)
 	if err == nil {
-		time.Sleep(takes)
+		time.Sleep(takes) // of the bubble's clock
 		leave()
 		leave() // more than once does no harm
 	}
