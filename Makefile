@@ -11,7 +11,7 @@ ADDR  ?= 127.0.0.1:3400
 DATA  ?= ./data
 TOOLS := build/tools
 # Nested modules: guests and their kit, which must not depend on this module.
-NESTED := pdk/go pdk/conformance/go examples/textkit examples/guard bench/guests/gocalc test/oracle
+NESTED := pdk/go pdk/conformance/go examples/textkit examples/guard bench/guests/gocalc test/oracle test/oracle/models
 # Modules in Go that the linter and vet go through one by one.
 LINTED := . pdk/go examples/textkit examples/guard test/oracle
 # Guests without tests, which only GOOS=wasip1 can read.

@@ -122,6 +122,7 @@ var rules = []rule{
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
 
 	{"builtin/model/internal/wire", append(slices.Clone(leaves), "internal/rawjson"), "HTTP, events, errors and keys of the models of remote servers; knows no API"},
+	{"builtin/model/internal/wire/wiretest", leaves, "the kit of the providers of models"},
 	{"builtin/model/", append(slices.Clone(leaves), "internal/rawjson", "builtin/model/internal/"), "first-party models use the engine's leaves, never the façade"},
 	{"builtin/evaluator/", append(slices.Clone(leaves), "engine/evaluate", "internal/rawjson"), "first-party evaluators ask their judges through the registry, never the façade"},
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
-	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -23,8 +21,8 @@ type account struct {
 
 // accountOf returns the models of a tenant. id is the tenant's: the key of the next tenant of
 // that name is none of its.
-func (b *backend) accountOf(tenant, id string) registry.Provider {
-	name := b.models.Name()
+func (b *backend) accountOf(o *modelOffer, tenant, id string) registry.Provider {
+	name := o.Name()
 	key := func(ctx context.Context) (string, error) {
 		if now, err := b.tenants.ID(tenant); err != nil {
 			return "", err
@@ -37,7 +35,7 @@ func (b *backend) accountOf(tenant, id string) registry.Provider {
 		}
 		return v.Reveal(), err
 	}
-	return &account{b.models.WithKey(key), b.unset, key}
+	return &account{o.WithKey(key), o.unset, key}
 }
 
 func (a *account) Name() string { return a.view.Name() }
@@ -80,17 +78,4 @@ func (a *account) Resolve(ctx context.Context, key action.Key) (action.Action, e
 // of the tenant can be read.
 func (a *account) mine(key action.Key) bool {
 	return (key.Kind == action.Model || key.Kind == action.Embedder) && strings.HasPrefix(key.Name, a.Name()+"/")
-}
-
-// openModels makes the provider of models, and what stands in for it where the server is not
-// set up for it.
-func (b *backend) openModels() (err error) {
-	if b.models, err = openai.New(openai.FromEnv()); err != nil {
-		return err
-	}
-	b.closers = append(b.closers, b.models.Close)
-	if os.Getenv("OPENAI_API_KEY") == "" && os.Getenv("OPENAI_BASE_URL") == "" {
-		b.unset = openai.Unset(openai.DefaultName, "start the server with OPENAI_API_KEY, or with OPENAI_BASE_URL for another server than OpenAI's, or give the tenant an API key of its own with \"genkit-wasm credential set "+openai.DefaultName+"\"")
-	}
-	return nil
 }

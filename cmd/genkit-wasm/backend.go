@@ -15,7 +15,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
-	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -42,8 +41,7 @@ type backend struct {
 	host      *wasmhost.Host
 	keys      *access.Keys // nil: nobody is asked who calls
 	secrets   *secrets.Store
-	models    *openai.Provider
-	unset     registry.Provider // what stands in for models where the server is not set up for them
+	models    []*modelOffer
 	data      string
 	erasing   sync.Mutex // held while tenants' keys are revoked
 	log       *slog.Logger
@@ -70,6 +68,7 @@ type backendConfig struct {
 	grants       *policy.Grants // the most that policies may grant; nil is the host's default
 	reach        *reachFlags
 	defaultModel string
+	providers    []string         // of --provider
 	generates    allowance.Limits // of a generate request
 	host         wasmhost.Config  // fields that are set there stay; its tenants are created where they are not stored
 	// apart chooses the isolation of a server with several tenants, where host says nothing;
@@ -105,7 +104,7 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 	if err := b.openReach(&config, c); err != nil {
 		return b, err
 	}
-	if err := b.openModels(); err != nil {
+	if err := b.openProviders(c.providers); err != nil {
 		return b, err
 	}
 	if err := b.openSecrets(ctx, c, &config); err != nil {
@@ -199,10 +198,12 @@ func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
 	if err != nil {
 		return err
 	}
-	if b.unset != nil {
-		return b.engine.AddProvider(b.unset)
+	for _, o := range b.models {
+		if err := b.engine.AddProvider(o.shown()); err != nil {
+			return err
+		}
 	}
-	return b.engine.AddProvider(b.models)
+	return nil
 }
 
 // registry returns a tenant's registry.
@@ -236,7 +237,11 @@ func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
 		return c.engine, nil
 	}
 	e := b.engine.Child()
-	for _, p := range []registry.Provider{b.host.Provider(tenant), b.accountOf(tenant, id)} {
+	providers := []registry.Provider{b.host.Provider(tenant)}
+	for _, o := range b.models {
+		providers = append(providers, b.accountOf(o, tenant, id))
+	}
+	for _, p := range providers {
 		if err := e.AddProvider(p); err != nil {
 			return nil, err
 		}
@@ -254,10 +259,14 @@ func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
 
 // openSecrets opens the store of the tenants' secrets, before those of the server's flags.
 func (b *backend) openSecrets(ctx context.Context, c backendConfig, config *wasmhost.Config) (err error) {
+	urls := map[string]string{}
+	for _, o := range b.models {
+		urls[o.Name()] = o.BaseURL()
+	}
 	b.secrets, err = secrets.Open(ctx, secrets.Config{
 		Path: filepath.Join(c.data, "secrets"), Keys: c.secretKeys, Logger: c.log,
 		TenantID:  func(tenant string) (string, error) { return b.tenants.ID(tenant) },
-		Providers: map[string]string{b.models.Name(): b.models.BaseURL()},
+		Providers: urls,
 	})
 	if err != nil {
 		return err

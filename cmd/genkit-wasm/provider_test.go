@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -21,21 +22,28 @@ import (
 func TestAModelThatCanNotBeAskedSaysWhatToDo(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	for baseURL, want := range map[string]string{
-		"":               "start the server with OPENAI_API_KEY",
-		gone.URL + "/v1": "the model server at " + gone.URL + "/v1 can't be reached: it refuses connections",
+	refused := "the model server at " + gone.URL + "/v1 can't be reached: it refuses connections"
+	for name, c := range map[string]struct{ variable, value, model, want string }{
+		"openai, unset":    {"OPENAI_BASE_URL", "", "openai/gpt-5", "start the server with OPENAI_API_KEY"},
+		"openai, gone":     {"OPENAI_BASE_URL", gone.URL + "/v1", "openai/gpt-5", refused},
+		"anthropic, unset": {"ANTHROPIC_BASE_URL", "", "anthropic/claude-sonnet-5", "start the server with ANTHROPIC_API_KEY"},
+		"anthropic, gone":  {"ANTHROPIC_BASE_URL", gone.URL + "/v1", "anthropic/claude-sonnet-5", refused},
+		"a known server":   {"DEEPSEEK_API_KEY", "", "deepseek/deepseek-chat", "start the server with DEEPSEEK_API_KEY"},
+		"one of one's own": {"LOCAL_API_KEY", "", "local/x", refused},
 	} {
-		t.Setenv("OPENAI_API_KEY", "")
-		t.Setenv("OPENAI_BASE_URL", baseURL)
-		b, err := openBackend(t.Context(), backendConfig{data: t.TempDir(), log: slog.New(slog.DiscardHandler)})
+		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, anthropic.Environment...) {
+			t.Setenv(variable, "")
+		}
+		t.Setenv(c.variable, c.value)
+		b, err := openBackend(t.Context(), backendConfig{data: t.TempDir(), providers: []string{"deepseek", "local=" + gone.URL + "/v1"}, log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		reg, err := b.registry(wasmhost.DefaultTenant)
 		require.NoError(t, err)
 		a, err := reg.Lookup(t.Context(), action.Key{Kind: action.Util, Name: "generate"})
 		require.NoError(t, err)
-		_, err = a.RunJSON(t.Context(), json.RawMessage(`{"model":"openai/gpt-5","messages":[{"role":"user","content":[{"text":"hi"}]}]}`), nil)
+		_, err = a.RunJSON(t.Context(), json.RawMessage(`{"model":"`+c.model+`","messages":[{"role":"user","content":[{"text":"hi"}]}]}`), nil)
 		require.Error(t, err)
-		assert.Contains(t, status.ToWire(err, false).Message, want)
+		assert.Contains(t, status.ToWire(err, false).Message, c.want, name)
 		require.NoError(t, b.close(context.Background()))
 	}
 }

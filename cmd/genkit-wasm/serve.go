@@ -27,6 +27,7 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	addr, data, defaultModel string
+	providers                []string
 	limits, grants           string
 	generateLimits           string
 	reachFlags
@@ -82,6 +83,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringVar(&f.generateLimits, "generate-limits", "", "bounds for one generate request and everything it causes, `JSON` or @FILE: {\"modelCalls\":256,\"toolRuns\":1000,\"generates\":64,\"tokens\":-1,\"seconds\":600,\"use\":64,\"names\":512,\"values\":100000} are the defaults, -1 is no bound")
 	f.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
+	flags.StringArrayVar(&f.providers, "provider", nil, "a server of OpenAI's chat completions whose models are NAME/…: `NAME=URL`, such as lmstudio=http://localhost:1234/v1, with the key in NAME_API_KEY if it wants one; or the name of a known one, such as deepseek, groq, mistral, openrouter or xai; may be given again")
 	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long the server goes on as before after a signal, but for /readyz, so that a load balancer that asks it finds another one first")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
@@ -256,7 +258,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return errors.Join(err, stop(nil))
 	}
 	b, err := openBackend(ctx, backendConfig{
-		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, generates: generates, host: host, log: log,
+		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, providers: f.providers, generates: generates, host: host, log: log,
 		keys: g.all(), accounts: &accounts, secretKeys: secretKeys, apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
 	})
 	if err != nil {

@@ -27,3 +27,21 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestModels runs the tests of the module models, once its modules can be had.
+func TestModels(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), downloadLimit)
+	defer cancel()
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-test", "./...")
+	list.Dir = "models"
+	if out, err := list.CombinedOutput(); err != nil {
+		peer.Missing(t, "the vendors' clients can't be had: %v\n%.1000s", err, out)
+	}
+	run := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "./...")
+	run.Dir = "models"
+	out, err := run.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -31,24 +30,7 @@ func (p *Provider) newModel(id string, kind Kind, info model.Info) (model.Model,
 			return p.generate(ctx, id, supports, req, send)
 		}
 	}
-	m, err := model.New(p.cfg.Name+"/"+id, info, func(ctx context.Context, req *model.Request, send model.Send) (*model.Response, error) {
-		started := time.Now()
-		resp, err := answer(ctx, req, send)
-		if err != nil {
-			return nil, err
-		}
-		resp.SetLatency(time.Since(started))
-		if wire.OwnKey(ctx) != "" {
-			// An engine that adds the request it knows would add the key with it;
-			// it finds this one in its place.
-			resp.Request = req
-		}
-		return resp, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return wire.KeyedModel(m), nil
+	return wire.NewModel(p.cfg.Name+"/"+id, info, answer)
 }
 
 // call is one request under way.

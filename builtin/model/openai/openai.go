@@ -105,8 +105,10 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 const keyVariable = "OPENAI_API_KEY"
 
-// FromEnv returns a Config from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_ORG_ID and
-// OPENAI_PROJECT_ID, as OpenAI's own clients read them, with a client that uses
+// Environment are the variables that [FromEnv] reads.
+var Environment = []string{keyVariable, "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"}
+
+// FromEnv returns a Config from [Environment], as OpenAI's own clients read them, with a client that uses
 // the proxy of HTTPS_PROXY and its kin.
 func FromEnv() Config {
 	cfg := Config{APIKey: os.Getenv(keyVariable), KeyVariable: keyVariable, BaseURL: os.Getenv("OPENAI_BASE_URL"), Headers: http.Header{}}

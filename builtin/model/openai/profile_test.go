@@ -188,3 +188,10 @@ func TestProfileTableIsWritten(t *testing.T) {
 	}
 	assert.Equal(t, want, table)
 }
+
+func TestKnownServersHaveTheProfileOfTheirHost(t *testing.T) {
+	for _, s := range openai.Servers() {
+		assert.Equal(t, s.Profile, openai.ProfileFor(s.BaseURL), s.Name)
+		assert.NotEmpty(t, s.KeyVariable)
+	}
+}

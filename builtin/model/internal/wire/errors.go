@@ -76,6 +76,7 @@ type errorDetails struct {
 	HTTPStatus int    `json:"httpStatus,omitempty"`
 	Type       string `json:"type,omitempty"`
 	Code       string `json:"code,omitempty"`
+	RequestID  string `json:"requestId,omitempty"` // by which the server's people find it
 }
 
 // HTTPError turns an answer that is no success into an error. The server's own
@@ -100,7 +101,9 @@ func (s *Server) HTTPError(resp *http.Response, key string) (body []byte, err er
 	if code == status.Unauthenticated && key == "" {
 		e.Message += " (no API key is set: " + Or(s.KeyVariable, "Config.APIKey") + " or the request's config.apiKey)"
 	}
-	return body, s.Failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(RetryAfter(resp.Header, time.Now()))
+	e.RequestID = Or(RequestID(resp.Header), e.RequestID)
+	wait := Or(RetryAfter(resp.Header, time.Now()), e.RetryAfter)
+	return body, s.Failure(code, "HTTP "+strconv.Itoa(resp.StatusCode), resp.StatusCode, e, key).WithRetryAfter(wait)
 }
 
 // FailureOf finds the error object; some servers put its fields at the top, and some
@@ -119,6 +122,7 @@ func FailureOf(body []byte) (Failure, bool) {
 	e := ReadFailure(body)
 	if own := ReadFailure(outer.Error); own.Message != "" || (!IsNull(outer.Error) && e.Message == "") {
 		own.Code, own.Type, own.Status = Or(own.Code, e.Code), Or(own.Type, e.Type), Or(own.Status, e.Status)
+		own.RequestID = Or(own.RequestID, e.RequestID)
 		e = own
 	}
 	return e, e.Message != ""
@@ -128,8 +132,15 @@ func FailureOf(body []byte) (Failure, bool) {
 // that holds it, in any form that [FailureOf] knows.
 func (s *Server) BodyError(body json.RawMessage, key string) error {
 	e, _ := FailureOf(body)
-	return s.Failure(e.status(), "the answer is an error", 0, e, key)
+	return s.Failure(e.status(), "the answer is an error", 0, e, key).WithRetryAfter(e.RetryAfter)
 }
+
+// RequestID is the server's name of a request, as the answer's headers tell it.
+func RequestID(h http.Header) string {
+	return Clip(Or(h.Get("Request-Id"), h.Get("X-Request-Id")), maxRequestID)
+}
+
+const maxRequestID = 128
 
 // EventError is an error that an event reports by its name: JSON, or words.
 func (s *Server) EventError(data []byte, key string) error {
@@ -147,7 +158,7 @@ func (s *Server) Failure(code status.Code, what string, httpStatus int, e Failur
 		text = "no reason given"
 	}
 	return status.Publicf(code, "%s: %s: %s", s.Name, what, text).
-		WithDetails(errorDetails{HTTPStatus: httpStatus, Type: s.Clean(e.Type, key, 64), Code: s.Clean(e.Code, key, 64)})
+		WithDetails(errorDetails{HTTPStatus: httpStatus, Type: s.Clean(e.Type, key, 64), Code: s.Clean(e.Code, key, 64), RequestID: s.Clean(e.RequestID, key, maxRequestID)})
 }
 
 // Clean makes a server's text fit to be shown: on one line, without the keys that

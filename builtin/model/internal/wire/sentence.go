@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // Failure is a server's error object. On the wire Code is a string, a number or null;
@@ -12,6 +13,10 @@ type Failure struct {
 	Type    string
 	Code    string
 	Status  string
+	// RequestID is the server's name of the request.
+	RequestID string
+	// RetryAfter is how long the server asks to wait, as Google's RetryInfo says it.
+	RetryAfter time.Duration
 }
 
 // ReadFailure reads {message, type, code}, or a bare string.
@@ -21,6 +26,8 @@ func ReadFailure(raw json.RawMessage) Failure {
 		Code     json.RawMessage `json:"code"`
 		Status   json.RawMessage `json:"status"`
 		Metadata json.RawMessage `json:"metadata"`
+		Request  json.RawMessage `json:"request_id"`
+		Details  json.RawMessage `json:"details"`
 	}
 	e := Failure{Message: sentence(raw, 0)}
 	if json.Unmarshal(raw, &fields) != nil {
@@ -32,6 +39,16 @@ func ReadFailure(raw json.RawMessage) Failure {
 	}
 	if n, ok := Number(fields.Status); ok && e.Code == "" {
 		e.Code = n.String()
+	}
+	e.RequestID = Clip(String(fields.Request), maxRequestID)
+	var details []struct {
+		RetryDelay string `json:"retryDelay"`
+	}
+	_ = json.Unmarshal(fields.Details, &details) // others write something else there
+	for _, d := range details {
+		if wait, err := time.ParseDuration(d.RetryDelay); err == nil {
+			e.RetryAfter = min(max(wait, 0), maxRetryAfter)
+		}
 	}
 	// OpenRouter quotes the server behind it.
 	var metadata struct {

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
-	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 )
@@ -208,21 +207,11 @@ func (s *Server) Fetch(ctx context.Context, out Outgoing) ([]byte, error) {
 // Read decodes a document of one of the server's APIs, of which api is the name. An error
 // object in it fails the call.
 func (s *Server) Read(raw []byte, v any, api, key string) error {
-	if err := schema.Check(raw); err != nil {
-		return status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
-	}
-	var head struct {
-		Object json.RawMessage `json:"object"`
-		Type   json.RawMessage `json:"type"`
-		Error  json.RawMessage `json:"error"`
-	}
-	_ = json.Unmarshal(raw, &head) // only its error counts
-	if !IsNull(head.Error) || String(head.Object) == "error" || String(head.Type) == "error" {
-		return s.BodyError(raw, key)
+	if err := s.Check(raw, key); err != nil {
+		return err
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		// The error quotes the answer.
-		return status.Publicf(status.Internal, "the server's answer does not have the form of the %s API", api).WithCause(err)
+		return ErrForm(api, err)
 	}
 	return nil
 }

@@ -1,0 +1,191 @@
+package anthropic
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+)
+
+// prepared is a request that is ready to be sent.
+type prepared struct {
+	body   []byte
+	header http.Header
+	tools  *wire.Toolset
+}
+
+// wireRequest is the body of POST /v1/messages.
+type wireRequest struct {
+	Model         string            `json:"model"`
+	MaxTokens     int               `json:"max_tokens"`
+	System        []block           `json:"system,omitempty"`
+	Messages      []wireMessage     `json:"messages"`
+	Tools         []wireTool        `json:"tools,omitempty"`
+	ToolChoice    *wireChoice       `json:"tool_choice,omitempty"`
+	Thinking      *wireThinking     `json:"thinking,omitempty"`
+	OutputConfig  *wireOutputConfig `json:"output_config,omitempty"`
+	Temperature   *float64          `json:"temperature,omitempty"`
+	TopP          *float64          `json:"top_p,omitempty"`
+	TopK          *int              `json:"top_k,omitempty"`
+	StopSequences []string          `json:"stop_sequences,omitempty"`
+	Metadata      *UserMetadata     `json:"metadata,omitempty"`
+	CacheControl  *CacheControl     `json:"cache_control,omitempty"`
+	ServiceTier   string            `json:"service_tier,omitempty"`
+	Stream        bool              `json:"stream,omitempty"`
+}
+
+type wireTool struct {
+	Name         string          `json:"name"`
+	Description  string          `json:"description,omitempty"`
+	InputSchema  json.RawMessage `json:"input_schema"`
+	Strict       bool            `json:"strict,omitempty"`
+	CacheControl *CacheControl   `json:"cache_control,omitempty"`
+}
+
+type wireChoice struct {
+	Type    string `json:"type"`
+	Name    string `json:"name,omitempty"`
+	OneOnly bool   `json:"disable_parallel_tool_use,omitempty"`
+}
+
+type wireOutputConfig struct {
+	Effort string      `json:"effort,omitempty"`
+	Format *wireFormat `json:"format,omitempty"`
+}
+
+type wireFormat struct {
+	Type   string          `json:"type"`
+	Schema json.RawMessage `json:"schema"`
+}
+
+// request builds the body. Documents in req.Docs are not sent: a model that declares no
+// context support gets them as messages.
+func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) (*prepared, error) {
+	conf, err := options(req.Config)
+	if err != nil {
+		return nil, err
+	}
+	tools, err := wire.NewToolset(req)
+	if err != nil {
+		return nil, err
+	}
+	body := &wireRequest{
+		Model: wire.Or(conf.Version, id), MaxTokens: wire.Or(conf.MaxOutputTokens, p.cfg.MaxTokens), Stream: stream,
+		Temperature: conf.Temperature, TopP: conf.TopP, TopK: conf.TopK, StopSequences: conf.StopSequences,
+		Metadata: conf.Metadata, CacheControl: conf.CacheControl.wire(), ServiceTier: conf.ServiceTier,
+	}
+	if p.cfg.Version == Version2026 && (conf.Temperature != nil || conf.TopP != nil || conf.TopK != nil) {
+		return nil, status.Publicf(status.InvalidArgument, "model config: version %s of the API has no temperature, topP and topK", p.cfg.Version)
+	}
+	if body.System, body.Messages, err = p.messages(req.Messages, tools, supports.Media); err != nil {
+		return nil, err
+	}
+	if body.Thinking, err = conf.Thinking.wire(); err != nil {
+		return nil, err
+	}
+	if body.Tools, err = toolsOf(req, tools); err != nil {
+		return nil, err
+	}
+	if body.ToolChoice, err = choiceOf(conf, tools, req.ToolChoice); err != nil {
+		return nil, err
+	}
+	if body.OutputConfig, err = outputOf(conf, supports, req); err != nil {
+		return nil, err
+	}
+	raw, err := encode(body, conf.Extra)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{raw, p.versions(conf.Betas), tools}, nil
+}
+
+// managed are the body fields that come from the rest of the request.
+var managed = []string{"messages", "system", "tools", "stream", "model"}
+
+// encode writes the body with the fields of extra, which replace its own.
+func encode(body *wireRequest, extra json.RawMessage) ([]byte, error) {
+	raw, err := rawjson.Encode(body)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
+	}
+	if wire.IsNull(extra) {
+		return raw, nil
+	}
+	more, err := wire.ParseObject(extra)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, `model config key "extra": %w`, err)
+	}
+	o, err := wire.ParseObject(raw)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode the request: %w", err)
+	}
+	for _, f := range more {
+		if slices.Contains(managed, f.Name) {
+			return nil, status.Publicf(status.InvalidArgument, "model config key %q: the engine fills this field in from the request", f.Name)
+		}
+		o.Set(f.Name, f.Value)
+	}
+	if raw, err = rawjson.Encode(o); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
+	}
+	return raw, nil
+}
+
+func toolsOf(req *model.Request, tools *wire.Toolset) ([]wireTool, error) {
+	all := make([]wireTool, len(tools.Defs))
+	for i, t := range tools.Defs {
+		all[i] = wireTool{Name: t.Name, Description: t.Description, InputSchema: t.Parameters, Strict: t.Strict, CacheControl: cacheOf(req.Tools[i].Metadata)}
+		if t.Strict {
+			var err error
+			if all[i].InputSchema, err = wire.Enforceable(t.Parameters); err != nil {
+				return nil, status.Publicf(status.InvalidArgument, "tools[%d]: input schema: %w", i, err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// choiceOf is the config's tool choice, else the request's. It is left out where it says
+// nothing.
+func choiceOf(conf *Options, tools *wire.Toolset, asked model.ToolChoice) (*wireChoice, error) {
+	choice, err := tools.Choice(asked)
+	if err != nil || len(tools.Defs) == 0 {
+		return nil, err
+	}
+	c := &wireChoice{Type: map[string]string{"required": "any"}[choice]}
+	c.Type = wire.Or(c.Type, choice)
+	if own := conf.ToolChoice; own != nil {
+		c.Type = own.Type
+		if own.Type == "tool" {
+			if c.Name = tools.Wire[own.Name]; c.Name == "" {
+				return nil, status.Publicf(status.InvalidArgument, "model config key \"tool_choice\": the request has no tool %q", own.Name)
+			}
+		}
+	}
+	if c.Type == "" && !conf.OneToolAtATime {
+		return nil, nil
+	}
+	c.Type = wire.Or(c.Type, "auto")
+	c.OneOnly = conf.OneToolAtATime && c.Type != "none"
+	return c, nil
+}
+
+// outputOf sends a constrained schema; everything else stands in the prompt.
+func outputOf(conf *Options, supports model.Supports, req *model.Request) (*wireOutputConfig, error) {
+	c := &wireOutputConfig{Effort: conf.Effort}
+	if schema := wire.ConstrainedSchema(req, supports); schema != nil {
+		enforced, err := wire.Enforceable(schema)
+		if err != nil {
+			return nil, status.Publicf(status.InvalidArgument, "output schema: %w", err)
+		}
+		c.Format = &wireFormat{Type: "json_schema", Schema: enforced}
+	}
+	if *c == (wireOutputConfig{}) {
+		return nil, nil
+	}
+	return c, nil
+}

@@ -1,0 +1,225 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"strconv"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/format"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+)
+
+// MaxRawBytes bounds Response.Raw: beyond it the field is left out.
+const MaxRawBytes = 1 << 20
+
+// MaxParts bounds the parts of one answer.
+const MaxParts = 4096
+
+// Answer collects the answer of one request.
+type Answer interface {
+	// Document takes in an answer that is one document.
+	Document(raw json.RawMessage) error
+	// Event takes in the data of one event of a stream, valid JSON, and returns what is to
+	// be passed on.
+	Event(data json.RawMessage) (parts []content.Part, err error)
+	// Done reports whether the stream has said that it ends here; Complete, whether it may
+	// end here.
+	Done() bool
+	Complete() bool
+	// Response is what was collected.
+	Response() (*model.Response, error)
+}
+
+// Converse makes a request and reads the answer into a, in the form that the server chose:
+// some answer a request for a stream with one document. Text and the like is passed on as
+// it comes, tool requests once they are complete, at the end. An event, and each answer as a
+// whole, are bounded; the request ends at once when ctx or the reader does.
+func (s *Server) Converse(ctx context.Context, out Outgoing, maxEvent int, a Answer, send model.Send) (*model.Response, error) {
+	httpCtx, cancel := context.WithCancel(ctx)
+	defer cancel() // a reader that left ends the HTTP request
+	httpResp, err := s.Ask(httpCtx, out)
+	if err != nil {
+		return nil, err
+	}
+	defer httpResp.Body.Close()
+	body := Bound(httpResp.Body, s.MaxResponseBytes)
+	contentType, _, _ := mime.ParseMediaType(httpResp.Header.Get("Content-Type"))
+	whole := send == nil || contentType == JSON
+	if whole {
+		err = s.readDocument(ctx, out.Key, body, a)
+	} else {
+		if err = s.readEvents(ctx, out.Key, NewEvents(body, maxEvent), a, send); err == nil {
+			Drain(httpResp.Body, cancel)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp, err := a.Response()
+	if err != nil {
+		return nil, err
+	}
+	if id := RequestID(httpResp.Header); id != "" {
+		if resp.Custom, err = rawjson.Encode(map[string]string{"requestId": id}); err != nil {
+			return nil, status.Errorf(status.Internal, "map the answer: %w", err)
+		}
+	}
+	if send == nil {
+		return resp, nil
+	}
+	for _, part := range resp.Message.Content {
+		if whole || part.ToolRequest != nil {
+			if err := send(Chunk(part)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return resp, nil
+}
+
+func (s *Server) readDocument(ctx context.Context, key string, body io.Reader, a Answer) error {
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return s.NetworkError(ctx, "read the answer", key, err)
+	}
+	if err := s.Check(raw, key); err != nil {
+		return err
+	}
+	return a.Document(raw)
+}
+
+func (s *Server) readEvents(ctx context.Context, key string, stream *Events, a Answer, send model.Send) error {
+	for {
+		ev, err := stream.Next()
+		atEnd := errors.Is(err, io.EOF)
+		if err != nil && !atEnd {
+			return s.NetworkError(ctx, "read the stream", key, err)
+		}
+		data := bytes.TrimSpace(ev.Data)
+		switch {
+		case ev.Failed && (!atEnd || json.Valid(data)):
+			return s.EventError(data, key)
+		case atEnd && (len(data) == 0 || !json.Valid(data)):
+			if len(data) == 0 && a.Complete() {
+				return nil
+			}
+			return ErrEarlyEnd()
+		case len(data) == 0:
+			continue
+		}
+		if err := s.Check(data, key); err != nil {
+			return err
+		}
+		parts, err := a.Event(data)
+		if err != nil {
+			return err
+		}
+		if len(parts) > 0 {
+			if err := send(Chunk(parts...)); err != nil {
+				return err
+			}
+		}
+		if a.Done() {
+			return nil
+		}
+	}
+}
+
+// Check refuses what is no JSON, and what is an error of the server, which some report
+// after they have said 200.
+func (s *Server) Check(raw json.RawMessage, key string) error {
+	if err := schema.Check(raw); err != nil {
+		return status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
+	}
+	var head struct {
+		Object json.RawMessage `json:"object"`
+		Type   json.RawMessage `json:"type"`
+		Error  json.RawMessage `json:"error"`
+	}
+	listed := false
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
+		_, listed = FailureOf(raw)
+	}
+	_ = json.Unmarshal(raw, &head) // only its error counts
+	if listed || !IsNull(head.Error) || String(head.Object) == "error" || String(head.Type) == "error" {
+		return s.BodyError(raw, key)
+	}
+	return nil
+}
+
+// Chunk is a piece of a model's message.
+func Chunk(parts ...content.Part) *model.Chunk {
+	return &model.Chunk{Role: content.RoleModel, Content: parts}
+}
+
+// ErrForm is the error of an answer that is not what the API named says; cause quotes the
+// answer and stays in the process.
+func ErrForm(api string, cause error) *status.Error {
+	return status.Publicf(status.Internal, "the server's answer does not have the form of the %s API", api).WithCause(cause)
+}
+
+// ErrTooManyParts is the error of an answer of more than [MaxParts] parts.
+func ErrTooManyParts() *status.Error {
+	return status.Publicf(status.ResourceExhausted, "the server's answer exceeds the limit of %d parts", MaxParts)
+}
+
+// Call gives the tool request of a call with its arguments, JSON or nearly so; cut says
+// that the answer ended before the model was done, last that it ended in this call. lost is
+// the name of a call that is left out for that, quoted.
+func (t *Toolset) Call(wireName, ref, arguments string, cut, last bool) (part *content.Part, lost string, err error) {
+	name := t.Original(wireName)
+	if cut && !t.Whole(arguments, last) {
+		return nil, strconv.Quote(Clip(name, MaxToolName)), nil
+	}
+	part = &content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: ref}}
+	var problem string
+	if part.ToolRequest.Input, problem = t.Input(name, arguments); problem != "" {
+		reason, err := rawjson.Encode(problem)
+		if err != nil {
+			return nil, "", err
+		}
+		part.Metadata = content.Metadata{content.MalformedInput: reason}
+	}
+	return part, "", nil
+}
+
+// LostCalls is a finish message that names the calls which were left out.
+func LostCalls(message string, lost []string) string {
+	if len(lost) == 0 {
+		return message
+	}
+	if message != "" {
+		message += "; "
+	}
+	return message + "the answer ended within its tool calls; left out: " + strings.Join(lost, ", ")
+}
+
+// ShowsPartial reports whether arguments of n bytes are to be shown while more come, of
+// which shown were shown before: each time they have grown by a quarter, so that the work
+// is that of their length.
+func ShowsPartial(n, shown int) bool {
+	const least = 16
+	return n >= shown+shown/4+least
+}
+
+// PartialCall is a tool request whose arguments are still coming: its input is the text so
+// far with what is open closed, or absent while that is no JSON.
+func PartialCall(name, ref, arguments string) content.Part {
+	partial := true
+	req := &content.ToolRequest{Name: name, Ref: ref, Partial: &partial}
+	if arguments != "" {
+		if input, ok := format.Complete(arguments); ok {
+			req.Input = input
+		}
+	}
+	return content.Part{ToolRequest: req}
+}
