@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	_ = os.Setenv("XDG_CONFIG_HOME", config) // no profile of the user who runs the tests
-	for _, name := range []string{serverEnv, keyEnv, profileEnv, caEnv, "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", secretsKeyEnv} {
+	for _, name := range []string{serverEnv, keyEnv, profileEnv, caEnv, "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_API_KEY", "GOOGLE_GEMINI_BASE_URL", secretsKeyEnv} {
 		_ = os.Unsetenv(name)
 	}
 	code := m.Run()

@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -28,10 +30,12 @@ func TestAModelThatCanNotBeAskedSaysWhatToDo(t *testing.T) {
 		"openai, gone":     {"OPENAI_BASE_URL", gone.URL + "/v1", "openai/gpt-5", refused},
 		"anthropic, unset": {"ANTHROPIC_BASE_URL", "", "anthropic/claude-sonnet-5", "start the server with ANTHROPIC_API_KEY"},
 		"anthropic, gone":  {"ANTHROPIC_BASE_URL", gone.URL + "/v1", "anthropic/claude-sonnet-5", refused},
+		"googleai, unset":  {"GOOGLE_GEMINI_BASE_URL", "", "googleai/gemini-2.5-flash", "start the server with GEMINI_API_KEY"},
+		"googleai, gone":   {"GOOGLE_GEMINI_BASE_URL", gone.URL + "/v1", "googleai/gemini-2.5-flash", refused},
 		"a known server":   {"DEEPSEEK_API_KEY", "", "deepseek/deepseek-chat", "start the server with DEEPSEEK_API_KEY"},
 		"one of one's own": {"LOCAL_API_KEY", "", "local/x", refused},
 	} {
-		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, anthropic.Environment...) {
+		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment)...) {
 			t.Setenv(variable, "")
 		}
 		t.Setenv(c.variable, c.value)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
@@ -49,14 +50,24 @@ func (b *backend) openProviders(more []string) error {
 	if err != nil {
 		return err
 	}
-	b.offer(claude, slices.ContainsFunc(anthropic.Environment, func(name string) bool { return os.Getenv(name) != "" }),
+	b.offer(claude, inEnvironment(anthropic.Environment),
 		"start the server with ANTHROPIC_API_KEY, or with ANTHROPIC_BASE_URL for another server than Anthropic's")
+	gemini, err := googleai.New(googleai.FromEnv())
+	if err != nil {
+		return err
+	}
+	b.offer(gemini, inEnvironment(googleai.Environment), "start the server with GEMINI_API_KEY, or with GOOGLE_GEMINI_BASE_URL for another server than Google's")
 	for _, spec := range more {
 		if err := b.addProvider(spec); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// inEnvironment reports whether one of the variables is set.
+func inEnvironment(variables []string) bool {
+	return slices.ContainsFunc(variables, func(name string) bool { return os.Getenv(name) != "" })
 }
 
 func (b *backend) offer(p provider, isSet bool, hint string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -57,6 +58,7 @@ func newModelServer(t *testing.T) *modelServer {
 		answer := map[string]string{
 			"/v1/messages":         `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}`,
 			"/v1/chat/completions": `{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`,
+			"/v1beta/models/gemini-2.5-flash:generateContent": `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
 		}[r.URL.Path]
 		if answer == "" {
 			w.WriteHeader(http.StatusNotFound)
@@ -64,7 +66,7 @@ func newModelServer(t *testing.T) *modelServer {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.keys = append(s.keys, r.Header.Get("X-Api-Key")+r.Header.Get("Authorization"))
+		s.keys = append(s.keys, r.Header.Get("X-Api-Key")+r.Header.Get("X-Goog-Api-Key")+r.Header.Get("Authorization"))
 		_, _ = io.WriteString(w, answer)
 	}))
 	t.Cleanup(s.Close)
@@ -88,12 +90,14 @@ func TestEveryProviderServesTenants(t *testing.T) {
 	}
 	t.Setenv("ANTHROPIC_API_KEY", "sk-of-the-server-1")
 	t.Setenv("ANTHROPIC_BASE_URL", s.URL)
+	t.Setenv("GEMINI_API_KEY", "sk-of-the-server-3")
+	t.Setenv("GOOGLE_GEMINI_BASE_URL", s.URL)
 	t.Setenv("LM_STUDIO_API_KEY", "sk-of-the-server-2")
 	key := cli(t, "secret", "key")
 	require.Equal(t, exitOK, key.exit)
 	url := startServer(t, "--tenant", "acme", "--provider", "lm-studio="+s.URL+"/v1", "--default-model", "anthropic/claude-sonnet-5",
 		"--secrets-key-file", write(t, "secrets.key", key.out), "--isolation", "in-process")
-	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}} {
+	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}} {
 		args := []string{"generate", "hi", "--server", url}
 		if c.model != "" {
 			args = append(args, "--model", c.model)
@@ -106,7 +110,7 @@ func TestEveryProviderServesTenants(t *testing.T) {
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme")...).exit)
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme", "--config", `{"apiKey":"sk-of-the-request"}`)...).exit)
 		require.Equal(t, exitOK, cli(t, args...).exit)
-		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2"}[c.name]
+		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3"}[c.name]
 		assert.Equal(t, []string{c.header + server, c.header + "sk-of-the-tenant-9", c.header + "sk-of-the-request", c.header + server}, s.asked())
 	}
 }
@@ -123,11 +127,13 @@ func TestProvidersAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	claude, err := anthropic.New(anthropic.Config{})
 	require.NoError(t, err)
+	gemini, err := googleai.New(googleai.Config{})
+	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	want := string(text)
 	for name, table := range map[string]string{
-		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}),
+		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}),
 		"servers":   serverTable(),
 	} {
 		before, rest, found := strings.Cut(want, "<!-- "+name+": written by go test ./cmd/genkit-wasm -run ProvidersAreDocumented -update -->\n")

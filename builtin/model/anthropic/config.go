@@ -3,7 +3,6 @@ package anthropic
 import (
 	"encoding/json"
 
-	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -53,18 +52,6 @@ type UserMetadata struct {
 type CacheControl struct {
 	Type string `json:"type,omitempty" jsonschema:"enum=ephemeral"`
 	TTL  string `json:"ttl,omitempty" jsonschema:"enum=5m,enum=1h"`
-}
-
-// options reads a config that holds no API key and obeys the schema.
-func options(raw json.RawMessage) (*Options, error) {
-	o := &Options{}
-	if wire.IsNull(raw) {
-		return o, nil
-	}
-	if err := json.Unmarshal(raw, o); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "model config: %w", err)
-	}
-	return o, nil
 }
 
 // wireThinking is the API's form.

@@ -3,7 +3,6 @@ package anthropic
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -65,7 +64,7 @@ type wireFormat struct {
 // request builds the body. Documents in req.Docs are not sent: a model that declares no
 // context support gets them as messages.
 func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) (*prepared, error) {
-	conf, err := options(req.Config)
+	conf, err := wire.Decode[Options](req.Config, "model config")
 	if err != nil {
 		return nil, err
 	}
@@ -112,27 +111,7 @@ func encode(body *wireRequest, extra json.RawMessage) ([]byte, error) {
 	if err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
 	}
-	if wire.IsNull(extra) {
-		return raw, nil
-	}
-	more, err := wire.ParseObject(extra)
-	if err != nil {
-		return nil, status.Publicf(status.InvalidArgument, `model config key "extra": %w`, err)
-	}
-	o, err := wire.ParseObject(raw)
-	if err != nil {
-		return nil, status.Errorf(status.Internal, "encode the request: %w", err)
-	}
-	for _, f := range more {
-		if slices.Contains(managed, f.Name) {
-			return nil, status.Publicf(status.InvalidArgument, "model config key %q: the engine fills this field in from the request", f.Name)
-		}
-		o.Set(f.Name, f.Value)
-	}
-	if raw, err = rawjson.Encode(o); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
-	}
-	return raw, nil
+	return wire.WithExtra(raw, extra, managed...)
 }
 
 func toolsOf(req *model.Request, tools *wire.Toolset) ([]wireTool, error) {

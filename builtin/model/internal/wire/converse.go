@@ -43,23 +43,21 @@ type Answer interface {
 // some answer a request for a stream with one document. Text and the like is passed on as
 // it comes, tool requests once they are complete, at the end. An event, and each answer as a
 // whole, are bounded; the request ends at once when ctx or the reader does.
+//
+// An answer with a method Continue() []byte that gives a body after its end is not there
+// yet: the request is made again with that body.
 func (s *Server) Converse(ctx context.Context, out Outgoing, maxEvent int, a Answer, send model.Send) (*model.Response, error) {
-	httpCtx, cancel := context.WithCancel(ctx)
-	defer cancel() // a reader that left ends the HTTP request
-	httpResp, err := s.Ask(httpCtx, out)
-	if err != nil {
-		return nil, err
-	}
-	defer httpResp.Body.Close()
-	body := Bound(httpResp.Body, s.MaxResponseBytes)
-	contentType, _, _ := mime.ParseMediaType(httpResp.Header.Get("Content-Type"))
-	whole := send == nil || contentType == JSON
-	if whole {
-		err = s.readDocument(ctx, out.Key, body, a)
-	} else {
-		if err = s.readEvents(ctx, out.Key, NewEvents(body, maxEvent), a, send); err == nil {
-			Drain(httpResp.Body, cancel)
+	left := s.MaxResponseBytes
+	whole, id, err := s.collect(ctx, out, maxEvent, &left, a, send)
+	for err == nil {
+		more, ok := a.(interface{ Continue() []byte })
+		if !ok {
+			break
 		}
+		if out.Body = more.Continue(); out.Body == nil {
+			break
+		}
+		whole, id, err = s.collect(ctx, out, maxEvent, &left, a, send)
 	}
 	if err != nil {
 		return nil, err
@@ -68,7 +66,7 @@ func (s *Server) Converse(ctx context.Context, out Outgoing, maxEvent int, a Ans
 	if err != nil {
 		return nil, err
 	}
-	if id := RequestID(httpResp.Header); id != "" {
+	if id != "" {
 		if resp.Custom, err = rawjson.Encode(map[string]string{"requestId": id}); err != nil {
 			return nil, status.Errorf(status.Internal, "map the answer: %w", err)
 		}
@@ -84,6 +82,29 @@ func (s *Server) Converse(ctx context.Context, out Outgoing, maxEvent int, a Ans
 		}
 	}
 	return resp, nil
+}
+
+// collect makes one request and reads its answer; whole says that it was a document, of
+// which nothing was passed on, and id is the server's name of the request. left is how much
+// may still be read.
+func (s *Server) collect(ctx context.Context, out Outgoing, maxEvent int, left *int64, a Answer, send model.Send) (whole bool, id string, err error) {
+	httpCtx, cancel := context.WithCancel(ctx)
+	defer cancel() // a reader that left ends the HTTP request
+	resp, err := s.Ask(httpCtx, out)
+	if err != nil {
+		return false, "", err
+	}
+	defer resp.Body.Close()
+	body := &bounded{resp.Body, *left, s.MaxResponseBytes}
+	defer func() { *left = body.left }()
+	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if whole = send == nil || contentType == JSON; whole {
+		return whole, RequestID(resp.Header), s.readDocument(ctx, out.Key, body, a)
+	}
+	if err = s.readEvents(ctx, out.Key, NewEvents(body, maxEvent), a, send); err == nil {
+		Drain(resp.Body, cancel)
+	}
+	return whole, RequestID(resp.Header), err
 }
 
 func (s *Server) readDocument(ctx context.Context, key string, body io.Reader, a Answer) error {

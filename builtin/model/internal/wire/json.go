@@ -3,8 +3,12 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // Or returns v, or otherwise where v is the zero value.
@@ -75,4 +79,43 @@ func Clip(text string, limit int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// Decode reads a config that holds no API key and obeys its schema; null and nothing are
+// the zero value.
+func Decode[T any](raw json.RawMessage, what string) (*T, error) {
+	v := new(T)
+	if IsNull(raw) {
+		return v, nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "%s: %w", what, err)
+	}
+	return v, nil
+}
+
+// WithExtra adds the fields of extra, which replace those of their names, to the body of a
+// request. Those in managed are refused: they come from the rest of the request.
+func WithExtra(body []byte, extra json.RawMessage, managed ...string) ([]byte, error) {
+	if IsNull(extra) {
+		return body, nil
+	}
+	more, err := ParseObject(extra)
+	if err != nil {
+		return nil, status.Publicf(status.InvalidArgument, `model config key "extra": %w`, err)
+	}
+	o, err := ParseObject(body)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode the request: %w", err)
+	}
+	for _, f := range more {
+		if slices.Contains(managed, f.Name) {
+			return nil, status.Publicf(status.InvalidArgument, "model config key %q: the engine fills this field in from the request", f.Name)
+		}
+		o.Set(f.Name, f.Value)
+	}
+	if body, err = rawjson.Encode(o); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "encode the request: %w", err)
+	}
+	return body, nil
 }
