@@ -106,11 +106,7 @@ fmt: ## format the code
 FUZZTIME ?= 2000x
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (a count, such as 500x, or a time, such as 10m)
-	@for p in $$($(GO) list ./...); do \
-		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-		done; \
-	done
+	@GO="$(GO)" .ci/fuzz $(FUZZTIME)
 
 COUNT ?= 6
 .PHONY: bench
