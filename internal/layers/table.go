@@ -16,7 +16,7 @@ var layered = map[string]string{
 	"wasmhost/internal/memory":          "linear | pages | image | alloc sparse",
 	"wasmhost/internal/meter":           "meter | rewrite | plan | loops | unroll words | checks pieces | state | graph weight",
 	"wasmhost/internal/rules":           "rules",
-	"wasmhost/internal/sandbox":         "sandbox | evict | extism module | capability instance | next wasi | door failure words | native | arena stack wait | state | call | limits shape thread",
+	"wasmhost/internal/sandbox":         "sandbox | evict | extism module | capability instance | next wasi | door failure words | native | arena base stack wait | state | call | limits shape thread",
 	"wasmhost/internal/services":        "do | http kv run | services | lifetime tree",
 	"wasmhost/internal/share":           "account run slot | budget share",
 	"wasmhost/internal/verify":          "module | calls | body | jump unroll | shapes | flow helpers | state | encode verify weight",

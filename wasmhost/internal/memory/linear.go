@@ -72,20 +72,27 @@ func (m *Linear) release() {
 // out and, when it was calm, had no page fault (see [FaultWatch]). It reports false when
 // the memory has another size, which can't be undone.
 func (m *Linear) Restore(img *Image, moved int, calm bool) bool {
-	if img.sparse != nil {
-		if len(m.buf) != img.sparse.size {
-			return false
-		}
-		img.sparse.restore(m.buf)
-		return true
-	}
-	if len(m.buf) != len(img.memory) {
+	switch {
+	case len(m.buf) != img.Size():
 		return false
-	}
-	if !m.pages.restore(m.buf, img, moved, calm) {
+	case img.sparse != nil:
+		img.sparse.restore(m.buf)
+	case m.pages.restore(m.buf, img, moved, calm):
+	case img.layer != nil:
+		img.put(m.buf, 0, len(m.buf))
+	default:
 		copy(m.buf, img.memory)
 	}
 	return true
+}
+
+// Own returns how many bytes of the memory are held for it alone, after Restore: the rest of it is shared with
+// other memories of the same image, or of images over the same base, or was never written to.
+func (m *Linear) Own() int64 {
+	if own, ok := m.pages.own(); ok {
+		return own
+	}
+	return int64(len(m.buf))
 }
 
 // NewImage takes the image of a memory.
@@ -94,4 +101,13 @@ func NewImage(m *Linear) *Image {
 		return img
 	}
 	return &Image{sparse: newSparse(m.buf)}
+}
+
+// NewImageOver is NewImage for a memory that was restored from base and changed since. The image keeps what differs
+// from base, which has to outlive it, where that can be told; elsewhere all of it.
+func NewImageOver(m *Linear, base *Image) *Image {
+	if img := layeredImage(m, base); img != nil {
+		return img
+	}
+	return NewImage(m)
 }

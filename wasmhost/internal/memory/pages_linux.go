@@ -1,10 +1,8 @@
 package memory
 
 import (
-	"cmp"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -44,8 +42,8 @@ const populateMost = 2 << 20
 type pages struct {
 	base     unsafe.Pointer // nil when the memory is an ordinary slice
 	reserved int
-	size     int  // bytes that are readable and writable
-	mapped   bool // share has mapped the image
+	size     int    // bytes that are readable and writable
+	root     *Image // the image whose file share has mapped
 	// copies are the ranges whose pages are copies, as of the last look. More can only
 	// have come by a page fault.
 	copies []extent
@@ -163,24 +161,45 @@ func (p *pages) free() {
 	*p = pages{}
 }
 
-// share maps the image over the memory's addresses. Afterwards the memory has the image's content, which
-// it had before, or is to have.
-func (p *pages) share(img *Image) {
-	if p.base == nil || img.file == nil || p.mapped {
-		return
+// share maps the image's file over the memory's addresses and puts its layer on top, if it has one. Afterwards the
+// memory has the image's content, and copies are the pages of that layer.
+func (p *pages) share(buf []byte, img *Image) bool {
+	root := img.root()
+	if p.base == nil || root.file == nil {
+		return false
 	}
-	_, err := unix.MmapPtr(int(img.file.Fd()), 0, p.base, uintptr(len(img.memory)),
+	_, err := unix.MmapPtr(int(root.file.Fd()), 0, p.base, uintptr(len(root.memory)),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE)
-	p.mapped = err == nil
+	if err != nil {
+		return false
+	}
+	p.root, p.known, p.copies = root, false, p.copies[:0]
+	if img.layer == nil {
+		return true
+	}
+	if rest := buf[len(root.memory):]; len(rest) > 0 {
+		keepPagesSmall(rest)
+		if unix.Madvise(rest, unix.MADV_DONTNEED) != nil {
+			clear(rest)
+		}
+	}
+	img.layer.patch(buf, 0, len(buf))
+	p.copies = img.layer.pages(0, len(buf), p.copies)
+	return true
+}
+
+// keepPagesSmall has the kernel not make huge pages of memory that is no file's: a page of which nothing was written
+// would become this memory's own without a fault.
+func keepPagesSmall(rest []byte) {
+	_ = unix.Madvise(rest, unix.MADV_NOHUGEPAGE) // refused where the kernel has none
 }
 
 // restore copies the image's content to the pages that have been written to, by a call
 // that moved so many bytes in and out and, when it was calm, had no page fault. It reports
 // false when it can't tell them.
 func (p *pages) restore(buf []byte, img *Image, moved int, calm bool) bool {
-	if !p.mapped {
-		p.share(img)
-		return p.mapped
+	if p.root != img.root() {
+		return p.share(buf, img)
 	}
 	if !calm || !p.known {
 		if p.known = p.look(len(buf)); !p.known {
@@ -188,16 +207,32 @@ func (p *pages) restore(buf []byte, img *Image, moved int, calm bool) bool {
 		}
 	}
 	kept := p.copies[:0]
+	var again []extent // copies that the image's layer makes anew
 	for _, c := range p.copies {
-		length := c.end - c.start
-		if length >= dropFrom && length > keepFor*moved && unix.Madvise(buf[c.start:c.end], unix.MADV_DONTNEED) == nil {
-			continue // the mapping shows the file again
+		if length := c.end - c.start; length >= dropFrom {
+			length -= img.layer.within(c.start, c.end)
+			if length >= dropFrom && length > keepFor*moved && unix.Madvise(buf[c.start:c.end], unix.MADV_DONTNEED) == nil {
+				img.layer.patch(buf, c.start, c.end) // onto the base, which the mapping shows again
+				again = img.layer.pages(c.start, c.end, again)
+				continue
+			}
 		}
 		img.put(buf, c.start, c.end)
 		kept = append(kept, c)
 	}
-	p.copies = kept
+	p.copies = append(kept, again...)
 	return true
+}
+
+// own is [Linear.Own].
+func (p *pages) own() (bytes int64, ok bool) {
+	if p.root == nil {
+		return 0, false
+	}
+	for _, c := range p.copies {
+		bytes += int64(c.end - c.start)
+	}
+	return bytes, true
 }
 
 // look asks the kernel which pages of the first size bytes are copies.
@@ -219,22 +254,6 @@ func (p *pages) look(size int) bool {
 	return true
 }
 
-// put copies a stretch of the image. Zero parts are not read: reading would take room
-// in the file.
-func (img *Image) put(buf []byte, from, to int) {
-	first, _ := slices.BinarySearchFunc(img.filled, from, func(e extent, at int) int { return cmp.Compare(e.end, at+1) })
-	for _, e := range img.filled[first:] {
-		if e.start >= to {
-			break
-		}
-		start, end := max(e.start, from), min(e.end, to)
-		clear(buf[from:start])
-		copy(buf[start:end], img.memory[start:end])
-		from = end
-	}
-	clear(buf[from:to])
-}
-
 // mappedImage copies the memory's content to a memory file that others can map; nil when
 // the memory is an ordinary slice, or the system does not give one.
 func mappedImage(m *Linear) *Image {
@@ -251,6 +270,20 @@ func mappedImage(m *Linear) *Image {
 		return nil
 	}
 	return &Image{memory: shared, file: file, filled: filled}
+}
+
+// layeredImage keeps what differs from base in a memory that maps it; nil when that can't be told.
+func layeredImage(m *Linear, base *Image) *Image {
+	if base == nil || base.file == nil || m.pages.root != base || len(m.buf) < len(base.memory) {
+		return nil
+	}
+	if rest := m.buf[len(base.memory):]; len(rest) > 0 {
+		keepPagesSmall(rest)
+	}
+	if m.pages.known = m.pages.look(len(m.buf)); !m.pages.known {
+		return nil
+	}
+	return &Image{layer: difference(m.buf, base, m.pages.copies)}
 }
 
 // imageFile keeps the content in a file in memory. Pages of zeroes are left out: they
@@ -300,6 +333,9 @@ func writeSparse(f *os.File, content []byte) (filled []extent, err error) {
 
 // Free gives the file back. Memories that map it keep what they have.
 func (img *Image) Free() {
+	if img.layer != nil {
+		img.layer.free()
+	}
 	if img.file != nil {
 		_ = unix.Munmap(img.memory)
 		_ = img.file.Close()

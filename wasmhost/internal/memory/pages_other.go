@@ -10,6 +10,8 @@ func (*pages) free()                              {}
 
 func (*pages) restore([]byte, *Image, int, bool) bool { return false }
 
+func (*pages) own() (int64, bool) { return 0, false }
+
 // FaultWatch is of use where pages can be told apart: elsewhere no call is known to have had
 // no fault.
 type FaultWatch struct{}
@@ -24,6 +26,8 @@ func (*FaultWatch) Drop() {}
 func (*FaultWatch) End() bool { return false }
 
 func mappedImage(*Linear) *Image { return nil }
+
+func layeredImage(*Linear, *Image) *Image { return nil }
 
 // Free does nothing here: the image is the garbage collector's.
 func (*Image) Free() {}

@@ -91,6 +91,7 @@ func (m *Module) evict() int64 {
 	if img != nil {
 		freed += m.freeImage(img)
 	}
+	freed += m.base.evict()
 	if m.code.Evictable() {
 		freed += m.code.Drop()
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/wasi"
 )
 
-// newInstance instantiates the module and runs its initialisation, under the
-// limits of a call.
-func (m *Module) newInstance(st *state) (_ *instance, err error) {
+// newInstance instantiates the module and gives it the state of the image. Without one it runs the module's
+// initialisation, under the limits of a call.
+func (m *Module) newInstance(st *state, img *image) (_ *instance, err error) {
 	in := &instance{module: m, funcs: map[string]function{}, state: st}
 	in.held = m.sandbox.memory.Hold(m.budget())
 	defer func() {
@@ -55,18 +55,55 @@ func (m *Module) newInstance(st *state) (_ *instance, err error) {
 	if err := in.bind(); err != nil {
 		return nil, err
 	}
-	for _, init := range m.initialisers {
-		st.run.Start(time.Now())
-		err := in.refill()
-		if err == nil {
-			err = in.run(init.Name, init.Args)
-		}
-		if err != nil {
-			return nil, in.initialiseError(err, init.Name)
-		}
+	if img != nil {
+		err = in.start(img)
+	} else {
+		err = in.initialise()
 	}
+	if err != nil {
+		return nil, err
+	}
+	clear(in.funcs) // initialisers are not called again, and hold stacks
+	in.held.Resize(&in.held.Stack, 0)
 	in.arena.reset() // as a later call finds it
 	return in, nil
+}
+
+// initialise runs what makes a guest of an instance, from the state that modules of the same code share where there is
+// one.
+func (in *instance) initialise() error {
+	m := in.module
+	shared := m.base.hold(in)
+	if shared != nil {
+		if err := in.start(shared); err != nil {
+			return err
+		}
+	} else {
+		for _, init := range m.initialisers {
+			if err := in.initialiser(init); err != nil {
+				return err
+			}
+		}
+		if err := m.base.take(in); err != nil {
+			return err
+		}
+	}
+	if m.setup == "" {
+		return nil
+	}
+	return in.initialiser(Initialiser{Name: m.setup})
+}
+
+func (in *instance) initialiser(init Initialiser) error {
+	in.state.run.Start(time.Now())
+	err := in.refill()
+	if err == nil {
+		err = in.run(init.Name, init.Args)
+	}
+	if err != nil {
+		return in.initialiseError(err, init.Name)
+	}
+	return nil
 }
 
 // mayGrow reserves memory that is about to grow to size bytes, and returns false when that is more than the
@@ -262,6 +299,8 @@ func (in *instance) close() {
 		_ = in.guest.Close(in.ctx) // closing the guest's files: no error matters
 	}
 	in.memory.Free()
+	in.base.release()
+	in.base = nil
 	in.held.Free()
 	if in.pinned {
 		in.pinned = false

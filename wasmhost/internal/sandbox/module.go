@@ -9,7 +9,6 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/memory"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 )
 
@@ -113,8 +112,14 @@ func (m *Module) acquire(st *state) (*instance, error) {
 		in := m.idle[n-1]
 		m.idle = m.idle[:n-1]
 		m.mu.Unlock()
-		in.state = st
 		in.held.ClearErr()
+		if !in.countBusy() {
+			err := in.held.Err()
+			in.close()
+			m.leave()
+			return nil, err
+		}
+		in.state = st
 		return in, nil
 	}
 	m.mu.Unlock()
@@ -124,11 +129,15 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	initial.deadline = st.deadline
 	var in *instance
 	var err error
-	if m.seed != nil {
+	var img *image // stays while this instance is busy
+	if m.base != nil {
+		img = m.snapshot()
+	}
+	if m.seed != nil && img == nil {
 		initial.call.Input, err = m.seed(st.ctx)
 	}
 	if err == nil {
-		in, err = m.newInstance(initial)
+		in, err = m.newInstance(initial, img)
 	}
 	initial.leave()
 	initial.run.End()
@@ -178,13 +187,14 @@ func (m *Module) free() {
 	if m.image != nil {
 		m.freeImage(m.image)
 	}
+	m.base.leave()
 	m.sandbox.forget(m)
 	m.sandbox.freed(m.account)
 	close(m.drained)
 }
 
-// adopt takes the image from the first instance. Later instances are initialised themselves for their first
-// call, and restored from the same image afterwards.
+// adopt takes the image from the first instance. Later instances of a module with a base begin as that image; those of
+// others are initialised themselves for their first call, and restored from the image afterwards.
 func (m *Module) adopt(in *instance) {
 	if m.singleUse || m.reuse {
 		return
@@ -211,7 +221,8 @@ func (m *Module) adopt(in *instance) {
 	}
 	m.image = &image{process: process, counted: int64(len(in.globals) * 8)}
 	if in.memory != nil {
-		m.image.memory = memory.NewImage(in.memory)
+		m.image.memory = in.base.over(in.memory)
+		m.image.base = in.base.again()
 		m.image.counted += m.image.memory.Bytes()
 	}
 	m.budget().Give(size - m.image.counted)
@@ -261,6 +272,9 @@ func (m *Module) recycle(in *instance) {
 		keep = img != nil && in.reset(img)
 	}
 	keep = keep && in.held.Resize(&in.held.Arena, int64(cap(in.arena.mem)))
+	if keep {
+		in.countIdle()
+	}
 	if keep && m.park(in) {
 		return
 	}
@@ -350,6 +364,7 @@ func (m *Module) freeImage(img *image) int64 {
 	if img.memory != nil {
 		img.memory.Free()
 	}
+	img.base.release()
 	m.budget().Give(img.counted)
 	return img.counted
 }

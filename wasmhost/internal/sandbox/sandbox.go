@@ -76,7 +76,7 @@ type Config struct {
 
 // New starts a sandbox. Close it to free the memory of its guests.
 func New(ctx context.Context, config Config) (*Sandbox, error) {
-	s := &Sandbox{log: config.Logger, modules: map[*Module]struct{}{}, processors: share.NewProcessors(), swept: make(chan struct{})}
+	s := &Sandbox{log: config.Logger, modules: map[*Module]struct{}{}, bases: map[baseKey]*base{}, processors: share.NewProcessors(), swept: make(chan struct{})}
 	s.memory = share.NewMemory(config.MemoryBytes, s.makeRoom)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx)) // not New's caller's: it lasts until Close
 	if s.log == nil {
@@ -168,8 +168,8 @@ type Source struct {
 	// Setup names an export of type () → i32 that is called once in a new instance, after what
 	// initialises every module; the input of the whole initialisation is then what Seed returns. With it, modules
 	// of equal bytes and other seeds share their code and nothing else. When it fails, the error
-	// that the guest has set is the initialisation's. Seed is called for each new instance; what it returns is
-	// not changed.
+	// that the guest has set is the initialisation's. Seed is called for the first instance, and for a new one
+	// after the image was evicted; what it returns is not changed.
 	Setup string
 	Seed  func(ctx context.Context) ([]byte, error)
 }
@@ -177,7 +177,7 @@ type Source struct {
 func (src *Source) compile() *compile.Source {
 	return &compile.Source{
 		Wasm: src.Wasm, Module: src.Module, TableElements: src.Limits.TableElements, Interpreter: src.Interpreter, Account: src.Account,
-		Lazy: src.Lazy, Anew: src.Anew, Original: src.Original,
+		Lazy: src.Lazy || src.Setup != "", Anew: src.Anew, Original: src.Original, // others of the same code have it in memory
 	}
 }
 
@@ -221,13 +221,14 @@ func newModule(s *Sandbox, src *Source, shape *Shape, c *compile.Code) *Module {
 		extism:       shape.Extism,
 		hasMemory:    shape.HasMemory,
 		initialisers: shape.Initialisers,
+		setup:        src.Setup,
 		seed:         src.Seed,
 		singleUse:    shape.SingleUse,
 		slots:        make(chan struct{}, src.Limits.Concurrency),
 		drained:      make(chan struct{}),
 	}
-	if src.Setup != "" {
-		m.initialisers = append(slices.Clone(m.initialisers), Initialiser{Name: src.Setup})
+	if src.Setup != "" && !shape.SingleUse && !src.Reuse && len(src.Mounts) == 0 && len(src.Config) == 0 {
+		m.base = s.baseFor(baseKey{code: c, clock: src.Clock})
 	}
 	m.used.Store(time.Now().UnixNano())
 	return m

@@ -67,7 +67,8 @@ type instance struct {
 	calm  bool
 	// running is the function under way, whose native stack is counted.
 	running api.Function
-	pinned  bool // the module's code is pinned for this instance
+	pinned  bool  // the module's code is pinned for this instance
+	base    *base // whose image its memory began as; nil: none
 	// spent marks an instance that must not serve another call.
 	spent bool
 }
@@ -84,7 +85,9 @@ type Module struct {
 	extism       bool // it speaks Extism's convention
 	hasMemory    bool
 	initialisers []Initialiser
+	setup        string                                // the last initialiser, which reads the seed; empty: none
 	seed         func(context.Context) ([]byte, error) // the input of the initialisation; nil: none
+	base         *base                                 // what it shares with modules of the same code; nil: nothing
 	// singleUse modules change state that an image can't restore.
 	singleUse  bool
 	fixedBytes int64 // of an instance beside its linear memory
@@ -108,6 +111,25 @@ type image struct {
 	globals []uint64
 	process *wasi.State
 	counted int64 // bytes
+	base    *base // that memory is over; nil: none
+}
+
+// base is the state of an instance that has not read its seed yet: the same for all modules of the same code, so that they
+// keep what they differ in. It is safe for concurrent use.
+type base struct {
+	sandbox *Sandbox
+	key     baseKey
+	users   int // modules; guarded by Sandbox.mu
+
+	mu    sync.Mutex // guards the fields below
+	image *image     // nil: it is to be made
+	holds int        // instances and images that need it
+}
+
+// baseKey is all that an instance depends on before it reads its seed.
+type baseKey struct {
+	code  *compile.Code
+	clock bool
 }
 
 // Sandbox holds the state that all modules share.
@@ -125,8 +147,9 @@ type Sandbox struct {
 	// closing tells guests under way to end at their next slice.
 	closing atomic.Bool
 
-	mu      sync.Mutex // guards modules
+	mu      sync.Mutex // guards the fields below
 	modules map[*Module]struct{}
+	bases   map[baseKey]*base
 }
 
 // words are the globals through which an instance reads input ahead, and leaves words for the host to store in its
