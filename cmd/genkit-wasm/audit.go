@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,8 +26,8 @@ func auditDir(data string) string { return filepath.Join(data, "audit") }
 const byServer = "server"
 
 // openAudit opens the audit log of a data directory, and notes that a server starts.
-func openAudit(data string, log *slog.Logger) (*audit.Log, error) {
-	l, err := audit.Open(auditDir(data), audit.Config{Logger: log})
+func openAudit(data string, days int, set []setting, log *slog.Logger) (*audit.Log, error) {
+	l, err := audit.Open(auditDir(data), audit.Config{Logger: log, Keep: time.Duration(days) * 24 * time.Hour})
 	if errors.Is(err, status.ErrDataLoss) {
 		return nil, &failure{exit: exitFailed, cause: err, text: messageOf(err), hint: "look at it with \"genkit-wasm audit verify\", and move the directory " + auditDir(data) + " away to begin a new log"}
 	}
@@ -36,7 +37,37 @@ func openAudit(data string, log *slog.Logger) (*audit.Log, error) {
 	if err := note(l, "serverStart", ""); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	for _, on := range auditedSettings(set) {
+		if err := note(l, "setting", on); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	return l, nil
+}
+
+// shownSettings are those whose values stand in the audit log: they say what tenants and modules there are, what they may
+// and who may call. Values of others may have what is nobody's business, such as a password in a URL, so
+// that only their names do.
+var shownSettings = []string{
+	"addr", "allow-network", "allowed-host", "audit-days", "auth", "default-model", "generate-limits", "grants", "isolation", "isolation-group",
+	"limits", "load", "memory", "plain-http-beyond-loopback", "quota", "slots", "tenant", "tenant-quota", "trusted-origin", "trusted-proxy", "usage-days",
+}
+
+// auditedSettings are the settings of a start that are not the defaults, as the audit log has them. Each value of a list is one.
+func auditedSettings(set []setting) []string {
+	var all []string
+	for _, s := range set {
+		switch {
+		case s.From == "default":
+		case !slices.Contains(shownSettings, s.Name):
+			all = append(all, "--"+s.Name)
+		default:
+			for _, value := range s.Value {
+				all = append(all, "--"+s.Name+"="+value)
+			}
+		}
+	}
+	return all
 }
 
 // endAudit notes that the server has stopped, and closes the log.
@@ -153,6 +184,7 @@ func (a *app) auditEntries(cmd *cobra.Command, query url.Values, limit int) ([]a
 
 func (a *app) auditVerifyCommand() *cobra.Command {
 	var data, known string
+	var moved bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check that no entry of the audit log was changed, removed or moved", Args: cobra.NoArgs,
 		Long: "Verify reads the audit log of a data directory, also while its server runs, and prints the hash of its last entry. Keep that hash in another place: " +
@@ -164,6 +196,12 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 				return usagef("--data: %w", err)
 			}
 			report, err := audit.Verify(auditDir(data), known)
+			if err == nil && report.Unexplained > 0 && !moved {
+				return &failure{
+					exit: exitFailed, text: fmt.Sprintf("the audit log is not whole: it begins with entry %d, and no entry says that those before were removed", report.First),
+					hint: "where you have moved their files away, say so with --moved",
+				}
+			}
 			if err != nil {
 				return &failure{exit: exitFailed, text: "the audit log is not whole: " + err.Error(), cause: err}
 			}
@@ -177,5 +215,6 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&data, "data", "./data", "the data `DIRECTORY`")
 	cmd.Flags().StringVar(&known, "known", "", "the `HASH` of an entry that has to be there")
+	cmd.Flags().BoolVar(&moved, "moved", false, "the oldest files were moved away on purpose, so that entries before the first one may be missing")
 	return cmd
 }

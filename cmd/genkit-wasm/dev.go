@@ -41,7 +41,8 @@ func (a *app) devCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dev = true
-			if _, err := settingsOf(cmd.Flags(), f.config); err != nil {
+			var err error
+			if f.set, err = settingsOf(cmd.Flags(), f.config); err != nil {
 				return err
 			}
 			return a.serve(cmd.Context(), f)

@@ -43,7 +43,9 @@ type serveFlags struct {
 	secretFlags
 	accountFlags
 	tenantMetrics bool
-	config        string // the file
+	auditDays     int
+	config        string    // the file
+	set           []setting // all of them, and where each comes from
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -59,7 +61,8 @@ func (a *app) serveCommand() *cobra.Command {
 			"requests end for --drain-timeout; then it cancels them, which their callers read as 503, UNAVAILABLE. A second signal ends it at once.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := settingsOf(cmd.Flags(), f.config); err != nil {
+			var err error
+			if f.set, err = settingsOf(cmd.Flags(), f.config); err != nil {
 				return err
 			}
 			return a.serve(cmd.Context(), f)
@@ -94,6 +97,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	f.resourceFlags.add(flags)
 	f.secretFlags.add(flags)
 	f.accountFlags.add(flags)
+	flags.IntVar(&f.auditDays, "audit-days", 0, "how many days entries of the audit log are kept at least; older files are removed, and an entry says so. 0 keeps all")
 	flags.BoolVar(&f.tenantMetrics, "metrics-by-tenant", false, "give the metrics of tenants, which GET /metrics has, a label with the tenant's name")
 	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }
@@ -170,6 +174,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	if err := f.check(); err != nil {
 		return err
+	}
+	if f.auditDays < 0 || f.auditDays > 36500 {
+		return usagef("--audit-days is %d, want 0 to 36500", f.auditDays)
 	}
 	limits, err := a.limits(f.limits)
 	if err != nil {
@@ -251,7 +258,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		}
 		return errors.Join(err, g.close(), endAudit(changes))
 	}
-	if changes, err = openAudit(f.data, log); err != nil {
+	if changes, err = openAudit(f.data, f.auditDays, f.set, log); err != nil {
 		return errors.Join(err, stop(nil))
 	}
 	if g, err = a.openGuards(ctx, f, log); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
 // identify gives each request an id, the caller's when it is fit for a log, and
@@ -54,7 +55,7 @@ func usableID(id string) bool {
 	if id == "" || len(id) > maxRequestID {
 		return false
 	}
-	return !strings.ContainsFunc(id, func(r rune) bool {
+	return access.Redact(id) == id && !strings.ContainsFunc(id, func(r rune) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 		return !letter && !strings.ContainsRune("-_.:", r)
 	})
@@ -99,10 +100,10 @@ func (s *Server) logRequest(c echo.Context, took time.Duration) {
 		attrs = append(attrs, slog.String("code", status.Of(err).String()))
 		if httpStatusOf(err) >= http.StatusInternalServerError {
 			level = slog.LevelError
-			attrs = append(attrs, slog.String("error", err.Error()))
+			attrs = append(attrs, slog.String("error", access.Redact(err.Error())))
 		}
 		if cause := errors.Unwrap(err); cause != nil && identityOf(c) == nil && status.Of(err) == status.Unauthenticated {
-			attrs = append(attrs, slog.String("refused", abi.Line(cause.Error(), 512))) // why a token is not good
+			attrs = append(attrs, slog.String("refused", abi.Line(access.Redact(cause.Error()), 512))) // why a token is not good
 		}
 	}
 	s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)

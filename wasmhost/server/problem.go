@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
 // Problem is a failure as RFC 9457 writes it, sent as application/problem+json.
@@ -91,6 +92,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	e := status.Convert(err)
 	code := httpStatusOf(err)
 	wire := status.ToWire(err, s.config.Dev)
+	wire.Message = access.Redact(wire.Message)
+	if details := access.Redact(string(wire.Details)); len(wire.Details) > 0 {
+		wire.Details = json.RawMessage(details)
+	}
 	setRetryAfter(c.Response().Header(), e)
 	var writeErr error
 	if isFlow(c) {

@@ -33,6 +33,9 @@ type Config struct {
 	// MaxFileBytes is the size from which on a new file is begun: 8 MiB. A reader of the
 	// log reads whole files.
 	MaxFileBytes int64
+	// Keep is how long entries are kept at least: a file is removed when it was last written so long ago, after an
+	// entry that says so ([Removal]). 0 keeps all.
+	Keep time.Duration
 	// Logger tells of entries that were counted and can't be written; nil drops them.
 	Logger *slog.Logger
 }
@@ -175,11 +178,17 @@ func (l *Log) run() {
 	defer close(l.done)
 	tick := time.NewTicker(countEvery)
 	defer tick.Stop()
+	l.retain(time.Now())
+	retained := time.Now()
 	for {
 		select {
 		case <-l.wake:
 		case <-tick.C:
 			l.takeCounted()
+			if now := time.Now(); now.Sub(retained) >= retainEvery {
+				l.retain(now)
+				retained = now
+			}
 		}
 		l.writePending()
 		l.mu.Lock()

@@ -40,11 +40,22 @@ type Entry struct {
 	Of uint64 `json:"of,omitempty"`
 	// Count is how often it happened, of entries that are counted.
 	Count int `json:"count,omitempty"`
+	// Removed says which entries an entry "removeAudit" stands for; nil in others.
+	Removed *Removal `json:"removed,omitempty"`
 	// Hash is SHA-256, in hexadecimal digits, over the hash of the entry before (32 zero
 	// bytes for the first) and this entry's JSON without the hash.
 	Hash string `json:"hash,omitempty"`
 }
 
+// Removal is what an entry says of entries that were removed because they were old: it stands for
+// them in the chain, so that their absence can be told from somebody's deletion.
+type Removal struct {
+	// Through is the number of the last one, Hash its hash.
+	Through uint64 `json:"through"`
+	Hash    string `json:"hash"`
+}
+
+// removalWhat is what an entry with a [Removal] did, removalWho who.
 // Begun is the result of an entry that is written before its change is made.
 const Begun = "begun"
 
@@ -63,7 +74,7 @@ func (e Entry) bounded() Entry {
 	for text, most := range map[*string]int{&e.Who: 256, &e.From: 64, &e.What: 64, &e.On: 512, &e.Result: 64, &e.Request: 128} {
 		*text = abi.Line(token.ReplaceAllString(*text, "gwk_${1}_…"), most)
 	}
-	e.Hash = ""
+	e.Hash, e.Removed = "", nil // the log itself says what was removed
 	return e
 }
 

@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -60,6 +62,9 @@ func (l *Log) List(q Query) (entries []Entry, next uint64, err error) {
 			return entries, q.Before, nil
 		}
 		page, end, older, err := l.readPart(first, q)
+		if errors.Is(err, fs.ErrNotExist) {
+			return entries, 0, nil // it was old, and was removed a moment ago
+		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("audit log, file %s: %w", nameOf(first), err)
 		}

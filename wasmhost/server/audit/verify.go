@@ -15,8 +15,11 @@ import (
 type Report struct {
 	// Files and Entries are how many were read.
 	Files, Entries int
-	// First is the number of the first entry: more than 1 where earlier files were moved away.
+	// First is the number of the first entry: more than 1 where earlier ones were removed or moved away.
 	First uint64
+	// Unexplained is how many entries before First are missing of which no entry says that they were
+	// removed because they were old: somebody has moved or deleted their files.
+	Unexplained uint64
 	// Head is the end of the log. Kept elsewhere, it tells later whether the end was cut off.
 	Head Head
 	// Unfinished is how many bytes follow the last entry: of a server that is writing, or
@@ -45,9 +48,16 @@ func Verify(dir, known string) (Report, error) {
 	report := Report{First: all[0]}
 	found := known == ""
 	var at head
+	ends := map[uint64]string{} // the hashes of the last entries of files, by number
+	var removals []Removal
 	for i, first := range all {
 		part := strings.ToLower(known)
-		end, before, err := verifyFile(root, first, &report, func(e Entry) { found = found || e.Hash == part })
+		end, before, err := verifyFile(root, first, &report, func(e Entry) {
+			found = found || e.Hash == part
+			if e.Removed != nil {
+				removals = append(removals, *e.Removed)
+			}
+		})
 		if err != nil {
 			return report, fmt.Errorf("%s: %w", nameOf(first), err)
 		}
@@ -57,13 +67,32 @@ func Verify(dir, known string) (Report, error) {
 		if i == 0 {
 			found = found || hex.EncodeToString(before.hash[:]) == part
 		}
+		ends[before.seq] = hex.EncodeToString(before.hash[:])
 		at = end
 		report.Head = at.show()
+	}
+	if err := report.explain(removals, ends); err != nil {
+		return report, err
 	}
 	if !found {
 		return report, status.Errorf(status.DataLoss, "no entry has the hash %s: the end of the log was cut off, or it was written anew", known)
 	}
 	return report, nil
+}
+
+// explain compares what entries say of those that were removed with those that are there.
+func (r *Report) explain(removals []Removal, ends map[uint64]string) error {
+	r.Unexplained = r.First - 1
+	for _, gone := range removals {
+		if gone.Through+1 < r.First {
+			continue // later ones were removed, too
+		}
+		if end, there := ends[gone.Through]; there && end != gone.Hash {
+			return status.Errorf(status.DataLoss, "an entry says that entry %d, which was removed, had the hash %s, and the chain goes on from %s", gone.Through, gone.Hash, end)
+		}
+		r.Unexplained = 0
+	}
+	return nil
 }
 
 func verifyFile(root *os.Root, first uint64, report *Report, each func(Entry)) (end, before head, err error) {
