@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // CheckUnique is [Check] that also refuses an object with the same key twice, at any
@@ -112,6 +114,9 @@ func (w *walk) rewrite(raw json.RawMessage) json.RawMessage {
 func mismatch(err error) error {
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
+		if own, told := errors.AsType[*status.Error](err); told && own.Public() { // of a type that reads itself
+			return errors.New(own.Message)
+		}
 		return errors.New("a value does not fit")
 	}
 	got, _, _ := strings.Cut(wrong.Value, " ") // "number 1e400": which one is the caller's

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 type decoded struct {
@@ -106,4 +107,26 @@ func FuzzDecode(f *testing.F) {
 		}
 		assert.Equal(t, loose, strict)
 	})
+}
+
+// amount reads itself, and says what it wants to the caller, or only to the log.
+type amount struct{}
+
+func (*amount) UnmarshalJSON(raw []byte) error {
+	if string(raw) == `"inside"` {
+		return status.Errorf(status.Internal, "a table of the server")
+	}
+	return status.Publicf(status.InvalidArgument, "want an amount such as 0.25")
+}
+
+func TestATypeThatReadsItselfSaysWhatItWants(t *testing.T) {
+	var d struct {
+		Limits struct {
+			Money amount `json:"money"`
+		} `json:"limits"`
+	}
+	err := schema.Decode(json.RawMessage(`{"limits":{"money":"-1"}}`), &d, schema.RefuseUnknown)
+	require.EqualError(t, err, "want an amount such as 0.25")
+	err = schema.Decode(json.RawMessage(`{"limits":{"money":"inside"}}`), &d, schema.RefuseUnknown)
+	require.EqualError(t, err, "a value does not fit", "only what is meant for callers is told")
 }

@@ -24,7 +24,7 @@ const (
 func ParseMoney(text string) (Money, error) {
 	whole, fraction, point := strings.Cut(text, ".")
 	if !digits(whole) || len(whole) > 13 || point && (!digits(fraction) || len(fraction) > 6) {
-		return 0, status.Publicf(status.InvalidArgument, "want an amount such as 12 or 0.25, with at most six places and no exponent")
+		return 0, status.Publicf(status.InvalidArgument, "want an amount of money such as 12 or 0.25, with at most six places and no exponent")
 	}
 	n, err := strconv.ParseInt(whole+(fraction + "000000")[:6], 10, 64)
 	if err != nil || Money(n) > MaxMoney {
