@@ -7,15 +7,19 @@ import (
 )
 
 // Use is what one model call has used. Its tokens are those that the model reported, and no
-// more than its request could cause: a number that can't be true is counted as that bound.
+// more than its request could cause: a number that can't be true is counted as that bound. Of a
+// call that ended in the middle of its answer, for example because its caller left, they are an estimate.
 type Use struct {
 	// Input and Output are tokens; Cached are those of Input that the provider had cached.
 	Input, Output, Cached int64
-	// Total is the total that the model reported or, without one, the sum of Input and
+	// Total is the total that the model reported, and at least the sum of Input and
 	// Output. It is more than the sum where a model counts its thoughts in the total alone.
 	Total int64
 	// Reported is false for a model that said nothing of its tokens.
 	Reported bool
+	// Estimated is set, and Reported too, when the call ended before the model could report its
+	// tokens and yet had used some.
+	Estimated bool
 	// Capped is set when the model reported more than its request could cause.
 	Capped bool
 	// Code says how the call ended; [status.OK] when the model answered.

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -39,9 +38,12 @@ func serve(ctx context.Context, a action.Action, d declaration, req *model.Reque
 // generate calls m and gives each tool request of its answer a ref of its own, in the
 // chunks as in the message, before any hook or caller sees them.
 func generate(ctx context.Context, m model.Model, req *model.Request, send model.Send) (*model.Response, error) {
-	refs := &model.Refs{}
+	refs, sent := &model.Refs{}, &streamed{}
 	if inner := send; inner != nil {
-		send = func(c *model.Chunk) error { return inner(refs.Chunk(c)) }
+		send = func(c *model.Chunk) error {
+			sent.add(c)
+			return inner(refs.Chunk(c))
+		}
 	}
 	if err := allowance.ModelCall(ctx); err != nil {
 		return nil, status.Convert(err).WithCause(ErrFinal) // retries within retries would never end
@@ -50,14 +52,24 @@ func generate(ctx context.Context, m model.Model, req *model.Request, send model
 	if err != nil {
 		return nil, status.Convert(err).WithCause(ErrFinal) // it is not the model that is busy
 	}
-	use := allowance.Use{Code: status.Internal} // of a model that panics
-	defer func() { settle(use) }()
+	var use *allowance.Use
+	defer func() {
+		if use == nil { // the model panicked
+			u := unfinished(ctx, m, req, sent, status.Internal)
+			use = &u
+		}
+		allowance.Used(ctx, use.Total)
+		settle(*use)
+	}()
+	sent.late = ctx.Err() != nil
 	resp, err := m.Generate(ctx, req, send)
-	if use.Code = status.Of(err); err != nil || resp == nil {
+	if err != nil || resp == nil {
+		u := unfinished(ctx, m, req, sent, status.Of(err))
+		use = &u
 		return resp, err
 	}
-	use = used(req, resp.Usage)
-	allowance.Used(ctx, use.Total)
+	u := used(req, resp.Usage)
+	use = &u
 	message := refs.Message(resp.Message)
 	if message == resp.Message {
 		return resp, nil
@@ -93,7 +105,7 @@ func used(req *model.Request, u *model.Usage) allowance.Use {
 	}
 	use.Input, use.Output = believe(u.InputTokens, input), believe(u.OutputTokens, believedOutput)
 	use.Cached = min(use.Input, max(0, int64(u.CachedContentTokens)))
-	use.Total = cmp.Or(believe(u.TotalTokens, input+believedOutput), use.Input+use.Output)
+	use.Total = max(believe(u.TotalTokens, input+believedOutput), use.Input+use.Output)
 	return use
 }
 

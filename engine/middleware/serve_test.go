@@ -3,6 +3,8 @@ package middleware_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -284,6 +286,7 @@ func TestOfTokensIsBelievedWhatARequestCanCause(t *testing.T) {
 	}{
 		"as it is reported":                {`{}`, `{"inputTokens":10,"outputTokens":5,"totalTokens":25,"cachedContentTokens":4}`, allowance.Use{Input: 10, Output: 5, Cached: 4, Total: 25, Reported: true}},
 		"no total":                         {`{}`, `{"inputTokens":10,"outputTokens":5}`, allowance.Use{Input: 10, Output: 5, Total: 15, Reported: true}},
+		"a total below the parts":          {`{}`, `{"inputTokens":10,"outputTokens":5,"totalTokens":1}`, allowance.Use{Input: 10, Output: 5, Total: 15, Reported: true}},
 		"nothing":                          {`{}`, `{}`, allowance.Use{}},
 		"negative numbers":                 {`{}`, `{"inputTokens":-10,"outputTokens":5,"cachedContentTokens":-3}`, allowance.Use{Output: 5, Total: 5, Reported: true}},
 		"2^31 input tokens of a few words": {`{}`, `{"inputTokens":2147483648}`, allowance.Use{Input: 65_590, Total: 65_590, Reported: true, Capped: true}},
@@ -315,4 +318,88 @@ func TestOfTokensIsBelievedWhatARequestCanCause(t *testing.T) {
 	_, err = middleware.Serve(allowance.WithPayer(t.Context(), n), failing, &model.Request{}, nil)
 	require.Error(t, err)
 	assert.Equal(t, []allowance.Use{{Code: status.Unavailable}}, n.used, "a call that fails uses nothing, and says why")
+}
+
+// Who leaves a stream before its end has had what was streamed, and its provider is paid for it. So
+// a call that ends in the middle counts by an estimate, and one that the model has not begun does not.
+func TestACallThatEndsEarlyCountsByAnEstimate(t *testing.T) {
+	req := func() *model.Request {
+		return &model.Request{Messages: []content.Message{{Role: content.RoleUser, Content: []content.Part{
+			content.NewTextPart(strings.Repeat("word", 100)), {Media: &content.Media{URL: "data:image/png;base64," + strings.Repeat("A", 9000)}},
+		}}}}
+	}
+	chunk := func(text string) *model.Chunk {
+		return &model.Chunk{Role: content.RoleModel, Content: []content.Part{content.NewTextPart(text)}}
+	}
+	whole := true
+	busy := status.Errorf(status.Unavailable, "it ended early")
+	for name, c := range map[string]struct {
+		serve  func(context.Context, context.CancelFunc, model.Send) error
+		stream bool // does the caller want chunks
+		late   bool // has the caller left before the model is asked
+		want   allowance.Use
+	}{
+		"a provider that ends its stream": {serve: func(_ context.Context, _ context.CancelFunc, send model.Send) error {
+			return errors.Join(send(chunk("12345678")), send(chunk("9")), busy)
+		}, stream: true, want: allowance.Use{Code: status.Unavailable, Reported: true, Estimated: true, Input: 1124, Output: 3, Total: 1127}},
+		"a caller who leaves the stream": {serve: func(_ context.Context, leave context.CancelFunc, send model.Send) error {
+			err := send(chunk("1234567890"))
+			leave()
+			return errors.Join(err, context.Canceled)
+		}, stream: true, want: allowance.Use{Code: status.Cancelled, Reported: true, Estimated: true, Input: 1124, Output: 3, Total: 1127}},
+		"chunks that repeat what came before": {serve: func(_ context.Context, _ context.CancelFunc, send model.Send) error {
+			for _, text := range []string{"1234", "12345678"} {
+				c := chunk(text)
+				c.Aggregated = &whole
+				if err := send(c); err != nil {
+					return err
+				}
+			}
+			return busy
+		}, stream: true, want: allowance.Use{Code: status.Unavailable, Reported: true, Estimated: true, Input: 1124, Output: 2, Total: 1126}},
+		"a caller who leaves before anything is streamed": {serve: func(ctx context.Context, leave context.CancelFunc, _ model.Send) error {
+			leave()
+			return ctx.Err()
+		}, want: allowance.Use{Code: status.Cancelled, Reported: true, Estimated: true, Input: 1124, Total: 1124}},
+		"a caller who left before": {serve: func(ctx context.Context, _ context.CancelFunc, _ model.Send) error {
+			return ctx.Err()
+		}, late: true, want: allowance.Use{Code: status.Cancelled}},
+		"a provider that refuses": {serve: func(context.Context, context.CancelFunc, model.Send) error { return busy }, stream: true, want: allowance.Use{Code: status.Unavailable}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			if c.late {
+				leave()
+			}
+			m, err := model.New("acme/m", model.Info{}, func(ctx context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
+				return nil, c.serve(ctx, leave, send)
+			})
+			require.NoError(t, err)
+			send := model.Send(nil)
+			if c.stream {
+				send = func(*model.Chunk) error { return nil }
+			}
+			n := &notes{}
+			_, err = middleware.Serve(allowance.WithPayer(ctx, n), m, req(), send)
+			require.Error(t, err)
+			assert.Equal(t, []allowance.Use{c.want}, n.used)
+		})
+	}
+}
+
+// A request's bound of tokens counts these estimates too.
+func TestAStreamThatIsLeftCountsOnItsRequest(t *testing.T) {
+	m, err := model.New("acme/m", model.Info{}, func(_ context.Context, _ *model.Request, send model.Send) (*model.Response, error) {
+		return nil, errors.Join(send(&model.Chunk{Content: []content.Part{content.NewTextPart(strings.Repeat("x", 400))}}), status.Errorf(status.Unavailable, "it ended early"))
+	})
+	require.NoError(t, err)
+	ctx, done, err := allowance.Enter(t.Context(), allowance.Limits{Tokens: 100})
+	require.NoError(t, err)
+	defer done()
+	send := func(*model.Chunk) error { return nil }
+	_, err = middleware.Serve(ctx, m, &model.Request{}, send)
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	_, err = middleware.Serve(ctx, m, &model.Request{}, send)
+	require.ErrorIs(t, err, status.ErrResourceExhausted, "a retry of it does not go on for ever")
 }

@@ -221,7 +221,7 @@ func (b *Book) countModel(p payer, model string, use allowance.Use, began time.T
 	now := b.now()
 	e := Event{
 		Time: now, Tenant: p.tenant, TenantID: p.id, Kind: Model, Name: model, Caller: p.identity, Code: use.Code, WallNS: max(0, now.Sub(began)),
-		InputTokens: use.Input, CachedTokens: use.Cached, OutputTokens: use.Output, Tokens: use.Total, Capped: use.Capped,
+		InputTokens: use.Input, CachedTokens: use.Cached, OutputTokens: use.Output, Tokens: use.Total, Capped: use.Capped, Estimated: use.Estimated,
 	}
 	cost, priced := b.config.Prices.Cost(model, use)
 	if e.Priced = &priced; priced {

@@ -332,7 +332,7 @@ func TestAnEventIsACloudEvent(t *testing.T) {
 		},
 		"a model": {
 			ID: "x-2", Time: at("2030-01-31T12:00:00.5Z"), Tenant: "acme", Kind: usage.Model, Name: "openai/\"x\"\n\u2028é", InputTokens: 1, CachedTokens: 2, OutputTokens: 3, Tokens: 4,
-			Capped: true, Priced: &yes, Cost: &cost, Currency: "USD",
+			Capped: true, Estimated: true, Priced: &yes, Cost: &cost, Currency: "USD",
 		},
 		"one without a price": {ID: "x-3", Time: at("2030-01-31T12:00:00Z"), Tenant: "acme", Kind: usage.Model, Name: "m", Priced: &no},
 	} {

@@ -60,6 +60,8 @@ type Event struct {
 	OutputTokens int64 `json:"outputTokens,omitempty"`
 	Tokens       int64 `json:"tokens,omitempty"`
 	Capped       bool  `json:"capped,omitempty"`
+	// Estimated is set where the call ended before the model reported its tokens.
+	Estimated bool `json:"estimated,omitempty"`
 	// Priced says of a model's call whether its cost is known; absent for other calls. Where
 	// it is not, the model has no price, or answered and did not say what it used.
 	Priced *bool `json:"priced,omitempty"`
@@ -138,6 +140,9 @@ func appendEvent(b []byte, e *Event) []byte {
 	number("tokens", e.Tokens, false)
 	if e.Capped {
 		b = append(b, `,"capped":true`...)
+	}
+	if e.Estimated {
+		b = append(b, `,"estimated":true`...)
 	}
 	if e.Priced != nil {
 		b = strconv.AppendBool(append(b, `,"priced":`...), *e.Priced)
