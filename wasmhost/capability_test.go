@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
@@ -502,6 +503,49 @@ func TestAGuestAsksAModel(t *testing.T) {
 	} {
 		assert.Contains(t, r.ask(t, "generate", request), want, request)
 	}
+}
+
+// payer notes which models are paid for.
+type payer struct{ models []string }
+
+func (p *payer) Reserve(_ context.Context, name string) (func(allowance.Use), error) {
+	p.models = append(p.models, name)
+	return func(allowance.Use) {}, nil
+}
+
+// A grant of one model is none of another that "config.version" asks the provider for, and a model that is run
+// as an action is paid for like any.
+func TestAGuestsModelsAreGrantedAndPaid(t *testing.T) {
+	r := newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Grants = nil })
+	_, err := r.host.Load(t.Context(), tenant, wasmhost.Upload{
+		Wasm:   guest(t, "capabilities.wasm"),
+		Policy: []byte(`{"grants":{"kv":true,"clock":true,"http":[{"host":"none.example.com"}],"generate":["test/small"],"actions":["model/test/small"]}}`),
+	})
+	require.NoError(t, err)
+	register(t, r.reg, action.Util, "generate", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return json.RawMessage(`{"finishReason":"stop"}`), nil
+	})
+	register(t, r.reg, action.Model, "test/small", func(context.Context, json.RawMessage, action.Emit) (json.RawMessage, error) {
+		return json.RawMessage(`{"message":{"role":"model","content":[{"text":"hi"}]},"finishReason":"stop"}`), nil
+	})
+	p := &payer{}
+	ask := func(name, input string) string {
+		a, err := r.host.Provider(tenant).Resolve(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/" + name})
+		require.NoError(t, err)
+		out, err := a.RunJSON(allowance.WithPayer(t.Context(), p), json.RawMessage(input), nil)
+		require.NoError(t, err)
+		return string(out)
+	}
+	assert.Contains(t, ask("generate", `{"model":"test/small","messages":[]}`), `"ok"`)
+	assert.Contains(t, ask("generate", `{"model":"test/small","messages":[],"config":{"version":"small"}}`), `"ok"`)
+	assert.Contains(t, ask("generate", `{"model":"test/small","messages":[],"config":{"version":"large"}}`), `"PERMISSION_DENIED"`)
+	const messages = `"messages":[{"role":"user","content":[{"text":"x"}]}]`
+	assert.Empty(t, p.models)
+	assert.Contains(t, ask("run", `{"key":"/model/test/small","input":{`+messages+`}}`), `"text":"hi"`)
+	assert.Equal(t, []string{"test/small"}, p.models)
+	assert.Contains(t, ask("run", `{"key":"/model/test/small","input":{`+messages+`,"config":{"version":"large"}}}`), `"PERMISSION_DENIED"`)
+	assert.Contains(t, ask("run", `{"key":"/model/test/small","input":7}`), `"INVALID_ARGUMENT"`)
+	assert.Len(t, p.models, 1)
 }
 
 func TestWithoutARegistryNothingIsRun(t *testing.T) {

@@ -34,6 +34,12 @@ type Payer interface {
 	Reserve(ctx context.Context, model string) (settle func(Use), err error)
 }
 
+// Chooser is a payer that says which models may be called.
+type Chooser interface {
+	// May fails when the model of that name may not be called.
+	May(ctx context.Context, model string) error
+}
+
 type payerKey struct{}
 
 // WithPayer returns a context whose model calls are charged to a payer.
@@ -42,11 +48,17 @@ func WithPayer(ctx context.Context, p Payer) context.Context {
 }
 
 // Reserve asks the context's payer before a model is called; see [Payer]. Without one nothing
-// is charged.
-func Reserve(ctx context.Context, model string) (settle func(Use), err error) {
+// is charged. asked is the model that the provider is asked for, which a request may choose; it is
+// what is paid for, and a payer that is a [Chooser] has to allow both.
+func Reserve(ctx context.Context, model, asked string) (settle func(Use), err error) {
 	p, _ := ctx.Value(payerKey{}).(Payer)
 	if p == nil {
 		return func(Use) {}, nil
 	}
-	return p.Reserve(ctx, model)
+	if c, ok := p.(Chooser); ok && asked != model {
+		if err := c.May(ctx, model); err != nil {
+			return nil, err
+		}
+	}
+	return p.Reserve(ctx, asked)
 }

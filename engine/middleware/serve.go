@@ -48,7 +48,7 @@ func generate(ctx context.Context, m model.Model, req *model.Request, send model
 	if err := allowance.ModelCall(ctx); err != nil {
 		return nil, status.Convert(err).WithCause(ErrFinal) // retries within retries would never end
 	}
-	settle, err := allowance.Reserve(ctx, m.Desc().Name)
+	settle, err := allowance.Reserve(ctx, m.Desc().Name, model.Asked(m, req.Config))
 	if err != nil {
 		return nil, status.Convert(err).WithCause(ErrFinal) // it is not the model that is busy
 	}

@@ -272,9 +272,13 @@ func TestUsageIsCounted(t *testing.T) {
 }
 
 // notes is a payer that notes what models have used.
-type notes struct{ used []allowance.Use }
+type notes struct {
+	models []string
+	used   []allowance.Use
+}
 
-func (n *notes) Reserve(context.Context, string) (func(allowance.Use), error) {
+func (n *notes) Reserve(_ context.Context, name string) (func(allowance.Use), error) {
+	n.models = append(n.models, name)
 	return func(u allowance.Use) { n.used = append(n.used, u) }, nil
 }
 
@@ -402,4 +406,17 @@ func TestAStreamThatIsLeftCountsOnItsRequest(t *testing.T) {
 	require.ErrorIs(t, err, status.ErrUnavailable)
 	_, err = middleware.Serve(ctx, m, &model.Request{}, send)
 	require.ErrorIs(t, err, status.ErrResourceExhausted, "a retry of it does not go on for ever")
+}
+
+func TestTheModelThatIsAskedForIsPaidFor(t *testing.T) {
+	m, err := model.New("acme/small", model.Info{}, func(context.Context, *model.Request, model.Send) (*model.Response, error) {
+		return &model.Response{}, nil
+	})
+	require.NoError(t, err)
+	n := &notes{}
+	for _, config := range []string{``, `{"version":"large"}`} {
+		_, err = middleware.Serve(allowance.WithPayer(t.Context(), n), m, &model.Request{Config: json.RawMessage(config)}, nil)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []string{"acme/small", "acme/large"}, n.models)
 }

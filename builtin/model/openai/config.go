@@ -34,6 +34,18 @@ var wireNames = map[string]string{
 var managed = map[string]bool{
 	"messages": true, "tools": true, "tool_choice": true, "functions": true, "function_call": true,
 	"response_format": true, "n": true, "stream": true, "stream_options": true, "model": true,
+	"models": true, "fallbacks": true, // of gateways: other models, beside the one that was named
+}
+
+// isManaged reports whether a server may read a key as one of the managed fields. Servers in Go
+// read a field in any case, and the last one counts: "Model" would be another model.
+func isManaged(key string) bool {
+	for name := range managed {
+		if strings.EqualFold(name, key) {
+			return true
+		}
+	}
+	return false
 }
 
 var wireKey = regexp.MustCompile(`^[a-z0-9_]+$`)
@@ -83,7 +95,7 @@ func (p *Provider) settings(raw json.RawMessage) (settings, error) {
 		s.fields[name] = value
 	}
 	for name, value := range extra {
-		if managed[name] {
+		if isManaged(name) {
 			return s, refuseManaged(name)
 		}
 		s.fields[name] = value
@@ -101,7 +113,7 @@ func (p *Provider) wireName(key string) (string, error) {
 		return name, nil
 	}
 	switch {
-	case managed[key]:
+	case isManaged(key):
 		return "", refuseManaged(key)
 	case key == "topK":
 		return "", status.Publicf(status.InvalidArgument, `model config key "topK": the chat-completions API has no such parameter; a server that takes it anyway gets it as "top_k"`)

@@ -108,12 +108,17 @@ func plainConfig(raw json.RawMessage, drop, managed []string) (version string, f
 			delete(fields, name)
 		}
 	}
-	for _, name := range managed {
-		if _, set := fields[name]; set {
+	for name := range fields {
+		if isManagedBy(managed, name) {
 			return "", nil, refuseManaged(name)
 		}
 	}
 	return version, fields, nil
+}
+
+// isManagedBy reports whether a server may read a field as one of the managed; see [isManaged].
+func isManagedBy(managed []string, field string) bool {
+	return slices.ContainsFunc(managed, func(name string) bool { return strings.EqualFold(name, field) })
 }
 
 // prompt is the text of a request's first message, which is what Genkit JS sends.

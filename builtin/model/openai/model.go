@@ -75,16 +75,20 @@ func (p *Provider) ask(ctx context.Context, c *call, send model.Send) (*model.Re
 	return resp, err
 }
 
-// post asks once, or twice when the server refuses stream_options: that it does so is
-// remembered for the calls that follow. The caller closes the body of the answer,
-// which is a success.
+// post asks once, or twice when the server refuses stream_options. That it does so is
+// remembered for the calls that follow if it takes the request without them: an error may
+// quote what a caller has written, and no caller may end the counting of everybody's tokens.
+// The caller closes the body of the answer, which is a success.
 func (p *Provider) post(ctx context.Context, c *call, accept string) (*http.Response, error) {
-	for {
+	for again := false; ; again = true {
 		resp, err := p.peer.Do(ctx, wire.Outgoing{Path: "/chat/completions", Key: c.key, Accept: accept, Body: c.body})
 		if err != nil {
 			return nil, p.peer.NetworkError(ctx, "ask", c.key, err)
 		}
 		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+			if again {
+				p.noStreamOptions.Store(true)
+			}
 			return resp, nil
 		}
 		body, err := p.peer.HTTPError(resp, c.key)
@@ -93,7 +97,6 @@ func (p *Provider) post(ctx context.Context, c *call, accept string) (*http.Resp
 		if !found || !refusesStreamOptions(resp.StatusCode, body) {
 			return nil, err
 		}
-		p.noStreamOptions.Store(true)
 		c.body = shorter
 	}
 }

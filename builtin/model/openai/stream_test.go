@@ -220,8 +220,28 @@ func TestAServerThatRefusesStreamOptionsIsAskedWithout(t *testing.T) {
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 		assert.LessOrEqual(t, s.calls(), 2, "asked without once, and not again")
 	}
-	s := serve(t, document(422, `{"object":"error","message":{"detail":[{"loc":["body","stream_options"],"msg":"no"}]}}`))
-	_, _, err := generate(t.Context(), newModel(t, s), hello(), false)
+	// an error that quotes what a caller wrote ends nobody's counting
+	s := serve(t, nil)
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.bodies = append(s.bodies, string(raw))
+		s.mu.Unlock()
+		if strings.Contains(string(raw), "no such stream_options") {
+			document(400, `{"error":{"message":"user: no such stream_options"}}`)(w, r)
+			return
+		}
+		stream(data(pieceHi, pieceStop))(w, r)
+	})
+	m := newModel(t, s)
+	_, _, err := generate(t.Context(), m, request(t, `{"messages":[{"role":"user","content":[{"text":"x"}]}],"config":{"user":"no such stream_options"}}`), true)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, _, err = generate(t.Context(), m, hello(), true)
+	require.NoError(t, err)
+	assert.Contains(t, s.body(s.calls()-1), `"stream_options":{"include_usage":true}`)
+
+	s = serve(t, document(422, `{"object":"error","message":{"detail":[{"loc":["body","stream_options"],"msg":"no"}]}}`))
+	_, _, err = generate(t.Context(), newModel(t, s), hello(), false)
 	require.ErrorContains(t, err, "body.stream_options: no")
 	assert.Equal(t, 1, s.calls())
 }

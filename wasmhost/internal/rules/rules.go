@@ -21,8 +21,8 @@ type Rules struct {
 	Rewrite bool
 }
 
-// Request compares the request of a model hook with the one that it was given. It may change config,
-// tool choice and output, leave tools out, and add messages and documents; with the
+// Request compares the request of a model hook with the one that it was given. It may change config but for
+// its version, which may be another model, tool choice and output, leave tools out, and add messages and documents; with the
 // grant it may also change or drop messages that are not the system's, documents, and
 // what tools are described with. Any other difference is PERMISSION_DENIED.
 func (r Rules) Request(given, asked *model.Request) error {
@@ -34,6 +34,9 @@ func (r Rules) Request(given, asked *model.Request) error {
 	}
 	if err := r.tools(given.Tools, asked.Tools); err != nil {
 		return err
+	}
+	if !model.SameVersion(given.Config, asked.Config) {
+		return refuseMember("config.version")
 	}
 	allowed := *given
 	allowed.Messages, allowed.Docs, allowed.Tools = asked.Messages, asked.Docs, asked.Tools
@@ -57,6 +60,9 @@ func (r Rules) Options(given, asked *model.GenerateOptions) error {
 	}
 	if !subset(asked.Resources, given.Resources) {
 		return refuseMember("resources")
+	}
+	if !model.SameVersion(given.Config, asked.Config) {
+		return refuseMember("config.version")
 	}
 	allowed := *given
 	allowed.Messages, allowed.Docs, allowed.Tools, allowed.Resources = asked.Messages, asked.Docs, asked.Tools, asked.Resources

@@ -31,6 +31,7 @@ func TestWhatAModuleMayChangeIsAList(t *testing.T) {
 		"nothing":                             {`{}`, always},
 		"another way to write the same":       {messages(system + `,{"content":[{"text":"\u0041da?"},{"data":{"a":"\u00e9","b":1}}],"role":"user"}`), always},
 		"config":                              {`{"config":{"temperature":1}}`, always},
+		"config.version, another model":       {`{"config":{"temperature":0.5,"version":"large"}}`, never},
 		"tool choice":                         {`{"toolChoice":"none"}`, always},
 		"output":                              {`{"output":{"format":"json"}}`, always},
 		"a new message of the user":           {messages(system + `,{"role":"user","content":[{"text":"hint"}]},` + user), always},
@@ -85,7 +86,7 @@ func TestTheOptionsOfACallAreAListToo(t *testing.T) {
 	const options = `{"model":"a/b","messages":[{"role":"user","content":[{"text":"x"}]}],"tools":["t","u"],"resources":["r"],"maxTurns":3,
 		"returnToolRequests":true,"stepName":"s","use":[{"name":"m"}],"output":{"format":"json","instructions":"say JSON"},"own":1}`
 	for change, may := range map[string]bool{
-		`{}`: true, `{"tools":["t"]}`: true, `{"resources":[]}`: true, `{"toolChoice":"none"}`: true, `{"config":{"a":1}}`: true,
+		`{}`: true, `{"tools":["t"]}`: true, `{"resources":[]}`: true, `{"toolChoice":"none"}`: true, `{"config":{"a":1}}`: true, `{"config":{"version":"large"}}`: false,
 		`{"output":{"format":"text","instructions":"say JSON"}}`: true,
 		`{"output":{"format":"json","instructions":"obey"}}`:     false, `{"output":null}`: false,
 		`{"tools":["t","x"]}`: false, `{"resources":["q"]}`: false, `{"model":"c/d"}`: false, `{"maxTurns":4}`: false, `{"returnToolRequests":false}`: false,

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
@@ -62,8 +64,28 @@ func (v *Call) run(ctx context.Context, request []byte) (json.RawMessage, error)
 	if ctx, err = v.below(ctx); err != nil {
 		return nil, err
 	}
+	if key.Kind == action.Model {
+		return v.runModel(ctx, a, in.Input)
+	}
 	out, err := a.RunJSON(ctx, in.Input, nil)
 	return out, answered(err)
+}
+
+// runModel runs a model as generate calls do: what it takes is counted for who pays. The model that
+// the request asks for has to be granted as well.
+func (v *Call) runModel(ctx context.Context, a action.Action, input json.RawMessage) (json.RawMessage, error) {
+	req := &model.Request{}
+	if err := json.Unmarshal(input, req); err != nil {
+		return nil, status.Publicf(status.InvalidArgument, "model request: %w", err)
+	}
+	if err := v.mayRun(action.Key{Kind: action.Model, Name: model.Asked(model.From(a), req.Config)}); err != nil {
+		return nil, err
+	}
+	resp, err := middleware.Serve(ctx, a, req, nil)
+	if err != nil {
+		return nil, answered(err)
+	}
+	return marshal(resp)
 }
 
 func (v *Call) mayRun(key action.Key) error {
@@ -107,11 +129,14 @@ func (v *Call) generate(ctx context.Context, request []byte) (json.RawMessage, e
 	if !policy.Matches(v.config.Grants.Generate, name) {
 		return nil, status.Publicf(status.PermissionDenied, "generate: the model %q is not granted", abi.Line(name, 100))
 	}
-	model, err := reg.Lookup(ctx, action.Key{Kind: action.Model, Name: name})
+	named, err := reg.Lookup(ctx, action.Key{Kind: action.Model, Name: name})
 	if err != nil {
 		return nil, err
 	}
-	if options["model"], err = marshal(model.Desc().Key().String()); err != nil {
+	if asked := model.Asked(model.From(named), options["config"]); !policy.Matches(v.config.Grants.Generate, asked) {
+		return nil, status.Publicf(status.PermissionDenied, "generate: the model %q, which \"config.version\" asks for, is not granted", abi.Line(asked, 100))
+	}
+	if options["model"], err = marshal(named.Desc().Key().String()); err != nil {
 		return nil, err
 	}
 	if err := v.nameTools(ctx, reg, options); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // at is a clock that a test sets.
@@ -51,6 +52,31 @@ func (w *world) spend(model string, tokens int64) error {
 		settle(using(tokens)) // once more is no harm
 	}
 	return err
+}
+
+// What is paid for is the model that the provider is asked for, and the one that was named has to be
+// among those that may be called as well: some providers do not heed the version.
+func TestAModelIsNotCalledByAnothersVersion(t *testing.T) {
+	w, _ := budgeted(t, admin.NewMemory(), `{"models":["test/small","test/new-*"]}`)
+	u, err := usage.Open(usage.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, u.Close()) })
+	for _, p := range []allowance.Payer{w.Payer("acme"), u.Payer("acme", "1", "", w.Payer("acme"))} {
+		ctx := allowance.WithPayer(t.Context(), p)
+		for _, c := range []struct {
+			name, asked string
+			may         bool
+		}{{"test/small", "test/small", true}, {"test/small", "test/new-1", true}, {"test/small", "test/large", false}, {"test/large", "test/small", false}, {"test/large", "test/large", false}} {
+			settle, err := allowance.Reserve(ctx, c.name, c.asked)
+			if !c.may {
+				require.ErrorIs(t, err, status.ErrPermissionDenied, c)
+				continue
+			}
+			require.NoError(t, err, c)
+			settle(using(1))
+		}
+	}
+	require.NoError(t, w.Payer("nobody").(allowance.Chooser).May(t.Context(), "x"))
 }
 
 // A budget of 1,000 tokens is passed by no more than one call, with 64 callers at once.

@@ -22,6 +22,22 @@ type payer struct {
 // begins. One that is not there pays nothing.
 func (t *Tenants) Payer(name string) allowance.Payer { return payer{t, name} }
 
+// May implements [allowance.Chooser].
+func (p payer) May(_ context.Context, model string) error {
+	r, _ := p.of.ledgerOf(p.name)
+	if r == nil {
+		return nil
+	}
+	return r.may(model)
+}
+
+func (r *record) may(model string) error {
+	if m := r.Budget.Models; len(m) > 0 && !policy.Matches(m, model) {
+		return status.Publicf(status.PermissionDenied, "the tenant may not use the model %q", abi.Line(model, 120))
+	}
+	return nil
+}
+
 // Reserve implements [allowance.Payer]. It fails with PERMISSION_DENIED for a model that the
 // tenant may not use, or that has no price where there is a budget of money, and with
 // RESOURCE_EXHAUSTED, and when to come back, when a budget is used up, or reserved for calls
@@ -31,8 +47,8 @@ func (p payer) Reserve(_ context.Context, model string) (func(allowance.Use), er
 	if r == nil {
 		return func(allowance.Use) {}, nil
 	}
-	if m := r.Budget.Models; len(m) > 0 && !policy.Matches(m, model) {
-		return nil, status.Publicf(status.PermissionDenied, "the tenant may not use the model %q", abi.Line(model, 120))
+	if err := r.may(model); err != nil {
+		return nil, err
 	}
 	prices := p.of.config.Prices
 	if (r.Budget.MoneyPerDay > 0 || r.Budget.MoneyPerMonth > 0) && !prices.Has(model) {

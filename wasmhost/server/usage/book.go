@@ -200,6 +200,14 @@ type payer struct {
 	next                 allowance.Payer
 }
 
+// May implements [allowance.Chooser].
+func (p payer) May(ctx context.Context, model string) error {
+	if c, ok := p.next.(allowance.Chooser); ok {
+		return c.May(ctx, model)
+	}
+	return nil
+}
+
 // Reserve implements [allowance.Payer].
 func (p payer) Reserve(ctx context.Context, model string) (func(allowance.Use), error) {
 	settle := func(allowance.Use) {}
