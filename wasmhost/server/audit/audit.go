@@ -269,6 +269,9 @@ func sourceOf(from string) string {
 // never written to a file that is full: what an earlier attempt has left of the next file
 // stays the end of the log.
 func (l *Log) commit(payloads [][]byte) error {
+	if err := l.at.present(l.files); err != nil {
+		return err
+	}
 	if l.at.journal.Size() >= l.config.MaxFileBytes && l.head.seq >= l.at.first {
 		next, err := createTail(l.files, l.head)
 		if err != nil {

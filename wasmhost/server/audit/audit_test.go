@@ -324,6 +324,36 @@ func logCase() faultfs.Case[*audit.Log] {
 	}
 }
 
+// A file that is gone, or another one, takes no entries: they would be acknowledged, and found by nobody.
+func TestAFileThatWasTakenAwayIsNotWritten(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"renamed": func(path string) error { return os.Rename(path, path+".old") },
+		"cut":     func(path string) error { return os.Truncate(path, 0) },
+		"replaced": func(path string) error {
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.Remove(path), os.WriteFile(path, raw, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := opened(t, dir, audit.Config{})
+			appended(t, l, "createTenant")
+			files, err := filepath.Glob(filepath.Join(dir, "audit-*.log"))
+			require.NoError(t, err)
+			require.Len(t, files, 1)
+			require.NoError(t, harm(files[0]))
+			for range 2 {
+				_, err = l.Append(audit.Entry{What: "deleteTenant"})
+				require.ErrorIs(t, err, status.ErrUnavailable)
+			}
+		})
+	}
+}
+
 func TestNoFaultOfTheDiskLosesAnEntry(t *testing.T) { faultfs.Exhaust(t, logCase()) }
 
 func TestDamageIsTold(t *testing.T) {
