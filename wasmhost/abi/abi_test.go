@@ -116,6 +116,19 @@ func TestGuestErrorsKeepTheirCode(t *testing.T) {
 	} {
 		assert.Equal(t, want, status.ToWire(abi.GuestError([]byte(raw), "f", 3), false), raw)
 	}
+	for _, end := range []string{"", "é", `\n`, `\ud83d\ude00`, "\U0001f600"} { // wherever a message is cut, its code stays
+		for pad := range 16 {
+			raw := `{"code":"NOT_FOUND","message":"` + strings.Repeat("y", abi.MaxErrorBytes-40-pad) + strings.Repeat(end, 4) + strings.Repeat("z", 100) + `","details":{}}`
+			for _, given := range []string{raw, raw[:abi.MaxErrorBytes]} {
+				err := abi.GuestError([]byte(given), "f", 1)
+				require.ErrorIs(t, err, status.ErrNotFound, "%q, %d", end, pad)
+				require.True(t, strings.HasPrefix(status.Convert(err).Message, "yyy"))
+			}
+		}
+	}
+	whole := `{"code":"NOT_FOUND","message":"` + strings.Repeat("y", abi.MaxErrorBytes-33) + `"}`
+	require.Len(t, whole, abi.MaxErrorBytes)
+	require.ErrorIs(t, abi.GuestError([]byte(whole), "f", 1), status.ErrNotFound)
 	long := status.ToWire(abi.GuestError([]byte(strings.Repeat("x", 10<<20)), "f", 1), false)
 	assert.Less(t, len(long.Message), 5000)
 }

@@ -3,6 +3,7 @@ package abi
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -15,6 +16,21 @@ const (
 	maxErrorDetailBytes  = 16 << 10
 )
 
+// mended returns an error that was cut in the middle of its message as JSON again, so that its
+// code is not lost with its end; raw itself when it can't be.
+func mended(raw []byte) []byte {
+	if schema.Check(raw) == nil {
+		return raw
+	}
+	const longest = len(`\ud83d\ude00`) // the longest text that is one character
+	for cut := range min(longest, len(raw)) {
+		if whole := append(slices.Clone(raw[:len(raw)-cut]), `"}`...); schema.Check(whole) == nil {
+			return whole
+		}
+	}
+	return raw
+}
+
 // GuestError turns the error that a guest set into a status error. raw is plain
 // text or {"code", "message", "details"} with a status name; text, an unknown
 // code and OK give INTERNAL. Empty raw gives a text that names the export.
@@ -24,8 +40,8 @@ func GuestError(raw []byte, export string, rc int32) error {
 		Message string          `json:"message"`
 		Details json.RawMessage `json:"details"`
 	}
-	if len(raw) > MaxErrorBytes {
-		raw = raw[:MaxErrorBytes]
+	if len(raw) >= MaxErrorBytes {
+		raw = mended(raw[:MaxErrorBytes])
 	}
 	if schema.Check(raw) == nil && raw[0] == '{' && json.Unmarshal(raw, &e) == nil && (e.Code != "" || e.Message != "") {
 		code, ok := status.Parse(e.Code)
