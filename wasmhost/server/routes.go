@@ -67,6 +67,7 @@ func (s *Server) routes() error {
 		if err := checkRule(r); err != nil {
 			return err
 		}
+		r.handle = s.queried(r)
 		s.echo.Add(r.method, r.path, s.auditing(r))
 		if audited(r) {
 			s.changes[ruleKey{r.method, r.path}] = r.doc.id
@@ -91,7 +92,10 @@ func (s *Server) routes() error {
 		more = append(more, auditComponents)
 	}
 	var err error
-	s.openAPI, err = document(table, s.config.Auth != nil, s.config.Audit != nil, more...)
+	if s.openAPI, err = document(table, s.config.Auth != nil, s.config.Audit != nil, more...); err != nil {
+		return err
+	}
+	s.queries, err = queriesOf(s.openAPI)
 	return err
 }
 

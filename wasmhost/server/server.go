@@ -169,6 +169,7 @@ type Server struct {
 	reports  reporting
 	arriving spools
 	openAPI  []byte
+	queries  map[string][]string // by operation: the parameters of its query
 	flows    *flowserver.Server
 }
 
