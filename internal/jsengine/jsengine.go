@@ -18,21 +18,11 @@ import (
 
 // Get returns the file, which Go downloads into its module cache where it is not there yet. It blocks meanwhile.
 func Get(ctx context.Context) ([]byte, error) {
-	module := script.EngineModule + "@" + script.EngineVersion
-	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", module).Output()
+	dir, err := Dir(ctx, script.EngineModule+"@"+script.EngineVersion)
 	if err != nil {
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			err = fmt.Errorf("%w: %s%s", err, out, exit.Stderr)
-		}
-		return nil, fmt.Errorf("download %s: %w", module, err)
+		return nil, err
 	}
-	var found struct {
-		Dir string `json:"Dir"` //nolint:tagliatelle // Go's
-	}
-	if err := json.Unmarshal(out, &found); err != nil {
-		return nil, fmt.Errorf("download %s: %w", module, err)
-	}
-	file, err := os.ReadFile(filepath.Join(found.Dir, script.EngineFile))
+	file, err := os.ReadFile(filepath.Join(dir, script.EngineFile))
 	if err != nil {
 		return nil, err
 	}
@@ -40,4 +30,22 @@ func Get(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// Dir returns the folder of a Go module, "path@version", as Get has it.
+func Dir(ctx context.Context, module string) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", module).Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			err = fmt.Errorf("%w: %s%s", err, out, exit.Stderr)
+		}
+		return "", fmt.Errorf("download %s: %w", module, err)
+	}
+	var found struct {
+		Dir string `json:"Dir"` //nolint:tagliatelle // Go's
+	}
+	if err := json.Unmarshal(out, &found); err != nil {
+		return "", fmt.Errorf("download %s: %w", module, err)
+	}
+	return found.Dir, nil
 }

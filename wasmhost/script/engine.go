@@ -5,6 +5,9 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/hex"
+	"sync"
+
+	"github.com/evanw/esbuild/pkg/api"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
@@ -51,8 +54,34 @@ const (
 	SetupExport = "genkit_setup"
 )
 
-//go:embed prelude.js
-var prelude string
+// The parts of the prelude, in their order: the bodies of one function.
+var (
+	//go:embed prelude/core.js
+	preludeCore string
+	//go:embed prelude/url.js
+	preludeURL string
+	//go:embed prelude/web.js
+	preludeWeb string
+	//go:embed prelude/crypto.js
+	preludeCrypto string
+)
+
+// prelude is what every script finds, made as short as its meaning allows: the engine keeps the text of each function.
+var prelude = sync.OnceValue(func() string {
+	text := "(() => {\n\"use strict\";\n" + preludeCore + preludeURL + preludeWeb + preludeCrypto + preludeEnd
+	r := api.Transform(text, api.TransformOptions{
+		MinifyWhitespace: true, MinifySyntax: true, MinifyIdentifiers: true, Target: api.ES2023, Charset: api.CharsetASCII, TsconfigRaw: "{}", LogLevel: api.LogLevelSilent,
+	})
+	if len(r.Errors) > 0 {
+		panic("the prelude: " + r.Errors[0].Text) // it is a constant: a test would say so
+	}
+	return string(r.Code)
+})
+
+// preludeEnd shows the prelude's entry points to the functions that [glue] writes.
+const preludeEnd = `defineProperty(globalThis, "__genkit", { value: freeze({ load, call, describe, finish }) });
+})();
+`
 
 // operations of the prelude's function host, by number. Those from opCapability on are capabilities.
 const (
@@ -186,7 +215,7 @@ func glued(m *inspect.Module) []byte {
 	load, call, describe, finish := g.evaluation(g.text("__genkit.load()"), inner), g.evaluation(g.text("__genkit.call()"), inner),
 		g.evaluation(g.text("__genkit.describe()"), inner), g.evaluation(g.text("__genkit.finish()"), inner)
 	script := g.evaluation(0, g.text(scriptFile))
-	first := g.evaluation(g.text(prelude), inner)
+	first := g.evaluation(g.text(prelude()), inner)
 	a := &addition{
 		imports: imports, globals: globals, offset: staticAt,
 		functions: []addedFunction{

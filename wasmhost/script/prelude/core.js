@@ -1,8 +1,6 @@
 // What every script finds: tool, s, genkit, console and some of what browsers have. It is evaluated once, before the
 // image of the engine is made, and holds on to the functions that it needs, so that a script which changes
 // prototypes harms itself alone.
-(() => {
-  "use strict";
   const wrapper = globalThis.__genkit;
   const { stringify, parse } = JSON;
   const { apply, ownKeys, deleteProperty } = Reflect;
@@ -29,7 +27,10 @@
   const KV_GET = 18, KV_SET = 19, KV_DELETE = 20, KV_LIST = 21, RUN = 22, GENERATE = 23;
 
   for (const name of ["__genkit", "std", "os", "bjson", "print", "scriptArgs", "gc", "navigator", "QJS_PROXY_VALUE", "Worker"]) deleteProperty(globalThis, name);
-  const define = (name, value) => defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+  const define = (name, value) => {
+    if (typeof value === "function") defineProperty(value, "name", { value: name, writable: false, configurable: true, enumerable: false });
+    defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+  };
 
   // ---- errors
 
@@ -293,7 +294,7 @@
     return t >>> 0;
   };
   const hex = "0123456789abcdef";
-  define("crypto", freeze({
+  const randomness = {
     getRandomValues: (array) => {
       if (!ArrayBuffer.isView(array) || array instanceof Float32Array || array instanceof Float64Array || array instanceof DataView) throw new TypeError("getRandomValues() wants an array of integers");
       if (array.byteLength > 65536) throw new RangeError("getRandomValues() gives 65536 bytes at most");
@@ -308,7 +309,7 @@
       for (let i = 0; i < 16; i++) id += (i === 4 || i === 6 || i === 8 || i === 10 ? "-" : "") + hex[b[i] >> 4] + hex[b[i] & 15];
       return id;
     },
-  }));
+  };
 
   // ---- console
 
@@ -358,7 +359,8 @@
     apply(bound.clearTimeout, undefined, [timers[id]]);
     delete timers[id];
   };
-  define("setTimeout", timer(bound.setTimeout, true));
+  const startTimer = timer(bound.setTimeout, true);
+  define("setTimeout", startTimer);
   define("setInterval", timer(bound.setInterval, false));
   define("clearTimeout", stop);
   define("clearInterval", stop);
@@ -388,9 +390,19 @@
       }
       return bytes.slice(0, n);
     }
+    encodeInto(input, into) {
+      let read = 0, written = 0;
+      for (const c of text(input)) {
+        const bytes = this.encode(c);
+        if (written + bytes.length > into.length) break;
+        into.set(bytes, written);
+        read += c.length; written += bytes.length;
+      }
+      return { read, written };
+    }
   }
   class TextDecoder {
-    #fatal; #keep;
+    #fatal; #keep; #left = []; #begun = false;
     constructor(label = "utf-8", options = {}) {
       const name = apply(toLowerCase, apply(trim, text(label), []), []);
       if (name !== "utf-8" && name !== "utf8") throw new RangeError(`the encoding "${label}" is not known here; utf-8 is`);
@@ -398,11 +410,26 @@
       this.#keep = !!options.ignoreBOM;
     }
     get encoding() { return "utf-8"; }
-    decode(input) {
-      if (input === undefined) return "";
-      const b = ArrayBuffer.isView(input) ? new bytesOf(input.buffer, input.byteOffset, input.byteLength) : new bytesOf(input);
+    get fatal() { return this.#fatal; }
+    get ignoreBOM() { return this.#keep; }
+    decode(input, { stream = false } = {}) {
+      let b = input === undefined ? new bytesOf(0) : ArrayBuffer.isView(input) ? new bytesOf(input.buffer, input.byteOffset, input.byteLength) : new bytesOf(input);
+      if (this.#left.length > 0) b = new bytesOf([...this.#left, ...b]);
+      this.#left = [];
+      if (stream) {
+        let cut = b.length; // of a character that may go on, or of a mark at the beginning that does
+        for (let i = 1; i < 4 && i <= b.length; i++) {
+          const c = b[b.length - i];
+          if (c < 0x80) break;
+          if (c >= 0xc0) { if (i < (c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4)) cut -= i; break; }
+        }
+        this.#left = [...b.slice(cut)];
+        b = b.slice(0, cut);
+      }
       let out = "", part = [];
-      let i = !this.#keep && b[0] === 0xef && b[1] === 0xbb && b[2] === 0xbf ? 3 : 0;
+      const first = !this.#begun;
+      this.#begun = stream && (this.#begun || b.length > 0);
+      let i = first && !this.#keep && b[0] === 0xef && b[1] === 0xbb && b[2] === 0xbf ? 3 : 0;
       const put = (c) => {
         if (c > 0xffff) { c -= 0x10000; push_(part, 0xd800 | (c >> 10)); push_(part, 0xdc00 | (c & 0x3ff)); } else push_(part, c);
         if (part.length > 4096) { out += apply(fromCharCode, undefined, part); part = []; }
@@ -433,7 +460,7 @@
     let out = "";
     for (let i = 0; i < str.length; i += 3) {
       const a = apply(charCodeAt, str, [i]), b = i + 1 < str.length ? apply(charCodeAt, str, [i + 1]) : 0, c = i + 2 < str.length ? apply(charCodeAt, str, [i + 2]) : 0;
-      if (a > 255 || b > 255 || c > 255) throw new RangeError("btoa() wants characters up to U+00FF");
+      if (a > 255 || b > 255 || c > 255) throw new DOMException("btoa() wants characters up to U+00FF", "InvalidCharacterError");
       out += alphabet[a >> 2] + alphabet[((a & 3) << 4) | (b >> 4)] + (i + 1 < str.length ? alphabet[((b & 15) << 2) | (c >> 6)] : "=") + (i + 2 < str.length ? alphabet[c & 63] : "=");
     }
     return out;
@@ -441,11 +468,11 @@
   define("atob", (input) => {
     let str = apply(replace, text(input), [/[\t\n\f\r ]+/g, ""]);
     if (str.length % 4 === 0) str = apply(replace, str, [/==?$/, ""]);
-    if (str.length % 4 === 1) throw new RangeError("atob(): the text is no base64");
+    if (str.length % 4 === 1) throw new DOMException("atob(): the text is no base64", "InvalidCharacterError");
     let out = "", bits = 0, n = 0;
     for (let i = 0; i < str.length; i++) {
       const at = apply(indexOf, alphabet, [str[i]]);
-      if (at < 0) throw new RangeError("atob(): the text is no base64");
+      if (at < 0) throw new DOMException("atob(): the text is no base64", "InvalidCharacterError");
       bits = ((bits << 6) | at) & 0xffffff;
       n += 6;
       if (n >= 8) { n -= 8; out += fromCharCode((bits >> n) & 255); }
@@ -453,103 +480,3 @@
     return out;
   });
 
-  class URLSearchParams {
-    #list = [];
-    constructor(init = "") {
-      if (typeof init === "object" && init !== null) {
-        for (const [name, value] of isArray(init) || init instanceof URLSearchParams ? init : entries(init)) this.append(name, value);
-        return;
-      }
-      const str = text(init);
-      for (const part of apply(split, apply(startsWith, str, ["?"]) ? apply(slice, str, [1]) : str, ["&"])) {
-        if (part === "") continue;
-        const cut = apply(indexOf, part, ["="]);
-        this.append(plain(cut < 0 ? part : apply(slice, part, [0, cut])), cut < 0 ? "" : plain(apply(slice, part, [cut + 1])));
-      }
-    }
-    append(name, value) { push_(this.#list, [text(name), text(value)]); }
-    delete(name) { this.#list = this.#list.filter((pair) => pair[0] !== name); }
-    get(name) { return this.#list.find((pair) => pair[0] === name)?.[1] ?? null; }
-    getAll(name) { return this.#list.filter((pair) => pair[0] === name).map((pair) => pair[1]); }
-    has(name) { return this.#list.some((pair) => pair[0] === name); }
-    set(name, value) {
-      const at = this.#list.findIndex((pair) => pair[0] === name);
-      if (at < 0) return this.append(name, value);
-      this.#list = this.#list.filter((pair, i) => i <= at || pair[0] !== name);
-      this.#list[at] = [text(name), text(value)];
-    }
-    sort() { this.#list.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0)); }
-    forEach(callback) { for (const [name, value] of this.#list) callback(value, name, this); }
-    keys() { return this.#list.map((pair) => pair[0])[Symbol.iterator](); }
-    values() { return this.#list.map((pair) => pair[1])[Symbol.iterator](); }
-    entries() { return this.#list.map((pair) => [pair[0], pair[1]])[Symbol.iterator](); }
-    [Symbol.iterator]() { return this.entries(); }
-    get size() { return this.#list.length; }
-    toString() { return apply(join, apply(map, this.#list, [(pair) => `${escaped(pair[0])}=${escaped(pair[1])}`]), ["&"]); }
-  }
-  const encode = encodeURIComponent, decode = decodeURIComponent;
-  const escaped = (str) => apply(replace, apply(replace, encode(apply(strings.toWellFormed, str, [])), [/[!'()~]/g, (c) => `%${charCodeAt.call(c, 0).toString(16).toUpperCase()}`]), [/%20/g, "+"]);
-  const plain = (str) => {
-    const spaced = apply(replace, str, [/\+/g, " "]);
-    try { return decode(spaced); } catch { return spaced; }
-  };
-  define("URLSearchParams", URLSearchParams);
-
-  // ---- fetch, over the capability http
-
-  const encoder = new TextEncoder(), decoder = new TextDecoder();
-  const binary = (bytes) => { let str = ""; for (let i = 0; i < bytes.length; i++) str += fromCharCode(bytes[i]); return str; };
-  class Headers {
-    #list = create(null);
-    constructor(init) {
-      if (init === undefined || init === null) return;
-      const pairs = isArray(init) ? init : init instanceof Headers ? init.entries() : entries(init);
-      for (const [name, value] of pairs) this.append(name, value);
-    }
-    append(name, value) {
-      const key = apply(toLowerCase, text(name), []);
-      this.#list[key] = this.#list[key] === undefined ? text(value) : `${this.#list[key]}, ${text(value)}`;
-    }
-    set(name, value) { this.#list[apply(toLowerCase, text(name), [])] = text(value); }
-    get(name) { return this.#list[apply(toLowerCase, text(name), [])] ?? null; }
-    has(name) { return this.get(name) !== null; }
-    delete(name) { delete this.#list[apply(toLowerCase, text(name), [])]; }
-    forEach(callback) { for (const name of keys(this.#list)) callback(this.#list[name], name, this); }
-    entries() { return keys(this.#list).map((name) => [name, this.#list[name]])[Symbol.iterator](); }
-    [Symbol.iterator]() { return this.entries(); }
-  }
-  class Response {
-    #reply;
-    constructor(reply, url) { this.#reply = reply; this.status = reply.status; this.ok = reply.status >= 200 && reply.status < 300; this.url = url; this.headers = new Headers(reply.headers); }
-    async text() { return this.#reply.body ?? decoder.decode(await this.bytes()); }
-    async json() { return parse(await this.text()); }
-    async bytes() {
-      if (this.#reply.body !== undefined) return encoder.encode(this.#reply.body);
-      const str = atob(this.#reply.bodyBase64 ?? "");
-      const bytes = new bytesOf(str.length);
-      for (let i = 0; i < str.length; i++) bytes[i] = apply(charCodeAt, str, [i]);
-      return bytes;
-    }
-    async arrayBuffer() { return (await this.bytes()).buffer; }
-  }
-  define("Headers", Headers);
-  define("Response", Response);
-  define("fetch", async (url, init = {}) => {
-    const { method, body } = init;
-    const headers = new Headers(init.headers);
-    const request = { url: text(url), method: method === undefined ? undefined : text(method).toUpperCase() };
-    if (body instanceof URLSearchParams) {
-      request.body = body.toString();
-      if (!headers.has("content-type")) headers.set("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
-    } else if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) {
-      const bytes = ArrayBuffer.isView(body) ? new bytesOf(body.buffer, body.byteOffset, body.byteLength) : new bytesOf(body);
-      request.bodyBase64 = btoa(binary(bytes));
-    } else if (body !== undefined && body !== null) request.body = text(body);
-    const given = {};
-    headers.forEach((value, name) => { given[name] = value; });
-    if (keys(given).length > 0) request.headers = given;
-    return new Response(ask(HTTP, request), request.url);
-  });
-
-  defineProperty(globalThis, "__genkit", { value: freeze({ load, call, describe, finish }) });
-})();
