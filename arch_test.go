@@ -246,6 +246,43 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	}
 }
 
+// Who calls is the server's matter. The engine, the host of modules and the sandboxes below it know tenants by
+// name at most: an embedder brings identities of its own, or none.
+func TestNothingBelowTheServerKnowsIdentities(t *testing.T) {
+	imports := map[string][]string{}
+	for _, p := range packages(t) {
+		imports[p.ImportPath] = p.Imports
+	}
+	looked := 0
+	for start := range imports {
+		name := strings.TrimPrefix(strings.TrimPrefix(start, root), "/")
+		below := strings.HasPrefix(name, "engine") || strings.HasPrefix(name, "wasmhost") && !strings.HasPrefix(name, "wasmhost/server")
+		if !below {
+			continue
+		}
+		looked++
+		seen := map[string]bool{}
+		var walk func(at string, path []string)
+		walk = func(at string, path []string) {
+			if seen[at] {
+				return
+			}
+			seen[at] = true
+			if within(strings.TrimPrefix(at, root+"/"), "wasmhost/server/") {
+				t.Errorf("%s depends on what knows who calls: %s", name, strings.Join(path, " → "))
+				return
+			}
+			for _, next := range imports[at] {
+				walk(next, append(path[:len(path):len(path)], next))
+			}
+		}
+		walk(start, []string{start})
+	}
+	if looked < 40 {
+		t.Errorf("only %d packages were looked at", looked)
+	}
+}
+
 // testsReach lists, for each part of the tree, the parts that its tests may use besides internal
 // packages, kits for tests among them.
 var testsReach = map[string][]string{

@@ -23,7 +23,8 @@ import (
 // 500 callers of another tenant whose bodies have 240 KB each, as fast as the server takes them. The
 // callers run in this process, too: their work counts as the server's.
 func BenchmarkNeighbourOfBodies(b *testing.B) {
-	const loud, callers = "loud", 500
+	const loud = "loud"
+	callers := few(500, 20)
 	registries := map[string]*registry.Registry{}
 	host, err := wasmhost.New(b.Context(), wasmhost.Config{
 		CacheDir: cacheDir(b), Tenants: map[string]wasmhost.TenantConfig{loud: {}},
@@ -62,7 +63,7 @@ func BenchmarkNeighbourOfBodies(b *testing.B) {
 	big := []byte(`{"input":{"text":"` + strings.Repeat("a", 240_000) + `"}}`)
 	p99 := func(b *testing.B) time.Duration {
 		b.Helper()
-		times := make([]time.Duration, 100)
+		times := make([]time.Duration, few(100, 10))
 		for i := range times {
 			start := time.Now()
 			require.Equal(b, http.StatusOK, post(b.Context(), wasmhost.DefaultTenant, "calc/add", small))

@@ -63,7 +63,7 @@ func tenantNames(n int) ([]string, map[string]wasmhost.TenantConfig) {
 // its own: every call on a fresh state, metered, with a deadline, in its tenant's turn. It
 // reports what the process holds and how long calls take.
 func BenchmarkTenants(b *testing.B) {
-	const tenants = 1000
+	tenants := few(1000, 20)
 	names, limits := tenantNames(tenants)
 	before := resident(b)
 	host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: b.TempDir(), Tenants: limits, Compiler: compiler})
@@ -97,7 +97,7 @@ func BenchmarkTenants(b *testing.B) {
 				for pb.Next() {
 					n := next.Add(1)
 					from := time.Now()
-					if _, err := actions[n*7919%tenants].RunJSON(context.Background(), in, nil); err != nil {
+					if _, err := actions[n*7919%int64(tenants)].RunJSON(context.Background(), in, nil); err != nil {
 						b.Error(err)
 						return
 					}
@@ -113,8 +113,8 @@ func BenchmarkTenants(b *testing.B) {
 			// On a machine that is busy with other things, what counts is the processor time.
 			b.ReportMetric((processorTime()-cpu).Seconds()*1e6/float64(b.N), "cpu-µs/call")
 			b.ReportMetric(held/(1<<20), "MiB")
-			b.ReportMetric((held-before)/tenants/1024, "KiB/tenant")
-			b.ReportMetric(float64(loaded.Milliseconds())/tenants, "ms/load")
+			b.ReportMetric((held-before)/float64(tenants)/1024, "KiB/tenant")
+			b.ReportMetric(float64(loaded.Milliseconds())/float64(tenants), "ms/load")
 			if slices.Sort(all); len(all) > 0 {
 				b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 				b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
@@ -143,12 +143,16 @@ func inParallel(tb testing.TB, names []string, do func(i int, name string) error
 // fall idle. It reports what each still holds, and what the first call after that costs,
 // beside a call that finds its instance.
 func BenchmarkIdleGoTenants(b *testing.B) {
-	const tenants = 100
+	tenants := few(100, 4)
+	cache := b.TempDir()
+	if testing.Short() {
+		cache = cacheDir(b) // what other benchmarks have compiled
+	}
 	names, limits := tenantNames(tenants)
 	wasm := guest(b, "guests/gocalc", "")
 	sidecar := []byte(`{"abi":"genkit/1","name":"calc","tools":[{"name":"add","inputSchema":` + inputSchema + `,"outputSchema":` + outputSchema + `}]}`)
-	before := resident(b)
-	host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: b.TempDir(), Tenants: limits, Compiler: compiler})
+	before, n := resident(b), float64(tenants)
+	host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cache, Tenants: limits, Compiler: compiler})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
 	empty := resident(b)
@@ -174,7 +178,7 @@ func BenchmarkIdleGoTenants(b *testing.B) {
 	host.Evict(0)
 	idle := resident(b)
 	b.Logf("%d tenants: %.0f KiB each warm, %.0f KiB each once evicted; the host without them %.1f MiB, the process %.1f MiB",
-		tenants, (warm-empty)/tenants/1024, (idle-empty)/tenants/1024, (empty-before)/(1<<20), idle/(1<<20))
+		tenants, (warm-empty)/n/1024, (idle-empty)/n/1024, (empty-before)/(1<<20), idle/(1<<20))
 	b.Run("call=first_after_eviction", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
@@ -182,14 +186,14 @@ func BenchmarkIdleGoTenants(b *testing.B) {
 			b.StartTimer()
 			call(b, 0)
 		}
-		b.ReportMetric((idle-empty)/tenants/1024, "KiB/idle-tenant")
+		b.ReportMetric((idle-empty)/n/1024, "KiB/idle-tenant")
 	})
 	b.Run("call=warm", func(b *testing.B) {
 		call(b, 0)
 		for b.Loop() {
 			call(b, 0)
 		}
-		b.ReportMetric((warm-empty)/tenants/1024, "KiB/warm-tenant")
+		b.ReportMetric((warm-empty)/n/1024, "KiB/warm-tenant")
 	})
 }
 
@@ -199,7 +203,7 @@ func BenchmarkLoad(b *testing.B) {
 	for _, v := range []struct{ name, source, sidecar string }{
 		{"c", "../examples/calc/calc.wasm", ""},
 		{"go", "guests/gocalc", `{"abi":"genkit/1","name":"calc","tools":[{"name":"add"}]}`},
-	} {
+	}[:few(2, 1)] { // the Go guest is compiled in each case, for half a minute on a busy machine
 		up := wasmhost.Upload{Wasm: guest(b, v.source, ""), Descriptor: []byte(v.sidecar)}
 		for _, how := range []string{"child", "in_process", "cached"} {
 			b.Run("guest="+v.name+"/code="+how, func(b *testing.B) {

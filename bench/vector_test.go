@@ -107,7 +107,7 @@ func narrowed(v []float64) []float32 {
 // and without a filter, beside a loop over all of them, and the share of the loop's
 // answers that the store has. Run it with -cpu 1 for the figures of one core.
 func BenchmarkVectorSearch(b *testing.B) {
-	for _, n := range []int{10_000, 100_000} {
+	for _, n := range []int{few(10_000, 2_000), 100_000}[:few(2, 1)] {
 		b.Run(fmt.Sprintf("vectors=%d", n), func(b *testing.B) {
 			all, queries := unitVectors(n, 1), unitVectors(16, 2)
 			s := openVectors(b)

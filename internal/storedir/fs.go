@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -106,7 +107,23 @@ func (d *dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err // no *os.File of nil in an interface
 	}
-	return f, nil
+	return counted{f}, nil
+}
+
+// syncs counts what stores have asked of the disk.
+var syncs atomic.Int64
+
+// Syncs returns how often stores of this process have had a file or a directory written to the disk: a path that
+// is to wait for no disk is held to that by a test.
+func Syncs() int64 { return syncs.Load() }
+
+// counted is a file whose syncs are counted.
+type counted struct{ *os.File }
+
+// Sync implements [File].
+func (c counted) Sync() error {
+	syncs.Add(1)
+	return c.File.Sync()
 }
 
 func (d *dir) ReadFile(name string, limit int64) (content []byte, err error) {
@@ -139,6 +156,10 @@ func (d *dir) ReadFile(name string, limit int64) (content []byte, err error) {
 func (d *dir) Mkdir(name string, perm fs.FileMode) error  { return d.root.Mkdir(name, perm) }
 func (d *dir) Rename(from, to string) error               { return d.root.Rename(from, to) }
 func (d *dir) Remove(name string) error                   { return d.root.Remove(name) }
-func (d *dir) SyncDir(name string) error                  { return Sync(d.root, name) }
 func (d *dir) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(d.root.FS(), name) }
 func (d *dir) Close() error                               { return errors.Join(d.lock.Close(), d.root.Close()) }
+
+func (d *dir) SyncDir(name string) error {
+	syncs.Add(1)
+	return Sync(d.root, name)
+}

@@ -15,9 +15,9 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
-// BenchmarkIdentity sends calls of a tool in Go to a server that asks who calls and to one
-// that doesn't, by turns, and reports the difference for a call, and the ratio. What runs is
-// the handler, without a network. The quickest of all batches count: the others have shared
+// BenchmarkIdentity sends calls of a tool in Go to a server that asks who calls, to one that also keeps accounts of
+// usage, budgets and an audit log in a directory, and to one that does nothing of it, by turns, and reports the
+// differences for a call, and the ratio. What runs is the handler, without a network. The quickest of all batches count: the others have shared
 // the processor with something else.
 func BenchmarkIdentity(b *testing.B) {
 	host, err := wasmhost.New(b.Context(), wasmhost.Config{Tenants: map[string]wasmhost.TenantConfig{"acme": {}}})
@@ -38,14 +38,20 @@ func BenchmarkIdentity(b *testing.B) {
 		require.NoError(b, err)
 		handlers[name] = srv.Handler()
 	}
+	accounted := newKept(b, native)
+	handlers["accounted"] = accounted.handler
 	const batch = 20
-	best := map[string]time.Duration{"open": time.Hour, "guarded": time.Hour}
+	best := map[string]time.Duration{"open": time.Hour, "guarded": time.Hour, "accounted": time.Hour}
 	b.ReportAllocs()
 	for b.Loop() {
-		for _, name := range []string{"open", "guarded"} {
+		for _, name := range []string{"open", "guarded", "accounted"} {
+			tenant, token := "default", token
+			if name == "accounted" {
+				tenant, token = "acme", accounted.token
+			}
 			start := time.Now()
 			for range batch {
-				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/tenants/default/tools/native/pretty", strings.NewReader(`{}`))
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/tenants/"+tenant+"/tools/native/pretty", strings.NewReader(`{}`))
 				r.Header.Set("Content-Type", "application/json")
 				r.Header.Set("Authorization", "Bearer "+token)
 				rec := httptest.NewRecorder()
@@ -58,6 +64,7 @@ func BenchmarkIdentity(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(best["guarded"]-best["open"])/batch, "ns-of-identity/call")
+	b.ReportMetric(float64(best["accounted"]-best["open"])/batch, "ns-of-identity-and-accounts/call")
 	b.ReportMetric(float64(best["guarded"])/float64(best["open"]), "guarded/open")
 	b.ReportMetric(float64(best["open"])/batch, "ns-open/call")
 }

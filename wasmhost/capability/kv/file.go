@@ -34,12 +34,13 @@ type File struct {
 	// opened.
 	unreadable map[string]bool
 
-	mu     sync.Mutex // guards the fields below
-	spaces map[Namespace]*fileSpace
-	opened map[*fileSpace]struct{} // those whose file is open
-	open   int                     // how many files may be open
-	uses   uint64                  // counts uses, so that the file that was used longest ago is closed
-	closed bool
+	mu      sync.Mutex // guards the fields below
+	spaces  map[Namespace]*fileSpace
+	modules modulesOf               // those in spaces
+	opened  map[*fileSpace]struct{} // those whose file is open
+	open    int                     // how many files may be open
+	uses    uint64                  // counts uses, so that the file that was used longest ago is closed
+	closed  bool
 }
 
 var (
@@ -85,7 +86,7 @@ func openFS(files storedir.FS, now func() time.Time) (*File, error) {
 	if now == nil {
 		now = time.Now
 	}
-	f := &File{files: files, now: now, spaces: map[Namespace]*fileSpace{}, opened: map[*fileSpace]struct{}{}, unreadable: map[string]bool{}, open: maxOpen}
+	f := &File{files: files, now: now, spaces: map[Namespace]*fileSpace{}, modules: modulesOf{}, opened: map[*fileSpace]struct{}{}, unreadable: map[string]bool{}, open: maxOpen}
 	if err := f.scan(); err != nil {
 		return nil, errors.Join(status.Errorf(status.Internal, "kv: open: %w", err), f.Close())
 	}
@@ -153,6 +154,7 @@ func (f *File) space(ns Namespace) *fileSpace {
 	if !ok {
 		s = newSpace(f, ns)
 		f.spaces[ns] = s
+		f.modules.add(ns)
 	}
 	f.uses++
 	s.used.Store(f.uses)
@@ -299,6 +301,7 @@ func (f *File) Drop(ctx context.Context, ns Namespace) error {
 	if !s.exists.Load() { // nothing is known of it any more; names are used without end
 		f.mu.Lock()
 		delete(f.spaces, ns)
+		f.modules.remove(ns)
 		f.mu.Unlock()
 	}
 	return nil
@@ -338,10 +341,8 @@ func (f *File) Report(tenant string) Report {
 	if f.unreadable[storedir.FileName(tenantPrefix, tenant, "")] {
 		r.Problem = "the directory of the tenant's values can't be read"
 	}
-	for ns, s := range f.spaces {
-		if ns.Tenant == tenant {
-			s.report(&r)
-		}
+	for module := range f.modules[tenant] {
+		f.spaces[Namespace{Tenant: tenant, Module: module}].report(&r)
 	}
 	slices.Sort(r.Damaged)
 	return r

@@ -109,6 +109,23 @@ type Report struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+// modulesOf are the modules of each tenant of which something is known, so that a report on one tenant does not look
+// at all others.
+type modulesOf map[string]map[string]struct{}
+
+func (m modulesOf) add(ns Namespace) {
+	if m[ns.Tenant] == nil {
+		m[ns.Tenant] = map[string]struct{}{}
+	}
+	m[ns.Tenant][ns.Module] = struct{}{}
+}
+
+func (m modulesOf) remove(ns Namespace) {
+	if delete(m[ns.Tenant], ns.Module); len(m[ns.Tenant]) == 0 {
+		delete(m, ns.Tenant)
+	}
+}
+
 func sortNamespaces(all []Namespace) {
 	slices.SortFunc(all, func(a, b Namespace) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Module, b.Module))

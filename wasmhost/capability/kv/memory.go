@@ -16,8 +16,9 @@ import (
 type Memory struct {
 	now func() time.Time
 
-	mu     sync.Mutex // guards spaces
-	spaces map[Namespace]*space
+	mu      sync.Mutex // guards the fields below
+	spaces  map[Namespace]*space
+	modules modulesOf // those in spaces
 }
 
 var (
@@ -39,7 +40,7 @@ func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, spaces: map[Namespace]*space{}}
+	return &Memory{now: now, spaces: map[Namespace]*space{}, modules: modulesOf{}}
 }
 
 // Get implements [Store].
@@ -96,6 +97,7 @@ func (m *Memory) Set(_ context.Context, ns Namespace, key string, value json.Raw
 	s.put(key, entry{p.value, p.expire})
 	if !kept {
 		m.spaces[ns] = s
+		m.modules.add(ns)
 	}
 	return nil
 }
@@ -164,6 +166,7 @@ func (m *Memory) Drop(_ context.Context, ns Namespace) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.spaces, ns)
+	m.modules.remove(ns)
 	return nil
 }
 
@@ -180,11 +183,10 @@ func (m *Memory) Namespaces(context.Context) ([]Namespace, error) {
 func (m *Memory) Report(tenant string) (r Report) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for ns, s := range m.spaces {
-		if ns.Tenant == tenant {
-			r.Keys += s.usage.keys
-			r.Bytes += s.usage.bytes
-		}
+	for module := range m.modules[tenant] {
+		s := m.spaces[Namespace{Tenant: tenant, Module: module}]
+		r.Keys += s.usage.keys
+		r.Bytes += s.usage.bytes
 	}
 	return r
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,7 @@ type Keys struct {
 	changing sync.Mutex // serialises changes, and is held while the store works
 	mu       sync.RWMutex
 	keys     map[string]*entry // guarded by mu; the entries change under both locks
+	order    []string          // their positions, sorted, never changed in place; nil until it is asked for again; guarded by mu
 
 	usesWritten map[string]int64 // guarded by changing
 	stop        chan struct{}
@@ -220,7 +222,7 @@ func (k *Keys) Create(ctx context.Context, spec KeySpec) (Key, string, error) {
 	}
 	e := newEntry(r)
 	k.mu.Lock()
-	k.keys[id] = e
+	k.keys[id], k.order = e, nil
 	k.mu.Unlock()
 	return e.key(time.Now()), token, nil
 }
@@ -343,6 +345,7 @@ func (k *Keys) revoke(ctx context.Context, id string, e *entry) error {
 	}
 	k.mu.Lock()
 	delete(k.keys, id)
+	k.order = nil
 	k.mu.Unlock()
 	return nil
 }
@@ -453,22 +456,47 @@ func (e *entry) key(now time.Time) Key {
 // beginning, and the position of the last of them where more follow, else "".
 func (k *Keys) List(after string, limit int) (keys []Key, next string) {
 	now := time.Now()
+	positions := k.positions()
+	first, found := slices.BinarySearch(positions, after)
+	if found {
+		first++
+	}
+	last := ""
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	var found []*entry
-	for _, e := range k.keys {
-		if e.position() > after {
-			found = append(found, e)
+	for _, position := range positions[first:] {
+		_, id, _ := strings.Cut(position, ".")
+		e, there := k.keys[id]
+		switch {
+		case !there: // revoked a moment ago
+		case len(keys) == limit:
+			return keys, last
+		default:
+			keys, last = append(keys, e.key(now)), position
 		}
-	}
-	slices.SortFunc(found, func(a, b *entry) int { return cmp.Compare(a.position(), b.position()) })
-	for i, e := range found {
-		if i == limit {
-			return keys, found[i-1].position()
-		}
-		keys = append(keys, e.key(now))
 	}
 	return keys, ""
+}
+
+// positions returns the positions of all keys, sorted. Who lists all pages has them sorted once, and not for each
+// page.
+func (k *Keys) positions() []string {
+	k.mu.RLock()
+	order := k.order
+	k.mu.RUnlock()
+	if order != nil {
+		return order
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.order == nil {
+		k.order = make([]string, 0, len(k.keys))
+		for _, e := range k.keys {
+			k.order = append(k.order, e.position())
+		}
+		slices.Sort(k.order)
+	}
+	return k.order
 }
 
 // position is where a key stands in the list, by its age: texts are in the order of the times.

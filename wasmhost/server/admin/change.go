@@ -120,7 +120,7 @@ func (t *Tenants) apply(ctx context.Context, old, r *record) (Tenant, error) {
 		return Tenant{}, err
 	}
 	t.mu.Lock()
-	t.tenants[r.Name] = r
+	t.set(r)
 	t.mu.Unlock()
 	// It is stored: the host follows, also when the caller has left.
 	t.follow(context.WithoutCancel(ctx), r)

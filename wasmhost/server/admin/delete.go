@@ -49,7 +49,7 @@ func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation,
 		return Operation{}, err
 	}
 	t.mu.Lock()
-	t.tenants[name] = r
+	t.set(r)
 	shown := o.show()
 	t.mu.Unlock()
 	// It is stored: nothing of the tenant runs any more, also when the caller has left.
@@ -155,6 +155,7 @@ func (t *Tenants) eraseOnce(ctx context.Context, r *record, o *operation) error 
 	}
 	t.mu.Lock()
 	delete(t.tenants, r.Name)
+	t.order = nil
 	t.mu.Unlock()
 	t.succeed(ctx, o)
 	return nil

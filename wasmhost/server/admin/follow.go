@@ -56,7 +56,7 @@ func (t *Tenants) reread(ctx context.Context, name string) {
 	old := t.tenants[name]
 	changed := old == nil || old.Revision != r.Revision
 	if changed {
-		t.tenants[name] = r
+		t.set(r)
 	}
 	t.mu.Unlock()
 	if changed && r.State != Deleting {

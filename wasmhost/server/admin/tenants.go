@@ -21,6 +21,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -84,6 +85,7 @@ type Tenants struct {
 
 	mu         sync.RWMutex // guards the fields below
 	tenants    map[string]*record
+	order      []string // their names, sorted, never changed in place; nil until it is asked for again
 	operations map[string]*operation
 	ledgers    map[string]*ledger // by tenant
 	answers    answers
@@ -163,20 +165,50 @@ func noTenant(name string) error {
 // List returns at most limit tenants whose names come after a name, sorted by name, and
 // whether there are more.
 func (t *Tenants) List(after string, limit int) (page []Tenant, more bool) {
+	names := t.names()
+	first, found := slices.BinarySearch(names, after)
+	if found {
+		first++
+	}
+	names = names[first:]
+	page = make([]Tenant, 0, min(limit, len(names)))
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	names := make([]string, 0, len(t.tenants))
-	for name := range t.tenants {
-		if name > after {
-			names = append(names, name)
+	for _, name := range names {
+		r, there := t.tenants[name]
+		switch {
+		case !there: // deleted a moment ago
+		case len(page) == limit:
+			return page, true
+		default:
+			page = append(page, r.show())
 		}
 	}
-	slices.Sort(names)
-	page = make([]Tenant, 0, min(limit, len(names)))
-	for _, name := range names[:min(limit, len(names))] {
-		page = append(page, t.tenants[name].show())
+	return page, false
+}
+
+// names returns the names of all tenants, sorted. Who lists all pages has them sorted once, and not for each page.
+func (t *Tenants) names() []string {
+	t.mu.RLock()
+	order := t.order
+	t.mu.RUnlock()
+	if order != nil {
+		return order
 	}
-	return page, len(names) > limit
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.order == nil {
+		t.order = slices.Sorted(maps.Keys(t.tenants))
+	}
+	return t.order
+}
+
+// set puts a record in its place. mu is held.
+func (t *Tenants) set(r *record) {
+	if t.tenants[r.Name] == nil {
+		t.order = nil
+	}
+	t.tenants[r.Name] = r
 }
 
 // current returns a tenant that may be changed. The lock of its name is held.
