@@ -18,6 +18,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
 )
 
 func auditDir(data string) string { return filepath.Join(data, "audit") }
@@ -27,12 +28,18 @@ const byServer = "server"
 
 // openAudit opens the audit log of a data directory, and notes that a server starts.
 func openAudit(data string, days int, set []setting, log *slog.Logger) (*audit.Log, error) {
+	if err := backup.CheckFinished(data); err != nil {
+		return nil, local(err, false)
+	}
 	l, err := audit.Open(auditDir(data), audit.Config{Logger: log, Keep: time.Duration(days) * 24 * time.Hour})
 	if errors.Is(err, status.ErrDataLoss) {
 		return nil, &failure{exit: exitFailed, cause: err, text: messageOf(err), hint: "look at it with \"genkit-wasm audit verify\", and move the directory " + auditDir(data) + " away to begin a new log"}
 	}
 	if err != nil {
 		return nil, local(err, false)
+	}
+	if err := backup.CheckFinished(data); err != nil { // again: a restore that begins now finds our directory
+		return nil, errors.Join(local(err, false), l.Close())
 	}
 	if err := note(l, "serverStart", ""); err != nil {
 		return nil, errors.Join(err, l.Close())

@@ -36,6 +36,7 @@ import (
 type backend struct {
 	store     *module.Dir
 	resources *admin.Dir // of the tenants
+	values    *kv.File
 	book      *accounts.Book
 	tenants   *admin.Tenants
 	host      *wasmhost.Host
@@ -186,7 +187,7 @@ func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
 		return err
 	}
 	b.closeLast = append(b.closeLast, store.Close)
-	config.KV = store
+	b.values, config.KV = store, store
 	return nil
 }
 

@@ -328,6 +328,9 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, cha
 	if err = config.Metrics.Watch(b.host); err != nil {
 		return nil, err
 	}
+	if config.Backup, err = b.backups(g, changes); err != nil {
+		return nil, local(err, false)
+	}
 	g.protect(&config, f)
 	srv, err := server.New(config)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -47,10 +48,76 @@ type File interface {
 // ErrIrregular says that a file is none that a store has written.
 var ErrIrregular = errors.New("not a regular file of this store")
 
+// Holder is an optional interface of an [FS] whose files can be kept from being changed, as a
+// backup needs it.
+type Holder interface {
+	// Hold waits until the changes under way have been made, each one operation on a file, and
+	// has further ones wait until release is called. What is on the disk meanwhile is what a
+	// process that is killed leaves. Files can be read and synced.
+	Hold() (release func())
+}
+
+// Hold calls [Holder.Hold]; an FS that has none lets changes through.
+func Hold(fsys FS) (release func()) {
+	if h, ok := fsys.(Holder); ok {
+		return h.Hold()
+	}
+	return func() {}
+}
+
 // dir is a directory of the system.
 type dir struct {
 	root *os.Root
 	lock *os.File
+	// changing is held for reading while something is changed, and alone by Hold.
+	changing sync.RWMutex
+}
+
+var _ Holder = (*dir)(nil)
+
+// file is an open file of a dir.
+type file struct {
+	*os.File
+	dir *dir
+}
+
+// syncs counts what stores have asked of the disk.
+var syncs atomic.Int64
+
+// Syncs returns how often stores of this process have had a file or a directory written to the disk: a path that
+// is to wait for no disk is held to that by a test.
+func Syncs() int64 { return syncs.Load() }
+
+// Sync implements [File].
+func (f *file) Sync() error {
+	syncs.Add(1)
+	return f.File.Sync()
+}
+
+func (f *file) WriteAt(p []byte, at int64) (int, error) {
+	defer f.dir.change()()
+	return f.File.WriteAt(p, at)
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	defer f.dir.change()()
+	return f.File.Write(p)
+}
+
+func (f *file) Truncate(size int64) error {
+	defer f.dir.change()()
+	return f.File.Truncate(size)
+}
+
+// change begins a change, and returns what ends it.
+func (d *dir) change() (done func()) {
+	d.changing.RLock()
+	return d.changing.RUnlock
+}
+
+func (d *dir) Hold() (release func()) {
+	d.changing.Lock()
+	return sync.OnceFunc(d.changing.Unlock)
 }
 
 // Open opens the directory path for one store alone, and makes it, on the disk, where it
@@ -103,27 +170,14 @@ func makeAll(path string) error {
 }
 
 func (d *dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if flag&(os.O_CREATE|os.O_TRUNC) != 0 {
+		defer d.change()()
+	}
 	f, err := d.root.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, err // no *os.File of nil in an interface
+		return nil, err
 	}
-	return counted{f}, nil
-}
-
-// syncs counts what stores have asked of the disk.
-var syncs atomic.Int64
-
-// Syncs returns how often stores of this process have had a file or a directory written to the disk: a path that
-// is to wait for no disk is held to that by a test.
-func Syncs() int64 { return syncs.Load() }
-
-// counted is a file whose syncs are counted.
-type counted struct{ *os.File }
-
-// Sync implements [File].
-func (c counted) Sync() error {
-	syncs.Add(1)
-	return c.File.Sync()
+	return &file{f, d}, nil
 }
 
 func (d *dir) ReadFile(name string, limit int64) (content []byte, err error) {
@@ -153,9 +207,21 @@ func (d *dir) ReadFile(name string, limit int64) (content []byte, err error) {
 	return content, err
 }
 
-func (d *dir) Mkdir(name string, perm fs.FileMode) error  { return d.root.Mkdir(name, perm) }
-func (d *dir) Rename(from, to string) error               { return d.root.Rename(from, to) }
-func (d *dir) Remove(name string) error                   { return d.root.Remove(name) }
+func (d *dir) Mkdir(name string, perm fs.FileMode) error {
+	defer d.change()()
+	return d.root.Mkdir(name, perm)
+}
+
+func (d *dir) Rename(from, to string) error {
+	defer d.change()()
+	return d.root.Rename(from, to)
+}
+
+func (d *dir) Remove(name string) error {
+	defer d.change()()
+	return d.root.Remove(name)
+}
+
 func (d *dir) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(d.root.FS(), name) }
 func (d *dir) Close() error                               { return errors.Join(d.lock.Close(), d.root.Close()) }
 

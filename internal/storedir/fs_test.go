@@ -1,9 +1,12 @@
 package storedir_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,4 +72,63 @@ func TestOnlyAStoresOwnFilesAreRead(t *testing.T) {
 	for _, e := range entries {
 		assert.NotContains(t, e.Name(), storedir.TemporaryPrefix)
 	}
+}
+
+func TestAHeldDirectoryIsNotChanged(t *testing.T) {
+	path := t.TempDir()
+	fsys := openFS(t, path)
+	require.NoError(t, storedir.WriteFile(fsys, ".", "file", []byte("one")))
+	require.NoError(t, storedir.WriteFile(fsys, ".", "doomed", nil))
+	open, err := fsys.OpenFile("file", os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer open.Close()
+	changes := map[string]func() error{
+		"create":   func() error { _, err := fsys.OpenFile("new", os.O_CREATE|os.O_WRONLY, 0o600); return err },
+		"mkdir":    func() error { return fsys.Mkdir("dir", 0o700) },
+		"remove":   func() error { return fsys.Remove("doomed") },
+		"write":    func() error { _, err := open.Write([]byte("two")); return err },
+		"write at": func() error { _, err := open.WriteAt([]byte("!"), 9); return err },
+		"truncate": func() error { return open.Truncate(20) },
+		"rename":   func() error { return fsys.Rename("file", "file2") },
+	}
+	tree := func() (all []string) {
+		entries, err := fsys.ReadDir(".")
+		require.NoError(t, err)
+		for _, e := range entries {
+			info, err := e.Info()
+			require.NoError(t, err)
+			all = append(all, fmt.Sprint(e.Name(), " ", info.Size()))
+		}
+		return all
+	}
+	before := tree()
+	release := storedir.Hold(fsys)
+	done := make(chan error, len(changes))
+	var begun sync.WaitGroup
+	for _, change := range changes {
+		begun.Add(1)
+		go func() {
+			begun.Done()
+			done <- change()
+		}()
+	}
+	begun.Wait()
+	for range 100 {
+		runtime.Gosched()
+		select {
+		case <-done:
+			t.Fatal("a change was made")
+		default:
+		}
+		require.Equal(t, before, tree())
+	}
+	_, err = fsys.ReadFile("file", 3)
+	require.NoError(t, err, "reading goes on")
+	require.NoError(t, fsys.SyncDir("."))
+	release()
+	release()
+	for range changes {
+		require.NoError(t, <-done)
+	}
+	assert.NotEqual(t, before, tree())
 }

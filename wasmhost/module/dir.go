@@ -100,6 +100,10 @@ func (d *Dir) Close() error {
 	return d.files.Close()
 }
 
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (d *Dir) Hold() (release func()) { return storedir.Hold(d.files) }
+
 func (d *Dir) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return status.Convert(err)

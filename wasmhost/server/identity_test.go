@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,6 +28,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 )
 
@@ -70,6 +73,11 @@ func newGuarded(t *testing.T, change func(*server.Config)) *guarded {
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, kept.Close()) })
 		c.Audit = kept
+		dir := t.TempDir()
+		require.NoError(t, os.Mkdir(filepath.Join(dir, "kept"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "kept", "file"), []byte("content"), 0o600))
+		c.Backup, err = backup.New(backup.Config{Dir: dir, Parts: []backup.Part{{Name: "kept"}}})
+		require.NoError(t, err)
 		if change != nil {
 			change(c)
 		}
@@ -107,8 +115,8 @@ var rules = map[string]string{
 	"listTenants": "admin", "createTenant": "admin", "getTenant": "admin", "changeTenant": "admin", "deleteTenant": "admin",
 	"suspendTenant": "admin", "resumeTenant": "admin", "getBudget": "read", "listOperations": "admin", "getOperation": "admin",
 	"getIdentity": "signed in",
-	"listAudit":   "admin",
-	"getIndex":    "open", "getOpenAPI": "open", "getHealth": "open", "getReadiness": "open",
+	"listAudit":   "admin", "getBackup": "admin",
+	"getIndex": "open", "getOpenAPI": "open", "getHealth": "open", "getReadiness": "open",
 }
 
 // ruleOf reads the rule of an operation out of the document.

@@ -69,7 +69,7 @@ func (s *Server) routes() error {
 		}
 		r.handle = s.queried(r)
 		s.echo.Add(r.method, r.path, s.auditing(r))
-		if audited(r) {
+		if audited(r) || r.doc.id == docGetBackup.id {
 			s.changes[ruleKey{r.method, r.path}] = r.doc.id
 		}
 		s.rules[ruleKey{r.method, r.path}] = r.scope
@@ -121,7 +121,7 @@ func (s *Server) table() []route {
 	if s.config.Metrics != nil {
 		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
 	}
-	return slices.Concat(table, s.usageTable(), s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable())
+	return slices.Concat(table, s.usageTable(), s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable(), s.backupTable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {

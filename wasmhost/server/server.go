@@ -39,6 +39,7 @@
 //	GET    /v1/keys/{id}, DELETE /v1/keys/{id}        Key; 204
 //	POST   /v1/keys/{id}/rotate                       {"overlapSeconds"?, "expiresAt"?} → {"token", "key"}
 //	GET    /v1/audit                                  {"entries": [Entry, …], "cursor"?}
+//	GET    /v1/backup                                 a tar with all that the server keeps
 //	GET    /                                          where everything is, for people and programs
 //	GET    /metrics                                   for Prometheus, where the server has them
 //	GET    /openapi.json, /healthz, /readyz
@@ -74,6 +75,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
@@ -138,6 +140,8 @@ type Config struct {
 	// Audit is the log of changes, which GET /v1/audit lists; nil keeps none. The caller
 	// that opened it closes it after the last request.
 	Audit *audit.Log
+	// Backup makes the archives of GET /v1/backup; nil has no such route.
+	Backup *backup.Maker
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	// FlowContext says who calls a flow; see the package contextprovider.
@@ -164,7 +168,7 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	hosts    map[string]bool // nil: all
 	rules    map[ruleKey]access.Scope
-	changes  map[ruleKey]string // the operations of routes that are audited
+	changes  map[ruleKey]string // the operations of routes that the audit log has
 	scrapes  chan struct{}      // a place for each that is answered
 	reports  reporting
 	arriving spools

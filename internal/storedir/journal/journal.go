@@ -45,6 +45,9 @@ import (
 // Limits of a file.
 const (
 	MaxHeader = 4 << 10
+	// MaxHead bounds the bytes at the beginning of a file that are changed in place: all others
+	// are written once, but for those of a commit that failed.
+	MaxHead = fileMagic + saltBytes + 4 + MaxHeader + sumBytes + 2*ackBytes
 	// MaxPayload bounds a frame's payload, and with it what is read at once.
 	MaxPayload = 16 << 20
 )

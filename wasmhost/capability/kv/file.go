@@ -369,5 +369,9 @@ func (f *File) Close() error {
 	return failed(f.files.Close())
 }
 
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (f *File) Hold() (release func()) { return storedir.Hold(f.files) }
+
 // isMissing reports the error of a file that is not there.
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -66,6 +66,10 @@ func (d *Dir) Close() error {
 	return d.files.Close()
 }
 
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (d *Dir) Hold() (release func()) { return storedir.Hold(d.files) }
+
 func (d *Dir) enter(ctx context.Context) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, status.Convert(err)

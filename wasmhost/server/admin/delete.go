@@ -69,7 +69,7 @@ func (t *Tenants) markDeleting(ctx context.Context, old *record, id string) (*re
 	revision := old.Revision
 	if old.State == Damaged {
 		r = *fresh(old.Name, Settings{})
-		if err := t.store.Delete(ctx, tenantKind, old.Name); err != nil {
+		if err := t.store.Delete(ctx, TenantKind, old.Name); err != nil {
 			return nil, err
 		}
 		revision = ""
@@ -150,7 +150,7 @@ func (t *Tenants) eraseOnce(ctx context.Context, r *record, o *operation) error 
 	if err := t.store.Delete(ctx, spentKind, r.Name); err != nil {
 		return err
 	}
-	if err := t.store.Delete(ctx, tenantKind, r.Name); err != nil {
+	if err := t.store.Delete(ctx, TenantKind, r.Name); err != nil {
 		return err
 	}
 	t.mu.Lock()

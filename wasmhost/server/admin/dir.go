@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -102,6 +104,17 @@ func (d *Dir) Close() error {
 	}
 	d.closed = true
 	return d.files.Close()
+}
+
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (d *Dir) Hold() (release func()) { return storedir.Hold(d.files) }
+
+// Kinds returns the kinds that have documents, or had some, in any order.
+func (d *Dir) Kinds() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.kinds))
 }
 
 // enter takes the lock and has on the disk what may be told of the kind.

@@ -40,7 +40,7 @@ func (t *Tenants) follow(ctx context.Context, r *record) {
 // lock of its name is held.
 func (t *Tenants) reread(ctx context.Context, name string) {
 	ctx = context.WithoutCancel(ctx)
-	d, err := t.store.Get(ctx, tenantKind, name)
+	d, err := t.store.Get(ctx, TenantKind, name)
 	if errors.Is(err, status.ErrNotFound) {
 		return // nothing was there, or a deletion sees to it
 	}

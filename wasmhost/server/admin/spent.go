@@ -154,6 +154,9 @@ func (t *Tenants) writeSpent(ctx context.Context) {
 	}
 }
 
+// Flush stores what was spent since it was stored last.
+func (t *Tenants) Flush(ctx context.Context) { t.writeSpent(ctx) }
+
 func (t *Tenants) writeLedger(ctx context.Context, name string, l *ledger) error {
 	l.mu.Lock()
 	if !l.changed {

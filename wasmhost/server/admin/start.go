@@ -41,7 +41,7 @@ func Open(ctx context.Context, c Config) (*Tenants, error) {
 }
 
 func (t *Tenants) read(ctx context.Context) error {
-	docs, err := t.store.List(ctx, tenantKind)
+	docs, err := t.store.List(ctx, TenantKind)
 	if err != nil {
 		return err
 	}

@@ -57,10 +57,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const (
-	defaultMaxTenants = 10_000
-	tenantKind        = "tenant"
-)
+const defaultMaxTenants = 10_000
+
+// TenantKind is the kind of the documents of tenants in a [Store].
+const TenantKind = "tenant"
 
 // ErrStale is in the chain of an error when a change was made for another revision than the
 // one that is stored.
@@ -111,7 +111,7 @@ func (t *Tenants) put(ctx context.Context, r *record, revision string) (*record,
 	if err != nil {
 		return nil, err
 	}
-	d, err := t.store.Put(ctx, Document{Kind: tenantKind, Name: r.Name, Revision: revision, Value: value})
+	d, err := t.store.Put(ctx, Document{Kind: TenantKind, Name: r.Name, Revision: revision, Value: value})
 	if err != nil {
 		return nil, err
 	}

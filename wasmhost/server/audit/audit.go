@@ -145,6 +145,10 @@ func (l *Log) Count(e Entry) {
 	l.counted[key]++
 }
 
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (l *Log) Hold() (release func()) { return storedir.Hold(l.files) }
+
 // Head returns the last entry that is on the disk.
 func (l *Log) Head() Head {
 	l.mu.Lock()

@@ -323,12 +323,15 @@ func (s *Store) recover(ctx context.Context) error {
 		}
 	}
 	s.tell(ctx, seen)
+	s.mu.Lock()
+	s.stored, s.damaged = seen.stored, seen.damaged
+	s.mu.Unlock()
 	return s.files.SyncDir(".")
 }
 
 // survey counts what a start finds.
 type survey struct {
-	closed, damaged, renewed, old int
+	stored, closed, damaged, renewed, old int
 }
 
 // look tries to open each value of a tenant, and encrypts anew those that the first key does
@@ -352,6 +355,7 @@ func (s *Store) look(ctx context.Context, at place, tenant string, seen *survey)
 }
 
 func (s *Store) lookAt(ctx context.Context, at place, tenant, file string, seen *survey) error {
+	seen.stored++
 	r, raw, err := s.readFile(at, file)
 	var v secret.Value
 	if err == nil && r != nil {

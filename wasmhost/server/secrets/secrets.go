@@ -71,6 +71,17 @@ func (s *Store) Close() error {
 	return s.files.Close()
 }
 
+// Hold has changes wait until release is called, so that all files can be copied as they are at
+// one moment. Reading goes on. It is meant for backups, and short.
+func (s *Store) Hold() (release func()) { return storedir.Hold(s.files) }
+
+// Found returns how many values Open has found, and how many of them are damaged.
+func (s *Store) Found() (stored, damaged int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored, s.damaged
+}
+
 // CanStore returns an error that says what is missing where nothing can be stored:
 // FAILED_PRECONDITION without keys.
 func (s *Store) CanStore() error {

@@ -38,6 +38,8 @@ type Store struct {
 	mu     sync.Mutex // guards the fields below
 	spaces map[string]*space
 	closed bool
+	// stored and damaged count what Open has found.
+	stored, damaged int
 	// unsynced says that a directory was made or removed and that the sync of the one above
 	// has failed.
 	unsynced bool

@@ -411,6 +411,27 @@ func (b *Book) stored() ([]int64, error) {
 	return numbers, nil
 }
 
+// Flush writes the sums that were not written yet. It fails with UNAVAILABLE when that is not
+// possible; they are kept in memory and tried again.
+func (b *Book) Flush() error {
+	b.keep()
+	b.io.Lock()
+	defer b.io.Unlock()
+	if b.failed != nil {
+		return status.Publicf(status.Unavailable, "the usage accounts can't be written").WithCause(b.failed)
+	}
+	return nil
+}
+
+// Hold has changes of the files wait until release is called, so that all can be copied as they
+// are at one moment; calls are counted meanwhile. It is meant for backups, and short.
+func (b *Book) Hold() (release func()) {
+	if b.files == nil {
+		return func() {}
+	}
+	return storedir.Hold(b.files)
+}
+
 // Close writes the remaining sums, lets the sinks have what can be delivered at once, and gives the
 // directory free. It fails with DATA_LOSS where sums could not be written.
 func (b *Book) Close() error {
