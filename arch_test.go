@@ -483,10 +483,11 @@ var exports = map[string]int{
 	"wasmhost/script":         20, // which engine there is, and the form of a script; embedders meet two names of it
 	"wasmhost/server/admin":   40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/audit":   15, // what an embedder of the server hands to it, and what it answers with
+	"wasmhost/server/backup":  20, // what the command line does with archives; embedders of the host alone do not meet it
 	"wasmhost/server/metrics": 10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets": 15, // what an embedder of the server hands to it, and the host gets from it
 	"wasmhost/server/usage":   45, // embedders bring a Sink of their own, and read what it gets
-	"wasmhost/server/access":  45, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
+	"wasmhost/server/access":  46, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
 // Exported names of wasmhost can't change after the first tag: there are few, and the

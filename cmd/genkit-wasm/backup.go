@@ -390,9 +390,12 @@ func inspectKeys(ctx context.Context, dir string) (damage []string, text string,
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	n := 0
-	err = store.Load(ctx, func(_ string, _ []byte, bad error) error {
-		if n++; bad != nil {
+	err = store.Load(ctx, func(id string, _ []byte, bad error) error {
+		if bad != nil {
 			damage = append(damage, messageOf(bad))
+		}
+		if id != access.UsesID {
+			n++
 		}
 		return nil
 	})

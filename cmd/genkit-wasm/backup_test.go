@@ -48,7 +48,7 @@ func ask(t *testing.T, method, url, key, body string) (code int, answer string, 
 	return resp.StatusCode, string(raw), resp.Header
 }
 
-// keptBy is what a server answers to whoever asks for what it keeps. That a key was used changes
+// keptBy is what a server answers about what it keeps. That a key was used, and what was done since the start, changes
 // with each question.
 func keptBy(t *testing.T, url, key string) map[string]string {
 	t.Helper()
@@ -58,7 +58,7 @@ func keptBy(t *testing.T, url, key string) map[string]string {
 		"/tenants/acme/modules/calc/versions", "/tenants/default/modules", "/tenants/acme/actions", "/tenants/acme/secrets", "/tenants/acme/credentials", "/usage?by=tenant,tool",
 	} {
 		code, body, header := ask(t, http.MethodGet, url+"/v1"+path, key, "")
-		body = regexp.MustCompile(`,"(lastUsedAt|request_id)":"[^"]*"`).ReplaceAllString(body, "")
+		body = regexp.MustCompile(`,"(lastUsedAt|request_id)":"[^"]*"|,"progress":\{[^}]*\}|"delivered":\d+,`).ReplaceAllString(body, "")
 		all[path] = fmt.Sprint(code, " ", header.Get("ETag"), " ", body)
 	}
 	return all
@@ -70,9 +70,6 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	secretsKey := filepath.Join(place, "secrets.key")
 	made := cli(t, "secret", "key")
 	require.NoError(t, os.WriteFile(secretsKey, []byte(made.out), 0o600))
-	withValues(t, data, func(store *kv.File) {
-		require.NoError(t, store.Set(t.Context(), calcSpace, "a", json.RawMessage(`{"n":1}`), kv.SetOptions{}, kv.Quota{Keys: 9, Bytes: 999, ValueBytes: 99}))
-	})
 	sink := filepath.Join(place, "events.jsonl")
 	url, admin, _, stop := startGuarded(t, data, "--secrets-key-file", secretsKey, "--usage-sink", `{"file":"`+sink+`"}`)
 	t.Setenv(keyEnv, admin)
@@ -95,6 +92,12 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	on("call", "calc/add", "--tenant", "acme", "--input", `{"a":1,"b":2}`)
 	revoked := tokenForm.FindString(on("key", "create", "old", "--scope", "admin").out)
 	on("key", "revoke", strings.Split(revoked, "_")[1], "--yes")
+
+	stop() // a value, of a module that is there: others are dropped when a server starts
+	withValues(t, data, func(store *kv.File) {
+		require.NoError(t, store.Set(t.Context(), calcSpace, "a", json.RawMessage(`{"n":1}`), kv.SetOptions{}, kv.Quota{Keys: 9, Bytes: 999, ValueBytes: 99}))
+	})
+	url, _, _, stop = start(t, data, "--auth", "--secrets-key-file", secretsKey, "--usage-sink", `{"file":"`+sink+`"}`)
 
 	names, err := os.ReadDir(data)
 	require.NoError(t, err)
@@ -131,7 +134,7 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	restored := filepath.Join(place, "restored")
 	dry := cli(t, "restore", file, "--data", restored, "--dry-run")
 	require.Equal(t, exitOK, dry.exit, dry.err)
-	assert.Regexp(t, `4 tenants, 2 keys, 1 modules, 1 values, 2 secrets, \d+ calls in the accounts; would be restored into`, dry.out)
+	assert.Regexp(t, `3 tenants, 1 keys, 1 modules, 1 values, 2 secrets, \d+ calls in the accounts; would be restored into`, dry.out)
 	assert.NoDirExists(t, restored)
 	full := cli(t, "restore", file, "--data", data)
 	assert.Equal(t, exitFailed, full.exit)

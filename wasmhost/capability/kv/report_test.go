@@ -17,7 +17,7 @@ import (
 func TestAReportLooksAtItsOwnTenant(t *testing.T) {
 	store := kv.NewMemory(nil)
 	set := func(tenant, module string) {
-		require.NoError(t, store.Set(t.Context(), kv.Namespace{Tenant: tenant, Module: module}, "k", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{}))
+		require.NoError(t, store.Set(t.Context(), kv.Namespace{Tenant: tenant, Module: module}, "k", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{Keys: 9, Bytes: 999, ValueBytes: 99}))
 	}
 	quickest := func() time.Duration {
 		best := time.Hour

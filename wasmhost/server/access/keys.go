@@ -68,8 +68,8 @@ type entry struct {
 
 var _ Authenticator = (*Keys)(nil)
 
-// usesID is the id of the record with the times of last use. No key has it.
-const usesID = "uses"
+// UsesID is the id of the record with the times of last use. No key has it.
+const UsesID = "uses"
 
 var (
 	errExpired = status.Publicf(status.Unauthenticated, "the key has expired")
@@ -102,7 +102,7 @@ func OpenKeys(ctx context.Context, c KeysConfig) (*Keys, error) {
 }
 
 func (k *Keys) load(id string, raw []byte, damage error) error {
-	if id == usesID {
+	if id == UsesID {
 		if damage != nil || json.Unmarshal(raw, &k.usesWritten) != nil {
 			k.log.Warn("the times at which API keys were last used are damaged, and begin anew", slog.Any("error", damage))
 			k.usesWritten = nil
@@ -550,7 +550,7 @@ func (k *Keys) saveUses(ctx context.Context) {
 	}
 	raw, err := json.Marshal(uses)
 	if err == nil {
-		err = k.config.Store.Put(ctx, usesID, raw)
+		err = k.config.Store.Put(ctx, UsesID, raw)
 	}
 	if err != nil {
 		k.log.Warn("the times at which API keys were last used could not be stored", slog.Any("error", err))

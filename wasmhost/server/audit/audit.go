@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -125,9 +126,21 @@ func (l *Log) Append(e Entry) (Entry, error) {
 	l.mu.Unlock()
 	l.signal()
 	if err := <-w.done; err != nil {
-		return Entry{}, status.Publicf(status.Unavailable, "the audit log can't be written").WithCause(err).WithRetryAfter(time.Second)
+		return Entry{}, unwritten(err)
 	}
 	return w.entry, nil
+}
+
+// unwritten is the error of a log that can't be written. It says which shortage of the machine
+// that comes from, and nothing else of the cause.
+func unwritten(err error) error {
+	text := "the audit log can't be written"
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		if known := status.Convert(storedir.Problem(text, number)); known.Public() {
+			text = known.Message
+		}
+	}
+	return status.Publicf(status.Unavailable, "%s", text).WithCause(err).WithRetryAfter(time.Second)
 }
 
 // Count notes an entry that anybody can cause, such as a failed attempt to sign in. Equal
