@@ -274,7 +274,7 @@ func TestNothingBelowTheServerKnowsIdentities(t *testing.T) {
 				return
 			}
 			for _, next := range imports[at] {
-				walk(next, append(path[:len(path):len(path)], next))
+				walk(next, append(slices.Clip(path), next))
 			}
 		}
 		walk(start, []string{start})

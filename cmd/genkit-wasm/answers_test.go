@@ -88,75 +88,93 @@ func TestAnswersHaveTheirExitCodeAndAdvice(t *testing.T) {
 		err    string
 	}{
 		"a server that is busy, and says for how long": {
-			answer(http.StatusTooManyRequests, problem(429, "RESOURCE_EXHAUSTED", "too many calls"), "Retry-After: 7"), []string{"ls"},
+			answer(http.StatusTooManyRequests, problem(429, "RESOURCE_EXHAUSTED", "too many calls"), "Retry-After: 7"),
+			[]string{"ls"},
 			exitBusy, "error: too many calls\n       try again in 7 s\n",
 		},
 		"a server that is busy": {
-			answer(http.StatusServiceUnavailable, problem(503, "UNAVAILABLE", "draining")), []string{"ls"},
+			answer(http.StatusServiceUnavailable, problem(503, "UNAVAILABLE", "draining")),
+			[]string{"ls"},
 			exitBusy, "error: draining\n       try again later\n",
 		},
 		"a failure that is in the server's log": {
-			answer(http.StatusInternalServerError, problem(500, "INTERNAL", "internal error")), []string{"ls"},
+			answer(http.StatusInternalServerError, problem(500, "INTERNAL", "internal error")),
+			[]string{"ls"},
 			exitFailed, "error: internal error\n       the server's log says more; look for request_id=r-1\n",
 		},
 		"a key that is missing": {
-			answer(http.StatusUnauthorized, problem(401, "UNAUTHENTICATED", "an API key or a token is wanted"), `WWW-Authenticate: Bearer realm="genkit-wasm"`), []string{"ls"},
+			answer(http.StatusUnauthorized, problem(401, "UNAUTHENTICATED", "an API key or a token is wanted"), `WWW-Authenticate: Bearer realm="genkit-wasm"`),
+			[]string{"ls"},
 			exitFailed, "error: an API key or a token is wanted\n       give the server's key in " + keyEnv + ", or keep it with \"genkit-wasm login --server URL\"\n",
 		},
 		"an action's 401 is not about the key": {
-			answer(http.StatusUnauthorized, problem(401, "UNAUTHENTICATED", "the model's key is wrong")), []string{"generate", "--model", "m", "hi"},
+			answer(http.StatusUnauthorized, problem(401, "UNAUTHENTICATED", "the model's key is wrong")),
+			[]string{"generate", "--model", "m", "hi"},
 			exitFailed, "error: the model's key is wrong\n",
 		},
 		"a scope that is missing is no refusal of the module": {
-			answer(http.StatusForbidden, problem(403, "PERMISSION_DENIED", `this takes the scope "default:manage"`)), []string{"upload", calcFile},
+			answer(http.StatusForbidden, problem(403, "PERMISSION_DENIED", `this takes the scope "default:manage"`)),
+			[]string{"upload", calcFile},
 			exitFailed, "genkit-wasm key create",
 		},
 		"a grant that is missing is one": {
-			answer(http.StatusForbidden, problem(403, "PERMISSION_DENIED", "the module needs http")), []string{"upload", calcFile},
+			answer(http.StatusForbidden, problem(403, "PERMISSION_DENIED", "the module needs http")),
+			[]string{"upload", calcFile},
 			exitRefused, "--policy FILE",
 		},
 		"a module that is refused": {
-			answer(http.StatusBadRequest, problem(400, "INVALID_ARGUMENT", "not a module")), []string{"upload", calcFile},
+			answer(http.StatusBadRequest, problem(400, "INVALID_ARGUMENT", "not a module")),
+			[]string{"upload", calcFile},
 			exitRefused, "genkit-wasm inspect FILE",
 		},
 		"a request that is refused is no module": {
-			answer(http.StatusBadRequest, problem(400, "INVALID_ARGUMENT", "bad input")), []string{"call", "calc/add"},
+			answer(http.StatusBadRequest, problem(400, "INVALID_ARGUMENT", "bad input")),
+			[]string{"call", "calc/add"},
 			exitFailed, "error: bad input\n",
 		},
 		"something that is not there": {
-			answer(http.StatusNotFound, problem(404, "NOT_FOUND", "no such tool")), []string{"call", "calc/sub"},
+			answer(http.StatusNotFound, problem(404, "NOT_FOUND", "no such tool")),
+			[]string{"call", "calc/sub"},
 			exitNotFound, "error: no such tool\n       \"genkit-wasm ls --tenant default\" lists the modules, with --actions everything that can be run\n",
 		},
 		"a path that is not there": {
-			answer(http.StatusNotFound, problem(404, "NOT_FOUND", "there is nothing at this path; /openapi.json lists what is there")), []string{"ls"},
+			answer(http.StatusNotFound, problem(404, "NOT_FOUND", "there is nothing at this path; /openapi.json lists what is there")),
+			[]string{"ls"},
 			exitNotFound, "look whether --server names the right place",
 		},
 		"a server of somebody else": {
-			answer(http.StatusBadGateway, "<html>"), []string{"ls"},
+			answer(http.StatusBadGateway, "<html>"),
+			[]string{"ls"},
 			exitFailed, "error: URL answered 502 Bad Gateway, and not as a genkit-wasm server does\n       look whether --server names the right place\n",
 		},
 		"a redirect is not followed": {
-			answer(http.StatusFound, "", "Location: http://127.0.0.1:1/"), []string{"ls"},
+			answer(http.StatusFound, "", "Location: http://127.0.0.1:1/"),
+			[]string{"ls"},
 			exitFailed, "answered 302 Found",
 		},
 		"an answer that is no list": {
-			answer(http.StatusOK, `[]`), []string{"ls"},
+			answer(http.StatusOK, `[]`),
+			[]string{"ls"},
 			exitFailed, "the server's answer is not a list of modules",
 		},
 		"an answer that is no record": {
-			answer(http.StatusOK, `7`), []string{"rollback", "calc"},
+			answer(http.StatusOK, `7`),
+			[]string{"rollback", "calc"},
 			exitFailed, "the server's answer is not a module's record",
 		},
 		"an answer that is no tenant": {
-			answer(http.StatusOK, `7`), []string{"tenant", "show", "acme"},
+			answer(http.StatusOK, `7`),
+			[]string{"tenant", "show", "acme"},
 			exitFailed, "the server's answer is not a tenant",
 		},
 		"an answer that is no report": {
-			answer(http.StatusOK, `7`), []string{"usage"},
+			answer(http.StatusOK, `7`),
+			[]string{"usage"},
 			exitFailed, "the server's answer is not a report",
 		},
 		"an answer that is no audit log": {
-			answer(http.StatusOK, `7`), []string{"audit"},
+			answer(http.StatusOK, `7`),
+			[]string{"audit"},
 			exitFailed, "the server's answer is no audit log",
 		},
 	} {
@@ -321,7 +339,7 @@ func TestExitCodes(t *testing.T) {
 	assert.JSONEq(t, `{"error":{"status":"NOT_FOUND","message":"a <b>","hint":"look","details":{"tenant":"x"},"request_id":"r","exit_code":3}}`, shown.String())
 	assert.Contains(t, shown.String(), "<b>", "nothing is escaped for HTML")
 	known := &failure{exit: exitBusy, text: "x"}
-	assert.Same(t, known, local(fmt.Errorf("%w", known), true).(interface{ Unwrap() error }).Unwrap()) //nolint:errorlint,forcetypeassert // it was wrapped a line above
+	assert.Same(t, known, local(fmt.Errorf("%w", known), true).(interface{ Unwrap() error }).Unwrap()) //nolint:forcetypeassert // it was wrapped a line above
 	assert.NoError(t, local(nil, true))
 }
 

@@ -59,8 +59,13 @@ func (b *backend) backups(g *guards, changes *audit.Log) (*backup.Maker, error) 
 		keys.Store = g.store
 	}
 	c.Parts = []backup.Part{
-		{Name: auditPart, Store: changes, Journals: true}, keys, {Name: kvPart, Store: b.values, Journals: true}, {Name: modulesPart, Store: b.store},
-		{Name: secretsPart, Store: b.secrets}, {Name: tenantsPart, Store: b.resources}, {Name: usagePart, Store: b.book},
+		{Name: auditPart, Store: changes, Journals: true},
+		keys,
+		{Name: kvPart, Store: b.values, Journals: true},
+		{Name: modulesPart, Store: b.store},
+		{Name: secretsPart, Store: b.secrets},
+		{Name: tenantsPart, Store: b.resources},
+		{Name: usagePart, Store: b.book},
 	}
 	for _, name := range kvLegacy {
 		c.Parts = append(c.Parts, backup.Part{Name: name})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -37,9 +38,7 @@ func (s *Server) repeatable(o operation, text string) operation {
 // replays has the document say of some answers that they may be those of an earlier request.
 func replays(o operation, codes ...int) operation {
 	responses := map[int]answerDoc{}
-	for code, a := range o.responses {
-		responses[code] = a
-	}
+	maps.Copy(responses, o.responses)
 	for _, code := range codes {
 		a := responses[code]
 		a.headers = append([]string{replayedHeader}, a.headers...)

@@ -273,7 +273,10 @@ func (a *answer) finished() (model.FinishReason, string) {
 	case !known:
 		reason, message = model.FinishUnknown, "stop_reason "+strconv.Quote(wire.Clip(a.head.StopReason, 64))
 	case reason == model.FinishBlocked:
-		var details struct{ Category, Explanation string }
+		var details struct {
+			Category    string `json:"category"`
+			Explanation string `json:"explanation"`
+		}
 		_ = json.Unmarshal(a.head.StopDetails, &details) // absent or null
 		message = wire.Or(details.Explanation, wire.Or(details.Category, "the model refuses to answer"))
 	case reason == model.FinishOther:

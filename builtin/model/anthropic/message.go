@@ -261,7 +261,7 @@ func mediaBlock(part *content.Part) (block, error) {
 			return b, fmt.Errorf("media of the type %q is not supported by this API, only images, PDF and text", wire.Clip(contentType, 64))
 		}
 	}
-	source := map[string]string{}
+	var source map[string]string
 	_, isData := wire.CutScheme(part.Media.URL, "data")
 	_, isHTTP := wire.CutScheme(part.Media.URL, "http")
 	_, isHTTPS := wire.CutScheme(part.Media.URL, "https")

@@ -55,9 +55,12 @@ func TestGeminiIsAskedAlike(t *testing.T) {
 	contents := []*genai.Content{
 		{Role: "user", Parts: []*genai.Part{{Text: "Look."}, {InlineData: &genai.Blob{MIMEType: "image/png", Data: []byte{0}}}, {FileData: &genai.FileData{MIMEType: "video/mp4", FileURI: "gs://b/v.mp4"}, VideoMetadata: &genai.VideoMetadata{FPS: genai.Ptr(1.0)}}}},
 		{Role: "model", Parts: []*genai.Part{
-			{Text: "hm", Thought: true, ThoughtSignature: []byte("sig")}, {Text: "One moment."},
-			{FunctionCall: &genai.FunctionCall{ID: "fc_1", Name: "weather", Args: map[string]any{"city": "Oslo"}}, ThoughtSignature: []byte("sig2")}, {FunctionCall: &genai.FunctionCall{ID: "fc_2", Name: "now", Args: map[string]any{"zone": "CET"}}},
-			{ExecutableCode: &genai.ExecutableCode{Language: "PYTHON", Code: "1"}}, {CodeExecutionResult: &genai.CodeExecutionResult{Outcome: "OUTCOME_OK", Output: "1"}},
+			{Text: "hm", Thought: true, ThoughtSignature: []byte("sig")},
+			{Text: "One moment."},
+			{FunctionCall: &genai.FunctionCall{ID: "fc_1", Name: "weather", Args: map[string]any{"city": "Oslo"}}, ThoughtSignature: []byte("sig2")},
+			{FunctionCall: &genai.FunctionCall{ID: "fc_2", Name: "now", Args: map[string]any{"zone": "CET"}}},
+			{ExecutableCode: &genai.ExecutableCode{Language: "PYTHON", Code: "1"}},
+			{CodeExecutionResult: &genai.CodeExecutionResult{Outcome: "OUTCOME_OK", Output: "1"}},
 		}},
 		{Role: "user", Parts: []*genai.Part{
 			{FunctionResponse: &genai.FunctionResponse{ID: "fc_1", Name: "weather", Response: map[string]any{"name": "weather", "content": map[string]any{"c": 1}}, Parts: []*genai.FunctionResponsePart{{InlineData: &genai.FunctionResponseBlob{MIMEType: "image/png", Data: []byte{0}}}}}},
@@ -73,7 +76,8 @@ func TestGeminiIsAskedAlike(t *testing.T) {
 		ResponseMIMEType: "application/json", ResponseJsonSchema: object("a"), CachedContent: "cachedContents/x",
 		Tools: []*genai.Tool{
 			{FunctionDeclarations: []*genai.FunctionDeclaration{{Name: "weather", Description: "The weather", ParametersJsonSchema: object("city")}, {Name: "now", Description: "The time", ParametersJsonSchema: object("zone")}}},
-			{GoogleSearch: &genai.GoogleSearch{}}, {CodeExecution: &genai.ToolCodeExecution{}},
+			{GoogleSearch: &genai.GoogleSearch{}},
+			{CodeExecution: &genai.ToolCodeExecution{}},
 		},
 		ToolConfig: &genai.ToolConfig{FunctionCallingConfig: &genai.FunctionCallingConfig{Mode: "ANY", AllowedFunctionNames: []string{"weather"}}},
 	}

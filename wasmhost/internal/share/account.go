@@ -35,8 +35,10 @@ type AccountLimits struct {
 
 // NewAccount makes an account whose memory counts against m as well.
 func (m *Memory) NewAccount(limits AccountLimits) *Account {
-	a := &Account{memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: bucket{perMinute: limits.FuelPerMinute},
-		egress: bucket{perMinute: limits.EgressBytesPerMinute}, token: make(chan struct{}, 1)}
+	a := &Account{
+		memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: bucket{perMinute: limits.FuelPerMinute},
+		egress: bucket{perMinute: limits.EgressBytesPerMinute}, token: make(chan struct{}, 1),
+	}
 	m.accounts.Add(1)
 	return a
 }

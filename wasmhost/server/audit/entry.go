@@ -55,7 +55,6 @@ type Removal struct {
 	Hash    string `json:"hash"`
 }
 
-// removalWhat is what an entry with a [Removal] did, removalWho who.
 // Begun is the result of an entry that is written before its change is made.
 const Begun = "begun"
 
