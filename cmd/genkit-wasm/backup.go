@@ -50,8 +50,8 @@ func partNames() []string {
 
 // backups makes the maker of a running server's backups.
 func (b *backend) backups(g *guards, changes *audit.Log) (*backup.Maker, error) {
-	c := backup.Config{Dir: b.data, Version: buildVersion(), Flush: func() error {
-		b.tenants.Flush(context.Background()) // what was spent; the accounts of the usage have it, too
+	c := backup.Config{Dir: b.data, Version: buildVersion(), Flush: func(ctx context.Context) error {
+		b.tenants.Flush(ctx) // what was spent; the accounts of the usage have it, too
 		return b.book.Flush()
 	}}
 	keys := backup.Part{Name: keysPart}

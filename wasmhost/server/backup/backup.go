@@ -20,6 +20,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -60,7 +61,7 @@ type Config struct {
 	Version string
 	// Flush is called before a moment is held, and has the stores write what they keep in
 	// memory for a while; nil does nothing.
-	Flush func() error
+	Flush func(ctx context.Context) error
 	// Still says that no server has the directory. The parts' locks are held until the snapshot
 	// is closed, and files are read where they are. On a file system that is read-only, where
 	// nobody can change them, there need not be locks.

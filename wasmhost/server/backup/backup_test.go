@@ -191,7 +191,7 @@ func TestOneBackupAtATime(t *testing.T) {
 	require.NoError(t, s.Close())
 	w.archive(t, nil)
 	failed := errors.New("full")
-	w = newWorld(t, func(c *backup.Config) { c.Flush = func() error { return failed } })
+	w = newWorld(t, func(c *backup.Config) { c.Flush = func(context.Context) error { return failed } })
 	_, err = w.Begin(t.Context())
 	require.ErrorIs(t, err, failed)
 	gone, cancel := context.WithCancel(t.Context())

@@ -89,7 +89,7 @@ func (m *Maker) Begin(ctx context.Context) (s *Snapshot, err error) {
 		}
 	}()
 	if m.config.Flush != nil {
-		if err := m.config.Flush(); err != nil {
+		if err := m.config.Flush(ctx); err != nil {
 			return nil, err
 		}
 	}
