@@ -11,7 +11,7 @@ import (
 // was named: openai/small with the version "large" is openai/large. A version that m declares as
 // one of its own ([Info].Versions) is m.
 //
-// Whoever allows or prices models by their names has to look at this one as well.
+// Code that allows or prices models by their names has to look at this one as well.
 func Asked(m Model, config json.RawMessage) string {
 	name, version := m.Desc().Name, versionOf(config)
 	if version == "" || slices.Contains(m.Info().Versions, version) {

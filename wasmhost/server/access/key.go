@@ -51,8 +51,8 @@ func idOf(token string) (string, bool) {
 // tokens finds what has the form of a key's token, also one that is cut.
 var tokens = regexp.MustCompile(TokenPrefix + `([a-z2-7]{16})_[a-z2-7]+`)
 
-// Redact cuts the tokens of keys in a text to their ids. Whoever writes one into the wrong place of a
-// request does not find it in a log.
+// Redact cuts the tokens of keys in a text to their ids. A key that was
+// written into the wrong place of a request is then in no log.
 func Redact(text string) string {
 	if !strings.Contains(text, TokenPrefix) {
 		return text
