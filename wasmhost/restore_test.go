@@ -72,7 +72,7 @@ func TestAModuleThatCouldNotBeRestoredIsTriedAgain(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, os.WriteFile(fails, nil, 0o600))
-	h := newHost(t, wasmhost.Config{Store: store, Compiler: command})
+	h := newHost(t, wasmhost.Config{Store: store, CacheDir: t.TempDir(), Compiler: command})
 	require.NoError(t, h.SetTenant(t.Context(), "acme", wasmhost.TenantConfig{}), "a tenant that is added")
 	for _, name := range []string{tenant, "acme"} {
 		_, err := callAs(t, h, name, "calc/add", `{"a":1,"b":2}`)

@@ -35,17 +35,18 @@ func scripted(name, source string) wasmhost.Upload {
 // fuel: a time limit would be met by chance on a busy machine.
 func scriptHost(t testing.TB, more func(*wasmhost.Config)) *wasmhost.Host {
 	t.Helper()
-	config := wasmhost.Config{JavaScript: jsenginetest.File(t), CacheDir: engineCode(t), Limits: policy.Limits{TimeoutMS: 600_000}}
+	config := wasmhost.Config{JavaScript: jsenginetest.File(t), Limits: policy.Limits{TimeoutMS: 600_000}}
 	if more != nil {
 		more(&config)
 	}
 	return newHost(t, config)
 }
 
-// engineCode is a folder for compiled code that the tests of a run share: compiling the engine takes seconds.
-func engineCode(t testing.TB) string {
+// sharedCode is a folder for compiled code that the tests of a run share: compiling a large module takes seconds, and under
+// the race detector a minute.
+func sharedCode(t testing.TB) string {
 	t.Helper()
-	codeOnce.Do(func() { codeDir, errCode = os.MkdirTemp("", "engine-code-") })
+	codeOnce.Do(func() { codeDir, errCode = os.MkdirTemp("", "shared-code-") })
 	require.NoError(t, errCode)
 	return codeDir
 }

@@ -47,8 +47,12 @@ func inMode(config wasmhost.Config) wasmhost.Config {
 	return config
 }
 
+// newHost is a host that ends with the test. Without a CacheDir of its own it uses the one of all tests.
 func newHost(t testing.TB, config wasmhost.Config) *wasmhost.Host {
 	t.Helper()
+	if config.CacheDir == "" {
+		config.CacheDir = sharedCode(t)
+	}
 	h, err := wasmhost.New(t.Context(), inMode(config))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close(context.Background())) })
