@@ -4,6 +4,7 @@
 APIDIFF       := v0.0.0-20261113113407-e3970619a1a4
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE      := golang.org/x/tools/cmd/deadcode@v0.49.0
 BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 GO    ?= go
@@ -85,6 +86,10 @@ vet: ## vet all modules, tests and files behind build tags too
 .PHONY: lint
 lint: vet ## vet, then run the linters, in all modules
 	@for m in $(LINTED); do echo "cd $$m && golangci-lint run"; (cd $$m && $(GO) run $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: unreached
+unreached: ## find functions that neither a program nor a test reaches
+	@found="$$($(GO) run $(DEADCODE) -test ./...)" || exit 1; [ -z "$$found" ] || { echo "$$found"; echo "test them or remove them"; exit 1; }
 
 .PHONY: cross
 cross: ## build and vet code and tests for other platforms (tests run on this one only)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -307,9 +308,15 @@ func TestAnInterruptedCallIsResumed(t *testing.T) {
 	again := resp.Interrupts()[0]
 	again.Metadata = again.Metadata.With("resumed", content.True())
 	resp, err = engine.Generate(t.Context(), e, engine.WithTools(engine.ToolName("pay")), callsTool("pay"),
-		engine.WithMessages(resp.History()...), engine.WithToolRestarts(again))
+		engine.WithMessages(resp.History()...), engine.WithToolRestarts(again), engine.WithResumeMetadata(map[string]string{"by": "me"}))
 	require.NoError(t, err)
 	assert.Equal(t, "done", resp.Text())
+	history := resp.History()
+	answer := slices.IndexFunc(history, func(m content.Message) bool { return m.Role == content.RoleTool })
+	require.GreaterOrEqual(t, answer, 0)
+	assert.JSONEq(t, `{"by":"me"}`, string(history[answer].Metadata["resumed"]), "the message that answers says so")
+	_, err = engine.Generate(t.Context(), e, engine.WithPrompt("x"), engine.WithResumeMetadata(func() {}))
+	require.ErrorIs(t, err, status.ErrInvalidArgument, "what has no JSON")
 }
 
 func TestDefinePanicsWhereRegisterFails(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -167,4 +168,12 @@ func TestTheEndOfTheCallEndsTheDownload(t *testing.T) {
 	req := &model.Request{Messages: []content.Message{{Content: []content.Part{{Media: &content.Media{URL: base + "/slow"}}}}}}
 	_, err = hooks.Model(ctx, &middleware.ModelCall{Request: req}, nil)
 	require.ErrorIs(t, err, status.ErrCancelled)
+}
+
+func TestThePluginRegistersTheMiddleware(t *testing.T) {
+	reg := registry.New(nil)
+	require.NoError(t, downloadmedia.Plugin(downloadmedia.Options{}).Register(t.Context(), reg))
+	listed := middleware.List(reg)
+	require.Len(t, listed, 1)
+	assert.Equal(t, downloadmedia.Name, listed[0].Name)
 }

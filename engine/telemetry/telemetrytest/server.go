@@ -17,7 +17,6 @@ type Server struct {
 
 	mu     sync.Mutex // guards the fields below
 	traces map[string]map[string]any
-	posts  []map[string]any
 	logs   []map[string]any
 }
 
@@ -51,7 +50,6 @@ func (s *Server) take(keep func(body map[string]any)) http.HandlerFunc {
 
 // addTrace merges spans as the tools do it; mu is held.
 func (s *Server) addTrace(body map[string]any) {
-	s.posts = append(s.posts, body)
 	id, _ := body["traceId"].(string)
 	t := s.traces[id]
 	if t == nil {
@@ -114,13 +112,6 @@ func (s *Server) TraceIDs() []string {
 		ids = append(ids, id)
 	}
 	return ids
-}
-
-// Posts returns the bodies of /api/traces in their order.
-func (s *Server) Posts() []map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]map[string]any{}, s.posts...)
 }
 
 // Logs returns the log records in their order.
