@@ -307,15 +307,18 @@ func (a *app) keyRotateCommand() *cobra.Command {
 func keyPath(id string) string { return "/keys/" + url.PathEscape(id) }
 
 func (a *app) keyRevokeCommand() *cobra.Command {
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
 		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1),
-		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first. " +
+		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first; --dry-run shows which key would go. " +
 			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := a.keyID(cmd.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			if dry {
+				return a.showDoomedKey(cmd.Context(), id)
 			}
 			if !yes && !a.confirm(fmt.Sprintf("Revoke key %s, and end what runs under it?", args[0])) {
 				return &failure{exit: exitFailed, text: "nothing was revoked"}
@@ -330,6 +333,24 @@ func (a *app) keyRevokeCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show which key would be revoked, and revoke none")
 	a.serverFlags(cmd)
 	return cmd
+}
+
+// showDoomedKey shows what "key revoke" would end.
+func (a *app) showDoomedKey(ctx context.Context, id string) error {
+	raw, err := a.call(ctx, request{method: http.MethodGet, path: keyPath(id), server: true})
+	if err != nil {
+		return err
+	}
+	var k access.Key
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return fmt.Errorf("the server's answer is not a key: %w", err)
+	}
+	if a.json() {
+		return a.printJSON(map[string]any{"dryRun": true, "key": raw})
+	}
+	return a.line("key %s, %s, would be revoked, and what runs under it would end: %s; last used %s; %s",
+		abi.Line(k.ID, 64), abi.Line(k.Name, 128), strings.Join(k.Scopes.List(), ", "), shortTime(k.LastUsedAt), ends(k))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -216,11 +217,14 @@ func (a *app) rollbackCommand() *cobra.Command {
 }
 
 func (a *app) rmCommand() *cobra.Command {
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
 		Use: "rm NAME", Short: "Remove a module and all its revisions", Args: cobra.ExactArgs(1),
-		Long: "Rm removes a module, all its revisions and all values that it has stored. On a terminal it asks first.",
+		Long: "Rm removes a module, all its revisions and all values that it has stored. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dry {
+				return a.showDoomedModule(cmd.Context(), args[0])
+			}
 			if !yes && !a.confirm(fmt.Sprintf("Remove module %s with all its revisions and stored values?", args[0])) {
 				return &failure{exit: exitFailed, text: "nothing was removed"}
 			}
@@ -234,8 +238,40 @@ func (a *app) rmCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
 	a.serverFlags(cmd)
 	return cmd
+}
+
+// showDoomedModule shows what "rm" would remove.
+func (a *app) showDoomedModule(ctx context.Context, name string) error {
+	raw, err := a.call(ctx, request{method: http.MethodGet, path: modulePath(name) + "/versions"})
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Versions []module.Record `json:"versions"`
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("the server's answer is not a list of revisions: %w", err)
+	}
+	doomed := struct {
+		DryRun    bool   `json:"dryRun"`
+		Tenant    string `json:"tenant"`
+		Module    string `json:"module"`
+		Revisions []int  `json:"revisions"`
+		Bytes     int64  `json:"storedBytes"`
+	}{DryRun: true, Tenant: a.tenant, Module: name, Revisions: []int{}}
+	for _, rec := range list.Versions {
+		doomed.Revisions = append(doomed.Revisions, rec.Revision)
+		doomed.Bytes += int64(rec.Size)
+	}
+	slices.Sort(doomed.Revisions)
+	if a.json() {
+		return a.printJSON(doomed)
+	}
+	return a.line("module %s would be removed, with its revisions %s (%d bytes) and all values that it has stored",
+		name, strings.Trim(fmt.Sprint(doomed.Revisions), "[]"), doomed.Bytes)
 }
 
 // confirm asks a person who sits at the terminal; it takes a script's word.

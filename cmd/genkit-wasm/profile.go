@@ -276,6 +276,7 @@ func plainHost(server string) (string, bool) {
 }
 
 func (a *app) logoutCommand() *cobra.Command {
+	var dry bool
 	cmd := &cobra.Command{
 		Use: "logout", Short: "Forget a profile and its key", Args: cobra.NoArgs,
 		Long: "Logout forgets the profile of --profile, or of the last login. The key itself goes on to work; \"genkit-wasm key revoke\" ends it.",
@@ -287,6 +288,12 @@ func (a *app) logoutCommand() *cobra.Command {
 			name := cmp.Or(a.profile, os.Getenv(profileEnv), all.Current)
 			if _, ok := all.Profiles[name]; !ok {
 				return usagef("there is no profile %q", name)
+			}
+			if dry {
+				if a.json() {
+					return a.printJSON(map[string]any{"dryRun": true, "profile": name})
+				}
+				return a.line("profile %s would be forgotten", name)
 			}
 			delete(all.Profiles, name)
 			if all.Current == name {
@@ -301,6 +308,7 @@ func (a *app) logoutCommand() *cobra.Command {
 			return a.line("profile %s is forgotten", name)
 		},
 	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show which profile would be forgotten, and forget none")
 	a.profileFlag(cmd)
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -202,17 +204,20 @@ func (a *app) valueListCommand(w valueWords) *cobra.Command {
 }
 
 func (a *app) valueRemoveCommand(w valueWords) *cobra.Command {
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
 		Use: "rm " + w.arg, Short: "Remove one", Args: cobra.ExactArgs(1),
-		Long: "Rm removes a value at once. On a terminal it asks first.",
+		Long: "Rm removes a value at once. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dry {
+				return a.showDoomedValue(cmd.Context(), w, args[0])
+			}
 			if !yes && !a.confirm(fmt.Sprintf("Remove the %s %s of tenant %s?", w.one, args[0], a.tenant)) {
 				return &failure{exit: exitFailed, text: "nothing was removed"}
 			}
 			if _, err := a.call(cmd.Context(), request{method: http.MethodDelete, path: w.path + "/" + url.PathEscape(args[0])}); err != nil {
 				if f, ok := errors.AsType[*failure](err); ok && f.code == status.NotFound.String() && strings.HasSuffix(f.text, "does not exist") && f.details == nil {
-					f.hint = fmt.Sprintf("\"genkit-wasm %s ls --tenant %s\" lists them", w.command, a.tenant)
+					f.hint = a.valuesHint(w)
 				}
 				return err
 			}
@@ -223,8 +228,38 @@ func (a *app) valueRemoveCommand(w valueWords) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
 	a.serverFlags(cmd)
 	return cmd
+}
+
+func (a *app) valuesHint(w valueWords) string {
+	return fmt.Sprintf("\"genkit-wasm %s ls --tenant %s\" lists them", w.command, a.tenant)
+}
+
+// showDoomedValue shows what "secret rm" or "credential rm" would remove. It fails as they do where
+// there is nothing of the name.
+func (a *app) showDoomedValue(ctx context.Context, w valueWords, name string) error {
+	raw, err := a.call(ctx, request{method: http.MethodGet, path: w.path})
+	if err != nil {
+		return err
+	}
+	var list map[string]json.RawMessage
+	var entries []secrets.Entry
+	if err = json.Unmarshal(raw, &list); err == nil {
+		err = json.Unmarshal(list[w.many], &entries)
+	}
+	if err != nil {
+		return fmt.Errorf("the server's answer is not a list of %s: %w", w.many, err)
+	}
+	at := slices.IndexFunc(entries, func(e secrets.Entry) bool { return e.Name == name })
+	if at < 0 {
+		return &failure{exit: exitNotFound, code: status.NotFound.String(), text: fmt.Sprintf("%s %q does not exist", w.command, abi.Line(name, 80)), hint: a.valuesHint(w)}
+	}
+	if a.json() {
+		return a.printJSON(map[string]any{"dryRun": true, "tenant": a.tenant, w.command: entries[at]})
+	}
+	return a.line("%s %s of tenant %s would be removed; it was last changed %s", w.one, name, a.tenant, shortTime(entries[at].ChangedAt))
 }
 
 func (a *app) secretKeyCommand() *cobra.Command {

@@ -409,12 +409,13 @@ func (a *app) showDoomed(ctx context.Context, name string) error {
 		return err
 	}
 	doomed := struct {
+		DryRun    bool     `json:"dryRun"`
 		Tenant    string   `json:"tenant"`
 		Modules   []string `json:"modules"`
 		Revisions int      `json:"revisions"`
 		Bytes     int64    `json:"storedBytes"`
 		Values    int64    `json:"values"`
-	}{Tenant: t.Name, Modules: []string{}}
+	}{DryRun: true, Tenant: t.Name, Modules: []string{}}
 	raw, err := a.call(ctx, request{method: http.MethodGet, path: tenantPath(name) + "/modules", server: true})
 	if err == nil {
 		var modules struct {
