@@ -263,11 +263,15 @@ func TestCasesFailWithoutTheirLimits(t *testing.T) {
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			r := runLoosened(t, program, n, c.ID, 8*time.Second)
+			for again := 0; r.err == nil && again < 2; again++ {
+				// Its limit may be one of time, or be met by several calls at once: on a busy machine neither need happen.
+				r = runLoosened(t, program, n, c.ID, 8*time.Second)
+			}
 			switch begun := strings.Contains(r.out, "=== RUN   "+compilerTest+"/"+c.ID+"_"); {
 			case !begun:
 				t.Errorf("%s: nothing works without the limit, so the case shows nothing:\n%s", c.ID, last(r.out))
 			case r.err == nil:
-				t.Errorf("%s %s: it passes without its limit", c.ID, c.Says)
+				t.Errorf("%s %s: it passes without its limit, three times", c.ID, c.Says)
 			default:
 				t.Logf("%s %s: %s", c.ID, c.Says, r.why())
 			}
