@@ -18,7 +18,7 @@ import (
 )
 
 // A script goes the way of a module whose code is that of the engine: the script is what the engine's initialisation
-// reads. What is stored of it is its text, as it was uploaded.
+// reads. What is stored of it is its text or its archive, as it was uploaded.
 
 // scriptEngine is the module that runs scripts, made when it is first asked for.
 type scriptEngine struct {
@@ -72,7 +72,7 @@ func newScriptText(up *Upload, source func(context.Context) ([]byte, error), eng
 	if file == "" {
 		file = "script"
 	}
-	if script.LanguageOf(file) != up.Language {
+	if up.Language != script.Package && script.LanguageOf(file) != up.Language {
 		file += map[script.Language]string{script.TypeScript: ".ts", script.JavaScript: ".js"}[up.Language]
 	}
 	return &scriptText{compiler: compiler, file: file, language: up.Language, size: len(up.Wasm), source: source, engine: engine}
@@ -121,7 +121,13 @@ func (s *scriptText) memory() int64 {
 	if s == nil {
 		return 0
 	}
-	return 4 * int64(s.size)
+	if s.language != script.Package {
+		return 4 * int64(s.size)
+	}
+	if made := s.made.Load(); made != nil {
+		return 4 * int64(len(made.Code))
+	}
+	return 8 * int64(s.size) // packed
 }
 
 // place turns places of the code that was made of the script into places of its text.
@@ -151,8 +157,8 @@ func (s *scriptText) locate(err error) error {
 }
 
 func (s *scriptText) analyze(ctx context.Context, up *Upload, parse func([]byte) (*abi.Descriptor, error)) (*Analysis, error) {
-	if s.language != script.TypeScript && s.language != script.JavaScript {
-		return nil, status.Publicf(status.InvalidArgument, "the language %q is not known; want %q or %q", abi.Line(string(s.language), 40), script.TypeScript, script.JavaScript)
+	if s.language != script.TypeScript && s.language != script.JavaScript && s.language != script.Package {
+		return nil, status.Publicf(status.InvalidArgument, "the language %q is not known; want %q, %q or %q", abi.Line(string(s.language), 40), script.TypeScript, script.JavaScript, script.Package)
 	}
 	if !up.lazy {
 		if _, err := s.transformed(ctx); err != nil {

@@ -14,8 +14,8 @@ type Upload struct {
 	// FallbackName when that has none.
 	Name, FallbackName string
 	Wasm               []byte
-	// Language says that Wasm is the text of a script: [script.TypeScript] or [script.JavaScript]. Empty for a
-	// module.
+	// Language says that Wasm is the text of a script, [script.TypeScript] or [script.JavaScript], or the archive of
+	// one of several files, [script.Package]. Empty for a module.
 	Language script.Language
 	// Descriptor is a sidecar: it takes the place of the descriptor that the module gives of
 	// itself. Empty when there is none.

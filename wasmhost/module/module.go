@@ -29,7 +29,8 @@ type Record struct {
 	Digest      string    `json:"digest"` // "sha256:<hex>" of the uploaded bytes
 	Size        int       `json:"size"`   // bytes
 	CreatedAt   time.Time `json:"createdAt"`
-	// Language is that of a script, "typescript" or "javascript", whose text the bytes are; empty for a module.
+	// Language is that of a script, "typescript" or "javascript", whose text the bytes are, or "package", whose archive
+	// they are; empty for a module.
 	Language string `json:"language,omitempty"`
 	// Convention is "genkit_v1" (genkit/1) or "extism".
 	Convention string `json:"convention"`

@@ -205,9 +205,6 @@ func (s *static) evaluation(text, file int32) int32 {
 	return at
 }
 
-// ScriptFile is the name that scripts have in the engine; see [Script.Positions].
-const scriptFile = "<script>"
-
 func glued(m *inspect.Module) []byte {
 	imports := addedImports()
 	g := &glue{numbers: numbering(m, len(imports)), m: m}
@@ -366,3 +363,11 @@ func (g *glue) host(script int32) code {
 	c = g.context(c).get(text).call(g.exported("JS_FreeCString"))
 	return c.get(value)
 }
+
+// Input is the input of a call of [CallExport]: which tool is meant, and its own input, which is JSON.
+func Input(tool string, input []byte) []byte {
+	return append(append(make([]byte, 0, len(tool)+1+len(input)), tool+"\n"...), input...)
+}
+
+// InputOverhead is how much longer an input may be than the tool's own.
+const InputOverhead = 65

@@ -168,18 +168,6 @@ func TestPlacesAreThoseOfTheAuthor(t *testing.T) {
 	assert.Equal(t, "<script> <script>:x", s.Locate("<script> <script>:x"))
 }
 
-func FuzzMappings(f *testing.F) {
-	f.Add("AAAA;AACA,IAAM", 1, 3)
-	f.Add(";;;,,,gggggggggggg;+/", 3, 0)
-	f.Fuzz(func(t *testing.T, mappings string, line, column int) {
-		first, at, ok := script.Original(mappings, line, column)
-		second, at2, ok2 := script.Original(mappings, line, column)
-		if first != second || at != at2 || ok != ok2 {
-			t.Errorf("two answers")
-		}
-	})
-}
-
 // FuzzTransform looks for panics and for code that the engine would not read to its end.
 func FuzzTransform(f *testing.F) {
 	f.Add("tool({ name: 'x', run: () => 1 })", true)

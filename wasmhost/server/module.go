@@ -190,6 +190,7 @@ func (s *Server) load(c echo.Context, tenant string, up wasmhost.Upload, arrived
 var languages = map[string]script.Language{
 	"text/typescript": script.TypeScript, "application/typescript": script.TypeScript,
 	"text/javascript": script.JavaScript, "application/javascript": script.JavaScript,
+	"application/x-tar": script.Package, "application/gzip": script.Package, "application/x-gzip": script.Package, "application/zip": script.Package,
 }
 
 func scriptTypes() []string { return slices.Sorted(maps.Keys(languages)) }

@@ -16,12 +16,13 @@ var (
 	}
 	docPutModule = operation{
 		id: "putModule", tag: "modules", summary: "Upload a module or a script",
-		text: "A script is TypeScript or JavaScript, by its media type. The module is checked, compiled and stored before it takes the place of the one of its name; when anything fails, the old one keeps serving. " +
+		text: "A script is TypeScript or JavaScript, by its media type; a script of several files is a tar, a tar.gz or a zip. The module is checked, compiled and stored before it takes the place of the one of its name; when anything fails, the old one keeps serving. " +
 			"409 when its descriptor's name and version are those of an earlier revision with other bytes. " +
 			"A body that ends before its announced length changes nothing.",
 		request: map[string]any{
 			"application/wasm": ref("Bytes"), "application/octet-stream": ref("Bytes"), formType: ref("UploadForm"),
 			"text/typescript": ref("Text"), "application/typescript": ref("Text"), "text/javascript": ref("Text"), "application/javascript": ref("Text"),
+			"application/x-tar": ref("Bytes"), "application/gzip": ref("Bytes"), "application/x-gzip": ref("Bytes"), "application/zip": ref("Bytes"),
 		},
 		responses: map[int]answerDoc{
 			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}, links: afterModule},

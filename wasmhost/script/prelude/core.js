@@ -263,7 +263,7 @@
   const exported = freeze({ __proto__: null, ...genkit, genkit, default: genkit, __esModule: true });
   define("require", (name) => {
     if (name === "genkit" || name === "genkit-wasm") return exported;
-    throw new TypeError(`the script imports "${name}"; a script is one file, and may import "genkit" alone: bundle it first (esbuild --bundle --external:genkit)`);
+    throw new TypeError(`the script imports "${name}", which is not there; a single file may import "genkit" alone, and one of a package what was uploaded with it`);
   });
   define("tool", tool);
   define("s", s);
