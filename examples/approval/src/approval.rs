@@ -3,6 +3,7 @@
 
 #[path = "../../../pdk/rust/genkit.rs"]
 mod genkit;
+#[path = "../../../pdk/rust/json.rs"]
 mod json;
 
 use json::Value;

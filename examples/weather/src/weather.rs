@@ -3,7 +3,7 @@
 
 #[path = "../../../pdk/rust/genkit.rs"]
 mod genkit;
-#[path = "../../approval/src/json.rs"]
+#[path = "../../../pdk/rust/json.rs"]
 mod json;
 
 use genkit::{Error, Reply};

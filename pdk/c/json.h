@@ -1,7 +1,7 @@
-/* A JSON reader (RFC 8259) that copies nothing: it checks the text and says where
+/* json.h: a JSON reader (RFC 8259) that copies nothing: it checks the text and says where
  * values begin and end. It recurses nowhere. The host has checked the UTF-8. */
-#ifndef CALC_JSON_H
-#define CALC_JSON_H
+#ifndef GENKIT_JSON_H
+#define GENKIT_JSON_H
 
 #include <stddef.h>
 #include <stdint.h>
