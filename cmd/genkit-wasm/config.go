@@ -223,7 +223,7 @@ func textOf(node *yaml.Node) (string, error) {
 		return expand(node.Value)
 	}
 	var b bytes.Buffer
-	if err := writeJSONOf(&b, node, 0); err != nil {
+	if err := writeJSONOf(&b, node, 0, expand); err != nil {
 		return "", err
 	}
 	return b.String(), nil
@@ -232,8 +232,9 @@ func textOf(node *yaml.Node) (string, error) {
 // maxConfigDepth bounds lists and mappings in one another.
 const maxConfigDepth = 32
 
-// writeJSONOf writes a node as JSON. A number keeps its digits where JSON has such numbers.
-func writeJSONOf(b *bytes.Buffer, node *yaml.Node, depth int) error {
+// writeJSONOf writes a node as JSON, its texts as expand returns them. A number keeps its digits where JSON has such
+// numbers.
+func writeJSONOf(b *bytes.Buffer, node *yaml.Node, depth int, expand func(string) (string, error)) error {
 	if depth > maxConfigDepth {
 		return fmt.Errorf("more than %d levels", maxConfigDepth)
 	}
@@ -266,7 +267,7 @@ func writeJSONOf(b *bytes.Buffer, node *yaml.Node, depth int) error {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			if err := writeJSONOf(b, n, depth+1); err != nil {
+			if err := writeJSONOf(b, n, depth+1, expand); err != nil {
 				return err
 			}
 		}
@@ -285,7 +286,7 @@ func writeJSONOf(b *bytes.Buffer, node *yaml.Node, depth int) error {
 			}
 			b.Write(raw)
 			b.WriteByte(':')
-			if err := writeJSONOf(b, node.Content[i+1], depth+1); err != nil {
+			if err := writeJSONOf(b, node.Content[i+1], depth+1, expand); err != nil {
 				return err
 			}
 		}

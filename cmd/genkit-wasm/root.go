@@ -58,6 +58,13 @@ Give somebody modules of their own:
   genkit-wasm tenant create acme
   genkit-wasm upload textkit.wasm --tenant acme
 
+Write a tool of your own:
+
+  genkit-wasm doctor
+  genkit-wasm new go greeter
+  genkit-wasm build greeter
+  genkit-wasm test greeter
+
 Or try a tool without a server:
 
   genkit-wasm inspect textkit.wasm
@@ -124,7 +131,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.configCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
-		a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
+		a.newCommand(), a.buildCommand(), a.testCommand(), a.doctorCommand(), a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = a.usageArgs(cmd.Args)

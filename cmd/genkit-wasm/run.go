@@ -18,11 +18,74 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	files
+	hostFlags
+	tool, input, context string
+	stream               bool
+}
+
+// hostFlags are the flags of the commands that run modules in this process.
+type hostFlags struct {
 	reachFlags
 	engineFlags
 	localGrants
-	tool, input, context string
-	stream, verbose      bool
+	verbose bool
+	nowhere bool // policies may grant requests to noHost, too
+}
+
+func (f *hostFlags) add(cmd *cobra.Command) {
+	f.reachFlags.flags(cmd)
+	f.addEngines(cmd.Flags())
+	f.localGrants.flags(cmd)
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show the module's log lines")
+}
+
+// localHost is a host in this process that has one module.
+type localHost struct {
+	*wasmhost.Host
+	registry *registry.Registry
+	upload   wasmhost.Upload // with the policy that the flags have made of its own
+	record   wasmhost.Loaded
+	close    func()
+}
+
+// openHost loads a module into a host of its own. The caller closes it.
+func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
+	h := &localHost{registry: registry.New(nil), upload: up}
+	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
+	var err error
+	if config.JavaScript, err = f.javascript(); err != nil {
+		return nil, err
+	}
+	unmount, err := f.open(&config)
+	if err != nil {
+		return nil, err
+	}
+	h.close = func() {
+		if h.Host != nil {
+			_ = h.Close(context.WithoutCancel(ctx)) // the process ends
+		}
+		_ = unmount()
+	}
+	if err = f.apply(&h.upload, &config, f.secrets); err == nil {
+		if f.nowhere {
+			config.Grants.HTTP = append(config.Grants.HTTP, toNowhere())
+		}
+		h.Host, err = wasmhost.New(ctx, config)
+		err = local(err, false)
+	}
+	if err == nil {
+		if h.record, err = h.Load(ctx, wasmhost.DefaultTenant, h.upload); err != nil {
+			err = refusedModule(err)
+		}
+	}
+	if err == nil {
+		err = local(h.registry.AddProvider(h.Provider(wasmhost.DefaultTenant)), false)
+	}
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -44,14 +107,11 @@ func (a *app) runCommand() *cobra.Command {
 			return a.run(cmd.Context(), &f)
 		},
 	}
-	f.files.flags(cmd)
-	f.reachFlags.flags(cmd)
-	f.addEngines(cmd.Flags())
-	f.localGrants.flags(cmd)
+	f.flags(cmd)
+	f.add(cmd)
 	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
 	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
 	cmd.Flags().BoolVar(&f.stream, "stream", false, "print chunks and result as they come, one JSON object a line")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show the module's log lines")
 	return cmd
 }
 
@@ -70,31 +130,12 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if up.Name, err = a.moduleName(ctx, up, f.module); err != nil {
 		return err
 	}
-	reg := registry.New(nil)
-	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Registry: func(string) (*registry.Registry, error) { return reg, nil }}
-	if config.JavaScript, err = f.javascript(); err != nil {
-		return err
-	}
-	unmount, err := f.open(&config)
+	host, err := a.openHost(ctx, up, &f.hostFlags)
 	if err != nil {
 		return err
 	}
-	defer unmount() //nolint:errcheck // the process ends
-	if err := f.apply(&up, &config, f.secrets); err != nil {
-		return err
-	}
-	host, err := wasmhost.New(ctx, config)
-	if err != nil {
-		return local(err, false)
-	}
-	defer host.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the process ends
-	rec, err := host.Load(ctx, wasmhost.DefaultTenant, up)
-	if err != nil {
-		return refusedModule(err)
-	}
-	if err := reg.AddProvider(host.Provider(wasmhost.DefaultTenant)); err != nil {
-		return local(err, false)
-	}
+	defer host.close()
+	reg, rec := host.registry, host.record
 	if f.tool == "" {
 		if len(rec.Actions) != 1 {
 			return usagef("the module has %d tools; name one of them: %s", len(rec.Actions), list(rec.Actions))

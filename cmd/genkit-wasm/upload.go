@@ -42,6 +42,13 @@ func (f *files) read(a *app) (wasmhost.Upload, error) {
 		return up, err
 	}
 	up.Language = script.LanguageOf(f.module)
+	beside, err := f.readBeside(a)
+	up.Descriptor, up.Policy = beside.Descriptor, beside.Policy
+	return up, err
+}
+
+// readBeside reads what comes beside the module.
+func (f *files) readBeside(a *app) (up wasmhost.Upload, err error) {
 	if up.Descriptor, err = a.document("descriptor", f.descriptor, abi.MaxDescriptorBytes); err != nil {
 		return up, err
 	}

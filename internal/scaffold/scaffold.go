@@ -200,7 +200,7 @@ func Write(dir string, files []File) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // each file was closed and checked
 	for _, f := range files {
 		if err := write(root, f); err != nil {
 			return err

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+)
+
+// hostileInput is one that a tool has to survive.
+type hostileInput struct {
+	what  string // in words
+	input json.RawMessage
+}
+
+// Bounds of what is made for one tool. The longest input is below a call's usual limit of a megabyte.
+const (
+	maxPlaces    = 24
+	megabyte     = 1_000_000
+	kilobytes64  = 64 << 10
+	nestedLevels = 200
+	manyItems    = 10_000
+)
+
+// replacement is a value that takes the place of another one.
+type replacement struct {
+	what  string
+	value any
+}
+
+// replacements are of all types, so that wherever one is put a wrong type is among them.
+func replacements() []replacement {
+	deep := any("x")
+	for range nestedLevels {
+		deep = []any{deep}
+	}
+	items := make([]any, manyItems)
+	for i := range items {
+		items[i] = json.Number("0")
+	}
+	return []replacement{
+		{"null", nil},
+		{"true", true},
+		{"0", json.Number("0")},
+		{"-1", json.Number("-1")},
+		{"a fraction", json.Number("0.1")},
+		{"an integer beyond 2^53", json.Number("9007199254740993")},
+		{"an integer beyond 64 bits", json.Number("170141183460469231731687303715884105727")},
+		{"1e300", json.Number("1e300")},
+		{"an empty string", ""},
+		{"a NUL", "a\x00b"},
+		{"text that is not ASCII", "héé→日本🙂\u202e\ufeff"},
+		{"quotes and backslashes", `"\"\\` + "\n\t"},
+		{"64 KiB of text", strings.Repeat("x", kilobytes64)},
+		{"1 MB of text", strings.Repeat("日", megabyte/4)},
+		{"an empty list", []any{}},
+		{"a list of 10,000", items},
+		{"lists 200 deep", deep},
+		{"an empty object", map[string]any{}},
+		{"an object", map[string]any{"__proto__": map[string]any{}, "constructor": "x", "": nil}},
+	}
+}
+
+// hostileInputs makes inputs from one that the tool takes, or that its schema suggests: each value replaced by
+// others, each member left out, one more added. Most break the schema, which has to be what refuses them.
+func hostileInputs(t *abi.Tool, good json.RawMessage) []hostileInput {
+	var seed any
+	if d := json.NewDecoder(bytes.NewReader(good)); len(good) > 0 {
+		d.UseNumber()
+		if d.Decode(&seed) != nil {
+			seed = nil
+		}
+	} else {
+		seed = sampleOf(t)
+	}
+	all := []hostileInput{{"no input", nil}, {"what the schema suggests", encode(sampleOf(t))}}
+	places := placesOf(seed)
+	for _, place := range places[:min(len(places), maxPlaces)] {
+		for _, r := range replacements() {
+			all = append(all, hostileInput{describePlace(place) + " is " + r.what, encode(changed(seed, place, r.value, false))})
+		}
+		if len(place) > 0 {
+			if _, member := place[len(place)-1].(string); member {
+				all = append(all, hostileInput{describePlace(place) + " is missing", encode(changed(seed, place, nil, true))})
+			}
+		}
+	}
+	if object, ok := seed.(map[string]any); ok {
+		more := maps.Clone(object)
+		more["unknown_member"] = json.Number("1")
+		all = append(all, hostileInput{"a member that nobody knows", encode(more)})
+	}
+	return slices.DeleteFunc(all, func(h hostileInput) bool { return h.input == nil && h.what != "no input" })
+}
+
+func encode(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// placesOf lists the ways to all values in a value, itself first: member names and indexes. The first item stands
+// for all of a list.
+func placesOf(v any) [][]any {
+	places := [][]any{{}}
+	for i := 0; i < len(places) && len(places) < maxPlaces; i++ {
+		switch inner := at(v, places[i]).(type) {
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(inner)) {
+				places = append(places, append(slices.Clone(places[i]), name))
+			}
+		case []any:
+			if len(inner) > 0 {
+				places = append(places, append(slices.Clone(places[i]), 0))
+			}
+		}
+	}
+	return places
+}
+
+func at(v any, place []any) any {
+	for _, step := range place {
+		switch inner := v.(type) {
+		case map[string]any:
+			v = inner[step.(string)]
+		case []any:
+			v = inner[step.(int)]
+		}
+	}
+	return v
+}
+
+// changed is a copy of v with another value at a place, or without the member there.
+func changed(v any, place []any, value any, remove bool) any {
+	if len(place) == 0 {
+		return value
+	}
+	switch inner := v.(type) {
+	case map[string]any:
+		name := place[0].(string)
+		copied := maps.Clone(inner)
+		if remove && len(place) == 1 {
+			delete(copied, name)
+		} else {
+			copied[name] = changed(inner[name], place[1:], value, remove)
+		}
+		return copied
+	case []any:
+		copied := slices.Clone(inner)
+		copied[place[0].(int)] = changed(inner[place[0].(int)], place[1:], value, remove)
+		return copied
+	}
+	return v
+}
+
+func describePlace(place []any) string {
+	var b strings.Builder
+	for _, step := range place {
+		b.WriteByte('/')
+		if name, ok := step.(string); ok {
+			b.WriteString(name)
+		} else {
+			b.WriteByte('0')
+		}
+	}
+	if b.Len() == 0 {
+		return "the input"
+	}
+	return b.String()
+}
+
+// sampleOf makes an input that fits a tool's schema, as far as common keywords tell.
+func sampleOf(t *abi.Tool) any {
+	if t.IO == abi.IOText {
+		return "text"
+	}
+	var root any
+	d := json.NewDecoder(bytes.NewReader(t.InputSchema))
+	d.UseNumber()
+	if len(t.InputSchema) == 0 || d.Decode(&root) != nil {
+		return map[string]any{}
+	}
+	return sample(root, root, 0)
+}
+
+const maxSampleDepth = 8
+
+func sample(root, node any, depth int) any {
+	s, ok := node.(map[string]any)
+	if !ok || depth > maxSampleDepth {
+		return nil
+	}
+	if reference, ok := s["$ref"].(string); ok {
+		return sample(root, pointer(root, reference), depth+1)
+	}
+	for _, key := range []string{"const", "default"} {
+		if v, there := s[key]; there {
+			return v
+		}
+	}
+	for _, key := range []string{"enum", "examples"} {
+		if list, ok := s[key].([]any); ok && len(list) > 0 {
+			return list[0]
+		}
+	}
+	for _, key := range []string{"anyOf", "oneOf", "allOf"} {
+		if list, ok := s[key].([]any); ok && len(list) > 0 && s["properties"] == nil {
+			return sample(root, list[0], depth+1)
+		}
+	}
+	switch typeOf(s) {
+	case "string":
+		return strings.Repeat("a", max(1, min(number(s, "minLength"), kilobytes64)))
+	case "integer", "number":
+		return json.Number(least(s))
+	case "boolean":
+		return true
+	case "array":
+		items := make([]any, max(1, min(number(s, "minItems"), 100)))
+		for i := range items {
+			items[i] = sample(root, s["items"], depth+1)
+		}
+		return items
+	case "null":
+		return nil
+	}
+	object := map[string]any{}
+	properties, _ := s["properties"].(map[string]any)
+	for name, property := range properties {
+		object[name] = sample(root, property, depth+1)
+	}
+	return object
+}
+
+// typeOf is the schema's type, the first where there are several.
+func typeOf(s map[string]any) string {
+	switch t := s["type"].(type) {
+	case string:
+		return t
+	case []any:
+		if len(t) > 0 {
+			first, _ := t[0].(string)
+			return first
+		}
+	}
+	return ""
+}
+
+func number(s map[string]any, key string) int {
+	n, ok := s[key].(json.Number)
+	if !ok {
+		return 0
+	}
+	f, err := n.Float64()
+	if err != nil || f < 0 || f > math.MaxInt32 {
+		return 0
+	}
+	return int(f)
+}
+
+// least is a number that a schema's bounds allow.
+func least(s map[string]any) string {
+	if n, ok := s["minimum"].(json.Number); ok {
+		return n.String()
+	}
+	if number(s, "exclusiveMinimum") > 0 || s["exclusiveMinimum"] != nil {
+		return json.Number(string(encode(number(s, "exclusiveMinimum") + 1))).String()
+	}
+	if n, ok := s["maximum"].(json.Number); ok {
+		return n.String()
+	}
+	return "1"
+}
+
+// pointer follows a reference within a document, "#/$defs/name"; nil for any other.
+func pointer(root any, reference string) any {
+	path, ok := strings.CutPrefix(reference, "#")
+	if !ok {
+		return nil
+	}
+	v := root
+	for step := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if path == "" {
+			break
+		}
+		object, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = object[strings.NewReplacer("~1", "/", "~0", "~").Replace(step)]
+	}
+	return v
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+)
+
+func TestSamplesFitTheirSchemas(t *testing.T) {
+	for _, text := range []string{
+		`{"type":"object","properties":{"a":{"type":"string"},"n":{"type":"integer","minimum":5}},"required":["a","n"],"additionalProperties":false}`,
+		`{"type":"string","minLength":20}`,
+		`{"type":"number","exclusiveMinimum":3}`,
+		`{"type":"integer","maximum":-4}`,
+		`{"type":"array","items":{"type":"boolean"},"minItems":3}`,
+		`{"enum":["x","y"]}`,
+		`{"const":{"a":1.50}}`,
+		`{"anyOf":[{"type":"null"},{"type":"string"}]}`,
+		`{"type":["string","null"],"examples":["e"]}`,
+		`{"$ref":"#/$defs/a~1b","$defs":{"a/b":{"type":"object","properties":{"p":{"default":7}},"required":["p"]}}}`,
+		`{}`,
+	} {
+		s, err := schema.Compile(json.RawMessage(text))
+		require.NoError(t, err, text)
+		assert.NoError(t, s.Validate(encode(sampleOf(&abi.Tool{InputSchema: json.RawMessage(text)}))), text)
+	}
+	assert.Equal(t, "text", sampleOf(&abi.Tool{IO: abi.IOText}))
+	endless := &abi.Tool{InputSchema: json.RawMessage(`{"$ref":"#"}`)}
+	assert.Nil(t, sampleOf(endless), "a schema that refers to itself ends")
+	nested := &abi.Tool{InputSchema: json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"#"},"b":{"$ref":"#"}}}`)}
+	assert.Less(t, len(encode(sampleOf(nested))), 1<<20)
+}
+
+func TestHostileInputsTryEachPlaceOfTheInput(t *testing.T) {
+	all := hostileInputs(&abi.Tool{}, json.RawMessage(`{"a":{"b":"x"},"list":[{"c":12345678901234567890}]}`))
+	found := map[string]string{}
+	for _, h := range all {
+		assert.NotContains(t, found, h.what)
+		found[h.what] = string(h.input)
+		assert.True(t, h.what == "no input" || json.Valid(h.input), h.what)
+	}
+	for what, want := range map[string]string{
+		"no input":                       "",
+		"the input is null":              "null",
+		"/a/b is missing":                `{"a":{},"list":[{"c":12345678901234567890}]}`,
+		"/a is true":                     `{"a":true,"list":[{"c":12345678901234567890}]}`,
+		"/list/0/c is -1":                `{"a":{"b":"x"},"list":[{"c":-1}]}`,
+		"/list is missing":               `{"a":{"b":"x"}}`,
+		"a member that nobody knows":     `{"a":{"b":"x"},"list":[{"c":12345678901234567890}],"unknown_member":1}`,
+		"/a/b is an empty string":        `{"a":{"b":""},"list":[{"c":12345678901234567890}]}`,
+		"/a/b is a list of 10,000":       "",
+		"/a/b is lists 200 deep":         "",
+		"/a/b is text that is not ASCII": "",
+	} {
+		assert.Contains(t, found, what)
+		if want != "" {
+			assert.JSONEq(t, want, found[what], what)
+		}
+	}
+	long := found["/a/b is 1 MB of text"]
+	assert.Greater(t, len(long), 700_000)
+	assert.Less(t, len(long), 1<<20, "the limit of an input")
+	assert.Contains(t, found["/a/b is lists 200 deep"], strings.Repeat("[", nestedLevels))
+
+	wide := map[string]int{}
+	for i := range 1000 {
+		wide[strings.Repeat("m", i+1)] = i
+	}
+	bounded := hostileInputs(&abi.Tool{}, encode(wide))
+	assert.LessOrEqual(t, len(bounded), maxPlaces*(len(replacements())+1)+3)
+	assert.NotEmpty(t, hostileInputs(&abi.Tool{}, json.RawMessage(`{`)), "an input that is no JSON is no seed")
+}
+
+// FuzzSample holds the maker of inputs to ending, whatever a schema says.
+func FuzzSample(f *testing.F) {
+	f.Add([]byte(`{"type":"object","properties":{"a":{"type":"string","minLength":1e9}}}`))
+	f.Add([]byte(`{"$ref":"#/$defs/a","$defs":{"a":{"anyOf":[{"$ref":"#/$defs/a"}]}}}`))
+	f.Add([]byte(`{"type":["array",5],"minItems":-3,"items":[true]}`))
+	f.Add([]byte(`{"exclusiveMinimum":"x","enum":[]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) > 4096 {
+			return
+		}
+		tool := &abi.Tool{InputSchema: raw}
+		assert.True(t, json.Valid(encode(sampleOf(tool))))
+	})
+}

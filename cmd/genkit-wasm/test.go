@@ -1,0 +1,404 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+// testFlags are the flags of test.
+type testFlags struct {
+	files
+	hostFlags
+	build  buildFlags
+	cases  string
+	benign bool // leaves out the hostile inputs
+}
+
+func (a *app) testCommand() *cobra.Command {
+	var f testFlags
+	cmd := &cobra.Command{
+		Use:   "test [DIR|FILE]",
+		Short: "Run an author's cases and hostile inputs against a module, without a server",
+		Long: "Test runs the tools of a module or a script in this process, with the checks and limits of a server. DIR (default: this directory) is built first, as \"build\" does; FILE is taken as it is.\n\n" +
+			"The cases are in " + casesFile + " in DIR, or beside FILE: a list \"cases\" with name, tool, input, context, and one of want (the same JSON), wantError (a status such as NOT_FOUND) and wantInterrupt. " +
+			"They run in their order, and values that a tool keeps with kv stay from one to the next. \"grant: [kv, clock]\" in the file is --grant; all else that reaches beyond the call is these flags' to grant.\n\n" +
+			"Then each tool gets inputs that are made from its schema and its cases: members missing, wrong types, numbers and texts that are huge, deep nesting, text that is not ASCII, a megabyte. " +
+			"They must end in an answer or in an error that says what is wrong, and never in a trap or another INTERNAL. The module reaches no network, secret or directory meanwhile.\n\n" +
+			"It exits with 1 when anything failed.",
+		Example: "  genkit-wasm test\n  genkit-wasm test textkit.wasm --cases cases.yaml\n  genkit-wasm test weather.wasm --allow-host api.example.com --secret WEATHER_KEY=env:KEY",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target := "."
+			if len(args) == 1 {
+				target = args[0]
+			}
+			return a.test(cmd.Context(), target, &f)
+		},
+	}
+	f.flags(cmd)
+	f.add(cmd)
+	cmd.Flags().DurationVar(&f.build.timeout, "timeout", defaultBuildTime, "how long the build of DIR may take")
+	cmd.Flags().StringVar(&f.cases, "cases", "", "the `FILE` of cases (default: "+casesFile+" in DIR or beside FILE)")
+	cmd.Flags().BoolVar(&f.benign, "no-hostile", false, "run the cases alone")
+	return cmd
+}
+
+// results is the output of test for programs.
+type results struct {
+	Module      string          `json:"module"`
+	Cases       []caseResult    `json:"cases"`
+	Hostile     []hostileResult `json:"hostile"`
+	NeverCalled []string        `json:"neverCalled"` // tools without a case
+	Passed      int             `json:"passed"`      // cases, and tools with all of their hostile inputs
+	Failed      int             `json:"failed"`
+}
+
+// caseResult is how one case ended.
+type caseResult struct {
+	Name string `json:"name"`
+	Tool string `json:"tool"`
+	OK   bool   `json:"ok"`
+	Got  string `json:"got,omitempty"` // of a case that failed: in words, or JSON
+	Want string `json:"want,omitempty"`
+}
+
+// hostileResult is what a tool did with its hostile inputs.
+type hostileResult struct {
+	Tool     string         `json:"tool"`
+	Inputs   int            `json:"inputs"`
+	Answered int            `json:"answered"`
+	Errors   map[string]int `json:"errors,omitempty"` // by status
+	Failures []hostileFault `json:"failures,omitempty"`
+}
+
+// hostileFault is an input that a tool did not survive.
+type hostileFault struct {
+	Input string `json:"input"` // in words
+	Error string `json:"error"`
+}
+
+func (a *app) test(ctx context.Context, target string, f *testFlags) error {
+	up, file, err := a.tested(ctx, target, f)
+	if err != nil {
+		return err
+	}
+	cases, err := readCases(file, f.cases != "")
+	if err != nil {
+		return err
+	}
+	for _, grant := range cases.Grant {
+		if grant != "kv" && grant != "clock" {
+			return usagef("%s: grant: %q, want kv or clock; anything else is granted by the flags of test", file, grant)
+		}
+	}
+	granting := f.hostFlags
+	granting.names, granting.nowhere = slices.Concat(f.names, cases.Grant), true
+	host, err := a.openHost(ctx, up, &granting)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+	r := &results{Module: host.record.Name, Cases: []caseResult{}, Hostile: []hostileResult{}, NeverCalled: []string{}}
+	good, err := a.runCases(ctx, host, cases.Cases, r)
+	if err != nil {
+		return err
+	}
+	if !f.benign {
+		if err := a.runHostile(ctx, host, good, r); err != nil {
+			return err
+		}
+	}
+	return a.endTest(r, file)
+}
+
+// tested returns what is to be tested, and where its cases are.
+func (a *app) tested(ctx context.Context, target string, f *testFlags) (up wasmhost.Upload, cases string, err error) {
+	info, err := os.Stat(target)
+	if err != nil {
+		return up, "", usage(err)
+	}
+	cases = filepath.Join(filepath.Dir(target), casesFile)
+	if info.IsDir() {
+		cases = filepath.Join(target, casesFile)
+		f.build.engineFlags = f.engineFlags
+		made, err := a.makeOf(ctx, target, &f.build)
+		if err != nil {
+			return up, "", err
+		}
+		if f.module = made.file; f.module == "" {
+			f.module = made.name(target) + ".wasm"
+		}
+		if up, err = f.readBeside(a); err != nil {
+			return up, "", err
+		}
+		up.Wasm, up.Language = made.upload.Wasm, made.upload.Language
+	} else {
+		f.module = target
+		if up, err = f.read(a); err != nil {
+			return up, "", err
+		}
+	}
+	if f.cases != "" {
+		cases = f.cases
+	}
+	up.Name, err = a.moduleName(ctx, up, f.module)
+	return up, cases, err
+}
+
+// runCases runs the author's cases, and returns for each tool an input that worked.
+func (a *app) runCases(ctx context.Context, host *localHost, cases []testCase, r *results) (good map[string]json.RawMessage, err error) {
+	good = map[string]json.RawMessage{}
+	called := map[string]bool{}
+	tools := toolsOf(host)
+	for _, c := range cases {
+		if c.Tool == "" && len(tools) == 1 {
+			c.Tool = tools[0].Name
+		}
+		result := caseResult{Name: c.Name, Tool: c.Tool}
+		if slices.ContainsFunc(tools, func(t abi.Tool) bool { return t.Name == c.Tool }) {
+			called[c.Tool] = true
+			result.Got, result.OK = runCase(ctx, host, &c)
+			if result.OK && c.Want != nil && good[c.Tool] == nil {
+				good[c.Tool] = c.Input
+			}
+		} else {
+			result.Got = "the module has no such tool"
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if result.OK {
+			result.Got = ""
+		} else {
+			result.Want = c.wanted()
+		}
+		r.Cases = append(r.Cases, result)
+		if err := a.tellCase(r, &result); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range tools {
+		if !called[t.Name] {
+			r.NeverCalled = append(r.NeverCalled, t.Name)
+		}
+	}
+	return good, nil
+}
+
+// toolsOf lists the tools of the module under test.
+func toolsOf(host *localHost) []abi.Tool {
+	d, err := abi.ParseStored(host.record.Descriptor)
+	if err != nil {
+		return nil
+	}
+	return d.Tools
+}
+
+func (c *testCase) wanted() string {
+	switch {
+	case c.WantError != "":
+		return "error " + c.WantError
+	case c.WantInterrupt != nil:
+		return "interrupt " + string(c.WantInterrupt)
+	}
+	return string(c.Want)
+}
+
+// runCase calls a tool, and says what came and whether it is what the case wants.
+func runCase(ctx context.Context, host *localHost, c *testCase) (got string, ok bool) {
+	t, err := host.registry.Resolve(ctx, host.record.Name+"/"+c.Tool, action.Tool)
+	if err != nil {
+		return err.Error(), false
+	}
+	if c.Context != nil {
+		ctx = action.WithContext(ctx, c.Context)
+	}
+	out, err := t.RunJSON(ctx, c.Input, func(json.RawMessage) error { return nil })
+	if i, interrupted := tool.AsInterrupt(err); interrupted {
+		metadata := i.Metadata
+		if metadata == nil {
+			metadata = json.RawMessage("true")
+		}
+		return "interrupt " + string(metadata), c.WantInterrupt != nil && rawjson.Equal(metadata, c.WantInterrupt)
+	}
+	if err != nil {
+		e := status.Convert(err)
+		return "error " + e.Code.String() + ": " + e.Message, c.WantError != "" && e.Code.String() == c.WantError
+	}
+	return string(compact(out)), c.Want != nil && rawjson.Equal(out, c.Want)
+}
+
+// brief is foreign text on one line that is not too long.
+func brief(text string) string { return abi.Line(text, 400) }
+
+func (a *app) tellCase(r *results, result *caseResult) error {
+	if result.OK {
+		r.Passed++
+	} else {
+		r.Failed++
+	}
+	if a.json() {
+		return nil
+	}
+	if result.OK {
+		return a.line("ok    %s", brief(result.Name))
+	}
+	return a.line("%s  %s (%s)\n        got  %s\n        want %s", colour(a.out, red, "FAIL"), brief(result.Name), brief(result.Tool), brief(result.Got), brief(result.Want))
+}
+
+// hostileName is the name of the module that gets the hostile inputs.
+const hostileName = "hostile-inputs"
+
+// runHostile gives each tool inputs that try to break it. They go to a second load of the module, whose policy lets
+// it reach nothing outside.
+func (a *app) runHostile(ctx context.Context, host *localHost, good map[string]json.RawMessage, r *results) error {
+	up := host.upload
+	var err error
+	if up.Policy, err = withoutReach(up.Policy); err != nil {
+		return err
+	}
+	up.Name = hostileName
+	if _, err := host.Load(ctx, wasmhost.DefaultTenant, up); err != nil {
+		return refusedModule(err)
+	}
+	for _, t := range toolsOf(host) {
+		run, err := host.registry.Resolve(ctx, hostileName+"/"+t.Name, action.Tool)
+		if err != nil {
+			return local(err, false)
+		}
+		result := hostileResult{Tool: t.Name, Errors: map[string]int{}}
+		for _, h := range hostileInputs(&t, good[t.Name]) {
+			result.add(h.what, survives(ctx, run, h.input))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		r.Hostile = append(r.Hostile, result)
+		if err := a.tellHostile(r, &result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noHost is where modules may send requests while they get hostile inputs: a name that is reserved to resolve to
+// nothing.
+const noHost = "hostile-inputs.invalid"
+
+func toNowhere() policy.HTTPGrant {
+	return policy.HTTPGrant{Host: noHost, Schemes: []string{"https"}, Methods: []string{"GET"}}
+}
+
+// withoutReach takes the network, secrets and directories out of a policy. What a module imports stays granted, or it
+// would not load.
+func withoutReach(raw []byte) ([]byte, error) {
+	p, err := policy.Parse(raw)
+	if err != nil {
+		return nil, refusedModule(err)
+	}
+	if len(p.Grants.HTTP) > 0 {
+		p.Grants.HTTP = []policy.HTTPGrant{toNowhere()}
+	}
+	p.Grants.Secrets, p.Grants.Files = nil, nil
+	return json.Marshal(p)
+}
+
+// survives runs a tool on an input.
+func survives(ctx context.Context, t action.Action, input json.RawMessage) error {
+	_, err := t.RunJSON(ctx, input, func(json.RawMessage) error { return nil })
+	if _, interrupted := tool.AsInterrupt(err); interrupted {
+		return nil
+	}
+	return err
+}
+
+// add counts how one input ended. INTERNAL is a trap, an output that breaks its schema, or an error without a code:
+// none of them tells a model what to do next.
+func (r *hostileResult) add(what string, err error) {
+	r.Inputs++
+	if err == nil {
+		r.Answered++
+		return
+	}
+	e := status.Convert(err)
+	r.Errors[e.Code.String()]++
+	if e.Code == status.Internal || e.Code == status.Unknown || e.Code == status.DataLoss {
+		r.Failures = append(r.Failures, hostileFault{what, e.Code.String() + ": " + e.Message})
+	}
+}
+
+func (a *app) tellHostile(r *results, result *hostileResult) error {
+	if len(result.Failures) > 0 {
+		r.Failed++
+	} else {
+		r.Passed++
+	}
+	if a.json() {
+		return nil
+	}
+	counts := []string{fmt.Sprintf("%d answered", result.Answered)}
+	for _, code := range slices.Sorted(maps.Keys(result.Errors)) {
+		counts = append(counts, fmt.Sprintf("%d %s", result.Errors[code], code))
+	}
+	verdict := "ok    "
+	if len(result.Failures) > 0 {
+		verdict = colour(a.out, red, "FAIL") + "  "
+	}
+	if err := a.line("%s%s: %d hostile inputs (%s)", verdict, result.Tool, result.Inputs, strings.Join(counts, ", ")); err != nil {
+		return err
+	}
+	const most = 5
+	for _, fault := range result.Failures[:min(len(result.Failures), most)] {
+		if err := a.line("        %s\n          %s", brief(fault.Input), brief(fault.Error)); err != nil {
+			return err
+		}
+	}
+	if more := len(result.Failures) - most; more > 0 {
+		return a.line("        and %d more (-o json shows all)", more)
+	}
+	return nil
+}
+
+// endTest prints the sums.
+func (a *app) endTest(r *results, file string) error {
+	if a.json() {
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		if len(r.Cases) == 0 {
+			a.note("note: no cases; write some into %s", file)
+		}
+		if len(r.NeverCalled) > 0 {
+			if err := a.line("no case calls: %s", list(r.NeverCalled)); err != nil {
+				return err
+			}
+		}
+		if err := a.line("%d passed, %d failed", r.Passed, r.Failed); err != nil {
+			return err
+		}
+	}
+	if r.Failed > 0 {
+		return &failure{exit: exitFailed, text: fmt.Sprintf("%d of %d tests failed", r.Failed, r.Passed+r.Failed), cause: errTestsFailed}
+	}
+	return nil
+}
+
+var errTestsFailed = errors.New("tests failed")
