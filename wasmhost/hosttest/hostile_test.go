@@ -37,14 +37,15 @@ func TestTheHostileCorpusIsContained(t *testing.T) {
 }
 
 // picked says which cases run in a mode. The reasons to refuse a module are the same in all of them, except for
-// workers, which compile elsewhere; so only cases that call guests run in these. In short runs, and under the race
+// workers, which compile elsewhere; so only cases that call guests run in these, but for D29: its 100,000 chunks cross to
+// another process, which on a busy machine takes longer than a call may, and what counts them is the same code. In short runs, and under the race
 // detector, where everything takes ten times as long, every fifth case runs in the modes beside the compiler's.
 func picked(mode string) func(hosttest.Case) bool {
 	every := map[string]bool{}
 	for i, c := range hosttest.Corpus() {
 		every[c.ID] = mode == "compiler" || !raceDetector && !testing.Short() || i%5 == 0
 	}
-	return func(c hosttest.Case) bool { return every[c.ID] && (c.Calls || mode != "workers") }
+	return func(c hosttest.Case) bool { return every[c.ID] && (mode != "workers" || c.Calls && c.ID != "D29") }
 }
 
 // docs/hostile.md lists the corpus as it is. UPDATE=1 writes the list.
