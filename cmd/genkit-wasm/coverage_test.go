@@ -86,7 +86,7 @@ func TestEachOperationHasACommand(t *testing.T) {
 			there[o.ID] = true
 			args, covered := verbs[o.ID]
 			why := noVerb[o.ID]
-			if !assert.True(t, covered != (why != ""), "%s (%s %s) wants a command in verbs, or a reason in noVerb", o.ID, method, path) || !covered {
+			if !assert.NotEqual(t, why != "", covered, "%s (%s %s) wants a command in verbs, or a reason in noVerb", o.ID, method, path) || !covered {
 				continue
 			}
 			assert.True(t, sends(t, args, strings.ToUpper(method), path), "\"genkit-wasm %s\" does not send %s %s (%s)", strings.Join(args, " "), method, path, o.ID)

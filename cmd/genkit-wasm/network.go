@@ -29,6 +29,7 @@ type networkFlags struct {
 	tlsCert, tlsKey string
 	proxies, oidc   []string
 	maxConnections  int
+	pprof           string
 
 	proxyNets []netip.Prefix // of proxies, once they are checked
 	certs     *certificates  // nil: plain HTTP
@@ -41,6 +42,7 @@ func (f *networkFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tlsKey, "tls-key", "", "the private key of --tls-cert, a PEM `FILE`")
 	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "a network, `CIDR`, of a proxy before this server: its X-Forwarded-For is believed, and without TLS nobody else may connect from beyond loopback; may be given again")
 	flags.IntVar(&f.maxConnections, "max-connections", defaultConnections, "connections from beyond loopback at a time; one address, or the /64 of IPv6, has at most a sixteenth of them, a trusted proxy all")
+	flags.StringVar(&f.pprof, "pprof", "", "serve Go's profiles of the server below /debug/pprof/ at this `ADDRESS` of loopback, such as 127.0.0.1:6060; with --auth they take a key with the scope admin")
 	flags.BoolVar(&f.plain, "plain-http-beyond-loopback", false, "listen beyond loopback without TLS and without a proxy: keys and data cross the network in the clear")
 }
 
@@ -66,6 +68,9 @@ func (f *networkFlags) check() error {
 		return usagef("--oidc is for --auth")
 	case f.plain && f.tlsCert != "":
 		return usagef("--plain-http-beyond-loopback does not go with --tls-cert")
+	}
+	if f.pprof != "" {
+		return checkProfilesAddr(f.pprof)
 	}
 	return nil
 }
@@ -332,6 +337,14 @@ func (g *guards) all() *access.Keys {
 		return nil
 	}
 	return g.keys
+}
+
+// authenticator returns what asks who calls; nil where nobody is asked.
+func (g *guards) authenticator() access.Authenticator {
+	if g == nil {
+		return nil
+	}
+	return g.auth
 }
 
 // issuers reads --oidc.

@@ -242,6 +242,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	var api *server.Server
 	var g *guards
 	var changes *audit.Log
+	var profiling *profiler
 	stop := func(b *backend) error {
 		patience, done := context.WithTimeout(context.WithoutCancel(ctx), f.drainTimeout)
 		defer done()
@@ -252,7 +253,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
 		}
-		err = errors.Join(err, watched.stop(context.WithoutCancel(ctx)))
+		err = errors.Join(err, profiling.close(context.WithoutCancel(ctx)), watched.stop(context.WithoutCancel(ctx)))
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
@@ -262,6 +263,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return errors.Join(err, stop(nil))
 	}
 	if g, err = a.openGuards(ctx, f, log); err != nil {
+		return errors.Join(err, stop(nil))
+	}
+	if profiling, err = openProfiles(ctx, f.pprof, g.authenticator(), log); err != nil {
 		return errors.Join(err, stop(nil))
 	}
 	b, err := openBackend(ctx, backendConfig{
