@@ -46,31 +46,35 @@ func (s *Server) getBackup(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
+	err = status.Errorf(status.Internal, "the backup has not come to its end") // what counts when something panics
+	defer func() { ended(err) }()
+	if err = s.sendBackup(c.Request().Context(), w); err == nil || !w.Committed {
+		return err
+	}
+	s.log.WarnContext(c.Request().Context(), "a backup has broken off", slog.Any("error", err), slog.String("request_id", requestID(c)))
+	panic(http.ErrAbortHandler) // so that its reader does not take it for whole
+}
+
+// sendBackup makes a snapshot, writes it as the answer, and closes it, also when writing panics: until
+// it is closed there is no other backup.
+func (s *Server) sendBackup(ctx context.Context, w *echo.Response) error {
 	snapshot, err := s.config.Backup.Begin(ctx)
 	if err != nil {
-		ended(err)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, backupTime+time.Duration(snapshot.Info.Bytes/backupRate)*time.Second)
+	defer func() {
+		if failed := snapshot.Close(); failed != nil {
+			s.log.ErrorContext(ctx, "what a backup has left in the data directory can't be removed; the next start tries again", slog.Any("error", failed))
+		}
+	}()
+	bounded, cancel := context.WithTimeout(ctx, backupTime+time.Duration(snapshot.Info.Bytes/backupRate)*time.Second)
 	defer cancel()
 	w.Header().Set("Content-Type", tarType)
-	out := bufio.NewWriterSize(boundedWriter{ctx, w}, 64<<10)
-	if err = snapshot.WriteTo(ctx, out); err == nil {
-		err = out.Flush()
-	}
-	if failed := snapshot.Close(); failed != nil {
-		s.log.ErrorContext(ctx, "what a backup has left in the data directory can't be removed; the next start tries again", slog.Any("error", failed))
-	}
-	ended(err)
-	if err == nil {
-		return nil
-	}
-	if !w.Committed {
+	out := bufio.NewWriterSize(boundedWriter{bounded, w}, 64<<10)
+	if err := snapshot.WriteTo(bounded, out); err != nil {
 		return err
 	}
-	s.log.WarnContext(ctx, "a backup has broken off", slog.Any("error", err), slog.String("request_id", requestID(c)))
-	panic(http.ErrAbortHandler) // so that its reader does not take it for whole
+	return out.Flush()
 }
 
 // noteBackup has in the audit log that a backup begins: all that the server keeps leaves it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,4 +66,23 @@ func TestABackupThatBreaksOffIsNotTakenForWhole(t *testing.T) {
 	require.Equal(t, http.StatusOK, again.status)
 	_, err = backup.Read(bytes.NewReader([]byte(again.body)), []string{"kept"}, func(*backup.File) error { return nil })
 	require.NoError(t, err)
+}
+
+// panicking is an answer whose body can't be written, in the worst way.
+type panicking struct{ *httptest.ResponseRecorder }
+
+func (panicking) Write([]byte) (int, error) { panic("the writer of an answer") }
+
+// A backup during which something panics leaves nothing behind: neither its files, nor the lock
+// that keeps others from being made, nor an entry of the audit log without a result.
+func TestABackupThatPanicsIsClosed(t *testing.T) {
+	g := newGuarded(t, nil)
+	admin := g.key("admin")
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+"/v1/backup", nil)
+	req.Header.Set("Authorization", "Bearer "+admin)
+	assert.PanicsWithError(t, http.ErrAbortHandler.Error(), func() { g.Config.Handler.ServeHTTP(panicking{httptest.NewRecorder()}, req) })
+	audited := g.do(http.MethodGet, "/v1/audit", nil, bearer(admin))
+	assert.Contains(t, audited.body, `500 INTERNAL`)
+	again := g.do(http.MethodGet, "/v1/backup", nil, bearer(admin))
+	assert.Equal(t, http.StatusOK, again.status, again.body)
 }
