@@ -125,6 +125,9 @@ func (s *sinkSpec) open() (accounts.Target, error) {
 	header := map[string]string{}
 	for name, from := range s.Header {
 		if file, ok := strings.CutPrefix(from, "@"); ok {
+			if err := checkKeyFile("\"header."+name+"\"", file); err != nil {
+				return t, err
+			}
 			raw, err := readFile(file, 64<<10)
 			if err != nil {
 				return t, err

@@ -82,6 +82,9 @@ func (f *networkFlags) loadTLS(log *slog.Logger) (err error) {
 	}
 	f.certs = &certificates{certFile: f.tlsCert, keyFile: f.tlsKey, log: log}
 	if _, err = f.certs.get(nil); err != nil {
+		if _, ok := errors.AsType[*failure](err); ok {
+			return err
+		}
 		return usagef("--tls-cert, --tls-key: %w", err)
 	}
 	return nil
@@ -260,6 +263,7 @@ type certificates struct {
 type stamp struct {
 	at   time.Time
 	size int64
+	mode os.FileMode
 }
 
 // lookEvery is how often the files are looked at, at most.
@@ -276,7 +280,7 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.current != nil && seen == c.seen {
 		return c.current, nil
 	}
-	loaded, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	loaded, err := c.load()
 	if err == nil {
 		if c.current != nil {
 			c.log.Info("the certificate was read again", slog.Time("expires", loaded.Leaf.NotAfter))
@@ -294,12 +298,19 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
+func (c *certificates) load() (tls.Certificate, error) {
+	if err := checkKeyFile("--tls-key", c.keyFile); err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.LoadX509KeyPair(c.certFile, c.keyFile)
+}
+
 func stampOf(file string) stamp {
 	info, err := os.Stat(file)
 	if err != nil {
 		return stamp{}
 	}
-	return stamp{info.ModTime(), info.Size()}
+	return stamp{info.ModTime(), info.Size(), info.Mode()}
 }
 
 // guards are what a server asks who calls.

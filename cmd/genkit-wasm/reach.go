@@ -36,6 +36,9 @@ func (f *reachFlags) flags(cmd *cobra.Command) {
 func (f *reachFlags) open(config *wasmhost.Config) (func() error, error) {
 	secrets := secret.Static{}
 	for _, s := range f.secrets {
+		if err := checkSecretFile(s); err != nil {
+			return nil, err
+		}
 		if err := secrets.Add(s, wasmhost.DefaultTenant); err != nil {
 			return nil, usagef("--secret: %s", status.Convert(err).Message)
 		}

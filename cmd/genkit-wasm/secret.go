@@ -42,6 +42,9 @@ func (f *secretFlags) keys() (*secrets.Keys, error) {
 		return nil, usagef("--secrets-key-file and $%s are both there; give one", secretsKeyEnv)
 	case f.keyFile != "":
 		from = "--secrets-key-file"
+		if err := checkKeyFile(from, f.keyFile); err != nil {
+			return nil, err
+		}
 		raw, err := readStart(f.keyFile, 64<<10)
 		if err != nil {
 			return nil, usagef("%s: %w", from, err)
