@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // runFlags are the flags of run.
@@ -29,7 +30,8 @@ type hostFlags struct {
 	engineFlags
 	localGrants
 	verbose bool
-	nowhere bool // policies may grant requests to noHost, too
+	nowhere bool        // policies may grant requests to noHost, too
+	sink    tenant.Sink // gets an event for each call; nil for none
 }
 
 func (f *hostFlags) add(cmd *cobra.Command) {
@@ -48,10 +50,29 @@ type localHost struct {
 	close    func()
 }
 
+// tool finds a tool of the module; the only one when name is empty.
+func (h *localHost) tool(ctx context.Context, name string) (action.Action, error) {
+	if name == "" {
+		if len(h.record.Actions) != 1 {
+			return nil, usagef("the module has %d tools; name one of them: %s", len(h.record.Actions), list(h.record.Actions))
+		}
+		name = h.record.Actions[0]
+	}
+	t, err := h.registry.Resolve(ctx, name, action.Tool)
+	if err != nil {
+		missing := local(err, false)
+		if fail, ok := missing.(*failure); ok { //nolint:errorlint // local has just made it
+			fail.hint = "the module has " + list(h.record.Actions)
+		}
+		return nil, missing
+	}
+	return t, nil
+}
+
 // openHost loads a module into a host of its own. The caller closes it.
 func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
 	h := &localHost{registry: registry.New(nil), upload: up}
-	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
+	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
 	var err error
 	if config.JavaScript, err = f.javascript(); err != nil {
 		return nil, err
@@ -135,20 +156,9 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		return err
 	}
 	defer host.close()
-	reg, rec := host.registry, host.record
-	if f.tool == "" {
-		if len(rec.Actions) != 1 {
-			return usagef("the module has %d tools; name one of them: %s", len(rec.Actions), list(rec.Actions))
-		}
-		f.tool = rec.Actions[0]
-	}
-	t, err := reg.Resolve(ctx, f.tool, action.Tool)
+	t, err := host.tool(ctx, f.tool)
 	if err != nil {
-		missing := local(err, false)
-		if fail, ok := missing.(*failure); ok { //nolint:errorlint // local has just made it
-			fail.hint = "the module has " + list(rec.Actions)
-		}
-		return missing
+		return err
 	}
 	return a.runTool(ctx, t, input, f.stream)
 }
