@@ -8,7 +8,7 @@ var layered = map[string]string{
 	"wasmhost/capability/egress":        "exchange | url | egress | address",
 	"wasmhost/capability/kv":            "file memory | kv",
 	"wasmhost/capability/kv/kvtest":     "kvtest",
-	"wasmhost/capability/secret":        "reference scrub | secret",
+	"wasmhost/capability/secret":        "reference scrub | escape secret",
 	"wasmhost/capability/vfs":           "file | vfs | system",
 	"wasmhost/hosttest":                 "corpus | hostile | capabilities stage | assemble norace sources vectors world",
 	"wasmhost/internal/compile":         "prepare | code job | child | compile | cache | artifact scratch | norace private verify",

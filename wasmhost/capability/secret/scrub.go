@@ -21,6 +21,8 @@ type needle struct {
 	form []byte
 	fold bool // letter case does not matter, as in percent-encoding and hex
 	with []byte
+	// read is also sought in what escapes stand for: the value, and what is made of its bytes as a whole.
+	read bool
 }
 
 // NewScrubber knows each value in the forms in which a server may echo it.
@@ -28,8 +30,8 @@ func NewScrubber(values map[string]Value) *Scrubber {
 	s := &Scrubber{}
 	for name, v := range values {
 		with := []byte("[secret:" + name + "]")
-		for form, fold := range forms(v.Reveal()) {
-			s.needles = append(s.needles, needle{[]byte(form), fold, with})
+		for form, how := range forms(v.Reveal()) {
+			s.needles = append(s.needles, needle{[]byte(form), how.fold, with, how.read})
 		}
 	}
 	slices.SortFunc(s.needles, func(a, b needle) int {
@@ -38,18 +40,23 @@ func NewScrubber(values map[string]Value) *Scrubber {
 	return s
 }
 
-// forms gives the spellings of a value, and whether letter case matters in them.
-func forms(text string) map[string]bool {
-	all := map[string]bool{}
+// spelling says how a form is sought.
+type spelling struct{ fold, read bool }
+
+// forms gives the spellings of a value as a whole. Those of its single characters are read, see [escaping]; the
+// ones that are here besides are found with less work, or can't be read back.
+func forms(text string) map[string]spelling {
+	all := map[string]spelling{}
 	if text == "" {
 		return all
 	}
-	add := func(form string, fold bool) {
+	put := func(form string, how spelling) {
 		if len(form) >= MinBytes || form == text {
-			all[form] = all[form] || fold
+			all[form] = spelling{all[form].fold || how.fold, all[form].read || how.read}
 		}
 	}
-	add(hex.EncodeToString([]byte(text)), true)
+	add := func(form string, fold bool) { put(form, spelling{fold, false}) }
+	put(hex.EncodeToString([]byte(text)), spelling{true, true})
 	add(url.QueryEscape(text), true)
 	add(url.PathEscape(text), true)
 	add(percentAll(text), true)
@@ -73,11 +80,11 @@ func forms(text string) map[string]bool {
 		last := len(padded) * 8 / 6
 		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			inner := e.EncodeToString(padded)[first:last]
-			add(inner, false)
+			put(inner, spelling{false, true})
 			add(url.QueryEscape(inner), true)
 		}
 	}
-	all[text] = true // also where a server changes the case
+	put(text, spelling{true, true}) // also where a server changes the case
 	return all
 }
 
@@ -105,6 +112,10 @@ const maxStep = 1 << 20
 // Each is [Scrubber.Scrub] in steps, for long texts: turn runs each of them, and may wait before.
 // Its error ends the work.
 func (s *Scrubber) Each(b []byte, turn func(work func()) error) ([]byte, error) {
+	b, err := s.escaped(b, turn)
+	if err != nil {
+		return nil, err
+	}
 	hay := folded{text: b}
 	for next := 0; next < len(s.needles); {
 		err := turn(func() {
@@ -120,6 +131,67 @@ func (s *Scrubber) Each(b []byte, turn func(work func()) error) ([]byte, error) 
 	return hay.text, nil
 }
 
+// escaped takes out secrets of which some characters are written otherwise. It goes before the search for
+// spellings, which would leave the rest of a secret that another one begins.
+func (s *Scrubber) escaped(b []byte, turn func(work func()) error) ([]byte, error) {
+	if len(s.needles) == 0 {
+		return b, nil
+	}
+	for _, first := range escapings {
+		if bytes.IndexByte(b, first.mark) < 0 {
+			continue
+		}
+		once, err := s.replaceRead(&b, []escaping{first}, turn)
+		for _, second := range escapings {
+			if err == nil && bytes.IndexByte(once, second.mark) >= 0 {
+				_, err = s.replaceRead(&b, []escaping{first, second}, turn)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// replaceRead replaces in b what it reads as a needle, and returns as what it was read. What it holds to know
+// places, which is several times as long as b, it holds within a turn alone.
+func (s *Scrubber) replaceRead(b *[]byte, chain []escaping, turn func(work func()) error) (as []byte, err error) {
+	var hay folded
+	ok := false
+	err = turn(func() {
+		var v view
+		v, ok = readAll(*b, chain, false)
+		hay.text = v.text
+	})
+	var found []*needle
+	for next := 0; err == nil && ok && next < len(s.needles); {
+		err = turn(func() {
+			for done := 0; next < len(s.needles) && done <= maxStep; next++ {
+				if n := &s.needles[next]; n.read {
+					if hay.has(n) {
+						found = append(found, n)
+					}
+					done += max(1, len(hay.text))
+				}
+			}
+		})
+	}
+	for next := 0; err == nil && next < len(found); {
+		err = turn(func() {
+			v, _ := readAll(*b, chain, true)
+			in := folded{text: v.text}
+			var spans []span
+			for done := 0; next < len(found) && done <= maxStep; next++ {
+				spans = in.find(v, found[next], spans)
+				done += max(1, len(v.text))
+			}
+			*b = put(*b, spans)
+		})
+	}
+	return hay.text, err
+}
+
 // folded is a text and, once it was asked for, the same in lower case.
 type folded struct{ text, low []byte }
 
@@ -128,6 +200,29 @@ func (f *folded) lower() []byte {
 		f.low = lower(f.text)
 	}
 	return f.low
+}
+
+func (f *folded) has(n *needle) bool {
+	if n.fold {
+		return bytes.Contains(f.lower(), lower(n.form))
+	}
+	return bytes.Contains(f.text, n.form)
+}
+
+// find appends where a needle is.
+func (f *folded) find(in view, n *needle, spans []span) []span {
+	hay, form := in.text, n.form
+	if n.fold {
+		hay, form = f.lower(), lower(form)
+	}
+	for at := 0; ; {
+		i := bytes.Index(hay[at:], form)
+		if i < 0 {
+			return spans
+		}
+		spans = append(spans, in.span(at+i, at+i+len(form), n.with))
+		at += i + len(form)
+	}
 }
 
 // ScrubString is [Scrubber.Scrub] for a string.

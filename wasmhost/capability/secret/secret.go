@@ -2,8 +2,8 @@
 // tenant, and the scrubber that keeps them out of everything that a guest is shown.
 //
 // It owns the form of a reference, {{secret:NAME}}, and the ways in which a server
-// could echo a value: as it is, percent-encoded, in base64, in hex, escaped for JSON
-// or HTML. Use:
+// could echo a value: as it is, in base64, in hex, percent-encoded, escaped for JSON
+// or HTML, whichever of its characters are, and by two of these one in the other. Use:
 //
 //	secrets := secret.Static{"default": {"API_KEY": secret.New(value)}}
 //	v, err := secrets.Secret(ctx, tenant, "API_KEY")
