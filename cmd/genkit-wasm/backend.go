@@ -352,12 +352,12 @@ func (b *backend) close(ctx context.Context) error {
 }
 
 // load uploads module files to the default tenant, as --load asks for. A directory
-// means its modules and scripts. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
+// means its modules and scripts, or, with a package.json, one script. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
 // go with it.
 func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) error {
 	for _, path := range paths {
 		modules := []string{path}
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if isDirectory(path) && !isPackage(path) {
 			modules = modulesIn(path)
 		}
 		for _, file := range modules {
@@ -370,7 +370,8 @@ func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) er
 	return nil
 }
 
-// modulesIn lists the modules and scripts of a directory, sorted. Declarations of types are none.
+// modulesIn lists the modules and scripts of a directory, and those of its directories that are packages, sorted.
+// Declarations of types are none.
 func modulesIn(dir string) []string {
 	var files []string
 	for _, pattern := range []string{"*.wasm", "*.ts", "*.mts", "*.js", "*.mjs"} {
@@ -378,6 +379,12 @@ func modulesIn(dir string) []string {
 		files = append(files, more...)
 	}
 	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, ".d.ts") || strings.HasSuffix(file, ".d.mts") })
+	packages, _ := filepath.Glob(filepath.Join(dir, "*", "package.json"))
+	for _, file := range packages {
+		if name := filepath.Base(filepath.Dir(file)); name != "node_modules" && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Dir(file))
+		}
+	}
 	slices.Sort(files)
 	return files
 }
@@ -388,7 +395,7 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	up.FallbackName = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	up.FallbackName = stem(file)
 	up.Replace = true // the person who starts the server has built the file
 	if _, err := b.host.Load(ctx, wasmhost.DefaultTenant, up); err != nil {
 		refusal := refusedModule(err)
@@ -402,6 +409,9 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 
 // baseOf is the path of a module or script without its ending.
 func baseOf(file string) string {
+	if isDirectory(file) {
+		return filepath.Clean(file)
+	}
 	if script.LanguageOf(file) != "" {
 		return strings.TrimSuffix(file, filepath.Ext(file))
 	}

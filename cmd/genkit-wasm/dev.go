@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -249,7 +250,7 @@ func (r *reloader) round(ctx context.Context, before map[string]string) (unsettl
 func (r *reloader) files() []string {
 	var files []string
 	for _, path := range r.paths {
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if isDirectory(path) && !isPackage(path) {
 			files = append(files, modulesIn(path)...)
 			continue
 		}
@@ -263,6 +264,13 @@ func (r *reloader) files() []string {
 func look(file string) string {
 	base := baseOf(file)
 	var b strings.Builder
+	if isDirectory(file) { // a package
+		p, err := pack(file)
+		if err != nil {
+			return "" // it is being written
+		}
+		fmt.Fprintf(&b, "%x;", sha256.Sum256(p.archive))
+	}
 	for i, path := range []string{file, base + ".descriptor.json", base + ".policy.json"} {
 		info, err := os.Stat(path)
 		if i == 0 && (errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0)) {

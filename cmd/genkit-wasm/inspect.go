@@ -41,7 +41,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	var engines engineFlags
 	var static bool
 	cmd := &cobra.Command{
-		Use:   "inspect FILE",
+		Use:   "inspect FILE|DIR",
 		Short: "Show what a module or a script holds, and whether it would be accepted",
 		Long: "Inspect reads a module without a server. A module that only its own genkit_describe can describe is compiled and asked, in a sandbox and with nothing granted; " +
 			"--static leaves that out. It exits with 4 when the module would be refused.",

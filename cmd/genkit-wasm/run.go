@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -73,6 +74,9 @@ func (h *localHost) tool(ctx context.Context, name string) (action.Action, error
 func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
 	h := &localHost{registry: registry.New(nil), upload: up}
 	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
+	if up.Language == script.Package {
+		config.Compiler = a.compiler // what bundles it
+	}
 	var err error
 	if config.JavaScript, err = f.javascript(); err != nil {
 		return nil, err
@@ -112,7 +116,7 @@ func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run FILE [TOOL]",
+		Use:   "run FILE|DIR [TOOL]",
 		Short: "Run a tool of a module or a script here, without a server",
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
 			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +

@@ -80,7 +80,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	flags.StringVar(&f.addr, "addr", "127.0.0.1:3400", "where to listen; port 0 takes a free one")
 	flags.StringVar(&f.data, "data", "./data", "the directory of modules and compiled code")
 	flags.StringArrayVar(&f.tenants, "tenant", nil, "a tenant besides \"default\", made where there is none; may be given again. \"genkit-wasm tenant\" changes it, and makes others")
-	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them, to put into service; may be given again")
+	flags.StringArrayVar(&f.load, "load", nil, "a module `FILE`, or a directory of them or of one script with a package.json, to put into service; may be given again")
 	flags.StringVar(&f.limits, "limits", "", "limits of every module, `JSON` or @FILE, such as {\"timeoutMs\":10000}; the others keep their defaults")
 	flags.StringVar(&f.grants, "grants", "", "the most that policies may grant, `JSON` or @FILE, such as {\"kv\":true,\"http\":[{\"host\":\"api.example.com\"}]} (default: no upper bound; with --auth "+guardedGrants+")")
 	flags.StringVar(&f.generateLimits, "generate-limits", "", "bounds for one generate request and everything it causes, `JSON` or @FILE: {\"modelCalls\":256,\"toolRuns\":1000,\"generates\":64,\"tokens\":-1,\"seconds\":600,\"use\":64,\"names\":512,\"values\":100000} are the defaults, -1 is no bound")

@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,12 +37,13 @@ func (f *files) flags(cmd *cobra.Command) {
 
 // read reads the files that the flags name.
 func (f *files) read(a *app) (wasmhost.Upload, error) {
-	var up wasmhost.Upload
-	var err error
-	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
+	up, p, err := f.content()
+	if err != nil {
 		return up, err
 	}
-	up.Language = script.LanguageOf(f.module)
+	if p != nil && !a.json() {
+		a.note("%s", p.summary())
+	}
 	beside, err := f.readBeside(a)
 	up.Descriptor, up.Policy = beside.Descriptor, beside.Policy
 	return up, err
@@ -56,12 +58,25 @@ func (f *files) readBeside(a *app) (up wasmhost.Upload, err error) {
 	return up, err
 }
 
+// content reads the module, or packs the directory of a script.
+func (f *files) content() (up wasmhost.Upload, p *packed, err error) {
+	if isDirectory(f.module) {
+		if p, err = pack(f.module); err != nil {
+			return up, nil, err
+		}
+		up.Wasm, up.Language = p.archive, script.Package
+		return up, p, nil
+	}
+	up.Wasm, err = readFile(f.module, maxModule)
+	up.Language = script.LanguageOf(f.module)
+	return up, nil, err
+}
+
 // readFiles reads files.
 func (f *files) readFiles() (up wasmhost.Upload, err error) {
-	if up.Wasm, err = readFile(f.module, maxModule); err != nil {
+	if up, _, err = f.content(); err != nil {
 		return up, err
 	}
-	up.Language = script.LanguageOf(f.module)
 	if up.Descriptor, err = readFile(f.descriptor, abi.MaxDescriptorBytes); err != nil {
 		return up, err
 	}
@@ -83,13 +98,28 @@ func (a *app) moduleName(ctx context.Context, up wasmhost.Upload, file string) (
 	return nameOfFile(file)
 }
 
+// nameOfFile is the file's name without its ending; of a directory the name in its package.json, else its own.
 func nameOfFile(file string) (string, error) {
-	base := filepath.Base(file)
-	name := strings.TrimSuffix(base, filepath.Ext(base))
+	name := stem(file)
 	if abi.CheckModuleName(name) != nil {
 		return "", usagef("the module needs a name: give it one with --name")
 	}
 	return name, nil
+}
+
+func stem(file string) string {
+	base := filepath.Base(file)
+	if isDirectory(file) {
+		if p, err := readProject(file); err == nil && p != nil && p.Name != "" {
+			return path.Base(p.Name) // without its scope
+		}
+		if whole, err := filepath.Abs(file); err == nil {
+			base = filepath.Base(whole)
+		}
+		return base
+	}
+	base = strings.TrimSuffix(base, filepath.Ext(base))
+	return strings.TrimSuffix(base, ".tar")
 }
 
 // describe analyses a module, and asks it for its descriptor where only it can tell.
@@ -102,15 +132,29 @@ func (a *app) describe(ctx context.Context, up wasmhost.Upload) (*wasmhost.Analy
 func (a *app) uploadCommand() *cobra.Command {
 	var f files
 	var name string
+	var dry bool
 	cmd := &cobra.Command{
-		Use:   "upload FILE",
+		Use:   "upload FILE|DIR",
 		Short: "Put a module or a script on the server",
 		Long: "Upload puts a module, or a script in TypeScript or JavaScript (.ts, .mts, .js, .mjs), into service, or a new revision of it. The old revision serves until the new one has passed every check.\n\n" +
+			"A script of several files is a directory, or an archive of one (.tar, .tar.gz, .tgz, .zip). Of a directory goes what a script can import: " +
+			"the files that \"files\" in package.json lists, or all, and the packages in node_modules that it depends on; without hidden files, tests and declarations of types. " +
+			"It begins in \"genkit\", \"module\" or \"main\" of package.json, or in tool.ts, main.ts or index.ts. --dry-run lists what would go.\n\n" +
 			"A new revision keeps the policy of the old one unless --policy gives another; a file with {} takes every grant away.",
-		Example: "  genkit-wasm upload textkit.wasm\n  genkit-wasm upload greet.ts\n  genkit-wasm upload count_vowels.wasm --name vowels --descriptor vowels.json",
+		Example: "  genkit-wasm upload textkit.wasm\n  genkit-wasm upload greet.ts\n  genkit-wasm upload ./weather --dry-run\n  genkit-wasm upload count_vowels.wasm --name vowels --descriptor vowels.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.module = args[0]
+			if dry {
+				if !isDirectory(f.module) {
+					return usagef("--dry-run lists what a directory holds, and %s is none", f.module)
+				}
+				p, err := pack(f.module)
+				if err != nil {
+					return err
+				}
+				return a.printPacked(p)
+			}
 			up, err := f.read(a)
 			if err != nil {
 				return err
@@ -124,7 +168,8 @@ func (a *app) uploadCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "the name of the module (default: the one in its descriptor; of a script its file's)")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "list what a directory would be uploaded with, and send nothing")
+	cmd.Flags().StringVar(&name, "name", "", "the name of the module (default: the one in its descriptor; of a script its file's, of a directory that of its package.json)")
 	a.serverFlags(cmd)
 	return cmd
 }
@@ -198,6 +243,15 @@ func policySummary(raw json.RawMessage) string {
 }
 
 func mediaTypeOf(up wasmhost.Upload) string {
+	if up.Language == script.Package {
+		switch {
+		case bytes.HasPrefix(up.Wasm, []byte("PK")):
+			return "application/zip"
+		case bytes.HasPrefix(up.Wasm, []byte("\x1f\x8b")):
+			return "application/gzip"
+		}
+		return "application/x-tar"
+	}
 	if up.Language != "" {
 		return "text/" + string(up.Language)
 	}

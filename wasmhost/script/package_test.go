@@ -273,8 +273,10 @@ func TestBundlingOpensNoFiles(t *testing.T) {
 		assert.NotContains(t, err.Error(), "canary", code)
 	}
 	source := "\n\n  null.x; tool();\n"
-	for _, comment := range []string{"//# sourceMappingURL=canary.map", "//@ sourceMappingURL=" + dir + "/canary.map", "/*# sourceMappingURL=file://" + filepath.ToSlash(dir) + "/canary.map */",
-		"//# sourceMappingURL=data:application/json,{\"version\":3,\"sources\":[\"canary.txt\"],\"mappings\":\"AAAA;AACA;AACA\"}"} {
+	for _, comment := range []string{
+		"//# sourceMappingURL=canary.map", "//@ sourceMappingURL=" + dir + "/canary.map", "/*# sourceMappingURL=file://" + filepath.ToSlash(dir) + "/canary.map */",
+		"//# sourceMappingURL=data:application/json,{\"version\":3,\"sources\":[\"canary.txt\"],\"mappings\":\"AAAA;AACA;AACA\"}",
+	} {
 		s, err := script.Bundle(tarOf(t, file("tool.ts", source+comment)))
 		require.NoError(t, err, comment)
 		assert.Equal(t, "at tool.ts:3:3", s.Locate("at "+placeOf(t, s, "null.x")), comment)
@@ -358,7 +360,7 @@ func reference(files int, mappings string, line, column int) (file, originalLine
 	f, l, c := 0, 0, 0
 	for n, fields := range strings.Split(mappings, ";") {
 		generated := 0
-		for _, field := range strings.Split(fields, ",") {
+		for field := range strings.SplitSeq(fields, ",") {
 			var numbers []int
 			value, shift := 0, 0
 			for i := range len(field) {

@@ -51,12 +51,12 @@ const (
 	isEmpty         // a module that its package replaces with nothing
 )
 
-// errMissing is the reason why an import stands for nothing, for the author.
-type errMissing struct{ why string }
+// missingError is the reason why an import stands for nothing, for the author.
+type missingError struct{ why string }
 
-func (e errMissing) Error() string { return e.why }
+func (e missingError) Error() string { return e.why }
 
-func missing(format string, args ...any) error { return errMissing{fmt.Sprintf(format, args...)} }
+func missing(format string, args ...any) error { return missingError{fmt.Sprintf(format, args...)} }
 
 // entry finds the file in which the script begins.
 func (r *resolver) entry() (string, error) {
@@ -361,7 +361,7 @@ var builtins = strings.Fields(`assert async_hooks buffer child_process cluster c
 
 // why is the text of an error for the author.
 func why(err error) string {
-	if m, ok := errors.AsType[errMissing](err); ok {
+	if m, ok := errors.AsType[missingError](err); ok {
 		return m.why
 	}
 	return err.Error()
