@@ -105,6 +105,28 @@ func TestAScriptIsAToolAtOnce(t *testing.T) {
 	assert.Contains(t, status.Convert(err).Message, "hello.js:3:")
 }
 
+func TestSchemasOfLibrariesAreConverted(t *testing.T) {
+	h := scriptHost(t, nil)
+	rec, err := h.Load(t.Context(), tenant, scripted("m", `
+const plain = { type: "object", properties: { a: { type: "string", [Symbol("kind")]: "String" } }, [Symbol("kind")]: "Object" };
+const standard = Object.assign(() => {}, { "~standard": { version: 1, jsonSchema: { input: (o) => ({ title: "in " + o.target }), output: (o) => ({ title: "out " + o.target }) } }, toJSONSchema() { throw new Error("the standard comes first") } });
+const method = { _zod: {}, "~standard": { version: 1 }, toJSONSchema: (o) => ({ $schema: "https://json-schema.org/draft/2020-12/schema", title: "by a method, " + o.io }) };
+tool({ name: "a", input: plain, run() {} });
+tool({ name: "b", input: standard, output: standard, run() {} });
+tool({ name: "c", input: method, output: method, run() {} });`))
+	require.NoError(t, err)
+	var d struct {
+		Tools []struct{ InputSchema, OutputSchema json.RawMessage }
+	}
+	require.NoError(t, json.Unmarshal(rec.Descriptor, &d))
+	require.Len(t, d.Tools, 3)
+	assert.JSONEq(t, `{"type":"object","properties":{"a":{"type":"string"}}}`, string(d.Tools[0].InputSchema))
+	assert.JSONEq(t, `{"title":"in draft-2020-12"}`, string(d.Tools[1].InputSchema))
+	assert.JSONEq(t, `{"title":"out draft-2020-12"}`, string(d.Tools[1].OutputSchema))
+	assert.JSONEq(t, `{"title":"by a method, input"}`, string(d.Tools[2].InputSchema))
+	assert.JSONEq(t, `{"title":"by a method, output"}`, string(d.Tools[2].OutputSchema))
+}
+
 func TestAScriptThatIsWrongIsRefused(t *testing.T) {
 	h := scriptHost(t, nil)
 	for name, c := range map[string]struct{ source, says string }{
@@ -117,7 +139,11 @@ func TestAScriptThatIsWrongIsRefused(t *testing.T) {
 		"the same tool twice":  {`tool({ name: "x", run() {} }); tool({ name: "x", run() {} })`, "declared twice"},
 		"a bad tool name":      {`tool({ name: "../x", run() {} })`, "tool name"},
 		"a bad schema":         {`tool({ name: "x", input: { type: "strin" }, run() {} })`, "input schema"},
-		"a schema of another":  {`tool({ name: "x", input: { _zod: {} }, run() {} })`, "a schema wants"},
+		"a schema of another":  {`tool({ name: "x", input: { _zod: {} }, run() {} })`, "z.toJSONSchema"},
+		"a schema of zod 3":    {`tool({ name: "x", output: { _def: {}, parse() {} }, run() {} })`, `tool "x": its output is of a library`},
+		"a schema that throws": {`tool({ name: "x", input: { toJSONSchema() { throw new Error("Date can't be") } }, run() {} })`, `tool "x": its input has no JSON Schema: Date can't be`},
+		"a list of schemas":    {`tool({ name: "x", input: [{}], run() {} })`, `tool "x": its input wants a schema`},
+		"a schema of nothing":  {`tool({ name: "x", input: { toJSONSchema() {} }, run() {} })`, `tool "x": its input wants a schema`},
 		"a getter that throws": {`tool({ get name() { throw new Error("no name today") }, run() {} })`, "no name today"},
 		"an odd descriptor":    {`genkit.module({ version: 7 }); tool({ name: "x", run() {} })`, "version"},
 		"odd requests":         {`genkit.module({ requests: { kv: "yes" } }); tool({ name: "x", run() {} })`, "requests"},

@@ -187,14 +187,32 @@
     if (typeof name !== "string" || name === "") throw new TypeError("tool(): \"name\" wants a text");
     if (typeof run !== "function") throw new TypeError(`tool "${name}": "run" wants a function`);
     if (tools[name] !== undefined) throw new TypeError(`tool "${name}" is declared twice`);
-    tools[name] = { name, description, export: "genkit_call", inputSchema: schemaOf(name, input), outputSchema: schemaOf(name, output), multipart, metadata, run };
+    tools[name] = { name, description, export: "genkit_call", inputSchema: schemaOf(name, input, "input"), outputSchema: schemaOf(name, output, "output"), multipart, metadata, run };
     return run;
   };
 
-  const schemaOf = (name, given) => {
+  // schemaOf is the JSON Schema of a schema: of s, of a library that follows Standard JSON Schema or has a method for it
+  // (zod 4), or JSON Schema as it stands (TypeBox). io is "input" or "output".
+  const schemaOf = (name, given, io) => {
     if (given === undefined) return undefined;
-    if (typeof given === "boolean" || (typeof given === "object" && given !== null && !isArray(given) && given._zod === undefined)) return parse(stringify(given));
-    throw new TypeError(`tool "${name}": a schema wants s.…, or JSON Schema (of zod: z.toJSONSchema(…))`);
+    const wrong = (why) => new TypeError(`tool "${name}": its ${io} ${why}`);
+    let schema = given;
+    if (typeof given === "function" || (typeof given === "object" && given !== null && !(given instanceof Schema))) {
+      const standard = given["~standard"], converts = standard?.jsonSchema?.[io];
+      try {
+        if (typeof converts === "function") schema = converts({ target: "draft-2020-12" });
+        else if (typeof given.toJSONSchema === "function") schema = given.toJSONSchema({ io });
+      } catch (thrown) {
+        throw wrong(`has no JSON Schema: ${explain(thrown).message}`);
+      }
+      if (schema === given && (standard !== undefined || given._zod !== undefined || given._def !== undefined)) {
+        throw wrong("is of a library that does not say its JSON Schema by itself: convert it, in zod 4 mini by z.toJSONSchema(…); zod 3 can't, zod 4 can");
+      }
+    }
+    if (typeof schema !== "boolean" && (typeof schema !== "object" || schema === null || isArray(schema))) throw wrong("wants a schema: s.…, of zod 4, or JSON Schema");
+    const json = parse(stringify(schema));
+    if (schema !== given) delete json.$schema;
+    return json;
   };
 
   class Schema {
