@@ -96,6 +96,7 @@ func TestAServerHasMetrics(t *testing.T) {
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "genkit_wasm_calls_total{tenant=\"default\"} 1\n")
+	assert.Contains(t, string(text), "genkit_wasm_usage_calls_total{kind=\"tool\",outcome=\"ok\",tenant=\"default\"} 1\n")
 }
 
 // A server may answer before it has the whole body, which is then still read.

@@ -332,6 +332,11 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, cha
 	if err = config.Metrics.Watch(b.host); err != nil {
 		return nil, err
 	}
+	if b.book != nil {
+		if err = config.Metrics.WatchUsage(b.book); err != nil {
+			return nil, err
+		}
+	}
 	if config.Backup, err = b.backups(g, changes); err != nil {
 		return nil, local(err, false)
 	}

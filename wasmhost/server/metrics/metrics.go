@@ -5,6 +5,7 @@
 //
 //	m, err := metrics.New(metrics.Config{})
 //	err = m.Watch(host)
+//	err = m.WatchUsage(book)
 //	srv, err := server.New(server.Config{Host: host, Metrics: m, …}) // GET /metrics
 //
 // No label has a value that a caller or a guest can choose: routes are templates. Tenants are summed up, unless
@@ -23,12 +24,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // Config configures [New]. Its zero value is usable.
 type Config struct {
-	// ByTenant gives the metrics of tenants a label "tenant". Each tenant is some twenty time
-	// series more.
+	// ByTenant gives the metrics of tenants a label "tenant". Each tenant is some thirty-five
+	// time series more; what its calls have used stays until the server ends, also when it is removed.
 	ByTenant bool
 	// Version is the program's, for genkit_wasm_build_info.
 	Version string
@@ -76,6 +78,14 @@ func New(c Config) (*Metrics, error) {
 // Watch adds the metrics of a host and its tenants. It is called once.
 func (m *Metrics) Watch(host *wasmhost.Host) error {
 	if err := m.registry.Register(newTenants(host, m.byTenant)); err != nil {
+		return status.Errorf(status.Internal, "metrics: %w", err)
+	}
+	return nil
+}
+
+// WatchUsage adds the metrics of what calls have used since the book was opened. It is called once.
+func (m *Metrics) WatchUsage(book *usage.Book) error {
+	if err := m.registry.Register(newAccounts(book, m.byTenant)); err != nil {
 		return status.Errorf(status.Internal, "metrics: %w", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 func scrape(t *testing.T, m *metrics.Metrics) string {
@@ -58,4 +59,49 @@ func TestAHostIsWatchedOnce(t *testing.T) {
 	for line := range strings.Lines(text) {
 		assert.False(t, strings.HasPrefix(line, "genkit_wasm_") && strings.Contains(line, "NaN"), line)
 	}
+}
+
+// What a book counts is in the metrics: of all tenants together, or of each where that was asked for.
+func TestUsageIsInTheMetrics(t *testing.T) {
+	book, err := usage.Open(usage.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, book.Close()) })
+	together, err := metrics.New(metrics.Config{})
+	require.NoError(t, err)
+	apart, err := metrics.New(metrics.Config{ByTenant: true})
+	require.NoError(t, err)
+	for _, m := range []*metrics.Metrics{together, apart} {
+		require.NoError(t, m.WatchUsage(book))
+		require.ErrorIs(t, m.WatchUsage(book), status.ErrInternal)
+		assert.NotContains(t, scrape(t, m), "genkit_wasm_usage_", "nothing was called yet")
+	}
+	cost, yes, no := usage.Money(1_500_000), true, false
+	for _, tenant := range []string{"acme", "other"} {
+		book.Count(usage.Event{Tenant: tenant, Kind: usage.Tool, Name: "a/b", EgressBytes: 7})
+		book.Count(usage.Event{Tenant: tenant, Kind: usage.Tool, Name: "c/d", Code: status.Internal})
+		book.Count(usage.Event{Tenant: tenant, Kind: "made up", Name: "x"})
+		book.Count(usage.Event{Tenant: tenant, Kind: usage.Model, Name: "m", InputTokens: 10, CachedTokens: 4, OutputTokens: 3, Priced: &yes, Cost: &cost, Currency: "USD"})
+		book.Count(usage.Event{Tenant: tenant, Kind: usage.Model, Name: "n", Priced: &no})
+	}
+	all, acme := scrape(t, together), scrape(t, apart)
+	for series, want := range map[string][2]string{
+		`calls_total{kind="tool",outcome="ok"`:     {"2", "1"},
+		`calls_total{kind="tool",outcome="failed"`: {"2", "1"},
+		`calls_total{kind="other",outcome="ok"`:    {"2", "1"},
+		`calls_total{kind="model",outcome="ok"`:    {"4", "2"},
+		`model_tokens_total{direction="input"`:     {"20", "10"},
+		`model_tokens_total{direction="cached"`:    {"8", "4"},
+		`model_tokens_total{direction="output"`:    {"6", "3"},
+		`model_cost_total{currency="USD"`:          {"3", "1.5"},
+	} {
+		assert.Contains(t, all, "\ngenkit_wasm_usage_"+series+"} "+want[0]+"\n")
+		assert.Contains(t, acme, "\ngenkit_wasm_usage_"+series+`,tenant="acme"} `+want[1]+"\n")
+	}
+	for name, want := range map[string][2]string{"egress_bytes_total": {"14", "7"}, "model_unpriced_calls_total": {"2", "1"}} {
+		assert.Contains(t, all, "\ngenkit_wasm_usage_"+name+" "+want[0]+"\n")
+		assert.Contains(t, acme, "\ngenkit_wasm_usage_"+name+`{tenant="acme"} `+want[1]+"\n")
+	}
+	assert.NotContains(t, all, "acme")
+	assert.NotContains(t, all+acme, "made up")
+	assert.NotContains(t, all+acme, "a/b")
 }

@@ -75,7 +75,16 @@ type Book struct {
 	days   map[int64]*day
 	serial uint64
 	closed bool
+	totals map[totalKey]*Sums // since the book was opened
 }
+
+type totalKey struct {
+	tenant string
+	kind   Kind
+}
+
+// maxTotals bounds the tenants and kinds that are totalled apart; those beyond are together under no tenant.
+const maxTotals = 1 << 16
 
 var _ tenant.Sink = (*Book)(nil)
 
@@ -84,7 +93,7 @@ var _ tenant.Sink = (*Book)(nil)
 func Open(config Config) (*Book, error) {
 	b := &Book{
 		config: config, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
-		stop: make(chan struct{}), days: map[int64]*day{},
+		stop: make(chan struct{}), days: map[int64]*day{}, totals: map[totalKey]*Sums{},
 	}
 	b.config.Days = cmp.Or(config.Days, defaultDays)
 	if b.log == nil {
@@ -165,11 +174,28 @@ func (b *Book) Count(e Event) {
 	r := d.row(rowKey{e.Tenant, e.TenantID, e.Kind, e.Name})
 	r.count(&e)
 	d.change(r)
+	b.total(&e)
 	if b.hub != nil {
 		b.serial++
 		e.ID = b.prefix + strconv.FormatUint(b.serial, 10)
 		b.hub.take(&e)
 	}
+}
+
+// total counts a call of this process. mu is held.
+func (b *Book) total(e *Event) {
+	key := totalKey{e.Tenant, e.Kind}
+	s := b.totals[key]
+	if s == nil {
+		if len(b.totals) >= maxTotals {
+			key.tenant = ""
+		}
+		if s = b.totals[key]; s == nil {
+			s = &Sums{}
+			b.totals[key] = s
+		}
+	}
+	s.count(e)
 }
 
 // dayOf returns the day in which something is counted. A clock that goes back by no more than a

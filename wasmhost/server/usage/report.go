@@ -295,3 +295,15 @@ func (b *Book) Sinks() []SinkReport {
 	}
 	return b.hub.reports()
 }
+
+// Totals returns what was counted since the book was opened, a row for each tenant and kind, in no order. No
+// number of a row is smaller than it was in an earlier answer.
+func (b *Book) Totals() []Row {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rows := make([]Row, 0, len(b.totals))
+	for key, s := range b.totals {
+		rows = append(rows, Row{group: group{Tenant: key.tenant, Kind: key.kind}, Sums: s.clone()})
+	}
+	return rows
+}

@@ -1,0 +1,93 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
+)
+
+// accounts reads the totals of a book at each scrape. Its labels besides the tenant have few values: the kinds
+// of calls, two outcomes, three directions, and the currencies of the server's prices.
+type accounts struct {
+	book                                   *usage.Book
+	byTenant                               bool
+	calls, egress, tokens, money, unpriced *prometheus.Desc
+}
+
+func newAccounts(book *usage.Book, byTenant bool) *accounts {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		if byTenant {
+			labels = append(labels, "tenant")
+		}
+		return prometheus.NewDesc("genkit_wasm_usage_"+name, help, labels, nil)
+	}
+	return &accounts{
+		book: book, byTenant: byTenant,
+		calls:    desc("calls_total", "Calls that are in the accounts of usage, by what was called and how they ended: ok or failed.", "kind", "outcome"),
+		egress:   desc("egress_bytes_total", "Bytes of the bodies that guests have sent and received by HTTP."),
+		tokens:   desc("model_tokens_total", "Tokens that models reported: input, of which some are cached, and output.", "direction"),
+		money:    desc("model_cost_total", "What calls of models cost by the server's prices, in the currency.", "currency"),
+		unpriced: desc("model_unpriced_calls_total", "Calls of models whose cost is not known."),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (a *accounts) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{a.calls, a.egress, a.tokens, a.money, a.unpriced} {
+		out <- d
+	}
+}
+
+// millionths of a currency's unit are what money is counted in.
+const millionths = 1e6
+
+// Collect implements [prometheus.Collector].
+func (a *accounts) Collect(out chan<- prometheus.Metric) {
+	type series struct {
+		desc          *prometheus.Desc
+		first, second string
+		tenant        string
+	}
+	sums := map[series]float64{}
+	for _, r := range a.book.Totals() {
+		tenant := ""
+		if a.byTenant {
+			tenant = r.Tenant
+		}
+		add := func(desc *prometheus.Desc, value float64, labels ...string) {
+			labels = append(labels, "", "")
+			sums[series{desc, labels[0], labels[1], tenant}] += value
+		}
+		add(a.calls, float64(r.Calls-r.Failures), kindOf(r.Kind), "ok")
+		add(a.calls, float64(r.Failures), kindOf(r.Kind), "failed")
+		add(a.egress, float64(r.EgressBytes))
+		add(a.tokens, float64(r.InputTokens), "input")
+		add(a.tokens, float64(r.CachedTokens), "cached")
+		add(a.tokens, float64(r.OutputTokens), "output")
+		add(a.unpriced, float64(r.Unpriced))
+		for currency, m := range r.Money {
+			add(a.money, float64(m)/millionths, currency)
+		}
+	}
+	for s, value := range sums {
+		var labels []string
+		for _, label := range []string{s.first, s.second} {
+			if label != "" {
+				labels = append(labels, label)
+			}
+		}
+		if a.byTenant {
+			labels = append(labels, s.tenant)
+		}
+		out <- prometheus.MustNewConstMetric(s.desc, prometheus.CounterValue, value, labels...)
+	}
+}
+
+// kindOf is the kind, or "other" for one that is not known here.
+func kindOf(kind usage.Kind) string {
+	switch kind {
+	case usage.Tool, usage.Middleware, usage.Format, usage.Model, usage.Flow:
+		return string(kind)
+	}
+	return "other"
+}
