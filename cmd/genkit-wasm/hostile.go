@@ -186,18 +186,24 @@ func sampleOf(t *abi.Tool) any {
 	if len(t.InputSchema) == 0 || d.Decode(&root) != nil {
 		return map[string]any{}
 	}
-	return sample(root, root, 0)
+	left := maxSampled
+	return sample(root, root, 0, &left)
 }
 
-const maxSampleDepth = 8
+const (
+	maxSampleDepth = 8
+	maxSampled     = 100_000
+)
 
-func sample(root, node any, depth int) any {
+// sample makes a value for a schema. left is how many more values and characters it may make in all: what is nested
+// multiplies.
+func sample(root, node any, depth int, left *int) any {
 	s, ok := node.(map[string]any)
-	if !ok || depth > maxSampleDepth {
+	if *left--; !ok || depth > maxSampleDepth || *left < 0 {
 		return nil
 	}
 	if reference, ok := s["$ref"].(string); ok {
-		return sample(root, pointer(root, reference), depth+1)
+		return sample(root, pointer(root, reference), depth+1, left)
 	}
 	for _, key := range []string{"const", "default"} {
 		if v, there := s[key]; there {
@@ -211,12 +217,14 @@ func sample(root, node any, depth int) any {
 	}
 	for _, key := range []string{"anyOf", "oneOf", "allOf"} {
 		if list, ok := s[key].([]any); ok && len(list) > 0 && s["properties"] == nil {
-			return sample(root, list[0], depth+1)
+			return sample(root, list[0], depth+1, left)
 		}
 	}
 	switch typeOf(s) {
 	case "string":
-		return strings.Repeat("a", max(1, min(number(s, "minLength"), kilobytes64)))
+		n := max(1, min(number(s, "minLength"), kilobytes64, *left))
+		*left -= n
+		return strings.Repeat("a", n)
 	case "integer", "number":
 		return json.Number(least(s))
 	case "boolean":
@@ -224,7 +232,10 @@ func sample(root, node any, depth int) any {
 	case "array":
 		items := make([]any, max(1, min(number(s, "minItems"), 100)))
 		for i := range items {
-			items[i] = sample(root, s["items"], depth+1)
+			if *left <= 0 {
+				return items[:i]
+			}
+			items[i] = sample(root, s["items"], depth+1, left)
 		}
 		return items
 	case "null":
@@ -233,7 +244,7 @@ func sample(root, node any, depth int) any {
 	object := map[string]any{}
 	properties, _ := s["properties"].(map[string]any)
 	for name, property := range properties {
-		object[name] = sample(root, property, depth+1)
+		object[name] = sample(root, property, depth+1, left)
 	}
 	return object
 }

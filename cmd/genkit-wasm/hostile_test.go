@@ -37,6 +37,21 @@ func TestSamplesFitTheirSchemas(t *testing.T) {
 	assert.Less(t, len(encode(sampleOf(nested))), 1<<20)
 }
 
+// What is nested multiplies: a schema of some hundred bytes may ask for more than any memory holds.
+func TestSamplesAreBounded(t *testing.T) {
+	deep, wide := `{"type":"string","minLength":60000}`, `{"type":"object","properties":{`
+	for range 7 {
+		deep = `{"type":"array","minItems":100,"items":` + deep + `}`
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		wide += `"` + string(c) + `":{"$ref":"#"},`
+	}
+	wide = strings.TrimSuffix(wide, ",") + "}}"
+	for _, text := range []string{deep, wide} {
+		assert.Less(t, len(encode(sampleOf(&abi.Tool{InputSchema: json.RawMessage(text)}))), 2<<20)
+	}
+}
+
 func TestHostileInputsTryEachPlaceOfTheInput(t *testing.T) {
 	all := hostileInputs(&abi.Tool{}, json.RawMessage(`{"a":{"b":"x"},"list":[{"c":12345678901234567890}]}`))
 	found := map[string]string{}
