@@ -19,6 +19,17 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/scaffold"
 )
 
+// shortLanguages are those that short runs go through: one that is compiled, and one that is not. Go's and Rust's compilers take
+// most of the time.
+var shortLanguages = map[string]bool{"c": true, "ts": true}
+
+func skipInShortRuns(t *testing.T, language string) {
+	t.Helper()
+	if testing.Short() && !shortLanguages[language] {
+		t.Skip("takes long; make race goes through all languages")
+	}
+}
+
 // needsToolchain ends a test as [peer.Missing] does where a language can't be built.
 func needsToolchain(t *testing.T, language string) {
 	t.Helper()
@@ -53,6 +64,7 @@ func TestAToolFromNewToAnAgent(t *testing.T) {
 	p := serve(t, filepath.Join(t.TempDir(), "data"), "--engine", engine)
 	for _, l := range scaffold.Languages() {
 		t.Run(l.Name, func(t *testing.T) {
+			skipInShortRuns(t, l.Name)
 			needsToolchain(t, l.Name)
 			name := "greeter-" + l.Name
 			dir := newProject(t, l.Name, name)
@@ -102,6 +114,7 @@ func TestBuildsAreReproducible(t *testing.T) {
 			continue
 		}
 		t.Run(l.Name, func(t *testing.T) {
+			skipInShortRuns(t, l.Name)
 			needsToolchain(t, l.Name)
 			var built [2][]byte
 			for i := range built {
