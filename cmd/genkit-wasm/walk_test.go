@@ -152,6 +152,9 @@ func TestNewListsItsLanguages(t *testing.T) {
 
 func TestNewRefusesWhatItCannotMake(t *testing.T) {
 	full := filepath.Dir(write(t, "mine.txt", "x"))
+	kit, err := filepath.Abs("../../pdk/go")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir()) // where a name that is taken by mistake makes its directory
 	for name, test := range map[string]struct {
 		args []string
 		says string
@@ -164,16 +167,18 @@ func TestNewRefusesWhatItCannotMake(t *testing.T) {
 		"a name that is a flag":   {[]string{"c", "--", "-x"}, "module name"},
 		"a directory with a file": {[]string{"c", "x", full}, "the directory is not empty"},
 		"a file":                  {[]string{"c", "x", filepath.Join(full, "mine.txt")}, "mine.txt"},
-		"a kit for C":             {[]string{"c", "x", t.TempDir(), "--pdk", "../../pdk/go"}, "--pdk is for Go"},
+		"a kit for C":             {[]string{"c", "x", t.TempDir(), "--pdk", kit}, "--pdk is for Go"},
 		"a kit that is none":      {[]string{"go", "x", t.TempDir(), "--pdk", full}, "is not the kit in Go"},
 	} {
 		got := cli(t, append([]string{"new"}, test.args...)...)
 		assert.Equal(t, exitUsage, got.exit, name)
 		assert.Contains(t, got.err, test.says, name)
 	}
-	entries, err := os.ReadDir(full)
-	require.NoError(t, err)
-	assert.Len(t, entries, 1, "nothing was written")
+	for dir, want := range map[string]int{full: 1, ".": 0} {
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		assert.Len(t, entries, want, "nothing was written")
+	}
 }
 
 func TestNewTellsProgramsWhatItMade(t *testing.T) {
