@@ -10,25 +10,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
-
-// benchFlags are the flags of bench.
-type benchFlags struct {
-	files
-	hostFlags
-	tool, input, context string
-	count                int
-}
 
 // maxBenchCalls bounds the events that are kept.
 const maxBenchCalls = 1_000_000
 
 func (a *app) benchCommand() *cobra.Command {
-	var f benchFlags
+	var f toolFlags
+	var count int
 	cmd := &cobra.Command{
 		Use:   "bench FILE [TOOL]",
 		Short: "Measure what a call of a tool costs, without a server",
@@ -38,18 +29,12 @@ func (a *app) benchCommand() *cobra.Command {
 		Example: "  genkit-wasm bench greeter.wasm greet --input '{\"name\":\"Ada\"}'",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.module = args[0]
-			if len(args) == 2 {
-				f.tool = args[1]
-			}
-			return a.bench(cmd.Context(), &f)
+			f.take(args)
+			return a.bench(cmd.Context(), &f, count)
 		},
 	}
-	f.flags(cmd)
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
-	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
-	cmd.Flags().IntVar(&f.count, "count", 200, "how many calls")
+	cmd.Flags().IntVar(&count, "count", 200, "how many calls")
 	return cmd
 }
 
@@ -91,51 +76,29 @@ func (r *recorder) Record(e tenant.Event) {
 	r.events = append(r.events, e)
 }
 
-func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	if f.count < 1 || f.count > maxBenchCalls {
-		return usagef("--count is %d, want 1 to %d", f.count, maxBenchCalls)
-	}
-	up, err := f.read(a)
-	if err != nil {
-		return err
-	}
-	input, err := a.jsonValue("input", f.input)
-	if err != nil {
-		return err
-	}
-	if ctx, err = a.withContext(ctx, f.context); err != nil {
-		return err
-	}
-	if up.Name, err = a.moduleName(ctx, up, f.module); err != nil {
-		return err
+func (a *app) bench(ctx context.Context, f *toolFlags, count int) error {
+	if count < 1 || count > maxBenchCalls {
+		return usagef("--count is %d, want 1 to %d", count, maxBenchCalls)
 	}
 	measured := &recorder{}
 	f.sink = measured
-	host, err := a.openHost(ctx, up, &f.hostFlags)
+	ctx, call, err := a.openCall(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer host.close()
-	t, err := host.tool(ctx, f.tool)
-	if err != nil {
-		return err
-	}
-	if err := callAgain(ctx, t, input, f.count); err != nil {
+	defer call.host.close()
+	if err := call.again(ctx, count); err != nil {
 		return err
 	}
 	return a.printCost(measured.cost())
 }
 
-// callAgain calls a tool count times, one call after the other.
-func callAgain(ctx context.Context, t action.Action, input json.RawMessage, count int) error {
+// again makes the call count times, one after the other.
+func (c *localCall) again(ctx context.Context, count int) error {
 	for range count {
-		_, err := t.RunJSON(ctx, input, func(json.RawMessage) error { return nil })
+		_, err := c.tool.RunJSON(ctx, c.input, func(json.RawMessage) error { return nil })
 		if _, interrupted := tool.AsInterrupt(err); err != nil && !interrupted {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			e := status.Convert(err)
-			return &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
+			return callFailure(ctx, err)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
@@ -280,8 +281,8 @@ func least(s map[string]any) string {
 	if n, ok := s["minimum"].(json.Number); ok {
 		return n.String()
 	}
-	if number(s, "exclusiveMinimum") > 0 || s["exclusiveMinimum"] != nil {
-		return json.Number(string(encode(number(s, "exclusiveMinimum") + 1))).String()
+	if s["exclusiveMinimum"] != nil {
+		return strconv.Itoa(number(s, "exclusiveMinimum") + 1)
 	}
 	if n, ok := s["maximum"].(json.Number); ok {
 		return n.String()

@@ -17,12 +17,61 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
-// runFlags are the flags of run.
-type runFlags struct {
+// toolFlags are the arguments and flags of the commands that call a tool in this process.
+type toolFlags struct {
 	files
 	hostFlags
 	tool, input, context string
-	stream               bool
+}
+
+func (f *toolFlags) add(cmd *cobra.Command) {
+	f.flags(cmd)
+	f.hostFlags.add(cmd)
+	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
+	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
+}
+
+// take reads the arguments FILE [TOOL].
+func (f *toolFlags) take(args []string) {
+	f.module = args[0]
+	if len(args) == 2 {
+		f.tool = args[1]
+	}
+}
+
+// localCall is a tool in this process, and what it is to be called with.
+type localCall struct {
+	host  *localHost
+	tool  action.Action
+	input json.RawMessage
+}
+
+// openCall prepares a call. The caller closes its host; the returned context is the call's.
+func (a *app) openCall(ctx context.Context, f *toolFlags) (context.Context, *localCall, error) {
+	up, err := f.read(a)
+	if err != nil {
+		return ctx, nil, err
+	}
+	input, err := a.jsonValue("input", f.input)
+	if err != nil {
+		return ctx, nil, err
+	}
+	if ctx, err = a.withContext(ctx, f.context); err != nil {
+		return ctx, nil, err
+	}
+	if up.Name, err = a.moduleName(ctx, up, f.module); err != nil {
+		return ctx, nil, err
+	}
+	host, err := a.openHost(ctx, up, &f.hostFlags)
+	if err != nil {
+		return ctx, nil, err
+	}
+	t, err := host.tool(ctx, f.tool)
+	if err != nil {
+		host.close()
+		return ctx, nil, err
+	}
+	return ctx, &localCall{host, t, input}, nil
 }
 
 // hostFlags are the flags of the commands that run modules in this process.
@@ -114,7 +163,8 @@ func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*
 }
 
 func (a *app) runCommand() *cobra.Command {
-	var f runFlags
+	var f toolFlags
+	var stream bool
 	cmd := &cobra.Command{
 		Use:   "run FILE|DIR [TOOL]",
 		Short: "Run a tool of a module or a script here, without a server",
@@ -125,46 +175,22 @@ func (a *app) runCommand() *cobra.Command {
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.module = args[0]
-			if len(args) == 2 {
-				f.tool = args[1]
-			}
-			return a.run(cmd.Context(), &f)
+			f.take(args)
+			return a.run(cmd.Context(), &f, stream)
 		},
 	}
-	f.flags(cmd)
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
-	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")
-	cmd.Flags().BoolVar(&f.stream, "stream", false, "print chunks and result as they come, one JSON object a line")
+	cmd.Flags().BoolVar(&stream, "stream", false, "print chunks and result as they come, one JSON object a line")
 	return cmd
 }
 
-func (a *app) run(ctx context.Context, f *runFlags) error {
-	up, err := f.read(a)
+func (a *app) run(ctx context.Context, f *toolFlags, stream bool) error {
+	ctx, call, err := a.openCall(ctx, f)
 	if err != nil {
 		return err
 	}
-	input, err := a.jsonValue("input", f.input)
-	if err != nil {
-		return err
-	}
-	if ctx, err = a.withContext(ctx, f.context); err != nil {
-		return err
-	}
-	if up.Name, err = a.moduleName(ctx, up, f.module); err != nil {
-		return err
-	}
-	host, err := a.openHost(ctx, up, &f.hostFlags)
-	if err != nil {
-		return err
-	}
-	defer host.close()
-	t, err := host.tool(ctx, f.tool)
-	if err != nil {
-		return err
-	}
-	return a.runTool(ctx, t, input, f.stream)
+	defer call.host.close()
+	return a.runTool(ctx, call, stream)
 }
 
 func (a *app) withContext(ctx context.Context, text string) (context.Context, error) {
@@ -186,12 +212,12 @@ func (a *app) guestLog(verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
-func (a *app) runTool(ctx context.Context, t action.Action, input json.RawMessage, stream bool) error {
+func (a *app) runTool(ctx context.Context, call *localCall, stream bool) error {
 	to := a.err
 	if stream {
 		to = a.out
 	}
-	out, err := t.RunJSON(ctx, input, func(chunk json.RawMessage) error {
+	out, err := call.tool.RunJSON(ctx, call.input, func(chunk json.RawMessage) error {
 		_, err := fmt.Fprintf(to, "{\"message\":%s}\n", compact(chunk))
 		return err
 	})
@@ -203,19 +229,24 @@ func (a *app) runTool(ctx context.Context, t action.Action, input json.RawMessag
 		return a.line(`{"interrupt":%s}`, compact(metadata))
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		e := status.Convert(err)
-		f := &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
-		if e.Code == status.ResourceExhausted {
-			f.exit = exitFailed // here nothing gets better by waiting
-			f.hint = "a policy can raise the limit: --policy FILE with {\"limits\": {…}}, up to the server's own"
-		}
-		return f
+		return callFailure(ctx, err)
 	}
 	if stream {
 		return a.line(`{"result":%s}`, compact(out))
 	}
 	return a.line("%s", compact(out))
+}
+
+// callFailure is why a call in this process failed.
+func callFailure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	e := status.Convert(err)
+	f := &failure{exit: exitOf(e.Code, false), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
+	if e.Code == status.ResourceExhausted {
+		f.exit = exitFailed // here nothing gets better by waiting
+		f.hint = "a policy can raise the limit: --policy FILE with {\"limits\": {…}}, up to the server's own"
+	}
+	return f
 }

@@ -109,7 +109,7 @@ func TestMissingToolchainsSayHowToGetThem(t *testing.T) {
 func programs(t *testing.T, scripts map[string]string) string {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("has no shell")
+		t.Skip("what stands for compilers here is shell scripts, which Windows does not run")
 	}
 	dir := t.TempDir()
 	for name, script := range scripts {
