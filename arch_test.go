@@ -75,6 +75,17 @@ var rules = []rule{
 	{"engine/client", []string{"engine/status", "engine/action", "internal/rawjson"}, "the flow protocol's other end"},
 
 	{"internal/rawjson", nil, "JSON objects that survive a round trip"},
+	{"internal/caller", []string{"engine/status", "wasmhost/server/access"}, "who sends a request, for all handlers that ask"},
+	{"internal/datadir", []string{"engine/status", "wasmhost/capability/kv", "wasmhost/module", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/secrets", "wasmhost/server/usage"}, "the parts of a data directory; opens every store, of a server that is stopped"},
+	{"internal/hostile", nil, "inputs that tools have to survive; runs nothing"},
+	{"internal/listening", nil, "connections and certificates; knows nothing of what is served"},
+	{"internal/logins", nil, "the file of a user's profiles; sends nothing"},
+	{"internal/packdir", []string{"engine/status", "wasmhost/abi", "wasmhost/script"}, "makes a package of a directory; reads files and nothing else"},
+	{"internal/prettylog", nil, "log lines for people"},
+	{"internal/profiling", []string{"engine/status", "internal/caller", "internal/listening", "wasmhost/abi", "wasmhost/server", "wasmhost/server/access"}, "Go's profiles over HTTP, beside the API"},
+	{"internal/settings", []string{"internal/yamljson"}, "flags from the environment and a file; knows no flag by name"},
+	{"internal/tooltest", []string{"engine/action", "engine/schema", "engine/status", "engine/tool", "internal/hostile", "internal/rawjson", "internal/yamljson"}, "runs cases and hostile inputs; loads no module"},
+	{"internal/yamljson", nil, "YAML as JSON, in one place"},
 	{"internal/storedir", []string{"engine/status"}, "what stores in directories need of the system"},
 	{"internal/layers", nil, "draws the layers of files; a program for maintainers"},
 	{"internal/descriptors", nil, "how many files and connections there may be"},
@@ -122,7 +133,7 @@ var rules = []rule{
 	{"wasmhost/server/backup", []string{"engine/status", "internal/storedir", "internal/storedir/journal"}, "archives of the data directory; knows stores by their directories"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/server/usage", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
-	{"wasmhost/server", append(slices.Clone(leaves), "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
 
@@ -133,7 +144,7 @@ var rules = []rule{
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
 	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "internal/storedir/journal", "builtin/vectorstore/", "internal/rawjson"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
-	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/descriptors", "internal/rawjson", "internal/guestbuild", "internal/scaffold"}, "the only place where engine, wasmhost and builtin meet"},
+	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/datadir", "internal/descriptors", "internal/guestbuild", "internal/listening", "internal/logins", "internal/packdir", "internal/prettylog", "internal/profiling", "internal/scaffold", "internal/settings", "internal/tooltest"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/wasmtest"}, "measures everything"},
@@ -164,7 +175,7 @@ var owners = []owner{
 	{"github.com/coreos/go-oidc", []string{"wasmhost/server/access"}, "discovery, and the claims of an issuer's tokens"},
 	{"github.com/go-jose/go-jose", []string{"wasmhost/server/access"}, "their signatures and keys; go-oidc is built upon it"},
 	{"filippo.io/age", []string{"wasmhost/server/secrets"}, "what encrypts at rest, in one place"},
-	{"github.com/spf13/", []string{"cmd/genkit-wasm"}, "the command line"},
+	{"github.com/spf13/", []string{"cmd/genkit-wasm", "internal/settings"}, "the command line"},
 	{"github.com/prometheus/client_golang", []string{"wasmhost/server/metrics"}, "metrics in Prometheus' form"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
 	{"go.etcd.io/bbolt", nil, "writes files as earlier versions did; tests only"},
@@ -174,7 +185,7 @@ var owners = []owner{
 	{"golang.org/x/term", []string{"cmd/genkit-wasm"}, "how wide a terminal is"},
 	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "wasmhost/server/access/accesstest"}, "tests and kits"},
 	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
-	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter", "cmd/genkit-wasm"}, "front matter, the file of a server's settings; spec files, in tests"},
+	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter", "internal/settings", "internal/yamljson"}, "front matter, what people write in YAML; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
 	{"code.dny.dev/ssrf", nil, "an oracle of addresses; tests only"},
 }
@@ -294,7 +305,7 @@ var testsReach = map[string][]string{
 	"engine":   {"engine/"},
 	"wasmhost": {"engine/", "wasmhost/"},
 	"builtin":  {"engine/", "builtin/"},
-	"internal": {"engine/status", "engine/schema"},
+	"internal": {"engine/action", "engine/schema", "engine/status", "engine/tool", "wasmhost/"},
 }
 
 func TestTestsImportOnlyWhatTheyMay(t *testing.T) {

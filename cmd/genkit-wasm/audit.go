@@ -16,18 +16,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
+	"github.com/genkit-wasm/genkit-wasm/internal/settings"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
 )
 
-func auditDir(data string) string { return filepath.Join(data, "audit") }
+func auditDir(data string) string { return filepath.Join(data, datadir.Audit) }
 
 // byServer is who does what nobody has asked for over the API.
 const byServer = "server"
 
 // openAudit opens the audit log of a data directory, and notes that a server starts.
-func openAudit(data string, days int, set []setting, log *slog.Logger) (*audit.Log, error) {
+func openAudit(data string, days int, set []settings.Setting, log *slog.Logger) (*audit.Log, error) {
 	if err := backup.CheckFinished(data); err != nil {
 		return nil, local(err, false)
 	}
@@ -61,7 +63,7 @@ var shownSettings = []string{
 }
 
 // auditedSettings are the settings of a start that are not the defaults, as the audit log has them. Each value of a list is one.
-func auditedSettings(set []setting) []string {
+func auditedSettings(set []settings.Setting) []string {
 	var all []string
 	for _, s := range set {
 		switch {

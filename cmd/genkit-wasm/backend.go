@@ -19,6 +19,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
+	"github.com/genkit-wasm/genkit-wasm/internal/packdir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -92,14 +94,14 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if b.store, err = module.OpenDir(filepath.Join(c.data, "modules")); err != nil {
+	if b.store, err = module.OpenDir(filepath.Join(c.data, datadir.Modules)); err != nil {
 		return b, err
 	}
 	if err := b.openBook(&c); err != nil {
 		return b, err
 	}
 	config := c.host
-	config.Store, config.CacheDir = b.store, filepath.Join(c.data, "cache")
+	config.Store, config.CacheDir = b.store, filepath.Join(c.data, datadir.Cache)
 	config.Limits, config.Logger = c.limits, c.log
 	config.Grants, config.Registry = c.grants, b.registry
 	if err := b.openReach(&config, c); err != nil {
@@ -131,7 +133,7 @@ func (b *backend) openBook(c *backendConfig) (err error) {
 	if c.accounts == nil {
 		c.accounts = &accounting{}
 	}
-	if b.book, err = c.accounts.open(filepath.Join(c.data, "usage"), c.log); err != nil {
+	if b.book, err = c.accounts.open(filepath.Join(c.data, datadir.Usage), c.log); err != nil {
 		return err
 	}
 	if journal, ok := c.host.Usage.(*tenant.Journal); ok {
@@ -144,7 +146,7 @@ func (b *backend) openBook(c *backendConfig) (err error) {
 
 // openTenants opens the store of the tenants and chooses where their modules run.
 func (b *backend) openTenants(ctx context.Context, c backendConfig, config *wasmhost.Config) (err error) {
-	if b.resources, err = admin.OpenDir(filepath.Join(c.data, "tenants")); err != nil {
+	if b.resources, err = admin.OpenDir(filepath.Join(c.data, datadir.Tenants)); err != nil {
 		return err
 	}
 	initial := map[string]admin.Settings{}
@@ -265,7 +267,7 @@ func (b *backend) openSecrets(ctx context.Context, c backendConfig, config *wasm
 		urls[o.Name()] = o.BaseURL()
 	}
 	b.secrets, err = secrets.Open(ctx, secrets.Config{
-		Path: filepath.Join(c.data, "secrets"), Keys: c.secretKeys, Logger: c.log,
+		Path: filepath.Join(c.data, datadir.Secrets), Keys: c.secretKeys, Logger: c.log,
 		TenantID:  func(tenant string) (string, error) { return b.tenants.ID(tenant) },
 		Providers: urls,
 	})
@@ -357,7 +359,7 @@ func (b *backend) close(ctx context.Context) error {
 func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) error {
 	for _, path := range paths {
 		modules := []string{path}
-		if isDirectory(path) && !isPackage(path) {
+		if packdir.IsDirectory(path) && !packdir.IsPackage(path) {
 			modules = modulesIn(path)
 		}
 		for _, file := range modules {
@@ -409,7 +411,7 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 
 // baseOf is the path of a module or script without its ending.
 func baseOf(file string) string {
-	if isDirectory(file) {
+	if packdir.IsDirectory(file) {
 		return filepath.Clean(file)
 	}
 	if script.LanguageOf(file) != "" {

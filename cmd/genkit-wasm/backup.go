@@ -10,43 +10,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/secrets"
-	accounts "github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
-
-// The names in a data directory. All but the cache, which is made anew, is in a backup: a test
-// looks that no other name turns up.
-const (
-	auditPart   = "audit"
-	keysPart    = "keys"
-	kvPart      = "kv"
-	modulesPart = "modules"
-	secretsPart = "secrets"
-	tenantsPart = "tenants"
-	usagePart   = "usage"
-	cacheName   = "cache"
-)
-
-// kvLegacy are files of an earlier version's values.
-var kvLegacy = []string{"kv.db", "kv.db.migrated", "kv.db.damaged"}
-
-// partNames are the names of all that is backed up.
-func partNames() []string {
-	return append([]string{auditPart, keysPart, kvPart, modulesPart, secretsPart, tenantsPart, usagePart}, kvLegacy...)
-}
 
 // backups makes the maker of a running server's backups.
 func (b *backend) backups(g *guards, changes *audit.Log) (*backup.Maker, error) {
@@ -54,20 +27,20 @@ func (b *backend) backups(g *guards, changes *audit.Log) (*backup.Maker, error) 
 		b.tenants.Flush(ctx) // what was spent; the accounts of the usage have it, too
 		return b.book.Flush()
 	}}
-	keys := backup.Part{Name: keysPart}
+	keys := backup.Part{Name: datadir.Keys}
 	if g != nil {
 		keys.Store = g.store
 	}
 	c.Parts = []backup.Part{
-		{Name: auditPart, Store: changes, Journals: true},
+		{Name: datadir.Audit, Store: changes, Journals: true},
 		keys,
-		{Name: kvPart, Store: b.values, Journals: true},
-		{Name: modulesPart, Store: b.store},
-		{Name: secretsPart, Store: b.secrets},
-		{Name: tenantsPart, Store: b.resources},
-		{Name: usagePart, Store: b.book},
+		{Name: datadir.Values, Store: b.values, Journals: true},
+		{Name: datadir.Modules, Store: b.store},
+		{Name: datadir.Secrets, Store: b.secrets},
+		{Name: datadir.Tenants, Store: b.resources},
+		{Name: datadir.Usage, Store: b.book},
 	}
-	for _, name := range kvLegacy {
+	for _, name := range datadir.LegacyValues() {
 		c.Parts = append(c.Parts, backup.Part{Name: name})
 	}
 	return backup.New(c)
@@ -143,7 +116,7 @@ func (a *app) openBackup(ctx context.Context, data string) (io.ReadCloser, error
 		return nil, local(err, false)
 	}
 	c := backup.Config{Dir: data, Version: buildVersion(), Still: true}
-	for _, name := range partNames() {
+	for _, name := range datadir.Parts() {
 		c.Parts = append(c.Parts, backup.Part{Name: name})
 	}
 	maker, err := backup.New(c)
@@ -207,8 +180,8 @@ func (a *app) checked(in *received, then func(text string) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
-	info, err := backup.Read(in, partNames(), func(f *backup.File) error {
-		if name, ok := strings.CutPrefix(f.Name, auditPart+"/"); ok {
+	info, err := backup.Read(in, datadir.Parts(), func(f *backup.File) error {
+		if name, ok := strings.CutPrefix(f.Name, datadir.Audit+"/"); ok {
 			return copyTo(filepath.Join(temporary, filepath.Base(name)), f)
 		}
 		return a.checkDigest(f)
@@ -247,7 +220,7 @@ func copyTo(path string, r io.Reader) (err error) {
 
 // checkDigest tells of a module whose bytes are damaged where they are stored.
 func (a *app) checkDigest(f *backup.File) error {
-	digest, ok := strings.CutPrefix(f.Name, modulesPart+"/blobs/")
+	digest, ok := strings.CutPrefix(f.Name, datadir.Modules+"/blobs/")
 	digest, isModule := strings.CutSuffix(digest, ".wasm")
 	if !ok || !isModule {
 		return nil
@@ -292,9 +265,9 @@ func (a *app) restore(ctx context.Context, file, data string, dryRun, acceptDama
 		in = f
 	}
 	var found []string
-	target := backup.Target{Parts: partNames(), DryRun: dryRun, Check: func(ctx context.Context, dir string) error {
+	target := backup.Target{Parts: datadir.Parts(), DryRun: dryRun, Check: func(ctx context.Context, dir string) error {
 		defer a.progress("checking what was restored")()
-		damage, text, err := inspectData(ctx, dir)
+		damage, text, err := datadir.Inspect(ctx, dir)
 		found = text
 		if err != nil || len(damage) == 0 {
 			return err
@@ -320,202 +293,4 @@ func (a *app) restore(ctx context.Context, file, data string, dryRun, acceptDama
 		did = "would be restored into " + data
 	}
 	return a.line("%d files, %s, of %s: %s; %s", info.Files, size(int(info.Bytes)), info.CreatedAt.Local().Format("2006-01-02 15:04:05"), strings.Join(found, ", "), did)
-}
-
-// inspectData opens the stores of a data directory that no server has, and tells what is damaged
-// and what is there. What stores put right when they are opened is put right.
-func inspectData(ctx context.Context, dir string) (damage, found []string, err error) {
-	for _, look := range []func(context.Context, string) ([]string, string, error){inspectAudit, inspectTenants, inspectKeys, inspectModules, inspectValues, inspectSecrets, inspectUsage} {
-		bad, text, err := look(ctx, dir)
-		if err != nil && !errors.Is(err, status.ErrDataLoss) {
-			return damage, found, err
-		}
-		if err != nil {
-			bad = append(bad, messageOf(err))
-		}
-		damage = append(damage, bad...)
-		if text != "" {
-			found = append(found, text)
-		}
-	}
-	return damage, found, nil
-}
-
-// missing reports whether a data directory lacks a part.
-func missing(dir, part string) bool {
-	_, err := os.Stat(filepath.Join(dir, part))
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-func inspectAudit(_ context.Context, dir string) ([]string, string, error) {
-	if missing(dir, auditPart) {
-		return nil, "", nil
-	}
-	report, err := audit.Verify(auditDir(dir), "")
-	if err != nil {
-		return []string{"the audit log: " + messageOf(err)}, "", nil
-	}
-	return nil, fmt.Sprintf("%d entries of the audit log", report.Entries), nil
-}
-
-func inspectTenants(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, tenantsPart) {
-		return nil, "", nil
-	}
-	store, err := admin.OpenDir(filepath.Join(dir, tenantsPart))
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	tenants := 0
-	for _, kind := range store.Kinds() {
-		docs, err := store.List(ctx, kind)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, d := range docs {
-			if d.Problem != nil {
-				damage = append(damage, messageOf(d.Problem))
-			}
-		}
-		if kind == admin.TenantKind {
-			tenants = len(docs)
-		}
-	}
-	return damage, fmt.Sprintf("%d tenants", tenants), nil
-}
-
-func inspectKeys(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, keysPart) {
-		return nil, "", nil
-	}
-	store, err := access.OpenDir(keysDir(dir))
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	n := 0
-	err = store.Load(ctx, func(id string, _ []byte, bad error) error {
-		if bad != nil {
-			damage = append(damage, messageOf(bad))
-		}
-		if id != access.UsesID {
-			n++
-		}
-		return nil
-	})
-	return damage, fmt.Sprintf("%d keys", n), err
-}
-
-func inspectModules(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, modulesPart) {
-		return nil, "", nil
-	}
-	store, err := module.OpenDir(filepath.Join(dir, modulesPart))
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	for tenant := range store.Damaged() {
-		damage = append(damage, fmt.Sprintf("the modules of tenant %q", tenant))
-	}
-	records, err := store.Current(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	seen := map[string]bool{}
-	for _, current := range records {
-		if current.Problem != "" {
-			damage = append(damage, fmt.Sprintf("module %q of tenant %q: %s", current.Name, current.Tenant, current.Problem))
-			continue
-		}
-		all, err := store.Versions(ctx, current.Tenant, current.Name)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, rec := range all {
-			where := fmt.Sprintf("revision %d of module %q of tenant %q", rec.Revision, rec.Name, rec.Tenant)
-			if rec.Problem != "" {
-				damage = append(damage, where+": "+rec.Problem)
-				continue
-			}
-			if seen[rec.Digest] {
-				continue
-			}
-			seen[rec.Digest] = true
-			if _, err := store.Wasm(ctx, rec.Digest); errors.Is(err, status.ErrDataLoss) {
-				damage = append(damage, where+": "+messageOf(err))
-			} else if err != nil {
-				return nil, "", err
-			}
-		}
-	}
-	return damage, fmt.Sprintf("%d modules", len(records)), nil
-}
-
-func inspectValues(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, kvPart) && missing(dir, kvLegacy[0]) {
-		return nil, "", nil
-	}
-	store, err := kv.Open(filepath.Join(dir, "kv.db"), nil)
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	spaces, err := store.Namespaces(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	var tenants []string
-	keys := int64(0)
-	for _, ns := range spaces {
-		if slices.Contains(tenants, ns.Tenant) {
-			continue
-		}
-		tenants = append(tenants, ns.Tenant)
-		report := store.Report(ns.Tenant)
-		keys += report.Keys
-		for _, name := range report.Damaged {
-			damage = append(damage, fmt.Sprintf("the values of module %q of tenant %q", name, ns.Tenant))
-		}
-	}
-	return damage, fmt.Sprintf("%d values", keys), nil
-}
-
-func inspectSecrets(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, secretsPart) {
-		return nil, "", nil
-	}
-	store, err := secrets.Open(ctx, secrets.Config{
-		Path: filepath.Join(dir, secretsPart), TenantID: func(string) (string, error) { return "", nil },
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	stored, bad := store.Found()
-	if bad > 0 {
-		damage = append(damage, fmt.Sprintf("%d secrets", bad))
-	}
-	return damage, fmt.Sprintf("%d secrets", stored), nil
-}
-
-func inspectUsage(ctx context.Context, dir string) (damage []string, text string, err error) {
-	if missing(dir, usagePart) {
-		return nil, "", nil
-	}
-	book, err := accounts.Open(accounts.Config{Dir: filepath.Join(dir, usagePart)})
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, book.Close()) }()
-	now := time.Now()
-	report, err := book.Report(ctx, accounts.Query{Since: now.AddDate(0, 0, -399), Until: now})
-	if err != nil {
-		return nil, "", err
-	}
-	if report.Damaged > 0 {
-		damage = append(damage, fmt.Sprintf("%d lines of the usage", report.Damaged))
-	}
-	return damage, fmt.Sprintf("%d calls in the accounts", report.Total.Calls), nil
 }

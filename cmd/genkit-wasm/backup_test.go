@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/backup"
 )
@@ -102,7 +103,7 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	names, err := os.ReadDir(data)
 	require.NoError(t, err)
 	for _, n := range names {
-		assert.True(t, n.Name() == cacheName || slices.Contains(partNames(), n.Name()), "%s is in the data directory, and in no backup", n.Name())
+		assert.True(t, n.Name() == datadir.Cache || slices.Contains(datadir.Parts(), n.Name()), "%s is in the data directory, and in no backup", n.Name())
 	}
 	file := filepath.Join(place, "backup.tar")
 	want := keptBy(t, url, admin)
@@ -120,7 +121,7 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 		assert.NotContains(t, string(raw), secret)
 	}
 	piped := on("backup", "-").out
-	_, err = backup.Read(strings.NewReader(piped), partNames(), func(*backup.File) error { return nil })
+	_, err = backup.Read(strings.NewReader(piped), datadir.Parts(), func(*backup.File) error { return nil })
 	require.NoError(t, err)
 	inUse := cli(t, "backup", filepath.Join(place, "x.tar"), "--data", data)
 	assert.Equal(t, exitFailed, inUse.exit)

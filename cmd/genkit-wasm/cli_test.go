@@ -16,9 +16,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	wasmhost.CompileChild() // where a process of that kind was started
 	config, err := os.MkdirTemp("", "config")
 	if err != nil {
 		panic(err)

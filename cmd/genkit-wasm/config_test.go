@@ -6,19 +6,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/settings"
 )
 
 // shownConfig are the settings that config show prints, by name.
-func shownConfig(t *testing.T, args ...string) map[string]setting {
+func shownConfig(t *testing.T, args ...string) map[string]settings.Setting {
 	t.Helper()
 	got := cli(t, append([]string{"config", "show", "-o", "json"}, args...)...)
 	require.Equal(t, exitOK, got.exit, got.err)
-	var list struct{ Settings []setting }
+	var list struct{ Settings []settings.Setting }
 	require.NoError(t, json.Unmarshal([]byte(got.out), &list))
-	all := map[string]setting{}
+	all := map[string]settings.Setting{}
 	for _, s := range list.Settings {
 		all[s.Name] = s
 	}
@@ -48,7 +49,7 @@ load: never.wasm
 keep-streams: true
 default-model: "${MODEL:-}"
 `)
-	for name, want := range map[string]setting{
+	for name, want := range map[string]settings.Setting{
 		"addr":          {Value: []string{"127.0.0.1:4001"}, From: "file"},
 		"data":          {Value: []string{"/var/lib/xy${z}"}, From: "file"},
 		"drain-delay":   {Value: []string{"5s"}, From: "flag"},
@@ -82,7 +83,7 @@ func TestAConfigurationThatIsNotInOrderIsRefused(t *testing.T) {
 		"addr:":                    "it has no value",
 		"addr: ${NOT_SET}":         "the variable NOT_SET is not set",
 		"- a\n- b":                 "want settings, NAME: VALUE",
-		"a: [":                     "is not YAML",
+		"a: [":                     "not YAML",
 		"addr: x\n---\naddr: y":    "more than one document",
 		"quota: {concurrency: -1}": `"concurrency" is -1`,
 		"quota: {concurency: 1}":   "concurency",
@@ -90,7 +91,7 @@ func TestAConfigurationThatIsNotInOrderIsRefused(t *testing.T) {
 		"limits: {timeoutMs: 0x10}":               "no number of JSON",
 		"tenant-quota: {a: {}, a: {}}":            "a",
 		"x: &a [1]\ntenant: *a":                   "x",
-		"tenant: *a":                              "is not YAML",
+		"tenant: *a":                              "not YAML",
 		"log-level: loud":                         `--log-level is "loud"`,
 		"addr: " + strings.Repeat("x", 1<<20):     "has more than 1048576 bytes",
 		"quota: " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000): "",
@@ -121,23 +122,66 @@ func TestServeReadsItsFile(t *testing.T) {
 	assert.Contains(t, got.err, `there is no setting "adr"`)
 }
 
-// Whatever a file holds, it is read or refused.
-func FuzzConfig(f *testing.F) {
-	for _, text := range []string{"addr: x", "tenant: [a, b]", "quota: {a: 1.5e3, b: [~, true]}", "tenant-quota:\n  a: {x: \"${HOME:-y}\"}", "a: &b c\nd: *b", "? [a]\n: b", "--- !!binary x", "%YAML 1.1\n---\n"} {
-		f.Add([]byte(text))
+// A setting that serve would refuse is told by "config check", which starts nothing.
+func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{`--log-level is "loud"`, []string{"--log-level", "loud"}},
+		{`--log-format is "xml", want auto, text or json`, []string{"--log-format", "xml"}},
+		{`--trusted-proxy "x": want a network`, []string{"--trusted-proxy", "x"}},
+		{"--tls-cert and --tls-key go together", []string{"--tls-cert", "x"}},
+		{"--max-connections can't be negative", []string{"--max-connections", "-1"}},
+		{"--oidc is for --auth", []string{"--oidc", "{}"}},
+		{"does not go with --tls-cert", []string{"--tls-cert", "x", "--tls-key", "y", "--plain-http-beyond-loopback"}},
+		{`--pprof "x": want HOST:PORT`, []string{"--pprof", "x"}},
+		{`--limits: `, []string{"--limits", `{"feul":1}`}},
+		{`--limits: `, []string{"--limits", `{`}},
+		{`--generate-limits: `, []string{"--generate-limits", `{"turns":1}`}},
+		{`--grants: `, []string{"--grants", `{"root":true}`}},
+		{`--quota: `, []string{"--quota", `{"concurency":1}`}},
+		{`--quota: `, []string{"--quota", `@none`}},
+		{`--prices: `, []string{"--prices", `{"models":{"a":{"input":-1}}}`}},
+		{`--usage-days is 0, want 1 to 4000`, []string{"--usage-days", "0"}},
+		{`want either "file" or "url"`, []string{"--usage-sink", `{}`}},
+		{`want either "file" or "url"`, []string{"--usage-sink", `{"file":"a","url":"https://b"}`}},
+		{`"header" is of a URL`, []string{"--usage-sink", `{"file":"a","header":{}}`}},
+		{`"maxBytes" and "files" are of a file`, []string{"--usage-sink", `{"url":"https://b","files":3}`}},
+		{"sizes can't be negative", []string{"--usage-sink", `{"file":"a","maxBytes":-1}`}},
+		{"want @FILE or env:NAME, not the value itself", []string{"--usage-sink", `{"url":"https://b","header":{"A":"secret"}}`}},
+		{"--usage-sink: ", []string{"--usage-sink", `{"url":"ftp://b"}`}},
+		{`"name"`, []string{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"file":"b"}`}},
+		{`"fiel" is not known here`, []string{"--usage-sink", `{"fiel":"a"}`}},
+		{"--secrets-key-file: ", []string{"--secrets-key-file", "none"}},
+	} {
+		got := cli(t, append([]string{"config", "check"}, c.args...)...)
+		assert.Equal(t, exitUsage, got.exit, "%v: %s", c.args, got.err)
+		assert.Contains(t, got.err, c.says, "%v", c.args)
+		assert.NotContains(t, got.err, `"secret"`, "%v", c.args)
 	}
-	a := &app{}
-	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	flags.AddFlagSet(a.serveCommand().Flags())
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		found, err := parseConfig(flags, "f", raw)
-		if err != nil {
-			return
-		}
-		for name, texts := range found {
-			if _, several := repeated(flags.Lookup(name)); !several && len(texts) != 1 {
-				t.Fatalf("%s has %d values", name, len(texts))
-			}
-		}
-	})
+	for _, args := range [][]string{
+		{"--limits", `{"timeoutMs":5}`, "--grants", `{"kv":true}`, "--generate-limits", `{"tokens":5}`, "--quota", `{"concurrency":1}`},
+		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:X"}}`},
+		{"--auth", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "192.0.2.1", "--oidc", `{"issuer":"https://x"}`, "--pprof", "[::1]:6060"},
+	} {
+		assert.Equal(t, outcome{out: "the configuration is in order\n"}, cli(t, append([]string{"config", "check"}, args...)...))
+	}
+}
+
+// Settings are shown as a table for people, with the place that each comes from.
+func TestSettingsAreShown(t *testing.T) {
+	t.Setenv("GENKIT_WASM_SLOTS", "9")
+	got := cli(t, "config", "show", write(t, "server.yaml", "tenant: [acme, evil]\n"), "--addr", "127.0.0.1:1")
+	require.Equal(t, exitOK, got.exit, got.err)
+	assert.Regexp(t, `(?m)^SETTING +VALUE +FROM$`, got.out)
+	for _, line := range []string{"addr +127.0.0.1:1 +flag", "slots +9 +environment", "tenant +acme evil +file", "log-level +info +default"} {
+		assert.Regexp(t, `(?m)^`+line+`$`, got.out)
+	}
+	assert.NotRegexp(t, `(?m)^(config|help|output) `, got.out, "what is no setting")
+	assert.Equal(t, exitUsage, cli(t, "config", "show", "a.yaml", "b.yaml").exit)
+	assert.Contains(t, cli(t, "config").out, "GENKIT_WASM_DRAIN_DELAY")
+	wrong := cli(t, "config", "show", write(t, "wrong.yaml", "adr: x"))
+	assert.Equal(t, exitUsage, wrong.exit)
+	assert.Contains(t, wrong.err, `"genkit-wasm config show" lists all settings`)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/devexport"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/otlp"
+	"github.com/genkit-wasm/genkit-wasm/internal/packdir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
 
@@ -250,7 +251,7 @@ func (r *reloader) round(ctx context.Context, before map[string]string) (unsettl
 func (r *reloader) files() []string {
 	var files []string
 	for _, path := range r.paths {
-		if isDirectory(path) && !isPackage(path) {
+		if packdir.IsDirectory(path) && !packdir.IsPackage(path) {
 			files = append(files, modulesIn(path)...)
 			continue
 		}
@@ -264,12 +265,12 @@ func (r *reloader) files() []string {
 func look(file string) string {
 	base := baseOf(file)
 	var b strings.Builder
-	if isDirectory(file) { // a package
-		p, err := pack(file)
+	if packdir.IsDirectory(file) { // a package
+		p, err := packdir.Pack(file)
 		if err != nil {
 			return "" // it is being written
 		}
-		fmt.Fprintf(&b, "%x;", sha256.Sum256(p.archive))
+		fmt.Fprintf(&b, "%x;", sha256.Sum256(p.Content))
 	}
 	for i, path := range []string{file, base + ".descriptor.json", base + ".policy.json"} {
 		info, err := os.Stat(path)

@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
 )
 
@@ -166,34 +165,6 @@ func TestServeRefusesATelemetryThatItDoesNotSpeak(t *testing.T) {
 	got := cli(t, "serve", "--addr", "127.0.0.1:0", "--data", t.TempDir())
 	assert.Equal(t, exitUsage, got.exit)
 	assert.Contains(t, got.err, "OTEL_TRACES_EXPORTER")
-}
-
-func TestPrettyLines(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.New(newPretty(&out, slog.LevelInfo))
-	lines := func(write func(context.Context)) string {
-		out.Reset()
-		write(t.Context())
-		var cut strings.Builder
-		for line := range strings.Lines(out.String()) {
-			cut.WriteString(line[len("15:04:05.000 "):])
-		}
-		return cut.String()
-	}
-	ctx, span := telemetry.Start(t.Context(), telemetry.Span{Name: "x", Type: telemetry.TypeUtil})
-	defer span.End(nil)
-	for want, write := range map[string]func(context.Context){
-		"INFO  loaded file=a.wasm took=1s\n":              func(context.Context) { log.InfoContext(ctx, "loaded", "file", "a.wasm", "took", time.Second) },
-		"WARN  odd text=\"two words\" empty=\"\" g.n=1\n": func(context.Context) { log.Warn("odd", "text", "two words", "empty", "", slog.Group("g", "n", 1)) },
-		"ERROR bad  line steer=\"\\x1b[2J\"\n":            func(context.Context) { log.Error("bad\n\x1bline", "steer", "\x1b[2J") },
-		"INFO  calc/add │ hello  there\n": func(context.Context) {
-			log.With("tool", "calc/add").Info("guest", "line", "hello\n\x07there")
-		},
-		"INFO  x a=1 g.b=2\n": func(context.Context) { log.With("a", 1).WithGroup("g").Info("x", "b", 2) },
-		"":                    func(context.Context) { log.Debug("too low") },
-	} {
-		assert.Equal(t, want, lines(write))
-	}
 }
 
 func TestDurationsAreWrittenForPeople(t *testing.T) {

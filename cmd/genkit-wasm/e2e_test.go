@@ -20,38 +20,56 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var buildOnce struct {
+// asProgram is the variable that makes a process of the tests' program be the command.
+const asProgram = "TEST_AS_PROGRAM"
+
+// built is the command where the tests build it.
+var built struct {
 	sync.Once
 	file string
 	err  error
 }
 
-// binary builds the command once and returns its path.
+// binary returns the path of the command: the program of the tests, which [asProgram] turns into it. Under the race detector,
+// which would slow it down, it is built, once.
 func binary(t *testing.T) string {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("sends signals that this system does not have")
 	}
-	buildOnce.Do(func() {
+	if !raced {
+		self, err := os.Executable()
+		require.NoError(t, err)
+		return self
+	}
+	built.Do(func() {
 		dir, err := os.MkdirTemp("", "genkit-wasm-test-")
 		if err != nil {
-			buildOnce.err = err
+			built.err = err
 			return
 		}
-		buildOnce.file = filepath.Join(dir, "genkit-wasm")
-		out, err := exec.Command("go", "build", "-o", buildOnce.file, ".").CombinedOutput()
+		built.file = filepath.Join(dir, "genkit-wasm")
+		out, err := exec.Command("go", "build", "-o", built.file, ".").CombinedOutput()
 		if err != nil {
-			buildOnce.err = fmt.Errorf("%w\n%s", err, out)
+			built.err = fmt.Errorf("%w\n%s", err, out)
 		}
 	})
-	require.NoError(t, buildOnce.err)
-	return buildOnce.file
+	require.NoError(t, built.err)
+	return built.file
+}
+
+// command is the command as a process of its own.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(binary(t), args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
 }
 
 // removeBinary is called when all tests have run.
 func removeBinary() {
-	if buildOnce.file != "" {
-		_ = os.RemoveAll(filepath.Dir(buildOnce.file))
+	if built.file != "" {
+		_ = os.RemoveAll(filepath.Dir(built.file))
 	}
 }
 
@@ -66,7 +84,7 @@ type process struct {
 // serve starts the binary's server in data and waits until it says where it listens.
 func serve(t *testing.T, data string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, Cmd: exec.Command(binary(t), append([]string{"serve", "--addr", "127.0.0.1:0", "--data", data}, args...)...)}
+	p := &process{t: t, Cmd: command(t, append([]string{"serve", "--addr", "127.0.0.1:0", "--data", data}, args...)...)}
 	p.Stderr = &p.log
 	out, err := p.StdoutPipe()
 	require.NoError(t, err)
@@ -81,8 +99,8 @@ func serve(t *testing.T, data string, args ...string) *process {
 // do runs the binary against the server.
 func (p *process) do(args ...string) outcome {
 	p.t.Helper()
-	cmd := exec.Command(p.Path, args...)
-	cmd.Env = append(os.Environ(), serverEnv+"="+p.url)
+	cmd := command(p.t, args...)
+	cmd.Env = append(cmd.Env, serverEnv+"="+p.url)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -135,8 +153,7 @@ func TestEndToEnd(t *testing.T) {
 // serveFails starts a second server on a directory that is in use.
 func serveFails(t *testing.T, data string) string {
 	t.Helper()
-	cmd := exec.Command(binary(t), "serve", "--addr", "127.0.0.1:0", "--data", data)
-	out, err := cmd.CombinedOutput()
+	out, err := command(t, "serve", "--addr", "127.0.0.1:0", "--data", data).CombinedOutput()
 	require.Error(t, err)
 	return string(out)
 }

@@ -4,11 +4,9 @@ package main
 
 import (
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -54,30 +52,4 @@ func TestServeRefusesKeyFilesOfOthers(t *testing.T) {
 		assert.Contains(t, got.err, "chmod 600 "+file, args)
 		assert.NotContains(t, got.err, firstSecret)
 	}
-}
-
-// A certificate whose new key others may read is not taken, and is once they may not any more.
-func TestACertificatesNewKeyIsLookedAt(t *testing.T) {
-	cert, key := certificate(t, t.TempDir(), 1)
-	var log locked
-	c := &certificates{certFile: cert, keyFile: key, log: slog.New(slog.NewTextHandler(&log, nil))}
-	first, err := c.get(nil)
-	require.NoError(t, err)
-	newCert, newKey := certificate(t, t.TempDir(), 2)
-	for from, to := range map[string]string{newCert: cert, newKey: key} {
-		raw, err := os.ReadFile(from)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to, raw, 0o600))
-	}
-	require.NoError(t, os.Chmod(key, 0o644)) //nolint:gosec // that is what is tried
-	again := func() []byte {
-		c.looked = time.Time{}
-		got, err := c.get(nil)
-		require.NoError(t, err)
-		return got.Certificate[0]
-	}
-	assert.Equal(t, first.Certificate[0], again())
-	assert.Contains(t, log.String(), "chmod 600")
-	require.NoError(t, os.Chmod(key, 0o600))
-	assert.NotEqual(t, first.Certificate[0], again())
 }

@@ -9,19 +9,21 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
+	"github.com/genkit-wasm/genkit-wasm/internal/listening"
+	"github.com/genkit-wasm/genkit-wasm/internal/profiling"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
+
+const defaultConnections = 4096
 
 // networkFlags are the flags of serve that say who may reach the server, and how.
 type networkFlags struct {
@@ -31,8 +33,8 @@ type networkFlags struct {
 	maxConnections  int
 	pprof           string
 
-	proxyNets []netip.Prefix // of proxies, once they are checked
-	certs     *certificates  // nil: plain HTTP
+	proxyNets []netip.Prefix          // of proxies, once they are checked
+	certs     *listening.Certificates // nil: plain HTTP
 }
 
 func (f *networkFlags) add(flags *pflag.FlagSet) {
@@ -70,9 +72,29 @@ func (f *networkFlags) check() error {
 		return usagef("--plain-http-beyond-loopback does not go with --tls-cert")
 	}
 	if f.pprof != "" {
-		return checkProfilesAddr(f.pprof)
+		return profilesError(profiling.CheckAddress(f.pprof))
 	}
 	return nil
+}
+
+// openProfiles begins to serve profiles at an address, to those whom auth takes for admins; nil where addr is empty.
+func openProfiles(ctx context.Context, addr string, auth access.Authenticator, log *slog.Logger) (*profiling.Server, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	s, err := profiling.Start(ctx, addr, profiling.Config{Auth: auth, Logger: log})
+	return s, profilesError(err)
+}
+
+// profilesError is why there are no profiles.
+func profilesError(err error) error {
+	switch status.Of(err) {
+	case status.OK:
+		return nil
+	case status.InvalidArgument:
+		return usagef("--pprof %s", messageOf(err))
+	}
+	return &failure{exit: exitFailed, text: "--pprof: " + messageOf(err), hint: "choose another port with --pprof 127.0.0.1:PORT", cause: err}
 }
 
 // loadTLS reads the certificate.
@@ -80,8 +102,8 @@ func (f *networkFlags) loadTLS(log *slog.Logger) (err error) {
 	if f.tlsCert == "" {
 		return nil
 	}
-	f.certs = &certificates{certFile: f.tlsCert, keyFile: f.tlsKey, log: log}
-	if _, err = f.certs.get(nil); err != nil {
+	keyOf := func(file string) error { return checkKeyFile("--tls-key", file) }
+	if f.certs, err = listening.LoadCertificates(f.tlsCert, f.tlsKey, keyOf, log); err != nil {
 		if _, ok := errors.AsType[*failure](err); ok {
 			return err
 		}
@@ -137,180 +159,15 @@ func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []s
 		return nil, errors.Join(usagef("--addr %q resolves to %s, which is not a loopback address", addr, l.Addr()), l.Close())
 	}
 	if !loopback {
-		most := cmp.Or(f.maxConnections, defaultConnections)
-		l = &limited{Listener: l, most: most, each: max(1, most/16), free: f.proxyNets, sources: map[netip.Prefix]int{}}
+		l = listening.Limit(l, cmp.Or(f.maxConnections, defaultConnections), f.proxyNets)
 	}
 	switch {
 	case f.certs != nil:
-		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: f.certs.get}), nil
+		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: f.certs.Get}), nil
 	case len(f.proxyNets) > 0 && !f.plain:
-		return &proxied{Listener: l, networks: f.proxyNets}, nil
+		return listening.BehindProxies(l, f.proxyNets), nil
 	}
 	return l, nil
-}
-
-// proxied lets in who comes from a proxy's network or from this machine.
-type proxied struct {
-	net.Listener
-	networks []netip.Prefix
-}
-
-func (p *proxied) Accept() (net.Conn, error) {
-	for {
-		c, err := p.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if p.trusts(c.RemoteAddr()) {
-			return c, nil
-		}
-		_ = c.Close() // a peer that is no proxy of ours is told nothing
-	}
-}
-
-func (p *proxied) trusts(remote net.Addr) bool {
-	addr, ok := addrOf(remote)
-	return ok && within(p.networks, addr)
-}
-
-func addrOf(remote net.Addr) (netip.Addr, bool) {
-	at, err := netip.ParseAddrPort(remote.String())
-	return at.Addr().Unmap().WithZone(""), err == nil
-}
-
-// within reports whether an address is this machine's, or of one of the networks.
-func within(networks []netip.Prefix, addr netip.Addr) bool {
-	return addr.IsLoopback() || slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
-}
-
-const defaultConnections = 4096
-
-// limited bounds the connections that are open at a time, in all and of one source, so that
-// a caller without a key can't use up the process's file descriptors. Those beyond are closed.
-type limited struct {
-	net.Listener
-	most, each int
-	// free are the networks that share no bound of a source: many stand behind a proxy.
-	free []netip.Prefix
-
-	mu      sync.Mutex // guards the fields below
-	all     int
-	sources map[netip.Prefix]int
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if release := l.take(c.RemoteAddr()); release != nil {
-			return &counted{c, sync.OnceFunc(release)}, nil
-		}
-		_ = c.Close()
-	}
-}
-
-// take counts a connection; nil when there are too many.
-func (l *limited) take(remote net.Addr) (release func()) {
-	addr, _ := addrOf(remote) // all that are unknown are one source
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	source, _ := addr.Prefix(bits)
-	apart := !within(l.free, addr)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all >= l.most || apart && l.sources[source] >= l.each {
-		return nil
-	}
-	l.all++
-	l.sources[source]++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.all--
-		if l.sources[source]--; l.sources[source] == 0 {
-			delete(l.sources, source)
-		}
-	}
-}
-
-type counted struct {
-	net.Conn
-	release func()
-}
-
-func (c *counted) Close() error {
-	c.release()
-	return c.Conn.Close()
-}
-
-// certificates gives a certificate for each connection, and reads its files again when they
-// have changed. While they can't be read, or don't belong together, the one before serves.
-type certificates struct {
-	certFile, keyFile string
-	log               *slog.Logger
-
-	mu      sync.Mutex // guards the fields below
-	current *tls.Certificate
-	seen    [2]stamp  // the files that current, or the last failure, is of
-	looked  time.Time // when the files were looked at
-}
-
-// stamp is how a change of a file is told.
-type stamp struct {
-	at   time.Time
-	size int64
-	mode os.FileMode
-}
-
-// lookEvery is how often the files are looked at, at most.
-const lookEvery = time.Second
-
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current != nil && time.Since(c.looked) < lookEvery {
-		return c.current, nil
-	}
-	c.looked = time.Now()
-	seen := [2]stamp{stampOf(c.certFile), stampOf(c.keyFile)}
-	if c.current != nil && seen == c.seen {
-		return c.current, nil
-	}
-	loaded, err := c.load()
-	if err == nil {
-		if c.current != nil {
-			c.log.Info("the certificate was read again", slog.Time("expires", loaded.Leaf.NotAfter))
-		}
-		c.current, c.seen = &loaded, seen
-		return c.current, nil
-	}
-	if c.current == nil {
-		return nil, err
-	}
-	if seen != c.seen {
-		c.log.Error("the files of the certificate have changed and can't be read; the one before serves", slog.Any("error", err))
-	}
-	c.seen = seen
-	return c.current, nil
-}
-
-func (c *certificates) load() (tls.Certificate, error) {
-	if err := checkKeyFile("--tls-key", c.keyFile); err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.LoadX509KeyPair(c.certFile, c.keyFile)
-}
-
-func stampOf(file string) stamp {
-	info, err := os.Stat(file)
-	if err != nil {
-		return stamp{}
-	}
-	return stamp{info.ModTime(), info.Size(), info.Mode()}
 }
 
 // guards are what a server asks who calls.
@@ -380,7 +237,7 @@ func (a *app) issuers(f *serveFlags, log *slog.Logger) (access.Chain, error) {
 	return chain, nil
 }
 
-func keysDir(data string) string { return filepath.Join(data, "keys") }
+func keysDir(data string) string { return filepath.Join(data, datadir.Keys) }
 
 func (g *guards) close() error {
 	if g == nil {

@@ -7,20 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/logins"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
@@ -30,89 +28,29 @@ const (
 	profileEnv = "GENKIT_WASM_PROFILE"
 )
 
-// profile is a server and how to reach it.
-type profile struct {
-	Server string `json:"server"`
-	Tenant string `json:"tenant,omitempty"`
-	Key    string `json:"key"`
-	// CA are the certificates that the server's has to be of, in PEM; empty for those of the system.
-	CA string `json:"ca,omitempty"`
-}
-
-// profiles is the file in which they are kept.
-type profiles struct {
-	// Current is the profile of commands that name none.
-	Current  string             `json:"current,omitempty"`
-	Profiles map[string]profile `json:"profiles"`
-}
-
-func profilesFile() (string, error) {
-	dir, err := os.UserConfigDir()
+// readLogins reads the profiles of this user.
+func readLogins() (*logins.File, error) {
+	path, err := logins.Path()
 	if err != nil {
-		return "", err
+		return &logins.File{Profiles: map[string]logins.Profile{}}, nil //nolint:nilerr // without a home there are no profiles
 	}
-	return filepath.Join(dir, "genkit-wasm", "profiles.json"), nil
-}
-
-const maxProfiles = 1 << 20
-
-// readProfiles reads the file; none is no failure. One that others can read is refused: its
-// keys may be known to them.
-func readProfiles() (profiles, error) {
-	all := profiles{Profiles: map[string]profile{}}
-	file, err := profilesFile()
-	if err != nil {
-		return all, nil //nolint:nilerr // without a home there are no profiles
-	}
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return all, nil
+	all, err := logins.Read(path)
+	if exposed, ok := errors.AsType[*logins.ExposedError](err); ok {
+		return nil, &failure{exit: exitUsage, text: err.Error(), hint: "chmod 600 " + exposed.Path + ", and rotate the keys in it if somebody may have", cause: err}
 	}
 	if err != nil {
-		return all, usage(err)
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return all, &failure{
-			exit: exitUsage, text: fmt.Sprintf("others on this machine may read the keys in %s", file),
-			hint: "chmod 600 " + file + ", and rotate the keys in it if somebody may have",
-		}
-	}
-	raw, err := readFile(file, maxProfiles)
-	if err != nil {
-		return all, err
-	}
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return all, usagef("%s holds no profiles: %w", file, err)
-	}
-	if all.Profiles == nil {
-		all.Profiles = map[string]profile{}
+		return nil, usage(err)
 	}
 	return all, nil
 }
 
-// write puts the file in the place of the one that is there, for its owner alone to read.
-func (p profiles) write() error {
-	file, err := profilesFile()
+func writeLogins(all *logins.File) error {
+	path, err := logins.Path()
 	if err != nil {
 		return usagef("there is no place for profiles: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	if err := all.Write(path); err != nil {
 		return usage(err)
-	}
-	raw, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return err
-	}
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".profiles-*") // with the mode 0600
-	if err != nil {
-		return usage(err)
-	}
-	_, err = temporary.Write(append(raw, '\n'))
-	if err = errors.Join(err, temporary.Close()); err == nil {
-		err = os.Rename(temporary.Name(), file)
-	}
-	if err != nil {
-		return usage(errors.Join(err, os.Remove(temporary.Name())))
 	}
 	return nil
 }
@@ -125,12 +63,12 @@ func (a *app) connect(cmd *cobra.Command) error {
 	if flags.Lookup("server") == nil {
 		return nil
 	}
-	all, err := readProfiles()
+	all, err := readLogins()
 	if err != nil {
 		return err
 	}
 	name := cmp.Or(a.profile, os.Getenv(profileEnv))
-	p, found := all.Profiles[cmp.Or(name, all.Current)]
+	p, found := all.Get(name)
 	if name != "" && !found && cmd.Name() != "login" {
 		return &failure{exit: exitUsage, text: fmt.Sprintf("there is no profile %q", name), hint: "\"genkit-wasm login --profile " + name + "\" makes it"}
 	}
@@ -141,8 +79,8 @@ func (a *app) connect(cmd *cobra.Command) error {
 		a.tenant = p.Tenant
 	}
 	a.key = strings.TrimSpace(os.Getenv(keyEnv))
-	if a.key == "" && sameServer(a.server, p.Server) {
-		a.key = p.Key
+	if a.key == "" {
+		a.key = p.KeyFor(a.server)
 	}
 	if err := a.trust(p); err != nil {
 		return err
@@ -156,12 +94,6 @@ func checkKey(key string) error {
 		return usagef("the key holds characters that no key has, or is too long")
 	}
 	return nil
-}
-
-func sameServer(one, other string) bool {
-	a, err := url.Parse(one)
-	b, otherErr := url.Parse(other)
-	return err == nil && otherErr == nil && a.Host != "" && a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
 
 // authorize has a request carry the key.
@@ -197,7 +129,7 @@ type who struct {
 }
 
 func (a *app) login(cmd *cobra.Command) error {
-	all, err := readProfiles()
+	all, err := readLogins()
 	if err != nil {
 		return err
 	}
@@ -218,7 +150,7 @@ func (a *app) login(cmd *cobra.Command) error {
 	if err := json.Unmarshal(raw, &identity); err != nil {
 		return fmt.Errorf("the server's answer tells of no identity: %w", err)
 	}
-	p := profile{Server: a.server, Key: a.key, CA: a.ca}
+	p := logins.Profile{Server: a.server, Key: a.key, CA: a.ca}
 	switch tenants := slices.Collect(maps.Keys(identity.Scopes.Tenants)); {
 	case cmd.Flags().Changed("tenant"):
 		p.Tenant = a.tenant
@@ -226,8 +158,8 @@ func (a *app) login(cmd *cobra.Command) error {
 		p.Tenant = tenants[0]
 	}
 	name := cmp.Or(a.profile, os.Getenv(profileEnv), "default")
-	all.Profiles[name], all.Current = p, name
-	if err := all.write(); err != nil {
+	all.Put(name, p)
+	if err := writeLogins(all); err != nil {
 		return err
 	}
 	if a.json() {
@@ -281,12 +213,12 @@ func (a *app) logoutCommand() *cobra.Command {
 		Use: "logout", Short: "Forget a profile and its key", Args: cobra.NoArgs,
 		Long: "Logout forgets the profile of --profile, or of the last login. The key itself goes on to work; \"genkit-wasm key revoke\" ends it.",
 		RunE: func(*cobra.Command, []string) error {
-			all, err := readProfiles()
+			all, err := readLogins()
 			if err != nil {
 				return err
 			}
 			name := cmp.Or(a.profile, os.Getenv(profileEnv), all.Current)
-			if _, ok := all.Profiles[name]; !ok {
+			if _, ok := all.Get(name); !ok {
 				return usagef("there is no profile %q", name)
 			}
 			if dry {
@@ -295,11 +227,8 @@ func (a *app) logoutCommand() *cobra.Command {
 				}
 				return a.line("profile %s would be forgotten", name)
 			}
-			delete(all.Profiles, name)
-			if all.Current == name {
-				all.Current = ""
-			}
-			if err := all.write(); err != nil {
+			all.Forget(name)
+			if err := writeLogins(all); err != nil {
 				return err
 			}
 			if a.json() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,7 +39,7 @@ func TestResourceFlagsAreChecked(t *testing.T) {
 
 // A compiling process is this binary; by itself it has nothing to do.
 func TestACompilingProcessWantsARequest(t *testing.T) {
-	cmd := exec.Command(binary(t), "serve")
+	cmd := command(t, "serve")
 	cmd.Env = []string{"GENKIT_WASM_COMPILE_CHILD=1"}
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)

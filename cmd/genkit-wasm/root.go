@@ -185,9 +185,15 @@ func terminal(stream any) (*os.File, bool) {
 	return f, ok && isatty.IsTerminal(f.Fd())
 }
 
+// coloured reports whether a person looks at a stream who wants colours.
+func coloured(stream io.Writer) bool {
+	_, tty := terminal(stream)
+	return tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
 // colour wraps text in an ANSI colour where a person looks and wants it.
 func colour(stream io.Writer, code, text string) string {
-	if _, tty := terminal(stream); !tty || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !coloured(stream) {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"

@@ -4,15 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/internal/jsengine/jsenginetest"
+	"github.com/genkit-wasm/genkit-wasm/internal/packdir"
 )
 
 const greetFile = "../../examples/greet/greet.ts"
@@ -71,7 +69,7 @@ func TestAScriptFromUploadToAnAgent(t *testing.T) {
 	assert.Equal(t, exitOK, inspected.exit, inspected.err)
 	dry := p.do("upload", dir, "--dry-run", "-o", "json")
 	require.Equal(t, exitOK, dry.exit, dry.err)
-	var list packed
+	var list packdir.Package
 	require.NoError(t, json.Unmarshal([]byte(dry.out), &list))
 	assert.Len(t, list.Files, 5)
 }
@@ -99,26 +97,8 @@ func fill(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-func names(p *packed) []string {
-	list := []string{}
-	for _, f := range p.Files {
-		list = append(list, f.Name)
-	}
-	return list
-}
-
-func TestADirectoryIsPackedAsItsPackageSays(t *testing.T) {
+func TestADirectoryIsOnePackageOrAFolderOfScripts(t *testing.T) {
 	dir := project(t)
-	first, err := pack(dir)
-	require.NoError(t, err)
-	assert.Equal(t, []string{"node_modules/sun/index.js", "node_modules/sun/package.json", "package.json", "src/lib/check.ts", "src/tool.ts"}, names(first))
-	require.NoError(t, os.Chtimes(filepath.Join(dir, "package.json"), time.Unix(1, 0), time.Unix(1, 0)))
-	require.NoError(t, os.Chmod(filepath.Join(dir, "package.json"), 0o700))
-	second, err := pack(dir)
-	require.NoError(t, err)
-	assert.Equal(t, first.archive, second.archive)
-
-	assert.True(t, isPackage(dir))
 	assert.Equal(t, []string{dir}, modulesIn(filepath.Dir(dir)), "what --load finds in a folder")
 	name, err := nameOfFile(dir)
 	require.NoError(t, err)
@@ -126,51 +106,16 @@ func TestADirectoryIsPackedAsItsPackageSays(t *testing.T) {
 	before := look(dir)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "src", "lib", "check.ts"), []byte("export const check = (a) => a;"), 0o600))
 	assert.NotEqual(t, before, look(dir), "dev loads it again")
+	require.NoError(t, os.Remove(filepath.Join(dir, "src", "tool.ts")))
+	assert.Empty(t, look(dir), "half of it is not loaded")
 
-	listed := t.TempDir()
-	fill(t, listed, map[string]string{
-		"package.json": `{"files":["dist/**","lib/*.js","test"],"main":"dist/main.js","dependencies":{"a":"1","absent":"1"}}`, "dist/main.js": "", "dist/deep/b.js": "", "lib/c.js": "", "lib/c.ts": "",
-		"test/d.js": "", "src/main.ts": "", "node_modules/a/index.js": "", "node_modules/a/package.json": `{"dependencies":{"b":"1","c":"1"}}`, "node_modules/b/index.js": "",
-		"node_modules/a/node_modules/c/index.js": "", "node_modules/c/index.js": "another version",
-	})
-	p, err := pack(listed)
-	require.NoError(t, err)
-	assert.Equal(t, []string{
-		"dist/deep/b.js", "dist/main.js", "lib/c.js", "node_modules/a/index.js", "node_modules/a/node_modules/c/index.js", "node_modules/a/package.json", "node_modules/b/index.js",
-		"package.json", "test/d.js",
-	}, names(p))
-}
-
-func TestADirectoryThatCanNotBePackedSaysWhy(t *testing.T) {
-	for name, c := range map[string]struct {
-		files map[string]string
-		says  []string
-	}{
-		"nothing":               {map[string]string{"README.md": ""}, []string{"has no file to begin in"}},
-		"no entry":              {map[string]string{"package.json": "{}", "lib/a.ts": ""}, []string{"has no file to begin in", "tool.ts, main.ts or index.ts"}},
-		"an entry that is not":  {map[string]string{"package.json": `{"genkit":"a.ts"}`, "tool.ts": ""}, []string{`"genkit": "a.ts"`}},
-		"a broken package.json": {map[string]string{"package.json": "{", "tool.ts": ""}, []string{"package.json"}},
-		"a dependency outside":  {map[string]string{"package.json": `{"dependencies":{"../../x":"1"}}`, "tool.ts": ""}, []string{"no name of a package"}},
-		"too much": {map[string]string{
-			"tool.ts": "", "a.json": strings.Repeat("1", 4<<20), "b.json": strings.Repeat("1", 4<<20), "c.json": strings.Repeat("1", 4<<20), "d.json": strings.Repeat("1", 4<<20), "e.json": strings.Repeat("1", 4<<20),
-			"f.json": strings.Repeat("1", 4<<20), "g.json": strings.Repeat("1", 4<<20), "h.json": strings.Repeat("1", 4<<20), "i.json": "1",
-		}, []string{"32.0 MiB", "the largest files are a.json (4.0 MiB), b.json (4.0 MiB), c.json (4.0 MiB)"}},
-	} {
-		dir := t.TempDir()
-		fill(t, dir, c.files)
-		_, err := pack(dir)
-		require.Error(t, err, name)
-		for _, text := range c.says {
-			assert.Contains(t, err.Error(), text, name)
-		}
-	}
-	if runtime.GOOS == "windows" {
-		return // links take a right there
-	}
-	dir := project(t)
-	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "src", "passwd.json")))
-	_, err := pack(dir)
-	require.ErrorContains(t, err, "is a link")
+	bare := cli(t, "upload", t.TempDir(), "--server", "http://127.0.0.1:1")
+	assert.Equal(t, exitUsage, bare.exit)
+	assert.Contains(t, bare.err, "has no file to begin in")
+	dry := cli(t, "upload", project(t), "--dry-run")
+	assert.Equal(t, exitOK, dry.exit, dry.err)
+	assert.Regexp(t, `(?m)^ +\d+ B  node_modules/sun/index\.js\n(.*\n){4}packed 5 files, .* B in \d+ B; the script begins in src/tool\.ts$`, dry.out)
+	assert.Equal(t, exitUsage, cli(t, "upload", greetFile, "--dry-run").exit, "of a file there is nothing to list")
 }
 
 func TestAProgramWithoutAnEngineSaysHowToGetIt(t *testing.T) {

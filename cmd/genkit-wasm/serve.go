@@ -17,6 +17,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/descriptors"
+	"github.com/genkit-wasm/genkit-wasm/internal/listening"
+	"github.com/genkit-wasm/genkit-wasm/internal/prettylog"
+	"github.com/genkit-wasm/genkit-wasm/internal/profiling"
+	"github.com/genkit-wasm/genkit-wasm/internal/settings"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
@@ -44,8 +48,8 @@ type serveFlags struct {
 	accountFlags
 	tenantMetrics bool
 	auditDays     int
-	config        string    // the file
-	set           []setting // all of them, and where each comes from
+	config        string             // the file
+	set           []settings.Setting // all of them, and where each comes from
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -111,7 +115,7 @@ func (a *app) logger(f *serveFlags) (*slog.Logger, error) {
 	_, tty := terminal(a.err)
 	switch {
 	case f.devMode != nil && f.logFormat == "auto":
-		return slog.New(newPretty(a.err, level)), nil
+		return slog.New(prettylog.New(a.err, prettylog.Options{Level: level, Colour: coloured(a.err), Guest: wasmhost.GuestLog})), nil
 	case f.logFormat == "text" || (f.logFormat == "auto" && tty):
 		return slog.New(slog.NewTextHandler(a.err, options)), nil
 	case f.logFormat == "json" || f.logFormat == "auto":
@@ -230,19 +234,18 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	defer cancel(nil)
 	front := &front{}
 	front.show(starting())
-	open := newConnections(descriptors.Limit() / 2)
 	srv := &http.Server{
-		ConnState: open.state, ConnContext: open.context,
-		Handler: open.handler(front), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: front, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	listening.BoundConnections(srv, descriptors.Limit()/2)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	var api *server.Server
 	var g *guards
 	var changes *audit.Log
-	var profiling *profiler
+	var profiles *profiling.Server
 	stop := func(b *backend) error {
 		patience, done := context.WithTimeout(context.WithoutCancel(ctx), f.drainTimeout)
 		defer done()
@@ -253,7 +256,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
 		}
-		err = errors.Join(err, profiling.close(context.WithoutCancel(ctx)), watched.stop(context.WithoutCancel(ctx)))
+		err = errors.Join(err, profiles.Close(context.WithoutCancel(ctx)), watched.stop(context.WithoutCancel(ctx)))
 		if b != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
@@ -265,7 +268,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if g, err = a.openGuards(ctx, f, log); err != nil {
 		return errors.Join(err, stop(nil))
 	}
-	if profiling, err = openProfiles(ctx, f.pprof, g.authenticator(), log); err != nil {
+	if profiles, err = openProfiles(ctx, f.pprof, g.authenticator(), log); err != nil {
 		return errors.Join(err, stop(nil))
 	}
 	b, err := openBackend(ctx, backendConfig{

@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -24,7 +23,7 @@ func TestOneSignalEndsACommandThatReads(t *testing.T) {
 			t.Parallel()
 			pipe := filepath.Join(t.TempDir(), "pipe")
 			require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-			p := &process{t: t, Cmd: exec.Command(binary(t), args(pipe)...)}
+			p := &process{t: t, Cmd: command(t, args(pipe)...)}
 			p.Stderr = &p.log
 			require.NoError(t, p.Start())
 			t.Cleanup(func() { _ = p.Process.Kill() })

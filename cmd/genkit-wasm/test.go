@@ -14,12 +14,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
-	"github.com/genkit-wasm/genkit-wasm/engine/tool"
-	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/internal/tooltest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+)
+
+const (
+	casesFile     = "cases.yaml"
+	maxCasesBytes = 16 << 20
 )
 
 // testFlags are the flags of test.
@@ -60,40 +63,6 @@ func (a *app) testCommand() *cobra.Command {
 	return cmd
 }
 
-// results is the output of test for programs.
-type results struct {
-	Module      string          `json:"module"`
-	Cases       []caseResult    `json:"cases"`
-	Hostile     []hostileResult `json:"hostile"`
-	NeverCalled []string        `json:"neverCalled"` // tools without a case
-	Passed      int             `json:"passed"`      // cases, and tools with all of their hostile inputs
-	Failed      int             `json:"failed"`
-}
-
-// caseResult is how one case ended.
-type caseResult struct {
-	Name string `json:"name"`
-	Tool string `json:"tool"`
-	OK   bool   `json:"ok"`
-	Got  string `json:"got,omitempty"` // of a case that failed: in words, or JSON
-	Want string `json:"want,omitempty"`
-}
-
-// hostileResult is what a tool did with its hostile inputs.
-type hostileResult struct {
-	Tool     string         `json:"tool"`
-	Inputs   int            `json:"inputs"`
-	Answered int            `json:"answered"`
-	Errors   map[string]int `json:"errors,omitempty"` // by status
-	Failures []hostileFault `json:"failures,omitempty"`
-}
-
-// hostileFault is an input that a tool did not survive.
-type hostileFault struct {
-	Input string `json:"input"` // in words
-	Error string `json:"error"`
-}
-
 func (a *app) test(ctx context.Context, target string, f *testFlags) error {
 	up, file, err := a.tested(ctx, target, f)
 	if err != nil {
@@ -115,8 +84,12 @@ func (a *app) test(ctx context.Context, target string, f *testFlags) error {
 		return err
 	}
 	defer host.close()
-	r := &results{Module: host.record.Name, Cases: []caseResult{}, Hostile: []hostileResult{}, NeverCalled: []string{}}
-	good, err := a.runCases(ctx, host, cases.Cases, r)
+	tools, err := toolsOf(ctx, host, host.record.Name)
+	if err != nil {
+		return err
+	}
+	r := tooltest.NewReport(host.record.Name)
+	good, err := r.RunCases(ctx, tools, cases.Cases, a.tellCase)
 	if err != nil {
 		return err
 	}
@@ -162,98 +135,47 @@ func (a *app) tested(ctx context.Context, target string, f *testFlags) (up wasmh
 	return up, cases, err
 }
 
-// runCases runs the author's cases, and returns for each tool an input that worked.
-func (a *app) runCases(ctx context.Context, host *localHost, cases []testCase, r *results) (good map[string]json.RawMessage, err error) {
-	good = map[string]json.RawMessage{}
-	called := map[string]bool{}
-	tools := toolsOf(host)
-	for _, c := range cases {
-		if c.Tool == "" && len(tools) == 1 {
-			c.Tool = tools[0].Name
-		}
-		result := caseResult{Name: c.Name, Tool: c.Tool}
-		if slices.ContainsFunc(tools, func(t abi.Tool) bool { return t.Name == c.Tool }) {
-			called[c.Tool] = true
-			result.Got, result.OK = runCase(ctx, host, &c)
-			if result.OK && c.Want != nil && good[c.Tool] == nil {
-				good[c.Tool] = c.Input
-			}
-		} else {
-			result.Got = "the module has no such tool"
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if result.OK {
-			result.Got = ""
-		} else {
-			result.Want = c.wanted()
-		}
-		r.Cases = append(r.Cases, result)
-		if err := a.tellCase(r, &result); err != nil {
-			return nil, err
-		}
+// readCases reads a file of cases. One that is missing is no mistake unless it was asked for.
+func readCases(file string, asked bool) (*tooltest.File, error) {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) && !asked {
+		return &tooltest.File{}, nil
 	}
-	for _, t := range tools {
-		if !called[t.Name] {
-			r.NeverCalled = append(r.NeverCalled, t.Name)
-		}
+	raw, err := readFile(file, maxCasesBytes)
+	if err != nil {
+		return nil, err
 	}
-	return good, nil
+	found, err := tooltest.Parse(raw)
+	if err != nil {
+		return nil, usagef("%s: %w", file, err)
+	}
+	return found, nil
 }
 
-// toolsOf lists the tools of the module under test.
-func toolsOf(host *localHost) []abi.Tool {
+// toolsOf lists the tools of a module that the host has loaded under a name.
+func toolsOf(ctx context.Context, host *localHost, name string) ([]tooltest.Tool, error) {
 	d, err := abi.ParseStored(host.record.Descriptor)
 	if err != nil {
-		return nil
+		return nil, local(err, false)
 	}
-	return d.Tools
-}
-
-func (c *testCase) wanted() string {
-	switch {
-	case c.WantError != "":
-		return "error " + c.WantError
-	case c.WantInterrupt != nil:
-		return "interrupt " + string(c.WantInterrupt)
-	}
-	return string(c.Want)
-}
-
-// runCase calls a tool, and says what came and whether it is what the case wants.
-func runCase(ctx context.Context, host *localHost, c *testCase) (got string, ok bool) {
-	t, err := host.registry.Resolve(ctx, host.record.Name+"/"+c.Tool, action.Tool)
-	if err != nil {
-		return err.Error(), false
-	}
-	if c.Context != nil {
-		ctx = action.WithContext(ctx, c.Context)
-	}
-	out, err := t.RunJSON(ctx, c.Input, func(json.RawMessage) error { return nil })
-	if i, interrupted := tool.AsInterrupt(err); interrupted {
-		metadata := i.Metadata
-		if metadata == nil {
-			metadata = json.RawMessage("true")
+	var tools []tooltest.Tool
+	for _, t := range d.Tools {
+		run, err := host.registry.Resolve(ctx, name+"/"+t.Name, action.Tool)
+		if err != nil {
+			return nil, local(err, false)
 		}
-		return "interrupt " + string(metadata), c.WantInterrupt != nil && rawjson.Equal(metadata, c.WantInterrupt)
+		schema := t.InputSchema
+		if t.IO == abi.IOText {
+			schema = json.RawMessage(`{"const":"text"}`)
+		}
+		tools = append(tools, tooltest.Tool{Name: t.Name, Schema: schema, Run: run})
 	}
-	if err != nil {
-		e := status.Convert(err)
-		return "error " + e.Code.String() + ": " + e.Message, c.WantError != "" && e.Code.String() == c.WantError
-	}
-	return string(compact(out)), c.Want != nil && rawjson.Equal(out, c.Want)
+	return tools, nil
 }
 
 // brief is foreign text on one line that is not too long.
 func brief(text string) string { return abi.Line(text, 400) }
 
-func (a *app) tellCase(r *results, result *caseResult) error {
-	if result.OK {
-		r.Passed++
-	} else {
-		r.Failed++
-	}
+func (a *app) tellCase(result tooltest.CaseResult) error {
 	if a.json() {
 		return nil
 	}
@@ -268,7 +190,7 @@ const hostileName = "hostile-inputs"
 
 // runHostile gives each tool inputs that try to break it. They go to a second load of the module, whose policy lets
 // it reach nothing outside.
-func (a *app) runHostile(ctx context.Context, host *localHost, good map[string]json.RawMessage, r *results) error {
+func (a *app) runHostile(ctx context.Context, host *localHost, good map[string]json.RawMessage, r *tooltest.Report) error {
 	up := host.upload
 	var err error
 	if up.Policy, err = withoutReach(up.Policy); err != nil {
@@ -278,20 +200,16 @@ func (a *app) runHostile(ctx context.Context, host *localHost, good map[string]j
 	if _, err := host.Load(ctx, wasmhost.DefaultTenant, up); err != nil {
 		return refusedModule(err)
 	}
-	for _, t := range toolsOf(host) {
-		run, err := host.registry.Resolve(ctx, hostileName+"/"+t.Name, action.Tool)
+	tools, err := toolsOf(ctx, host, hostileName)
+	if err != nil {
+		return err
+	}
+	for _, t := range tools {
+		result, err := r.RunHostile(ctx, t, good[t.Name])
 		if err != nil {
-			return local(err, false)
+			return err
 		}
-		result := hostileResult{Tool: t.Name, Errors: map[string]int{}}
-		for _, h := range hostileInputs(&t, good[t.Name]) {
-			result.add(h.what, survives(ctx, run, h.input))
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
-		r.Hostile = append(r.Hostile, result)
-		if err := a.tellHostile(r, &result); err != nil {
+		if err := a.tellHostile(&result); err != nil {
 			return err
 		}
 	}
@@ -320,36 +238,7 @@ func withoutReach(raw []byte) ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// survives runs a tool on an input.
-func survives(ctx context.Context, t action.Action, input json.RawMessage) error {
-	_, err := t.RunJSON(ctx, input, func(json.RawMessage) error { return nil })
-	if _, interrupted := tool.AsInterrupt(err); interrupted {
-		return nil
-	}
-	return err
-}
-
-// add counts how one input ended. INTERNAL is a trap, an output that breaks its schema, or an error without a code:
-// none of them tells a model what to do next.
-func (r *hostileResult) add(what string, err error) {
-	r.Inputs++
-	if err == nil {
-		r.Answered++
-		return
-	}
-	e := status.Convert(err)
-	r.Errors[e.Code.String()]++
-	if e.Code == status.Internal || e.Code == status.Unknown || e.Code == status.DataLoss {
-		r.Failures = append(r.Failures, hostileFault{what, e.Code.String() + ": " + e.Message})
-	}
-}
-
-func (a *app) tellHostile(r *results, result *hostileResult) error {
-	if len(result.Failures) > 0 {
-		r.Failed++
-	} else {
-		r.Passed++
-	}
+func (a *app) tellHostile(result *tooltest.HostileResult) error {
 	if a.json() {
 		return nil
 	}
@@ -377,7 +266,7 @@ func (a *app) tellHostile(r *results, result *hostileResult) error {
 }
 
 // endTest prints the sums.
-func (a *app) endTest(r *results, file string) error {
+func (a *app) endTest(r *tooltest.Report, file string) error {
 	if a.json() {
 		if err := a.printJSON(r); err != nil {
 			return err

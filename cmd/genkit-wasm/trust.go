@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/logins"
 )
 
 // caEnv names a file of certificates, for users without a profile.
@@ -30,15 +32,15 @@ func readCA(file, from string) (string, error) {
 
 // trust finds out who may vouch for the server: the flag comes first, then the environment, then the profile.
 // Empty trusts the authorities of the system. A profile's certificates count for the profile's server only.
-func (a *app) trust(p profile) (err error) {
+func (a *app) trust(p logins.Profile) (err error) {
 	file := os.Getenv(caEnv)
 	switch {
 	case a.caFile != "":
 		a.ca, err = readCA(a.caFile, "--ca")
 	case file != "":
 		a.ca, err = readCA(file, caEnv)
-	case sameServer(a.server, p.Server):
-		a.ca = p.CA
+	default:
+		a.ca = p.CAFor(a.server)
 	}
 	return err
 }

@@ -10,13 +10,13 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/packdir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -42,7 +42,7 @@ func (f *files) read(a *app) (wasmhost.Upload, error) {
 		return up, err
 	}
 	if p != nil && !a.json() {
-		a.note("%s", p.summary())
+		a.note("%s", packSummary(p))
 	}
 	beside, err := f.readBeside(a)
 	up.Descriptor, up.Policy = beside.Descriptor, beside.Policy
@@ -59,12 +59,12 @@ func (f *files) readBeside(a *app) (up wasmhost.Upload, err error) {
 }
 
 // content reads the module, or packs the directory of a script.
-func (f *files) content() (up wasmhost.Upload, p *packed, err error) {
-	if isDirectory(f.module) {
+func (f *files) content() (up wasmhost.Upload, p *packdir.Package, err error) {
+	if packdir.IsDirectory(f.module) {
 		if p, err = pack(f.module); err != nil {
 			return up, nil, err
 		}
-		up.Wasm, up.Language = p.archive, script.Package
+		up.Wasm, up.Language = p.Content, script.Package
 		return up, p, nil
 	}
 	up.Wasm, err = readFile(f.module, maxModule)
@@ -108,16 +108,10 @@ func nameOfFile(file string) (string, error) {
 }
 
 func stem(file string) string {
-	base := filepath.Base(file)
-	if isDirectory(file) {
-		if p, err := readProject(file); err == nil && p != nil && p.Name != "" {
-			return path.Base(p.Name) // without its scope
-		}
-		if whole, err := filepath.Abs(file); err == nil {
-			base = filepath.Base(whole)
-		}
-		return base
+	if packdir.IsDirectory(file) {
+		return packdir.Name(file)
 	}
+	base := filepath.Base(file)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
 	return strings.TrimSuffix(base, ".tar")
 }
@@ -146,7 +140,7 @@ func (a *app) uploadCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.module = args[0]
 			if dry {
-				if !isDirectory(f.module) {
+				if !packdir.IsDirectory(f.module) {
 					return usagef("--dry-run lists what a directory holds, and %s is none", f.module)
 				}
 				p, err := pack(f.module)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/tooltest"
 )
 
 func TestTestRunsCases(t *testing.T) {
@@ -37,14 +39,14 @@ cases:
 
 	told := cli(t, "test", calcFile, "--cases", cases, "--no-hostile", "-o", "json")
 	assert.Equal(t, exitFailed, told.exit)
-	var r results
+	var r tooltest.Report
 	require.NoError(t, json.Unmarshal([]byte(told.out), &r))
-	assert.Equal(t, results{
-		Module: "calc", Hostile: []hostileResult{}, NeverCalled: []string{"echo"}, Passed: 2, Failed: 3, Cases: r.Cases,
+	assert.Equal(t, tooltest.Report{
+		Module: "calc", Hostile: []tooltest.HostileResult{}, NeverCalled: []string{"echo"}, Passed: 2, Failed: 3, Cases: r.Cases,
 	}, r)
 	require.Len(t, r.Cases, 5)
-	assert.Equal(t, caseResult{Name: "adds", Tool: "add", OK: true}, r.Cases[0])
-	assert.Equal(t, caseResult{Name: "adds wrongly", Tool: "add", Got: `{"sum":3}`, Want: `{"sum":4}`}, r.Cases[1])
+	assert.Equal(t, tooltest.CaseResult{Name: "adds", Tool: "add", OK: true}, r.Cases[0])
+	assert.Equal(t, tooltest.CaseResult{Name: "adds wrongly", Tool: "add", Got: `{"sum":3}`, Want: `{"sum":4}`}, r.Cases[1])
 }
 
 func TestTestKnowsInterruptsContextsAndGrants(t *testing.T) {
@@ -96,7 +98,7 @@ func TestHostileInputsFindTraps(t *testing.T) {
 		assert.Regexp(t, `(?m)^        and \d+ more`, got.out, name)
 	}
 	told := cli(t, "test", conformanceFile, "--descriptor", `{"abi":"genkit/1","name":"c","tools":[{"name":"trap"},{"name":"interrupt","inputSchema":{"type":["object","null"]}},{"name":"fail"}]}`, "-o", "json")
-	var r results
+	var r tooltest.Report
 	require.NoError(t, json.Unmarshal([]byte(told.out), &r))
 	require.Len(t, r.Hostile, 3)
 	assert.Len(t, r.Hostile[0].Failures, r.Hostile[0].Inputs)

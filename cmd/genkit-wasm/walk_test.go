@@ -101,7 +101,7 @@ func paste(t *testing.T, program, engine, url, dir, block string) string {
 	const shim = `genkit-wasm() { case $1 in build|test|run|inspect) "$PROGRAM" "$@" --engine "$ENGINE";; *) "$PROGRAM" "$@";; esac; }` + "\n"
 	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", shim+block)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PROGRAM="+program, "ENGINE="+engine, serverEnv+"="+url)
+	cmd.Env = append(os.Environ(), asProgram+"=1", "PROGRAM="+program, "ENGINE="+engine, serverEnv+"="+url)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", block, out)
 	return string(out)

@@ -1,15 +1,16 @@
 package server
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 )
 
 // from returns the address that a request came from.
 func (s *Server) from(r *http.Request) netip.Addr {
-	peer := addrOf(r.RemoteAddr)
+	peer := caller.Address(r.RemoteAddr)
 	if len(s.config.TrustedProxies) == 0 {
 		return peer
 	}
@@ -23,7 +24,7 @@ func behindProxies(peer netip.Addr, forwarded []string, trusted []netip.Prefix) 
 	hops := strings.Split(strings.Join(forwarded, ","), ",")
 	at := peer
 	for i := len(hops) - 1; i >= 0 && trusts(trusted, at); i-- {
-		before := addrOf(strings.TrimSpace(hops[i]))
+		before := caller.Address(strings.TrimSpace(hops[i]))
 		if !before.IsValid() {
 			break
 		}
@@ -39,16 +40,4 @@ func trusts(trusted []netip.Prefix, addr netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// addrOf reads an address, with a port or without; the zero value for what is none.
-func addrOf(text string) netip.Addr {
-	if host, _, err := net.SplitHostPort(text); err == nil {
-		text = host
-	}
-	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap().WithZone("")
 }

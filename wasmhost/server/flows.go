@@ -9,6 +9,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver"
+	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
@@ -86,7 +87,7 @@ type flowWriter struct {
 
 func (w flowWriter) WriteHeader(code int) {
 	if code == http.StatusUnauthorized && identityEnded(w.c) != nil {
-		w.Header().Set(challenge, challengeWrong)
+		w.Header().Set(caller.Challenge, caller.ChallengeWrong)
 		w.Header().Set("Connection", "close") // what is left of the body is not read
 	}
 	w.Response.WriteHeader(code)

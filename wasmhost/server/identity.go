@@ -4,12 +4,12 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
@@ -36,8 +36,7 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}()
 		rule, ok := s.rules[ruleKey{r.Method, c.Path()}]
-		given := r.Header.Values("Authorization")
-		r.Header.Del("Authorization")
+		given := caller.TakeTokens(r)
 		if len(given) > 0 {
 			c.Set(attemptedKey, true)
 		}
@@ -45,19 +44,8 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			known = true
 			return next(c)
 		}
-		token, err := bearer(given)
+		identity, err := caller.Authenticate(r.Context(), s.config.Auth, given, s.from(r), c.Response().Header())
 		if err != nil {
-			c.Response().Header().Set(challenge, challengeNone)
-			return err
-		}
-		identity, err := s.config.Auth.Authenticate(r.Context(), access.Credentials{Token: token, From: s.from(r)})
-		if err == nil && identity == nil {
-			err = status.Errorf(status.Internal, "the authenticator returned neither an identity nor an error")
-		}
-		if err != nil {
-			if status.Of(err) == status.Unauthenticated {
-				c.Response().Header().Set(challenge, challengeWrong)
-			}
 			return err
 		}
 		c.Set(identityKey, identity)
@@ -78,19 +66,6 @@ const lingering = time.Second
 func unread(c echo.Context) {
 	c.Response().Header().Set("Connection", "close")
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(lingering))
-}
-
-// bearer returns the token of the Authorization headers (RFC 6750, 2.1).
-func bearer(given []string) (string, error) {
-	if len(given) == 0 {
-		return "", status.Publicf(status.Unauthenticated, "an API key or a token is wanted, as \"Authorization: Bearer …\"")
-	}
-	scheme, token, _ := strings.Cut(given[0], " ")
-	token = strings.TrimSpace(token)
-	if len(given) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > access.MaxTokenBytes {
-		return "", status.Publicf(status.Unauthenticated, "the Authorization header is malformed; want one, \"Bearer …\"")
-	}
-	return token, nil
 }
 
 // allowed refuses what the identity may not do. A tenant of which it may do nothing does not

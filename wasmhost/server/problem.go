@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
@@ -82,7 +83,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	err = ended(c.Request().Context(), fromEcho(c, err))
 	if why := identityEnded(c); why != nil {
 		err = why
-		c.Response().Header().Set(challenge, challengeWrong)
+		c.Response().Header().Set(caller.Challenge, caller.ChallengeWrong)
 		c.Response().Header().Set("Connection", "close") // what is left of the body is not read
 	}
 	c.Set(logErrorKey, err)

@@ -34,14 +34,7 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-const (
-	identityKey = "genkit-wasm.identity"
-	// challenge is the header of a 401 that is about the request's identity. A 401 without
-	// it is an action's.
-	challenge      = "WWW-Authenticate"
-	challengeNone  = `Bearer realm="genkit-wasm"`
-	challengeWrong = `Bearer realm="genkit-wasm", error="invalid_token"`
-)
+const identityKey = "genkit-wasm.identity"
 
 func identityOf(c echo.Context) *access.Identity {
 	identity, _ := c.Get(identityKey).(*access.Identity)

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
@@ -45,7 +46,7 @@ func New(config Config) (*Server, error) {
 	if config.AllowedHosts != nil {
 		s.hosts = map[string]bool{}
 		for _, host := range config.AllowedHosts {
-			s.hosts[hostName(host)] = true
+			s.hosts[caller.HostName(host)] = true
 		}
 	}
 	var err error

@@ -1,4 +1,4 @@
-package main
+package listening
 
 import (
 	"bufio"
@@ -21,12 +21,12 @@ func TestIdleConnectionsGoWhenThereAreTooMany(t *testing.T) {
 	open := newConnections(most)
 	released := make(chan struct{})
 	release := sync.OnceFunc(func() { close(released) })
-	srv := httptest.NewUnstartedServer(open.handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
 			<-released
 		}
-	})))
-	srv.Config.ConnState, srv.Config.ConnContext = open.state, open.context
+	}))
+	bound(srv.Config, open)
 	srv.Start()
 	t.Cleanup(srv.Close)
 	t.Cleanup(release) // before Close, which waits for answers

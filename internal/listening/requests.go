@@ -1,4 +1,4 @@
-package main
+package listening
 
 import (
 	queue "container/list"
@@ -8,9 +8,19 @@ import (
 	"sync"
 )
 
-// connections bounds the connections of a server. When there are too many, the one that has
-// been without a whole request for longest is closed; when all have one, the new one. It is
-// safe for concurrent use.
+// leastConnections is how many connections a server has in any case.
+const leastConnections = 16
+
+// BoundConnections bounds the connections that a server has open. When there are too many, the one that has been without a
+// whole request for longest is closed; when all have one, the new one. It sets the server's Handler, ConnState and
+// ConnContext, so it is called once, before the server serves, when Handler is the one to be served.
+func BoundConnections(srv *http.Server, most int64) { bound(srv, newConnections(most)) }
+
+func bound(srv *http.Server, c *connections) {
+	srv.Handler, srv.ConnState, srv.ConnContext = c.handler(srv.Handler), c.state, c.context
+}
+
+// connections are those of a server. It is safe for concurrent use.
 type connections struct {
 	most int
 
@@ -26,7 +36,7 @@ type connection struct {
 }
 
 func newConnections(most int64) *connections {
-	return &connections{most: int(max(16, min(most, 1<<30))), open: map[net.Conn]*connection{}, waiting: queue.New()}
+	return &connections{most: int(max(leastConnections, min(most, 1<<30))), open: map[net.Conn]*connection{}, waiting: queue.New()}
 }
 
 // state is the server's ConnState.

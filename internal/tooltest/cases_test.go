@@ -1,4 +1,4 @@
-package main
+package tooltest
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestCasesAreReadAsTheyStand(t *testing.T) {
-	got, err := parseCases([]byte(`
+	got, err := Parse([]byte(`
 grant: [kv, clock]
 cases:
   - name: numbers keep their digits, and ${HOME} is text
@@ -31,7 +31,7 @@ cases:
 	assert.Nil(t, got.Cases[2].Want)
 
 	for _, empty := range []string{"", "# nothing\n"} {
-		got, err := parseCases([]byte(empty))
+		got, err := Parse([]byte(empty))
 		require.NoError(t, err)
 		assert.Empty(t, got.Cases)
 	}
@@ -55,7 +55,7 @@ func TestCasesSayWhatIsWrongWithThem(t *testing.T) {
 		"cases: " + strings.Repeat("[", 100) + strings.Repeat("]", 100): "more than 32 levels",
 		"cases: [" + strings.Repeat("{want: 1},", maxCases+1) + "]":     "10001 cases, more than 10000",
 	} {
-		_, err := parseCases([]byte(text))
+		_, err := Parse([]byte(text))
 		if assert.Error(t, err, text[:min(len(text), 80)]) {
 			assert.Contains(t, err.Error(), says)
 		}
@@ -69,7 +69,7 @@ func FuzzCases(f *testing.F) {
 	f.Add([]byte("a: &x [*x]"))
 	f.Add([]byte("\"\\x\": !!float 1e"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := parseCases(raw)
+		got, err := Parse(raw)
 		if err != nil {
 			return
 		}

@@ -1,4 +1,11 @@
-package main
+// Package hostile makes inputs that a tool has to survive: from an input that it takes, or that the schema of its
+// input suggests, with values of wrong types, huge, deeply nested or missing. It runs no tool.
+//
+//	for _, in := range hostile.Inputs(schema, nil) {
+//		_, err := tool.RunJSON(ctx, in.JSON, nil)
+//		// an answer, or an error that says what is wrong
+//	}
+package hostile
 
 import (
 	"bytes"
@@ -8,14 +15,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
-// hostileInput is one that a tool has to survive.
-type hostileInput struct {
-	what  string // in words
-	input json.RawMessage
+// Input is one that a tool has to survive.
+type Input struct {
+	What string          // in words, different for each input of a tool
+	JSON json.RawMessage // nil for no input at all
 }
 
 // Bounds of what is made for one tool. The longest input is below a call's usual limit of a megabyte.
@@ -66,36 +71,46 @@ func replacements() []replacement {
 	}
 }
 
-// hostileInputs makes inputs from one that the tool takes, or that its schema suggests: each value replaced by
-// others, each member left out, one more added. Most break the schema, which has to be what refuses them.
-func hostileInputs(t *abi.Tool, good json.RawMessage) []hostileInput {
-	var seed any
-	if d := json.NewDecoder(bytes.NewReader(good)); len(good) > 0 {
-		d.UseNumber()
-		if d.Decode(&seed) != nil {
-			seed = nil
-		}
-	} else {
-		seed = sampleOf(t)
+// Inputs makes inputs from one that the tool takes, or where good is nil from what the schema of its input suggests: each
+// value replaced by others, each member left out, one more added. Most break the schema, which has to be what refuses them.
+// There are a few hundred at most.
+func Inputs(schema, good json.RawMessage) []Input {
+	seed := any(nil)
+	if good == nil {
+		seed = sampleOf(schema)
+	} else if v, err := decode(good); err == nil {
+		seed = v
 	}
-	all := []hostileInput{{"no input", nil}, {"what the schema suggests", encode(sampleOf(t))}}
+	all := []Input{{"no input", nil}, {"what the schema suggests", Sample(schema)}}
 	places := placesOf(seed)
 	for _, place := range places[:min(len(places), maxPlaces)] {
 		for _, r := range replacements() {
-			all = append(all, hostileInput{describePlace(place) + " is " + r.what, encode(changed(seed, place, r.value, false))})
+			all = append(all, Input{describePlace(place) + " is " + r.what, encode(changed(seed, place, r.value, false))})
 		}
 		if len(place) > 0 {
 			if _, member := place[len(place)-1].(string); member {
-				all = append(all, hostileInput{describePlace(place) + " is missing", encode(changed(seed, place, nil, true))})
+				all = append(all, Input{describePlace(place) + " is missing", encode(changed(seed, place, nil, true))})
 			}
 		}
 	}
 	if object, ok := seed.(map[string]any); ok {
 		more := maps.Clone(object)
 		more["unknown_member"] = json.Number("1")
-		all = append(all, hostileInput{"a member that nobody knows", encode(more)})
+		all = append(all, Input{"a member that nobody knows", encode(more)})
 	}
-	return slices.DeleteFunc(all, func(h hostileInput) bool { return h.input == nil && h.what != "no input" })
+	return slices.DeleteFunc(all, func(h Input) bool { return h.JSON == nil && h.What != "no input" })
+}
+
+// Sample makes an input that fits a schema, as far as common keywords tell; {} where there is no schema. However much
+// a schema asks for, it has a few hundred kilobytes at most.
+func Sample(schema json.RawMessage) json.RawMessage { return encode(sampleOf(schema)) }
+
+// decode reads JSON, and keeps the digits of its numbers.
+func decode(raw json.RawMessage) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	err = d.Decode(&v)
+	return v, err
 }
 
 func encode(v any) json.RawMessage {
@@ -176,15 +191,9 @@ func describePlace(place []any) string {
 	return b.String()
 }
 
-// sampleOf makes an input that fits a tool's schema, as far as common keywords tell.
-func sampleOf(t *abi.Tool) any {
-	if t.IO == abi.IOText {
-		return "text"
-	}
-	var root any
-	d := json.NewDecoder(bytes.NewReader(t.InputSchema))
-	d.UseNumber()
-	if len(t.InputSchema) == 0 || d.Decode(&root) != nil {
+func sampleOf(schema json.RawMessage) any {
+	root, err := decode(schema)
+	if err != nil {
 		return map[string]any{}
 	}
 	left := maxSampled
