@@ -72,7 +72,7 @@ func (t *capacity) beginGenerate() (func(), error) {
 	default:
 	}
 	return nil, status.Publicf(status.ResourceExhausted, "tenant limit reached: %d generate calls running; try again later", t.quota.Generates).
-		WithRetryAfter(generateRetry)
+		WithRetryAfter(generateRetry).WithDetails(map[string]string{"quota": "generates"})
 }
 
 // place is the place of an upload in the queue, which it gives back while its module waits; nil for other calls.

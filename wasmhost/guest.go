@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -52,7 +53,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 		if r := g.rate.Reserve(); r.Delay() > 0 {
 			wait := r.Delay()
 			r.Cancel()
-			return nil, status.Publicf(status.ResourceExhausted, "%s %q is called too often; try again in %v", g.kind, g.name, wait.Round(time.Second)).WithRetryAfter(wait)
+			return nil, g.refused(ctx, status.Publicf(status.ResourceExhausted, "%s %q is called too often; try again in %v", g.kind, g.name, wait.Round(time.Second)).WithRetryAfter(wait))
 		}
 	}
 	calls := g.services.Call(ctx)
@@ -128,21 +129,9 @@ func slogLevel(l sandbox.Level) slog.Level {
 // admitted runs a guest's function in its tenant's slot, and bills it by c.Usage.
 func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, error) {
 	arrived := time.Now()
-	if err := g.owner.serving.check(); err != nil {
-		return nil, err
-	}
-	if wait := g.owner.account.FuelWait(); wait > 0 {
-		return nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
-			WithRetryAfter(wait)
-	}
-	if calls, ok := c.Door.(*services.Call); ok && calls.Sends() {
-		if err := g.owner.egressLeft(); err != nil {
-			return nil, err
-		}
-	}
-	inside, leave, err := g.owner.calls.Enter(ctx)
+	inside, leave, err := g.enter(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, g.refused(ctx, err)
 	}
 	defer leave()
 	c.Place = g.owner.calls.PassOf(inside)
@@ -174,8 +163,45 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		e.OutputBytes = len(res.Output)
 	}
 	g.owner.bill.add(&e)
+	if _, ok := g.usage.(tenants.Refuser); ok && neverRan(c.Usage, err) {
+		return res, g.refused(ctx, err)
+	}
 	if g.usage != nil {
 		g.usage.Record(e)
+		tenants.Note(ctx)
 	}
 	return res, err
+}
+
+// neverRan reports whether a call has failed before its guest began, because there was no memory for an
+// instance, or no worker.
+func neverRan(u *sandbox.Usage, err error) bool {
+	return err != nil && u.Began.IsZero() && (status.Of(err) == status.ResourceExhausted || worker.Refused(err))
+}
+
+// enter lets a call begin, when the tenant may make one now, and waits for its slot.
+func (g *guest) enter(ctx context.Context, c sandbox.Call) (context.Context, func(), error) {
+	if err := g.owner.serving.check(); err != nil {
+		return nil, nil, err
+	}
+	if wait := g.owner.account.FuelWait(); wait > 0 {
+		return nil, nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
+			WithRetryAfter(wait).WithDetails(map[string]string{"quota": "fuelPerMinute"})
+	}
+	if calls, ok := c.Door.(*services.Call); ok && calls.Sends() {
+		if err := g.owner.egressLeft(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return g.owner.calls.Enter(ctx)
+}
+
+// refused tells who asks that the call did not run, and returns why. One that its caller has given
+// up was not refused.
+func (g *guest) refused(ctx context.Context, why error) error {
+	if r, ok := g.usage.(tenants.Refuser); ok && ctx.Err() == nil {
+		r.Refuse(g.owner.name, g.owner.config.ID, why)
+		tenants.Note(ctx)
+	}
+	return why
 }

@@ -59,7 +59,7 @@ func (s *serving) watch() (context.Context, error) {
 }
 
 func suspended() error {
-	return status.Publicf(status.PermissionDenied, "the tenant is suspended")
+	return status.Publicf(status.PermissionDenied, "the tenant is suspended").WithDetails(map[string]string{"state": "suspended"})
 }
 
 func noTenant(name string) *status.Error {

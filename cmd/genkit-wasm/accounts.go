@@ -183,3 +183,6 @@ func (j journaled) Record(e tenant.Event) {
 	j.book.Record(e)
 	j.Journal.Record(e)
 }
+
+// Refuse implements [tenant.Refuser].
+func (j journaled) Refuse(name, id string, why error) { j.book.Refuse(name, id, why) }

@@ -26,6 +26,7 @@ import (
 
 // kept is a server with everything that it can keep in a data directory, and a key for its tenant acme.
 type kept struct {
+	config  server.Config
 	handler http.Handler
 	host    *wasmhost.Host
 	book    *usage.Book
@@ -73,14 +74,22 @@ func newKept(tb testing.TB, native *registry.Registry) *kept {
 		native = registry.New(nil)
 		require.NoError(tb, native.AddProvider(k.host.Provider("acme")))
 	}
-	srv, err := server.New(server.Config{
+	k.config = server.Config{
 		Host: k.host, Tenants: tenants, Usage: k.book, Keys: keys, Audit: changes,
 		Auth:     access.NewThrottle(access.ThrottleConfig{Next: access.Chain{keys}}),
 		Registry: func(string) (*registry.Registry, error) { return native, nil },
-	})
+	}
+	k.serve(tb, func(*server.Config) {})
+	return k
+}
+
+// serve makes the server anew, with its settings changed.
+func (k *kept) serve(tb testing.TB, change func(*server.Config)) {
+	tb.Helper()
+	change(&k.config)
+	srv, err := server.New(k.config)
 	require.NoError(tb, err)
 	k.handler = srv.Handler()
-	return k
 }
 
 // call calls a tool of acme and returns the status code.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,7 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // admit counts the body of a request that runs something before it is read, in its
@@ -46,12 +47,18 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		if !own || r.Method != http.MethodPost && r.Method != http.MethodPut {
 			return next(c)
 		}
-		ctx, done, err := s.config.Host.BeginRun(r.Context(), tenant)
+		ctx, runs := r.Context(), s.rules[ruleKey{r.Method, c.Path()}] == access.Invoke
+		if runs && s.config.Usage != nil {
+			var noted *atomic.Bool
+			ctx, noted = tenants.WithNote(ctx)
+			defer func() { s.countRefusedRun(c, tenant, noted, err) }()
+		}
+		ctx, done, err := s.config.Host.BeginRun(ctx, tenant)
 		if err != nil {
 			return err
 		}
 		defer done()
-		if s.rules[ruleKey{r.Method, c.Path()}] == access.Invoke {
+		if runs {
 			s.tellRate(c, tenant)
 		}
 		ctx = s.pays(c, ctx, tenant)
@@ -78,7 +85,7 @@ func (s *Server) pays(c echo.Context, ctx context.Context, tenantName string) co
 	caller := ""
 	if identity := identityOf(c); identity != nil {
 		caller = identity.Subject
-		ctx = tenant.WithCaller(ctx, caller)
+		ctx = tenants.WithCaller(ctx, caller)
 	}
 	var payer allowance.Payer
 	if s.config.Tenants != nil {

@@ -234,7 +234,7 @@ func TestCallsEndWhenTheirTenantIsSuspended(t *testing.T) {
 			}
 			flow := w.send("POST", "/v1/tenants/acme2/flows/menu/suggest", `{}`)
 			assert.Equal(t, 403, flow.status)
-			assert.JSONEq(t, `{"status":"PERMISSION_DENIED","message":"the tenant is suspended"}`, flow.body)
+			assert.JSONEq(t, `{"status":"PERMISSION_DENIED","message":"the tenant is suspended","details":{"state":"suspended"}}`, flow.body)
 			for _, path := range []string{"/modules", "/usage", "/actions", ""} {
 				assert.Equal(t, 200, w.do("GET", "/v1/tenants/acme2"+path, nil).status, path)
 			}

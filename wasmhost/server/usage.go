@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -127,9 +129,30 @@ func (a countedAction) RunJSON(ctx context.Context, in json.RawMessage, emit act
 	id, _ := a.host.TenantID(a.tenant) // it was there a moment ago
 	began := time.Now()
 	out, err = a.Action.RunJSON(ctx, in, emit)
+	if first := tenant.Note(ctx); first && errors.Is(err, action.ErrInvalidInput) { // it did nothing
+		a.book.Refuse(a.tenant, id, err)
+		return out, err
+	}
 	a.book.Count(usage.Event{
 		Tenant: a.tenant, TenantID: id, Kind: a.kind, Name: a.Desc().Name, Caller: tenant.CallerOf(ctx), Code: status.Of(err),
 		WallNS: time.Since(began), InputBytes: int64(len(in)), OutputBytes: int64(len(out)),
 	})
 	return out, err
+}
+
+// countRefusedRun counts a request that has failed before anything of it ran, of which there is no event. One whose
+// caller has left, or is no longer known, was not refused.
+func (s *Server) countRefusedRun(c echo.Context, tenantName string, noted *atomic.Bool, err error) {
+	if err == nil {
+		err, _ = c.Get(logErrorKey).(error) // it was answered already
+	}
+	if err == nil || noted.Load() || identityEnded(c) != nil {
+		return
+	}
+	err = ended(c.Request().Context(), err)
+	id, missing := s.config.Host.TenantID(tenantName)
+	if status.Of(err) == status.Cancelled || missing != nil {
+		return
+	}
+	s.config.Usage.Refuse(tenantName, id, err)
 }

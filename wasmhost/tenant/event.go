@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -47,6 +48,31 @@ func WithCaller(ctx context.Context, subject string) context.Context {
 func CallerOf(ctx context.Context) string {
 	subject, _ := ctx.Value(callerKey{}).(string)
 	return subject
+}
+
+type noteKey struct{}
+
+// WithNote returns a context that has noted set when an event was made of something that its request has caused, or
+// when that was counted as refused; see [Note]. By it a server knows of which requests that were refused nothing is
+// told yet.
+func WithNote(ctx context.Context) (noting context.Context, noted *atomic.Bool) {
+	noted = &atomic.Bool{}
+	return context.WithValue(ctx, noteKey{}, noted), noted
+}
+
+// Note sets what [WithNote] has put into a context. It reports whether that was not set before; false
+// where there is nothing.
+func Note(ctx context.Context) (first bool) {
+	noted, ok := ctx.Value(noteKey{}).(*atomic.Bool)
+	return ok && !noted.Swap(true)
+}
+
+// Refuser is a [Sink] that is also told of calls that were refused before they ran.
+type Refuser interface {
+	// Refuse takes why a call of a tenant did not run. The ID tells the tenant from others of its
+	// name. It is called as Record is, and may be called far more often: a refusal costs its
+	// caller next to nothing.
+	Refuse(tenant, tenantID string, why error)
 }
 
 // Sink takes events, one for each call that ran, also when it failed. Record is called

@@ -219,7 +219,7 @@ func (t *Tenant) take() error {
 	defer t.gate.mu.Unlock()
 	t.refused++
 	return status.Publicf(status.ResourceExhausted, "the tenant has made its %d calls of this minute; try again in %v", t.quota.CallsPerMinute, wait.Round(time.Second)).
-		WithRetryAfter(wait)
+		WithRetryAfter(wait).WithDetails(map[string]string{"quota": "callsPerMinute"})
 }
 
 // Rate is a bound on how many calls may be made in a minute, as it is at one moment. It is a bucket that fills

@@ -20,6 +20,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -395,6 +396,15 @@ const (
 )
 
 func details(reason string) map[string]string { return map[string]string{"reason": reason} }
+
+// Refused reports whether a call has failed with err because no worker takes calls of its module now.
+func Refused(err error) bool {
+	var d struct {
+		Reason string `json:"reason"`
+	}
+	e, ok := errors.AsType[*status.Error](err)
+	return ok && e.Code == status.Unavailable && json.Unmarshal(e.Details, &d) == nil && (d.Reason == reasonQuarantined || d.Reason == reasonBackoff)
+}
 
 // Quarantine: after so many ends of its worker within that time, a module is not called
 // for that long.

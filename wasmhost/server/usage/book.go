@@ -86,7 +86,10 @@ type totalKey struct {
 // maxTotals bounds the tenants and kinds that are totalled apart; those beyond are together under no tenant.
 const maxTotals = 1 << 16
 
-var _ tenant.Sink = (*Book)(nil)
+var (
+	_ tenant.Sink    = (*Book)(nil)
+	_ tenant.Refuser = (*Book)(nil)
+)
 
 // Open opens the accounts. It fails with FAILED_PRECONDITION when another process has the
 // directory. What is damaged there is passed over, counted and logged.
@@ -115,7 +118,7 @@ func Open(config Config) (*Book, error) {
 	b.mu.Unlock()
 	b.keep()
 	if len(config.Sinks) > 0 {
-		hub, err := newHub(config.Sinks, b.files, b.log)
+		hub, err := newHub(config.Sinks, b.files, b.log, b.prefix)
 		if err != nil {
 			return nil, errors.Join(err, b.closeFiles())
 		}
@@ -182,6 +185,15 @@ func (b *Book) Count(e Event) {
 	}
 }
 
+// Refuse implements [tenant.Refuser]: it counts a call that was refused, for an event of its tenant,
+// its reason (see [ReasonOf]) and the minute. The sums know nothing of it, and of real calls' events
+// none is dropped for it.
+func (b *Book) Refuse(tenantName, tenantID string, why error) {
+	if b.hub != nil {
+		b.hub.refusals.add(refusalKey{cut(tenantName), cut(tenantID), cut(ReasonOf(why)), status.Of(why)}, b.now())
+	}
+}
+
 // total counts a call of this process. mu is held.
 func (b *Book) total(e *Event) {
 	key := totalKey{e.Tenant, e.Kind}
@@ -240,9 +252,12 @@ func (p payer) Reserve(ctx context.Context, model string) (func(allowance.Use), 
 	if p.next != nil {
 		var err error
 		if settle, err = p.next.Reserve(ctx, model); err != nil {
+			p.book.Refuse(p.tenant, p.id, err)
+			tenant.Note(ctx)
 			return nil, err
 		}
 	}
+	tenant.Note(ctx) // it makes an event, however it ends
 	began := p.book.now()
 	var once sync.Once
 	return func(use allowance.Use) {

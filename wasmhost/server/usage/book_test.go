@@ -334,6 +334,10 @@ func TestAnEventIsACloudEvent(t *testing.T) {
 			ID: "x-2", Time: at("2030-01-31T12:00:00.5Z"), Tenant: "acme", Kind: usage.Model, Name: "openai/\"x\"\n\u2028é", InputTokens: 1, CachedTokens: 2, OutputTokens: 3, Tokens: 4,
 			Capped: true, Estimated: true, Priced: &yes, Cost: &cost, Currency: "USD",
 		},
+		"refusals": {
+			ID: "x-r1", Time: at("2030-01-31T12:01:00Z"), Since: at("2030-01-31T12:00:03.25Z"), Tenant: "acme", TenantID: "1", Kind: usage.Refused, Name: "quota.callsPerMinute",
+			Code: status.ResourceExhausted, Count: 17,
+		},
 		"one without a price": {ID: "x-3", Time: at("2030-01-31T12:00:00Z"), Tenant: "acme", Kind: usage.Model, Name: "m", Priced: &no},
 	} {
 		raw := usage.AppendEvent(nil, &e)

@@ -21,10 +21,13 @@ const (
 	Format     Kind = "format"     // of a module
 	Model      Kind = "model"
 	Flow       Kind = "flow"
+	// Refused is of no call: its events say how often calls were refused before they ran.
+	Refused Kind = "refused"
 )
 
 // Event is what one call has used: the data of a CloudEvent. Of what a call has not, the field
-// is zero and absent in JSON.
+// is zero and absent in JSON. One of the kind [Refused] stands for the calls of a tenant that were
+// refused for the same reason in about a minute.
 type Event struct {
 	// ID is no other event's. It and Time are the CloudEvent's, not in its data.
 	ID   string    `json:"-"`
@@ -33,7 +36,7 @@ type Event struct {
 	Tenant   string `json:"tenant"`
 	TenantID string `json:"tenantId,omitempty"` // tells the tenant from others of its name
 	Kind     Kind   `json:"kind"`
-	Name     string `json:"name"` // of the tool, "textkit/slugify", the model or the flow
+	Name     string `json:"name"` // of the tool, "textkit/slugify", the model or the flow; of refusals the reason
 	// Module, Revision and Digest are of the module that was called.
 	Module   string `json:"module,omitempty"`
 	Revision int    `json:"revision,omitempty"`
@@ -68,12 +71,16 @@ type Event struct {
 	// Cost is what a model's call cost, in Currency.
 	Cost     *Money `json:"cost,omitempty"`
 	Currency string `json:"currency,omitempty"`
+	// Count is how many calls were refused, Since when the first of them was; absent for other kinds.
+	Count int64     `json:"count,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // eventType begins the type of the CloudEvents: "com.github.genkit-wasm.call.tool".
 const eventType = "com.github.genkit-wasm.call."
 
 const (
+	timeForm      = "2006-01-02T15:04:05.000000Z" // of UTC
 	maxEventBytes = 32 << 10
 	maxText       = 512 // bytes of each text of an event
 )
@@ -104,7 +111,7 @@ func appendEvent(b []byte, e *Event) []byte {
 	b = append(b, `,"subject":`...)
 	b = appendText(b, e.Name)
 	b = append(b, `,"time":"`...)
-	b = e.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+	b = e.Time.UTC().AppendFormat(b, timeForm)
 	b = append(b, `","datacontenttype":"application/json","data":{"tenant":`...)
 	b = appendText(b, e.Tenant)
 	text := func(name, value string) {
@@ -150,6 +157,10 @@ func appendEvent(b []byte, e *Event) []byte {
 	if e.Cost != nil {
 		text("cost", e.Cost.String())
 		text("currency", e.Currency)
+	}
+	number("count", e.Count, false)
+	if !e.Since.IsZero() {
+		text("since", e.Since.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano))
 	}
 	return append(b, "}}"...)
 }

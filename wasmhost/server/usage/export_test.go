@@ -27,4 +27,6 @@ var (
 const (
 	MaxTenantRows = maxTenantRows
 	SegmentBytes  = segmentBytes
+
+	MaxRefusalKeys = maxRefusalKeys
 )

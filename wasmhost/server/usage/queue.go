@@ -51,13 +51,18 @@ func (q *memoryQueue) put(lines [][]byte) {
 		q.lines = append(q.lines, event)
 		q.bytes += int64(len(event))
 	}
-	for q.bytes > q.most && len(q.lines) > 0 {
-		q.drop(1)
-		q.dropped++
-		if !q.told {
-			q.told = true
-			tellFull(q.log)
-		}
+	n, left := 0, q.bytes
+	for ; left > q.most && n < len(q.lines); n++ {
+		left -= int64(len(q.lines[n]))
+	}
+	if n == 0 {
+		return
+	}
+	q.drop(n)
+	q.dropped += int64(n)
+	if !q.told {
+		q.told = true
+		tellFull(q.log)
 	}
 }
 
@@ -474,4 +479,8 @@ type SinkReport struct {
 	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
 	Refused     int64  `json:"refused"` // by the receiver, for good
 	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
+	// RefusalsQueued and RefusalsDropped are of the events of the kind [Refused], which have a
+	// queue of their own and are in none of the numbers above but Delivered and Refused.
+	RefusalsQueued  int64 `json:"refusalsQueued"`
+	RefusalsDropped int64 `json:"refusalsDropped"`
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,7 +81,12 @@ type hub struct {
 	spare   *block
 	lost    int64 // since pending was last taken
 
-	text  []byte   // scratch of hand
+	refusals refusals
+	prefix   string // of the IDs of refusals' events
+	serial   uint64 // of the last one; run's own, as is what follows
+
+	text  []byte   // scratch of linesOf
+	cuts  []int    // where the lines in text end
 	lines [][]byte // of text
 }
 
@@ -90,8 +96,8 @@ type block struct {
 	events [blockEvents]Event
 }
 
-func newHub(targets []Target, files storedir.FS, log *slog.Logger) (*hub, error) {
-	h := &hub{log: log, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+func newHub(targets []Target, files storedir.FS, log *slog.Logger, prefix string) (*hub, error) {
+	h := &hub{log: log, prefix: prefix + "r", stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	h.ends, h.end = context.WithCancel(context.Background()) //nolint:forbidigo // deliveries outlive the requests whose events they have
 	if len(targets) > maxSinks {
 		return nil, status.Publicf(status.InvalidArgument, "usage: %d sinks exceed the limit of %d", len(targets), maxSinks)
@@ -106,14 +112,24 @@ func newHub(targets []Target, files storedir.FS, log *slog.Logger) (*hub, error)
 			t.QueueBytes = defaultQueueBytes
 		}
 		to := &target{Target: t, log: log.With(slog.String("sink", t.Name)), more: make(chan struct{}, 1), stop: h.stop, flushed: make(chan struct{})}
-		if files == nil || t.InMemory {
-			to.queue = newMemoryQueue(t.QueueBytes, to.log)
-		} else {
-			q, err := openSpool(files, "queue-"+t.Name, t.QueueBytes, to.log)
+		for _, q := range []struct {
+			at   *queue
+			dir  string
+			most int64
+			log  *slog.Logger
+		}{
+			{&to.queue, "queue-" + t.Name, t.QueueBytes, to.log},
+			{&to.refusals, "refused-" + t.Name, refusalQueueBytes, to.log.With(slog.String("of", "refusals"))},
+		} {
+			if files == nil || t.InMemory {
+				*q.at = newMemoryQueue(q.most, q.log)
+				continue
+			}
+			onDisk, err := openSpool(files, q.dir, q.most, q.log)
 			if err != nil {
 				return nil, err
 			}
-			to.queue = q
+			*q.at = onDisk
 		}
 		h.targets = append(h.targets, to)
 	}
@@ -156,8 +172,13 @@ func (h *hub) take(e *Event) {
 }
 
 func (h *hub) run() {
+	minute := time.NewTicker(refusalsEvery)
+	defer minute.Stop()
 	for ended := false; !ended; {
+		due := false
 		select {
+		case <-minute.C:
+			due = true
 		case <-h.wake:
 			pause := time.NewTimer(gather)
 			select {
@@ -186,6 +207,9 @@ func (h *hub) run() {
 			h.spare = blocks[0]
 			h.mu.Unlock()
 		}
+		if due || ended {
+			h.handRefusals()
+		}
 	}
 	for _, t := range h.targets {
 		close(t.flushed)
@@ -194,25 +218,47 @@ func (h *hub) run() {
 
 // hand puts events into the queues.
 func (h *hub) hand(b *block) {
-	h.text, h.lines = h.text[:0], h.lines[:0]
-	ends := [blockEvents]int{}
-	for i := range b.n {
-		start := len(h.text)
-		h.text = endLine(appendEvent(append(h.text, checksumRoom...), &b.events[i]), start)
-		ends[i] = len(h.text)
-	}
-	start := 0
-	for _, end := range ends[:b.n] {
-		h.lines = append(h.lines, h.text[start:end])
-		start = end
-	}
+	lines := h.linesOf(b.events[:b.n])
 	for _, t := range h.targets {
-		t.queue.put(h.lines)
+		t.queue.put(lines)
 		t.notify()
 	}
+}
+
+// handRefusals puts the events of what was refused since it was called last into their queues.
+func (h *hub) handRefusals() {
+	events := h.refusals.take(time.Now())
+	if len(events) == 0 {
+		return
+	}
+	for i := range events {
+		h.serial++
+		events[i].ID = h.prefix + strconv.FormatUint(h.serial, 10)
+	}
+	lines := h.linesOf(events)
+	for _, t := range h.targets {
+		t.refusals.put(lines)
+		t.notify()
+	}
+}
+
+// linesOf returns the lines of events, which are there until it is called again.
+func (h *hub) linesOf(events []Event) [][]byte {
 	if cap(h.text) > mostScratch {
 		h.text = nil
 	}
+	h.text, h.cuts, h.lines = h.text[:0], h.cuts[:0], h.lines[:0]
+	for i := range events {
+		start := len(h.text)
+		h.text = endLine(appendEvent(append(h.text, checksumRoom...), &events[i]), start)
+		h.cuts = append(h.cuts, len(h.text))
+	}
+	start := 0
+	for _, end := range h.cuts {
+		h.lines = append(h.lines, h.text[start:end])
+		start = end
+	}
+	return h.lines
 }
 
 func (h *hub) reports() []SinkReport {
@@ -242,7 +288,7 @@ func (h *hub) close() error {
 	<-ended
 	var errs []error
 	for _, t := range h.targets {
-		errs = append(errs, t.queue.close())
+		errs = append(errs, t.queue.close(), t.refusals.close())
 		if c, ok := t.Sink.(interface{ Close() error }); ok {
 			errs = append(errs, c.Close())
 		}
@@ -250,14 +296,14 @@ func (h *hub) close() error {
 	return errors.Join(errs...)
 }
 
-// target delivers the events of one queue.
+// target delivers the events of a sink's queues: those of refusals when there are no others.
 type target struct {
 	Target
-	log     *slog.Logger
-	queue   queue
-	more    chan struct{} // has room for one
-	stop    <-chan struct{}
-	flushed chan struct{} // closed when nothing is put into the queue any more
+	log             *slog.Logger
+	queue, refusals queue
+	more            chan struct{} // has room for one
+	stop            <-chan struct{}
+	flushed         chan struct{} // closed when nothing is put into the queues any more
 
 	impatient                atomic.Bool // of tests: a failure is tried again at once
 	lost, delivered, refused atomic.Int64
@@ -280,7 +326,20 @@ func (t *target) notify() {
 func (t *target) report() SinkReport {
 	r := SinkReport{Name: t.Name, Delivered: t.delivered.Load(), Dropped: t.lost.Load(), Refused: t.refused.Load(), Failing: t.failing.Load()}
 	t.queue.report(&r)
+	var refusals SinkReport
+	t.refusals.report(&refusals)
+	r.RefusalsQueued, r.RefusalsDropped = refusals.Queued, refusals.Dropped
 	return r
+}
+
+// next returns the events that are to be delivered next, and the queue that they are from.
+func (t *target) next() ([]json.RawMessage, queue) {
+	for _, q := range []queue{t.queue, t.refusals} {
+		if events := q.next(); len(events) > 0 {
+			return events, q
+		}
+	}
+	return nil, nil
 }
 
 // run delivers until the hub is closed: then what is there, up to the first failure.
@@ -288,7 +347,7 @@ func (t *target) run(ctx context.Context) {
 	wait := retryFirst
 	flushed := false
 	for {
-		events := t.queue.next()
+		events, from := t.next()
 		if len(events) == 0 {
 			if flushed {
 				return
@@ -306,7 +365,7 @@ func (t *target) run(ctx context.Context) {
 				t.log.Warn("usage events are delivered again")
 			}
 			wait = retryFirst
-			t.queue.done()
+			from.done()
 			continue
 		}
 		if !t.failing.Swap(true) {
