@@ -152,7 +152,7 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 	case resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
 		hint = a.keyHint()
 	case scope:
-		hint = "\"genkit-wasm key create\" makes a key that may; it needs one with the scope admin"
+		hint = scopeHint
 	case resp.StatusCode == http.StatusForbidden && p.Detail == suspendedTenant:
 		hint = "\"genkit-wasm tenant resume " + a.tenant + "\" lets it run again"
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:
@@ -163,8 +163,11 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 	return &failure{exit: exitOf(code, refusing), code: p.StatusName, text: p.Detail, details: p.Details, request: p.RequestID, hint: hint}
 }
 
-// scopeWanted begins the detail of a 403 that is about a key's scopes.
-const scopeWanted = "this takes the scope"
+// scopeWanted begins the detail of a 403 that is about a key's scopes, and scopeHint is advice on it.
+const (
+	scopeWanted = "this takes the scope"
+	scopeHint   = "\"genkit-wasm key create\" makes a key that may; it needs one with the scope admin"
+)
 
 // suspendedTenant is the detail of a 403 that is about a suspended tenant.
 const suspendedTenant = "the tenant is suspended"

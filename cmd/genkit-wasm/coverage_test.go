@@ -135,6 +135,13 @@ func TestWhatRemovesCanBeTriedFirst(t *testing.T) {
 	require.Equal(t, exitOK, on("secret", "set", "WEATHER").exit)
 	require.Equal(t, exitOK, on("credential", "set", "openai").exit)
 	require.Equal(t, exitOK, on("key", "create", "laptop", "--scope", "acme:read").exit)
+	keyFor := func(scope string) string {
+		var made struct{ Token string }
+		require.NoError(t, json.Unmarshal([]byte(on("key", "create", "other", "--scope", scope, "-o", "json").out), &made))
+		require.NotEmpty(t, made.Token)
+		return made.Token
+	}
+	reader, another := keyFor("default:read"), keyFor("acme:manage")
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	require.Equal(t, exitOK, cliWith(t, root, "login", "--profile", "p", "--server", url).exit)
 
@@ -167,10 +174,25 @@ func TestWhatRemovesCanBeTriedFirst(t *testing.T) {
 		assert.JSONEq(t, `true`, string(member(t, asJSON.out, "dryRun")), command)
 		assert.Equal(t, before, everything(t, data), "%s --dry-run changes nothing", command)
 
-		for _, more := range [][]string{nil, {"-o", "json"}} {
-			real, tried := on(with("none", more...)...), on(with("none", append(more, "--dry-run")...)...)
-			assert.NotEqual(t, exitOK, real.exit, command)
-			assert.Equal(t, withoutRequest(real), withoutRequest(tried), "%s of what is not there fails alike", command)
+		alike := func(name string) {
+			t.Helper()
+			for _, more := range [][]string{nil, {"-o", "json"}} {
+				real, tried := on(with(name, more...)...), on(with(name, append(more, "--dry-run")...)...)
+				assert.NotEqual(t, exitOK, real.exit, command)
+				assert.Equal(t, withoutRequest(real), withoutRequest(tried), "%s %s fails alike", command, name)
+			}
+		}
+		alike("none")
+		alike("no name!")
+		if command == "tenant rm" {
+			alike("default")
+		}
+		for _, key := range []string{reader, another} {
+			if command != "logout" {
+				t.Setenv(keyEnv, key)
+				alike(c.name)
+				t.Setenv(keyEnv, root)
+			}
 		}
 		got := on(with(c.name)...)
 		assert.Equal(t, exitOK, got.exit, "%s works after it was tried: %s", command, got.err)

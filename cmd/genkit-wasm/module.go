@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
 // record makes a call whose answer is a module's record, and prints it as JSON when
@@ -243,8 +245,35 @@ func (a *app) rmCommand() *cobra.Command {
 	return cmd
 }
 
+// mayManage fails as a request does that takes the scope "manage" of the tenant, where the key has
+// not got it: what a dry run asks for takes less than what it stands for. A tenant that the key may
+// not even read is left to the requests that follow.
+func (a *app) mayManage(ctx context.Context) error {
+	raw, err := a.call(ctx, request{method: http.MethodGet, path: "/identity", server: true})
+	if f, ok := errors.AsType[*failure](err); ok && f.exit == exitNotFound {
+		return nil // the server asks nobody who he is
+	}
+	if err != nil {
+		return err
+	}
+	var identity who
+	if err := json.Unmarshal(raw, &identity); err != nil {
+		return fmt.Errorf("the server's answer tells of no identity: %w", err)
+	}
+	if !identity.Scopes.Sees(a.tenant) || identity.Scopes.Allows(a.tenant, access.Manage) {
+		return nil
+	}
+	return &failure{
+		exit: exitOf(status.PermissionDenied, false), code: status.PermissionDenied.String(),
+		text: fmt.Sprintf("%s %q", scopeWanted, abi.Line(a.tenant, 80)+":"+string(access.Manage)), hint: scopeHint,
+	}
+}
+
 // showDoomedModule shows what "rm" would remove.
 func (a *app) showDoomedModule(ctx context.Context, name string) error {
+	if err := a.mayManage(ctx); err != nil {
+		return err
+	}
 	raw, err := a.call(ctx, request{method: http.MethodGet, path: modulePath(name) + "/versions"})
 	if err != nil {
 		return err

@@ -255,6 +255,9 @@ func (a *app) showDoomedValue(ctx context.Context, w valueWords, name string) er
 	if err != nil {
 		return fmt.Errorf("the server's answer is not a list of %s: %w", w.many, err)
 	}
+	if err := secrets.CheckName(secrets.Kind(w.command), name); err != nil {
+		return local(err, false)
+	}
 	at := slices.IndexFunc(entries, func(e secrets.Entry) bool { return e.Name == name })
 	if at < 0 {
 		return &failure{exit: exitNotFound, code: status.NotFound.String(), text: fmt.Sprintf("%s %q does not exist", w.command, abi.Line(name, 80)), hint: a.valuesHint(w)}

@@ -437,6 +437,9 @@ func (a *app) showDoomed(ctx context.Context, name string) error {
 	if err != nil && t.State != admin.Deleting && t.State != admin.Damaged {
 		return err
 	}
+	if t.Name == wasmhost.DefaultTenant {
+		return local(admin.Indelible(t.Name), false)
+	}
 	if a.json() {
 		return a.printJSON(doomed)
 	}

@@ -21,7 +21,7 @@ const (
 // FAILED_PRECONDITION for [wasmhost.DefaultTenant]. revision is as for [Tenants.Change].
 func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation, error) {
 	if name == wasmhost.DefaultTenant {
-		return Operation{}, status.Publicf(status.FailedPrecondition, "the tenant %q can't be deleted; it can be suspended", name)
+		return Operation{}, Indelible(name)
 	}
 	if t.host == nil {
 		return Operation{}, status.Errorf(status.FailedPrecondition, "admin: Start was not called")
@@ -61,6 +61,11 @@ func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation,
 	}
 	t.goes(func(ctx context.Context) { t.erase(ctx, r, o) })
 	return shown, nil
+}
+
+// Indelible is the error of who asks for the deletion of [wasmhost.DefaultTenant].
+func Indelible(name string) error {
+	return status.Publicf(status.FailedPrecondition, "the tenant %q can't be deleted; it can be suspended", name)
 }
 
 // markDeleting stores that a tenant is being deleted. A damaged record is removed first.
@@ -152,6 +157,9 @@ func (t *Tenants) eraseOnce(ctx context.Context, r *record, o *operation) error 
 	}
 	if err := t.store.Delete(ctx, TenantKind, r.Name); err != nil {
 		return err
+	}
+	if t.config.Usage != nil {
+		t.config.Usage.Forget(r.Name)
 	}
 	t.mu.Lock()
 	delete(t.tenants, r.Name)

@@ -213,3 +213,26 @@ func TestADamagedRecordOfSpendingDoesNotCountFromNothing(t *testing.T) {
 		})
 	}
 }
+
+// What a tenant has used is no tenant's any more once it is deleted; the sums by day keep it.
+func TestTheTotalsOfADeletedTenantAreNobodys(t *testing.T) {
+	book, err := usage.Open(usage.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, book.Close()) })
+	w := open(t, admin.Config{Store: admin.NewMemory(), Usage: book}, wasmhost.Config{})
+	for _, name := range []string{"acme", "globex"} {
+		made := w.create(name, admin.Settings{})
+		book.Count(usage.Event{Tenant: name, TenantID: made.ID, Kind: usage.Flow, Name: "menu"})
+	}
+	o, err := w.Delete(t.Context(), "acme", "")
+	require.NoError(t, err)
+	w.gone(o)
+	calls := map[string]int64{}
+	for _, row := range book.Totals() {
+		calls[row.Tenant] += row.Calls
+	}
+	assert.Equal(t, map[string]int64{"": 1, "globex": 1}, calls)
+	r, err := book.Report(t.Context(), usage.Query{Tenant: "acme"})
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, r.Total.Calls)
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,7 +102,27 @@ func TestUsageIsInTheMetrics(t *testing.T) {
 		assert.Contains(t, all, "\ngenkit_wasm_usage_"+name+" "+want[0]+"\n")
 		assert.Contains(t, acme, "\ngenkit_wasm_usage_"+name+`{tenant="acme"} `+want[1]+"\n")
 	}
+	book.Forget("acme")
+	without := scrape(t, apart)
+	assert.NotContains(t, without, "acme", "a tenant that is gone has no series")
+	assert.Contains(t, without, "\ngenkit_wasm_usage_calls_total{kind=\"tool\",outcome=\"ok\",tenant=\"\"} 1\n", "its sums are no tenant's")
+	assert.Contains(t, without, `tenant="other"`)
+	assert.Equal(t, lines(all, "genkit_wasm_usage_"), lines(scrape(t, together), "genkit_wasm_usage_"), "and a sum does not fall")
+	book.Count(usage.Event{Tenant: "acme", Kind: usage.Tool, Name: "a/b"})
+	assert.Contains(t, scrape(t, apart), "\ngenkit_wasm_usage_calls_total{kind=\"tool\",outcome=\"ok\",tenant=\"acme\"} 1\n", "a new one of the name begins anew")
 	assert.NotContains(t, all, "acme")
 	assert.NotContains(t, all+acme, "made up")
 	assert.NotContains(t, all+acme, "a/b")
+}
+
+// lines are those that begin with a prefix, sorted.
+func lines(text, prefix string) []string {
+	var some []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, prefix) {
+			some = append(some, line)
+		}
+	}
+	slices.Sort(some)
+	return some
 }

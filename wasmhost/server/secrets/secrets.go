@@ -125,7 +125,7 @@ func (s *Store) List(ctx context.Context, tenant string, kind Kind) ([]Entry, er
 
 // Get tells of one value, without it; NOT_FOUND when there is none.
 func (s *Store) Get(ctx context.Context, tenant string, kind Kind, name string) (Entry, error) {
-	if err := s.checkName(kind, name); err != nil {
+	if err := CheckName(kind, name); err != nil {
 		return Entry{}, err
 	}
 	at, leave, err := s.enter(ctx, tenant, false)
@@ -196,7 +196,7 @@ func (s *Store) Put(ctx context.Context, tenant string, kind Kind, name string, 
 // Delete removes a value, also one that is damaged or can't be opened. revision is as for
 // [Store.Put]. It needs no keys. NOT_FOUND when there is none.
 func (s *Store) Delete(ctx context.Context, tenant string, kind Kind, name, revision string) error {
-	if err := s.checkName(kind, name); err != nil {
+	if err := CheckName(kind, name); err != nil {
 		return err
 	}
 	at, leave, err := s.enter(ctx, tenant, true)
@@ -320,7 +320,7 @@ func checkRevision(old *record, kind Kind, name, revision string) error {
 
 // check refuses what can't be stored.
 func (s *Store) check(kind Kind, name string, value secret.Value) error {
-	if err := s.checkName(kind, name); err != nil {
+	if err := CheckName(kind, name); err != nil {
 		return err
 	}
 	if _, ok := s.config.Providers[name]; !ok && kind == Credential {
@@ -349,7 +349,8 @@ func quoted(providers map[string]string) string {
 	return strings.Join(all, ", ")
 }
 
-func (s *Store) checkName(kind Kind, name string) error {
+// CheckName says why nothing can have that name; INVALID_ARGUMENT.
+func CheckName(kind Kind, name string) error {
 	if policy.CheckSecretName(name) != nil {
 		return status.Publicf(status.InvalidArgument, "%s %q: want a name of 1 to 64 letters, digits, \"_\", \".\" or \"-\", starting with a letter or \"_\"", kind, abi.Line(name, 80))
 	}

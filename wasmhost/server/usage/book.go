@@ -210,6 +210,24 @@ func (b *Book) total(e *Event) {
 	s.count(e)
 }
 
+// Forget ends the totals of a tenant that is gone: what it has used since the book was opened counts
+// under no tenant from then on. The sums by day keep it.
+func (b *Book) Forget(tenantName string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, s := range b.totals {
+		if key.tenant != tenantName || key.tenant == "" {
+			continue
+		}
+		delete(b.totals, key)
+		key.tenant = ""
+		if b.totals[key] == nil {
+			b.totals[key] = &Sums{}
+		}
+		b.totals[key].Add(s)
+	}
+}
+
 // dayOf returns the day in which something is counted. A clock that goes back by no more than a
 // day changes nothing: the day that had begun goes on. mu is held.
 func (b *Book) dayOf(at time.Time) *day {

@@ -297,7 +297,8 @@ func (b *Book) Sinks() []SinkReport {
 }
 
 // Totals returns what was counted since the book was opened, a row for each tenant and kind, in no order. No
-// number of a row is smaller than it was in an earlier answer.
+// number of a row is smaller than it was in an earlier answer, unless its tenant was forgotten. What
+// [Book.Forget] has taken away, and what is beyond 65,536 rows, is in rows without a tenant.
 func (b *Book) Totals() []Row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
