@@ -87,3 +87,44 @@ func TestATenantThatCanNotBeReadKeepsNoOthersFromTheirs(t *testing.T) {
 		})
 	}
 }
+
+// Values wait until it is known what their tenant's modules are, also those of a module that was being removed.
+func TestValuesWaitForTheModulesOfTheirTenant(t *testing.T) {
+	data, values := t.TempDir(), kv.NewMemory(nil)
+	spaces := func() []kv.Namespace {
+		all, err := values.Namespaces(t.Context())
+		require.NoError(t, err)
+		return all
+	}
+	start := func() {
+		store, err := module.OpenDir(filepath.Join(data, "modules"))
+		require.NoError(t, err)
+		host, err := wasmhost.New(t.Context(), wasmhost.Config{Store: store, KV: values, Tenants: map[string]wasmhost.TenantConfig{"acme": {}, "globex": {}}})
+		require.NoError(t, err)
+		if len(spaces()) == 0 {
+			for _, tenant := range []string{"acme", "globex"} {
+				_, err := host.Load(t.Context(), tenant, wasmhost.Upload{Name: "calc", Wasm: calc(t)})
+				require.NoError(t, err)
+			}
+		}
+		require.NoError(t, host.Close(t.Context()))
+		require.NoError(t, store.Close())
+	}
+	start()
+	stays, goes := kv.Namespace{Tenant: "acme", Module: "calc"}, kv.Namespace{Tenant: "acme", Module: "removed"}
+	for _, ns := range []kv.Namespace{stays, goes} {
+		require.NoError(t, values.Set(t.Context(), ns, "k", []byte(`1`), kv.SetOptions{}, kv.Quota{Keys: 1, Bytes: 999, ValueBytes: 99}))
+	}
+	require.NoError(t, values.Mark(t.Context(), goes))
+	dir := filepath.Join(data, "modules", "tenants", "m-acme")
+	require.NoError(t, os.Rename(dir, dir+".aside"))
+	require.NoError(t, os.WriteFile(dir, nil, 0o600))
+	start()
+	assert.Equal(t, []kv.Namespace{stays, goes}, spaces())
+	require.NoError(t, os.Remove(dir))
+	start() // as if the tenant had none
+	assert.Equal(t, []kv.Namespace{stays}, spaces(), "what was not removed stays, what was goes")
+	require.NoError(t, os.Rename(dir+".aside", dir))
+	start()
+	assert.Equal(t, []kv.Namespace{stays}, spaces())
+}

@@ -87,6 +87,11 @@ func (h *Host) eraseValues(ctx context.Context, name string) error {
 	if !ok {
 		return nil
 	}
+	if r, ok := h.kv.(kv.Reporter); ok {
+		if problem := r.Report(name).Problem; problem != "" { // what can't be listed can't be dropped
+			return status.Publicf(status.DataLoss, "the values of tenant %q: %s; put it back, or remove it, and try again", name, problem)
+		}
+	}
 	spaces, err := lister.Namespaces(ctx)
 	if err != nil {
 		return err

@@ -10,10 +10,36 @@ import (
 )
 
 // A module's values go with the module, and the next module of its name starts empty.
-// Three things keep it so, because the process may end between the deletion of a module
-// and that of its values: the values of a module that is not stored are dropped when the
-// host starts, and once more before the first upload under a name; and what could not be
-// dropped is remembered.
+// The process may end between the deletion of a module and that of its values. So a mark is
+// set before the module is deleted, and when the host starts, the values of those with a mark
+// are dropped. What has no mark is kept: a module that is not to be seen has not
+// been removed for that; its records may be damaged, or not in place. Before the first upload under a
+// name the values are dropped once more, and what could not be dropped is remembered.
+
+// mark notes in the store of values, if it can do that, that a module is about to be removed.
+func (h *Host) mark(ctx context.Context, ns kv.Namespace) error {
+	marker, ok := h.kv.(kv.Marker)
+	if !ok {
+		return nil
+	}
+	if err := marker.Mark(ctx, ns); err != nil {
+		return status.Publicf(status.Unavailable, "note that module %q is being removed", ns.Module).WithCause(err)
+	}
+	return nil
+}
+
+// unmark takes a mark back when the module has not been removed. It continues after the caller has
+// left. If it fails, the next start does it, because the module is stored.
+func (h *Host) unmark(ctx context.Context, ns kv.Namespace) {
+	marker, ok := h.kv.(kv.Marker)
+	if !ok {
+		return
+	}
+	if err := marker.Unmark(context.WithoutCancel(ctx), ns); err != nil {
+		h.log.WarnContext(ctx, "a module that was not removed stays marked as being removed until the next start",
+			slog.String("tenant", ns.Tenant), slog.String("module", ns.Module), slog.Any("error", err))
+	}
+}
 
 // endLife drops the values of a module that was just removed, and closes them to calls
 // that are still under way. The module is gone, so this continues after the caller has
@@ -59,16 +85,14 @@ func (h *Host) startEmpty(ctx context.Context, t *tenant, name string) error {
 	return nil
 }
 
-// sweepValues drops the values of modules that are not stored, which a process leaves
-// that ends between the two deletions of a removal.
+// sweepValues finishes removals during which a process has ended: it drops the values of the modules
+// that are marked and gone. Of a tenant whose modules can't be read, nothing is known.
 func (h *Host) sweepValues(ctx context.Context, records []module.Record) {
-	lister, ok := h.kv.(kv.Lister)
-	// A store without any module may be the wrong directory. The values wait then until
-	// their names are used again.
-	if !ok || !h.lasting || len(records) == 0 {
+	marker, ok := h.kv.(kv.Marker)
+	if !ok {
 		return
 	}
-	spaces, err := lister.Namespaces(ctx)
+	marked, err := marker.Marked(ctx)
 	if err != nil {
 		h.log.ErrorContext(ctx, "values of removed modules can't be looked for", slog.Any("error", err))
 		return
@@ -77,8 +101,12 @@ func (h *Host) sweepValues(ctx context.Context, records []module.Record) {
 	for _, rec := range records {
 		stored[kv.Namespace{Tenant: rec.Tenant, Module: rec.Name}] = true
 	}
-	for _, ns := range spaces {
+	for _, ns := range marked {
 		if stored[ns] {
+			h.unmark(ctx, ns)
+			continue
+		}
+		if h.damage(ns.Tenant) != nil {
 			continue
 		}
 		if err := h.kv.Drop(ctx, ns); err != nil {

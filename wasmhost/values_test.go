@@ -81,32 +81,69 @@ func TestAModuleIsNotLoadedOntoTheValuesOfAnEarlierOne(t *testing.T) {
 	}
 }
 
-// The process ended after a module was deleted and before its values were.
+// undroppable is a store of values that can't drop any.
+type undroppable struct{ *kv.Memory }
+
+func (undroppable) Drop(context.Context, kv.Namespace) error { return errors.New("the disk is full") }
+
+// The process ended after a module was deleted and before its values were. What nobody has removed stays,
+// whatever there is to be seen of its module.
 func TestValuesWithoutAModuleAreDroppedAtStart(t *testing.T) {
 	values, store := kv.NewMemory(nil), module.NewMemory()
+	var kept kv.Store
 	start := func() *reach {
 		// The server's port, which is in the policy, is another each time.
-		return newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Store, c.KV, c.Grants = store, values, nil })
+		return newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Store, c.KV, c.Grants = store, kept, nil })
+	}
+	kept = values
+	r := start()
+	r.load(t, "")
+	r.ask(t, "kv_set", `{"key":"a","value":1}`)
+	other := kv.Namespace{Tenant: tenant, Module: "not to be seen"}
+	require.NoError(t, values.Set(t.Context(), other, "a", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{Keys: 1, Bytes: 100, ValueBytes: 10}))
+	kept = undroppable{values}
+	r = start()
+	assert.Equal(t, `{"ok":1}`, r.ask(t, "kv_get", `{"key":"a"}`), "a module that is stored keeps its values")
+	require.NoError(t, r.host.Remove(t.Context(), tenant, "capabilities"))
+	start()
+	spaces, err := values.Namespaces(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, spaces, 2)
+	kept = values
+	r = start()
+	spaces, err = values.Namespaces(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []kv.Namespace{other}, spaces)
+	require.NoError(t, values.Set(t.Context(), kv.Namespace{Tenant: tenant, Module: "capabilities"}, "a", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{Keys: 1, Bytes: 100, ValueBytes: 10}))
+	r.load(t, "")
+	assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`), "and the first upload starts empty")
+}
+
+// A module that was not removed after all is marked no longer, at once or at the next start.
+func TestAModuleThatIsNotRemovedKeepsItsValues(t *testing.T) {
+	values, store := kv.NewMemory(nil), module.NewMemory()
+	start := func() *reach {
+		return newReach(t, http.NotFound, func(c *wasmhost.Config) { c.Store, c.KV, c.Grants = unremovable{store}, values, nil })
 	}
 	r := start()
 	r.load(t, "")
 	r.ask(t, "kv_set", `{"key":"a","value":1}`)
-	stays := start()
-	assert.Equal(t, `{"ok":1}`, stays.ask(t, "kv_get", `{"key":"a"}`), "a module that is stored keeps its values")
-	require.NoError(t, store.Delete(t.Context(), tenant, "capabilities"))
+	require.ErrorContains(t, r.host.Remove(t.Context(), tenant, "capabilities"), "the disk is full")
+	marked, err := values.Marked(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, marked)
+	require.NoError(t, values.Mark(t.Context(), kv.Namespace{Tenant: tenant, Module: "capabilities"}), "the process ends here")
 	r = start()
-	spaces, err := values.Namespaces(t.Context())
+	assert.Equal(t, `{"ok":1}`, r.ask(t, "kv_get", `{"key":"a"}`))
+	marked, err = values.Marked(t.Context())
 	require.NoError(t, err)
-	assert.Len(t, spaces, 1, "without any module nothing says that this is their store")
-	_, err = r.host.Load(t.Context(), tenant, wasmhost.Upload{Wasm: answering('1')})
-	require.NoError(t, err)
-	r = start()
-	spaces, err = values.Namespaces(t.Context())
-	require.NoError(t, err)
-	assert.Empty(t, spaces)
-	require.NoError(t, values.Set(t.Context(), kv.Namespace{Tenant: tenant, Module: "capabilities"}, "a", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{Keys: 1, Bytes: 100, ValueBytes: 10}))
-	r.load(t, "")
-	assert.Equal(t, `{"ok":null}`, r.ask(t, "kv_get", `{"key":"a"}`), "and the first upload starts empty")
+	assert.Empty(t, marked)
+}
+
+type unremovable struct{ *module.Memory }
+
+func (unremovable) Delete(context.Context, string, string) error {
+	return errors.New("the disk is full")
 }
 
 // A call of an older revision that outlives the module keeps nothing either.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 )
@@ -36,7 +37,12 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	if _, err := h.Module(tenantName, name); err != nil {
 		return err
 	}
+	ns := kv.Namespace{Tenant: tenantName, Module: name}
+	if err := h.mark(ctx, ns); err != nil {
+		return err
+	}
 	if err := h.delete(ctx, tenantName, name); err != nil {
+		h.unmark(ctx, ns)
 		return err
 	}
 	h.swap(t, name, nil)

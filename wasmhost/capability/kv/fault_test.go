@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,6 +63,7 @@ func dropping(space int) faultStep {
 		Name: fmt.Sprint("drop ", space),
 		Do:   func(f *kv.File) error { return f.Drop(context.Background(), faultSpaces[space]) },
 		Model: func(state map[string]string) {
+			delete(state, markOf(space))
 			for _, key := range faultKeys {
 				delete(state, nameOf(space, key))
 			}
@@ -69,10 +71,35 @@ func dropping(space int) faultStep {
 	}
 }
 
+func markOf(space int) string { return fmt.Sprint(space, " is marked") }
+
+func marking(space int) faultStep {
+	return faultStep{
+		Name:  fmt.Sprint("mark ", space),
+		Do:    func(f *kv.File) error { return f.Mark(context.Background(), faultSpaces[space]) },
+		Model: func(state map[string]string) { state[markOf(space)] = "yes" },
+	}
+}
+
+func unmarking(space int) faultStep {
+	return faultStep{
+		Name:  fmt.Sprint("unmark ", space),
+		Do:    func(f *kv.File) error { return f.Unmark(context.Background(), faultSpaces[space]) },
+		Model: func(state map[string]string) { delete(state, markOf(space)) },
+	}
+}
+
 // shown reads all keys, and holds the listings against them.
 func shown(f *kv.File) map[string]string {
 	state := map[string]string{}
+	marked, markedErr := f.Marked(context.Background())
 	for i, ns := range faultSpaces {
+		switch {
+		case markedErr != nil:
+			state[markOf(i)] = faultfs.Failed(markedErr)
+		case slices.Contains(marked, ns):
+			state[markOf(i)] = "yes"
+		}
 		listed := map[string]bool{}
 		page, listErr := f.List(context.Background(), ns, "", "", 100)
 		for _, key := range page.Keys {
@@ -110,6 +137,11 @@ func TestNoFaultOfTheDiskLosesAValue(t *testing.T) {
 		faultfs.Exhaust(t, faultCase(
 			setting(0, "k", `100`, 0, ""), setting(1, "k", `{"n":1}`, 0, ""), setting(0, "l", `2`, time.Hour, ""), setting(0, "k", `900`, 0, `100`),
 			setting(2, "k", `"other"`, 0, ""), deleting(0, "l"), dropping(1), setting(1, "l", `4`, 0, ""), deleting(1, "none"), setting(0, "k", `5`, 0, ""),
+		))
+	})
+	t.Run("marks", func(t *testing.T) {
+		faultfs.Exhaust(t, faultCase(
+			setting(0, "k", `1`, 0, ""), setting(2, "k", `2`, 0, ""), marking(0), marking(2), marking(1), unmarking(2), setting(0, "l", `3`, 0, ""), dropping(1), unmarking(0), marking(0),
 		))
 	})
 	t.Run("rewriting", func(t *testing.T) {

@@ -37,6 +37,7 @@ type File struct {
 	mu      sync.Mutex // guards the fields below
 	spaces  map[Namespace]*fileSpace
 	modules modulesOf               // those in spaces
+	marks   map[Namespace]bool      // see [Marker]; false where that is not certain
 	opened  map[*fileSpace]struct{} // those whose file is open
 	open    int                     // how many files may be open
 	uses    uint64                  // counts uses, so that the file that was used longest ago is closed
@@ -46,6 +47,7 @@ type File struct {
 var (
 	_ Store     = (*File)(nil)
 	_ Lister    = (*File)(nil)
+	_ Marker    = (*File)(nil)
 	_ Reporter  = (*File)(nil)
 	_ io.Closer = (*File)(nil)
 )
@@ -86,7 +88,7 @@ func openFS(files storedir.FS, now func() time.Time) (*File, error) {
 	if now == nil {
 		now = time.Now
 	}
-	f := &File{files: files, now: now, spaces: map[Namespace]*fileSpace{}, modules: modulesOf{}, opened: map[*fileSpace]struct{}{}, unreadable: map[string]bool{}, open: maxOpen}
+	f := &File{files: files, now: now, spaces: map[Namespace]*fileSpace{}, marks: map[Namespace]bool{}, modules: modulesOf{}, opened: map[*fileSpace]struct{}{}, unreadable: map[string]bool{}, open: maxOpen}
 	if err := f.scan(); err != nil {
 		return nil, errors.Join(status.Errorf(status.Internal, "kv: open: %w", err), f.Close())
 	}
@@ -122,6 +124,10 @@ func (f *File) scan() error {
 			return err
 		}
 		for _, m := range modules {
+			if isMark(m.Name()) {
+				f.scanMark(t.Name(), m.Name())
+				continue
+			}
 			f.scanSpace(t.Name(), m.Name())
 		}
 	}
@@ -296,6 +302,9 @@ func (f *File) Drop(ctx context.Context, ns Namespace) error {
 	}
 	defer s.leave()
 	if err := s.drop(); err != nil {
+		return failed(err)
+	}
+	if err := s.unmark(); err != nil {
 		return failed(err)
 	}
 	if !s.exists.Load() { // nothing is known of it any more; names are used without end

@@ -30,10 +30,10 @@ import (
 const (
 	MaxKeyBytes = 512
 	MaxTTL      = 10 * 365 * 24 * time.Hour
-	// MaxList is how many keys a listing gives at most, and DefaultList how
+	// MaxList is how many keys a listing gives at most, and defaultList how
 	// many when it says nothing.
 	MaxList     = 1000
-	DefaultList = 100
+	defaultList = 100
 	// entryBytes is the cost of an entry beside key and value, in bytes.
 	entryBytes = 32
 )
@@ -93,6 +93,19 @@ type Lister interface {
 	// Namespaces returns those that were set and not dropped, sorted by tenant and
 	// module.
 	Namespaces(ctx context.Context) ([]Namespace, error)
+}
+
+// Marker is an optional part of a store: it remembers, over a restart, of which namespaces the
+// module is being removed. Their values go when the module is gone, also when the process ends in
+// between; a namespace without a mark is never dropped because its module is not to be seen.
+type Marker interface {
+	// Mark says that a namespace is to be dropped. The mark stays until [Store.Drop] or Unmark
+	// has succeeded. The values can be read and set as before.
+	Mark(ctx context.Context, ns Namespace) error
+	// Unmark takes a mark back; it is no error when there is none.
+	Unmark(ctx context.Context, ns Namespace) error
+	// Marked returns the marked namespaces, sorted by tenant and module.
+	Marked(ctx context.Context) ([]Namespace, error)
 }
 
 // Reporter is an optional part of a store: it reports the bytes that a tenant's values take,
@@ -237,7 +250,7 @@ func (p *plan) after(u, without usage, q Quota) (usage, error) {
 
 func listLimit(limit int) int {
 	if limit <= 0 {
-		limit = DefaultList
+		limit = defaultList
 	}
 	return min(limit, MaxList)
 }

@@ -19,11 +19,13 @@ type Memory struct {
 	mu      sync.Mutex // guards the fields below
 	spaces  map[Namespace]*space
 	modules modulesOf // those in spaces
+	marks   map[Namespace]bool
 }
 
 var (
 	_ Store     = (*Memory)(nil)
 	_ Lister    = (*Memory)(nil)
+	_ Marker    = (*Memory)(nil)
 	_ Reporter  = (*Memory)(nil)
 	_ io.Closer = (*Memory)(nil)
 )
@@ -40,7 +42,7 @@ func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, spaces: map[Namespace]*space{}, modules: modulesOf{}}
+	return &Memory{now: now, spaces: map[Namespace]*space{}, modules: modulesOf{}, marks: map[Namespace]bool{}}
 }
 
 // Get implements [Store].
@@ -167,7 +169,33 @@ func (m *Memory) Drop(_ context.Context, ns Namespace) error {
 	defer m.mu.Unlock()
 	delete(m.spaces, ns)
 	m.modules.remove(ns)
+	delete(m.marks, ns)
 	return nil
+}
+
+// Mark implements [Marker].
+func (m *Memory) Mark(_ context.Context, ns Namespace) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.marks[ns] = true
+	return nil
+}
+
+// Unmark implements [Marker].
+func (m *Memory) Unmark(_ context.Context, ns Namespace) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.marks, ns)
+	return nil
+}
+
+// Marked implements [Marker].
+func (m *Memory) Marked(context.Context) ([]Namespace, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Collect(maps.Keys(m.marks))
+	sortNamespaces(all)
+	return all, nil
 }
 
 // Namespaces implements [Lister].

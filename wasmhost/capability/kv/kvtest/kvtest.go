@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) kv.Store) {
 		"conditions are atomic":   conditions,
 		"listings are complete":   listings,
 		"a dropped space is gone": dropped,
+		"marks last":              marks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{}
@@ -259,6 +260,37 @@ func listings(t *testing.T, s kv.Store, _ *clock) {
 	page, err = s.List(t.Context(), mine, "zz", "a", 0)
 	require.NoError(t, err)
 	assert.Empty(t, page.Keys)
+}
+
+func marks(t *testing.T, s kv.Store, _ *clock) {
+	m, ok := s.(kv.Marker)
+	if !ok {
+		t.Skip("this store marks nothing")
+	}
+	marked := func() []kv.Namespace {
+		all, err := m.Marked(t.Context())
+		require.NoError(t, err)
+		return all
+	}
+	empty := kv.Namespace{Tenant: "a", Module: strings.Repeat("long", 30)}
+	set(t, s, "k", `1`)
+	assert.Empty(t, marked())
+	for range 2 {
+		require.NoError(t, m.Mark(t.Context(), mine))
+		require.NoError(t, m.Mark(t.Context(), empty))
+		assert.Equal(t, []kv.Namespace{mine, empty}, marked())
+	}
+	assert.Equal(t, `1`, get(t, s, "k"), "it is there until it is dropped")
+	set(t, s, "k", `2`)
+	for range 2 {
+		require.NoError(t, m.Unmark(t.Context(), mine))
+		assert.Equal(t, []kv.Namespace{empty}, marked())
+	}
+	require.NoError(t, s.Drop(t.Context(), empty))
+	require.NoError(t, m.Mark(t.Context(), mine))
+	require.NoError(t, s.Drop(t.Context(), mine))
+	assert.Empty(t, marked())
+	assert.Empty(t, get(t, s, "k"))
 }
 
 func dropped(t *testing.T, s kv.Store, _ *clock) {
