@@ -60,7 +60,7 @@ test-guests:
 	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
 
 .PHONY: long
-long: ## run the tests of the sandbox that compare engines, and the hostile corpus, with all that they have
+long: ## run what compares engines, the hostile corpus, and the tools of all languages, with all that they have
 	$(GO) test -count=1 -shuffle=on -timeout 20m ./wasmhost/internal/meter ./wasmhost/internal/sandbox ./wasmhost/internal/verify ./wasmhost/internal/wasi ./wasmhost/hosttest
 
 # Others' compilers compute, by themselves or behind a lock, and are most of what tests under the race detector wait for:

@@ -16,6 +16,9 @@ import (
 // with middleware and a format and no tool.
 func guard(t *testing.T) string {
 	t.Helper()
+	if raced {
+		t.Skip("compiles megabytes of module, which takes a minute under the race detector")
+	}
 	file := filepath.Join(t.TempDir(), "anything.wasm")
 	out, err := exec.CommandContext(t.Context(), "make", "-C", "../../examples/guard", "build", "OUT="+file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -35,10 +38,10 @@ func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
 
 	url := startServer(t)
 	on := func(args ...string) outcome { return cli(t, append(args, "--server", url)...) }
-	up := on("upload", file, "--policy", "../../examples/guard/policy.json")
+	up := on("upload", file, "--name", "guard", "--policy", "../../examples/guard/policy.json") // by itself it would be asked for its name
 	require.Equal(t, exitOK, up.exit, up.err)
 	assert.Regexp(t, `^module guard, revision 1, .* MiB\n  middleware guard/redact\n  format guard/csv\n$`, up.out)
-	assert.Regexp(t, `^module guard, revision 1, .* MiB, unchanged\n`, on("upload", file).out)
+	assert.Regexp(t, `^module guard, revision 1, .* MiB, unchanged\n`, on("upload", file, "--name", "guard").out)
 	assert.Regexp(t, `(?m)^guard +1 .* 1 middleware, 1 format +rewrite +current$`, on("ls").out)
 	assert.Regexp(t, `(?m)^middleware +guard/redact`, on("ls", "--actions").out)
 	assert.Regexp(t, `(?m)^format +guard/csv`, on("ls", "--actions").out)

@@ -36,7 +36,6 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.RemoveAll(config)
-	removeBinary()
 	http.DefaultClient.CloseIdleConnections()
 	httpClient().CloseIdleConnections()
 	if err := goleak.Find(); err != nil && code == 0 {

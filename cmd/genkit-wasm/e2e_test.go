@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,39 +22,18 @@ import (
 // asProgram is the variable that makes a process of the tests' program be the command.
 const asProgram = "TEST_AS_PROGRAM"
 
-// built is the command where the tests build it.
-var built struct {
-	sync.Once
-	file string
-	err  error
-}
-
-// binary returns the path of the command: the program of the tests, which [asProgram] turns into it. Under the race detector,
-// which would slow it down, it is built, once.
+// binary returns the path of the command: the program of the tests, which [asProgram] turns into it.
 func binary(t *testing.T) string {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("sends signals that this system does not have")
 	}
-	if !raced {
-		self, err := os.Executable()
-		require.NoError(t, err)
-		return self
+	if raced {
+		t.Skip("starts processes: slow under the race detector, and what they do is raced where it is tested in one")
 	}
-	built.Do(func() {
-		dir, err := os.MkdirTemp("", "genkit-wasm-test-")
-		if err != nil {
-			built.err = err
-			return
-		}
-		built.file = filepath.Join(dir, "genkit-wasm")
-		out, err := exec.Command("go", "build", "-o", built.file, ".").CombinedOutput()
-		if err != nil {
-			built.err = fmt.Errorf("%w\n%s", err, out)
-		}
-	})
-	require.NoError(t, built.err)
-	return built.file
+	self, err := os.Executable()
+	require.NoError(t, err)
+	return self
 }
 
 // command is the command as a process of its own.
@@ -64,13 +42,6 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary(t), args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	return cmd
-}
-
-// removeBinary is called when all tests have run.
-func removeBinary() {
-	if built.file != "" {
-		_ = os.RemoveAll(filepath.Dir(built.file))
-	}
 }
 
 // process is a running server.

@@ -60,7 +60,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		}
 	}()
 	root := a.command()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would be the arguments of the process
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

@@ -25,8 +25,8 @@ var shortLanguages = map[string]bool{"c": true, "ts": true}
 
 func skipInShortRuns(t *testing.T, language string) {
 	t.Helper()
-	if testing.Short() && !shortLanguages[language] {
-		t.Skip("takes long; make race goes through all languages")
+	if (testing.Short() || raced) && !shortLanguages[language] {
+		t.Skip("takes long; make long goes through all languages")
 	}
 }
 
