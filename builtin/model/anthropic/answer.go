@@ -67,6 +67,7 @@ type answer struct {
 	head   wireAnswer
 	blocks []*reply
 	at     map[int]*reply // by the stream's index
+	finish wire.Finish
 	lost   []string
 	raw    json.RawMessage // of a document
 	begun  bool
@@ -88,6 +89,7 @@ func (a *answer) Document(raw json.RawMessage) error {
 			return err
 		}
 	}
+	a.ended(a.head.StopReason)
 	a.raw, a.begun, a.done = raw, true, true
 	return nil
 }
@@ -110,12 +112,13 @@ func (a *answer) Event(data json.RawMessage) ([]content.Part, error) {
 			return nil, wire.ErrForm(api, nil)
 		}
 		a.head, a.begun = *ev.Message, true
+		a.ended(a.head.StopReason)
 	case "content_block_start":
 		return a.begin(ev.Index, ev.Block)
 	case "content_block_delta":
 		return a.add(&ev)
 	case "message_delta":
-		a.head.StopReason = wire.Or(ev.Delta.StopReason, a.head.StopReason)
+		a.ended(ev.Delta.StopReason)
 		if !wire.IsNull(ev.Delta.StopSequence) {
 			a.head.StopSequence = ev.Delta.StopSequence
 		}
@@ -130,6 +133,13 @@ func (a *answer) Event(data json.RawMessage) ([]content.Part, error) {
 		a.done = true
 	}
 	return nil, nil
+}
+
+// ended takes in a stop reason; of several, one that is no end of the model's own wins.
+func (a *answer) ended(reason string) {
+	mapped, known := finishReasons[reason]
+	a.finish.Add(reason, wire.EndOf(mapped, known))
+	a.head.StopReason = a.finish.Reason
 }
 
 // count takes in counts, which are those of the answer so far.
@@ -232,7 +242,9 @@ func (a *answer) partial(r *reply) content.Part {
 	return wire.PartialCall(a.tools.Original(r.name), r.id, r.input.String())
 }
 
-// finishReasons are the API's. A context window that is full is a length.
+// finishReasons are the API's. A context window that is full is a length. Of an answer that
+// pauses (pause_turn), of one that is refused, and of reasons that are not here, no call is
+// executed; see [wire.End].
 var finishReasons = map[string]model.FinishReason{
 	"end_turn": model.FinishStop, "stop_sequence": model.FinishStop, "tool_use": model.FinishStop,
 	"max_tokens": model.FinishLength, "model_context_window_exceeded": model.FinishLength,
@@ -242,8 +254,8 @@ var finishReasons = map[string]model.FinishReason{
 // Response is what was collected.
 func (a *answer) Response() (*model.Response, error) {
 	resp := &model.Response{Message: &content.Message{Role: content.RoleModel, Content: []content.Part{}}, Usage: usage(a.head.Usage)}
-	for i, r := range a.blocks {
-		part, err := a.part(r, i == len(a.blocks)-1)
+	for _, r := range a.blocks {
+		part, err := a.part(r)
 		if err != nil {
 			return nil, status.Errorf(status.Internal, "map the answer: %w", err)
 		}
@@ -286,7 +298,7 @@ func (a *answer) finished() (model.FinishReason, string) {
 }
 
 // part maps a block; nil leaves it out.
-func (a *answer) part(r *reply, last bool) (*content.Part, error) {
+func (a *answer) part(r *reply) (*content.Part, error) {
 	switch r.kind {
 	case "text":
 		if r.text.Len() == 0 && len(r.citations) == 0 {
@@ -304,9 +316,7 @@ func (a *answer) part(r *reply, last bool) (*content.Part, error) {
 		part := content.NewReasoningPart("", nil)
 		return with(&part, redactedKey, r.data)
 	case "tool_use":
-		reason := finishReasons[a.head.StopReason]
-		cut := reason == model.FinishLength || reason == model.FinishOther
-		part, lost, err := a.tools.Call(r.name, wire.Or(r.id, "call_"+strconv.Itoa(len(a.lost)+len(a.at))), r.input.String(), cut, last)
+		part, lost, err := a.tools.Call(r.name, wire.Or(r.id, "call_"+strconv.Itoa(len(a.lost)+len(a.at))), r.input.String(), a.finish.End)
 		if lost != "" {
 			a.lost = append(a.lost, lost)
 		}

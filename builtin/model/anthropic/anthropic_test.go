@@ -332,3 +332,56 @@ func TestTheEnvironment(t *testing.T) {
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 	}
 }
+
+// Only an answer that ended as the API names it executes a call that may not have begun.
+func TestACallOfAnAnswerThatDidNotFinishIsLeftOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		input, ends string
+		want        string
+		reason      model.FinishReason
+	}{
+		"its end":                       {`{}`, `"tool_use"`, `{}`, model.FinishStop},
+		"a stop sequence":               {`{}`, `"stop_sequence"`, `{}`, model.FinishStop},
+		"the limit, no arguments":       {`{}`, `"max_tokens"`, "", model.FinishLength},
+		"the window, no arguments":      {`{}`, `"model_context_window_exceeded"`, "", model.FinishLength},
+		"the limit, whole arguments":    {`{"a":1}`, `"max_tokens"`, `{"a":1}`, model.FinishLength},
+		"a refusal":                     {`{"a":1}`, `"refusal"`, "", model.FinishBlocked},
+		"a pause":                       {`{"a":1}`, `"pause_turn"`, "", model.FinishOther},
+		"a name that is not known":      {`{"a":1}`, `"brand_new"`, "", model.FinishUnknown},
+		"none, no arguments":            {`{}`, `null`, "", model.FinishUnknown},
+		"none, whole arguments":         {`{"a":1}`, `null`, `{"a":1}`, model.FinishUnknown},
+		"the limit, then a call's end":  {`{}`, `"max_tokens","tool_use"`, "", model.FinishLength},
+		"a call's end, then the limit":  {`{}`, `"tool_use","max_tokens"`, "", model.FinishLength},
+		"a call's end, then a new name": {`{"a":1}`, `"tool_use","brand_new"`, "", model.FinishUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ends []json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte("["+c.ends+"]"), &ends))
+			text := event(`{"type":"message_start","message":{"type":"message"}}`) + event(`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"1","name":"f","input":{}}}`)
+			if c.input != "{}" {
+				text += event(`{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"` + strings.ReplaceAll(c.input, `"`, `\"`) + `"}}`)
+			}
+			for _, end := range ends {
+				text += event(`{"type":"message_delta","delta":{"stop_reason":` + string(end) + `}}`)
+			}
+			bodies := map[string]string{"text/event-stream": text + event(`{"type":"message_stop"}`)}
+			if len(ends) == 1 {
+				bodies["application/json"] = `{"type":"message","content":[{"type":"tool_use","id":"1","name":"f","input":` + c.input + `}],"stop_reason":` + c.ends + `}`
+			}
+			for contentType, body := range bodies {
+				var chunks []*model.Chunk
+				m := wiretest.Model(t, newProvider(t, "http://canned", &http.Client{Transport: wiretest.Answering(200, contentType, body)}), "anthropic/m")
+				resp, err := wiretest.Ask(t, m, `{"messages":[{"role":"user","content":[{"text":"q"}]}],"tools":[{"name":"f","description":""}]}`, &chunks)
+				require.NoError(t, err)
+				assert.Equal(t, c.reason, resp.FinishReason, contentType)
+				if c.want == "" {
+					assert.Empty(t, resp.ToolRequests(), contentType)
+					assert.Contains(t, resp.FinishMessage, `tool calls left out: "f"`)
+					continue
+				}
+				require.Len(t, resp.ToolRequests(), 1, contentType)
+				assert.JSONEq(t, c.want, string(resp.ToolRequests()[0].ToolRequest.Input), contentType)
+			}
+		})
+	}
+}

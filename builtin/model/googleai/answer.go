@@ -69,6 +69,7 @@ type answer struct {
 	seen     bool
 	raw      json.RawMessage // of a document
 	hops     int
+	finish   wire.Finish
 	lost     []string
 }
 
@@ -110,6 +111,7 @@ func (a *answer) Continue() []byte {
 		return nil
 	}
 	a.hops++
+	a.finish = wire.Finish{}
 	a.head.FinishReason, a.head.ContinuationToken = "", ""
 	return more
 }
@@ -140,7 +142,7 @@ func (a *answer) Event(data json.RawMessage) ([]content.Part, error) {
 			}
 			all = append(all, parts...)
 		}
-		a.head.FinishReason = wire.Or(c.FinishReason, a.head.FinishReason)
+		a.ended(c.FinishReason)
 		a.head.FinishMessage = wire.Or(c.FinishMessage, a.head.FinishMessage)
 		a.head.ContinuationToken = wire.Or(c.ContinuationToken, a.head.ContinuationToken)
 		keep(&a.head.SafetyRatings, c.SafetyRatings)
@@ -150,6 +152,17 @@ func (a *answer) Event(data json.RawMessage) ([]content.Part, error) {
 		keep(&a.head.LogprobsResult, c.LogprobsResult)
 	}
 	return all, nil
+}
+
+// ended takes in a finish reason; of several, one that is no end of the model's own wins.
+func (a *answer) ended(reason string) {
+	mapped, known := finishReasons[reason]
+	end := wire.EndOf(mapped, known)
+	if reason == "FINISH_REASON_UNSPECIFIED" { // the name of none
+		end = wire.EndUnsaid
+	}
+	a.finish.Add(reason, end)
+	a.head.FinishReason = a.finish.Reason
 }
 
 func keep(to *json.RawMessage, v json.RawMessage) {
@@ -249,7 +262,9 @@ func (a *answer) addText(text string, thought bool, signature string) {
 	a.pieces = append(a.pieces, p)
 }
 
-// finishReasons are the API's; others are "other".
+// finishReasons are the API's; others are "other", such as MALFORMED_FUNCTION_CALL and
+// UNEXPECTED_TOOL_CALL. Only of an answer that ended with stop all calls are executed; see
+// [wire.End].
 var finishReasons = map[string]model.FinishReason{
 	"STOP": model.FinishStop, "FUNCTION_CALL": model.FinishStop, "MAX_TOKENS": model.FinishLength, "CONTINUATION": model.FinishLength,
 	"SAFETY": model.FinishBlocked, "RECITATION": model.FinishBlocked, "LANGUAGE": model.FinishBlocked, "BLOCKLIST": model.FinishBlocked,
@@ -315,13 +330,13 @@ func (a *answer) part(i int, p *piece) (*content.Part, error) {
 	case p.text != nil:
 		*part = content.NewTextPart(p.text.String())
 	case p.call != nil:
-		args := "{}"
-		if !wire.IsNull(p.call.Args) {
-			args = string(p.call.Args)
-		}
-		called, _, err := a.tools.Call(p.call.Name, wire.Or(p.call.ID, "call_"+strconv.Itoa(i)), args, false, false)
+		called, lost, err := a.request(i, p.call)
 		if err != nil {
 			return nil, err
+		}
+		if lost != "" {
+			a.lost = append(a.lost, lost)
+			return nil, nil
 		}
 		part = called
 	}
@@ -334,6 +349,18 @@ func (a *answer) part(i int, p *piece) (*content.Part, error) {
 	}
 	part.Metadata = part.Metadata.With(signatureKey, raw)
 	return part, nil
+}
+
+// request gives the tool request of a call, or the quoted name of one that is left out.
+func (a *answer) request(i int, call *wireCall) (part *content.Part, lost string, err error) {
+	args, end := "{}", a.finish.End
+	if !wire.IsNull(call.Args) {
+		args = string(call.Args)
+	}
+	if call.WillContinue || !wire.IsNull(call.PartialArgs) {
+		end = wire.EndBroken
+	}
+	return a.tools.Call(call.Name, wire.Or(call.ID, "call_"+strconv.Itoa(i)), args, end)
 }
 
 // document writes a stream's answer as the document that it would have been.

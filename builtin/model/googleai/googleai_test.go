@@ -279,3 +279,52 @@ func TestModelsAreListedAndTheEnvironmentRead(t *testing.T) {
 		require.ErrorIs(t, err, status.ErrInvalidArgument)
 	}
 }
+
+// The API sends the arguments of a call at once, so that only none of them, and an end that
+// is no end of the model's own, leave a call out.
+func TestACallOfAnAnswerThatDidNotFinishIsLeftOut(t *testing.T) {
+	const part = `{"functionCall":{"name":"f","args":{"a":1}}}`
+	const bare = `{"functionCall":{"name":"f"}}`
+	for name, c := range map[string]struct {
+		part   string
+		ends   []string
+		called bool
+		reason model.FinishReason
+	}{
+		"its end":                        {bare, []string{"STOP"}, true, model.FinishStop},
+		"the limit, no arguments":        {bare, []string{"MAX_TOKENS"}, false, model.FinishLength},
+		"the limit, whole arguments":     {part, []string{"MAX_TOKENS"}, true, model.FinishLength},
+		"safety":                         {part, []string{"SAFETY"}, false, model.FinishBlocked},
+		"malformed":                      {part, []string{"MALFORMED_FUNCTION_CALL"}, false, model.FinishOther},
+		"not expected":                   {part, []string{"UNEXPECTED_TOOL_CALL"}, false, model.FinishOther},
+		"other":                          {part, []string{"OTHER"}, false, model.FinishOther},
+		"a name that is not known":       {part, []string{"BRAND_NEW"}, false, model.FinishOther},
+		"the name of none, no arguments": {bare, []string{"FINISH_REASON_UNSPECIFIED"}, false, model.FinishUnknown},
+		"the name of none":               {part, []string{"FINISH_REASON_UNSPECIFIED"}, true, model.FinishUnknown},
+		"the limit, then stop":           {bare, []string{"MAX_TOKENS", "STOP"}, false, model.FinishLength},
+		"stop, then malformed":           {part, []string{"STOP", "MALFORMED_FUNCTION_CALL"}, false, model.FinishOther},
+		"arguments in parts":             {`{"functionCall":{"name":"f","partialArgs":[{"jsonPath":"$.a","stringValue":"x"}],"willContinue":true}}`, []string{"STOP"}, false, model.FinishStop},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := event(`{"candidates":[{"content":{"parts":[` + c.part + `]}}]}`)
+			for _, end := range c.ends {
+				text += event(`{"candidates":[{"finishReason":"` + end + `"}]}`)
+			}
+			bodies := map[string]string{"text/event-stream": text}
+			if len(c.ends) == 1 {
+				bodies["application/json"] = `{"candidates":[{"content":{"parts":[` + c.part + `]},"finishReason":"` + c.ends[0] + `"}]}`
+			}
+			for contentType, body := range bodies {
+				var chunks []*model.Chunk
+				m := wiretest.Model(t, newProvider(t, "http://canned", &http.Client{Transport: wiretest.Answering(200, contentType, body)}), "googleai/m")
+				resp, err := wiretest.Ask(t, m, `{"messages":[{"role":"user","content":[{"text":"q"}]}],"tools":[{"name":"f","description":""}]}`, &chunks)
+				require.NoError(t, err)
+				assert.Equal(t, c.reason, resp.FinishReason, contentType)
+				assert.Equal(t, c.called, len(resp.ToolRequests()) == 1, contentType)
+				if !c.called {
+					assert.Contains(t, resp.FinishMessage, `tool calls left out: "f"`)
+				}
+			}
+		})
+	}
+}

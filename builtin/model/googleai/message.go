@@ -44,6 +44,10 @@ type wireCall struct {
 	ID   string          `json:"id,omitempty"`
 	Name string          `json:"name"`
 	Args json.RawMessage `json:"args,omitempty"`
+	// PartialArgs and WillContinue are those of a call that comes in parts, which is not
+	// read here: it is left out.
+	PartialArgs  json.RawMessage `json:"partialArgs,omitempty"`
+	WillContinue bool            `json:"willContinue,omitempty"`
 }
 
 type wireResult struct {

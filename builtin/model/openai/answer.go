@@ -2,7 +2,6 @@ package openai
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
@@ -29,7 +28,7 @@ type wireChoice struct {
 	Index        int             `json:"index"`
 	Message      *wireReply      `json:"message,omitempty"`
 	Delta        *wireReply      `json:"delta,omitempty"`
-	FinishReason string          `json:"finish_reason"`
+	FinishReason reasonText      `json:"finish_reason"`
 	Error        json.RawMessage `json:"error,omitempty"`
 }
 
@@ -57,7 +56,7 @@ type answer struct {
 	head      wireAnswer          // the latest of the fields beside the choices
 	choice    bool                // one was seen
 	streamed  bool                // deltas brought something
-	finish    string
+	finish    wire.Finish
 	failed    json.RawMessage // the choice's error
 	text      strings.Builder
 	reasoning strings.Builder
@@ -89,7 +88,8 @@ func (a *answer) add(piece *wireAnswer) (text, reasoning string) {
 			continue // one was asked for
 		}
 		a.choice = true
-		a.finish = wire.Or(c.FinishReason, a.finish)
+		_, end := finishOf(string(c.FinishReason))
+		a.finish.Add(string(c.FinishReason), end)
 		keep(&a.failed, c.Error)
 		if c.Delta != nil {
 			t, r := a.addReply(c.Delta, false)
@@ -217,15 +217,6 @@ func contentText(raw json.RawMessage) (text, refusal, thinking string) {
 	return text, refusal, thinking
 }
 
-// finishReasons are those that compatible servers are known to give.
-var finishReasons = map[string]model.FinishReason{
-	"stop": model.FinishStop, "tool_calls": model.FinishStop, "end_turn": model.FinishStop,
-	"length": model.FinishLength, "model_context_window_exceeded": model.FinishLength,
-	"content_filter": model.FinishBlocked, "sensitive": model.FinishBlocked,
-	"error": model.FinishOther, "function_call": model.FinishOther,
-	"network_error": model.FinishOther, "insufficient_system_resource": model.FinishOther,
-}
-
 // maxRawBytes bounds Response.Raw: beyond it the field is left out.
 const maxRawBytes = 1 << 20
 
@@ -298,68 +289,6 @@ func (a *answer) parts() ([]content.Part, error) {
 		}
 	}
 	return parts, nil
-}
-
-// request gives the tool request of a call. There is none when the answer ended
-// before the call was complete, which a.lost then tells.
-func (a *answer) request(i int) (*content.Part, error) {
-	call := a.calls[i]
-	name, arguments := a.tools.Original(call.name), call.arguments.String()
-	if a.cutOff() && !a.tools.Whole(arguments, i == len(a.calls)-1) {
-		a.lost = append(a.lost, strconv.Quote(wire.Clip(name, wire.MaxToolName)))
-		return nil, nil
-	}
-	part := &content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: a.ref(i)}}
-	var problem string
-	if part.ToolRequest.Input, problem = a.tools.Input(name, arguments); problem != "" {
-		reason, err := rawjson.Encode(problem)
-		if err != nil {
-			return nil, err
-		}
-		part.Metadata = content.Metadata{content.MalformedInput: reason}
-	}
-	if len(call.extra)+len(call.function) == 0 {
-		return part, nil
-	}
-	var err error
-	part.Metadata, err = note{Server: a.server, Call: call.extra, Function: call.function}.on(part.Metadata)
-	return part, err
-}
-
-// cutOff reports whether the answer ended before the model was done: at the limit of
-// its tokens, or through an error.
-func (a *answer) cutOff() bool {
-	reason := finishReasons[a.finish]
-	return reason == model.FinishLength || len(a.failed) > 0 || (reason == model.FinishOther && a.finish != "function_call")
-}
-
-func (a *answer) finished() (model.FinishReason, string) {
-	reason, known := finishReasons[a.finish]
-	message := ""
-	switch {
-	case !known && a.finish == "":
-		reason = model.FinishUnknown
-	case !known:
-		reason, message = model.FinishUnknown, "finish_reason "+strconv.Quote(wire.Clip(a.finish, 64))
-	case reason == model.FinishOther:
-		message = a.finish
-	}
-	if len(a.failed) > 0 {
-		message = wire.ReadFailure(a.failed).Message
-		if reason == model.FinishUnknown {
-			reason = model.FinishOther
-		}
-	}
-	if len(a.lost) > 0 {
-		if message != "" {
-			message += "; "
-		}
-		message += "the answer ended within its tool calls; left out: " + strings.Join(a.lost, ", ")
-	}
-	if a.refusal.Len() > 0 {
-		reason, message = model.FinishBlocked, a.refusal.String()
-	}
-	return reason, a.clean(message)
 }
 
 func reasoningPart(s string) content.Part { return content.Part{Reasoning: &s} }

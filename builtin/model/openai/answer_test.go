@@ -112,7 +112,7 @@ func TestStreamGivesTheResponseOfTheDocument(t *testing.T) {
 			name:   "a call that the length cut off is left out",
 			doc:    `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1","function":{"name":"weather","arguments":"{\"city\":\"Ne"}}]},"finish_reason":"length"}]}`,
 			pieces: []string{`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"weather","arguments":"{\"city\":\"Ne"}}]},"finish_reason":"length"}]}`},
-			want:   `{"message":{"role":"model","content":[]},"finishReason":"length","finishMessage":"the answer ended within its tool calls; left out: \"weather\""}`,
+			want:   `{"message":{"role":"model","content":[]},"finishReason":"length","finishMessage":"the answer was not finished; tool calls left out: \"weather\""}`,
 		},
 		{
 			name: "a refusal blocks",

@@ -50,6 +50,6 @@ func (a *answer) document() (json.RawMessage, error) {
 	}
 	doc := a.head
 	doc.Object = json.RawMessage(`"chat.completion"`)
-	doc.Choices = []wireChoice{{Message: reply, FinishReason: a.finish, Error: a.failed}}
+	doc.Choices = []wireChoice{{Message: reply, FinishReason: reasonText(a.finish.Reason), Error: a.failed}}
 	return rawjson.Encode(doc)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -53,6 +54,11 @@ func newFixture(t *testing.T, cfgs ...openai.Config) *fixture {
 		To string `json:"to"`
 	}
 	add(tool.New("send", "", func(_ context.Context, in letter) (string, error) { return note("send", in) }))
+	type target struct {
+		Path string `json:"path,omitempty"`
+		N    int    `json:"n,omitempty"`
+	}
+	add(tool.New("wipe", "", func(_ context.Context, in target) (string, error) { return note("wipe", in) }))
 	return h
 }
 
@@ -63,7 +69,7 @@ func (h *fixture) run(t *testing.T, name string, streaming bool, messages ...con
 	if streaming {
 		send = func(*model.Chunk) error { return nil }
 	}
-	opts := &model.GenerateOptions{Model: name, Messages: append([]content.Message{content.NewUserTextMessage("hi")}, messages...), Tools: []string{"say", "send"}}
+	opts := &model.GenerateOptions{Model: name, Messages: append([]content.Message{content.NewUserTextMessage("hi")}, messages...), Tools: []string{"say", "send", "wipe"}}
 	return loop.Run(t.Context(), h.reg, opts, send)
 }
 
@@ -122,6 +128,114 @@ func TestACallThatTheTokenLimitCutOffIsNotExecuted(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A tool without required fields runs on {}: whether the model was done is all that tells a
+// call without arguments from one whose arguments had not begun.
+func TestACallOfAnAnswerThatDidNotFinishIsNotExecuted(t *testing.T) {
+	none, empty, whole, half := wireCall("1", "wipe", ``), wireCall("1", "wipe", `{}`), wireCall("1", "wipe", `{"path":"/tmp"}`), wireCall("1", "wipe", `{"path":"/tmp`)
+	const ran = `wipe {"path":"/tmp"}`
+	for name, c := range map[string]struct {
+		call, ends string // ends are the finish reasons of the last pieces, as JSON
+		ran        string
+		reason     model.FinishReason
+		message    string
+	}{
+		"Mistral's limit, no arguments":      {none, `"model_length"`, "", "length", ""},
+		"Mistral's limit, half of them":      {half, `"model_length"`, "", "length", ""},
+		"a limit's other name":               {none, `"max_tokens"`, "", "length", ""},
+		"a limit in capitals":                {none, `"MAX_TOKENS"`, "", "length", ""},
+		"a limit, an empty object":           {empty, `"length"`, "", "length", ""},
+		"a limit, whole arguments":           {whole, `"length"`, ran, "stop", ""},
+		"vLLM and SGLang abort":              {whole, `"abort"`, "", "other", "abort"},
+		"SGLang's object":                    {whole, `{"type":"abort","message":"x"}`, "", "other", "abort"},
+		"a loop that vLLM ended":             {whole, `"repetition"`, "", "other", "repetition"},
+		"OpenRouter's error":                 {whole, `"error"`, "", "other", "error"},
+		"incomplete":                         {none, `"incomplete"`, "", "other", "incomplete"},
+		"Gemini's filter of calls":           {whole, `"function_call_filter: MALFORMED_FUNCTION_CALL"`, "", "other", "MALFORMED_FUNCTION_CALL"},
+		"a name that is not known":           {whole, `"brand_new"`, "", "unknown", `finish_reason "brand_new"`},
+		"a number":                           {whole, `7`, "", "unknown", `finish_reason "7"`},
+		"null, no arguments":                 {none, `null`, "", "unknown", ""},
+		"null, an empty object":              {empty, `null`, "", "unknown", ""},
+		"null, half of them":                 {half, `null`, "", "unknown", ""},
+		"null, whole arguments":              {whole, `null`, ran, "stop", ""}, // NVIDIA NIM, vllm-mlx
+		"no text, no arguments":              {none, `""`, "", "unknown", ""},
+		"no text, whole arguments":           {whole, `""`, ran, "stop", ""},
+		"a limit, then stop":                 {none, `"length","stop"`, "", "length", ""},
+		"stop, then a limit":                 {none, `"stop","length"`, "", "length", ""},
+		"a call's end, then an error":        {whole, `"tool_calls","error"`, "", "other", "error"},
+		"an unknown name, then a call's end": {whole, `"odd","tool_calls"`, "", "unknown", `finish_reason "odd"`},
+		"a call's end, then stop (gateways)": {none, `"tool_calls","stop"`, "wipe {}", "stop", ""},
+		"stop":                               {none, `"stop"`, "wipe {}", "stop", ""},
+		"the legacy name":                    {none, `"function_call"`, "wipe {}", "stop", ""},
+		"Together's":                         {none, `"eos"`, "wipe {}", "stop", ""},
+		"xAI's":                              {none, `"end_turn"`, "wipe {}", "stop", ""},
+		"Text Generation Inference's":        {none, `"eos_token"`, "wipe {}", "stop", ""},
+		"Anthropic's, through a gateway":     {none, `"tool_use"`, "wipe {}", "stop", ""},
+		"capitals of a gateway":              {none, `"STOP"`, "wipe {}", "stop", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ends []json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte("["+c.ends+"]"), &ends))
+			for _, streaming := range []bool{false, true} {
+				if !streaming && len(ends) > 1 {
+					continue
+				}
+				n := 0
+				s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					n++
+					switch {
+					case n > 1:
+						document(200, `{"choices":[{"message":`+done+`,"finish_reason":"stop"}]}`)(w, r)
+					case streaming:
+						pieces := []string{`{"choices":[{"index":0,"delta":` + asks(c.call) + `}]}`}
+						for _, end := range ends {
+							pieces = append(pieces, `{"choices":[{"index":0,"delta":{},"finish_reason":`+string(end)+`}]}`)
+						}
+						stream(data(pieces...))(w, r)
+					default:
+						document(200, `{"choices":[{"index":0,"message":`+asks(c.call)+`,"finish_reason":`+c.ends+`}]}`)(w, r)
+					}
+				})
+				h := newFixture(t, openai.Config{BaseURL: s.URL})
+				resp, err := h.run(t, "openai/m", streaming)
+				require.NoError(t, err)
+				assert.Equal(t, c.ran, strings.Join(h.ran, "; "), "streaming %v", streaming)
+				assert.Equal(t, c.reason, resp.FinishReason, "streaming %v", streaming)
+				assert.Contains(t, resp.FinishMessage, c.message)
+				if c.ran == "" {
+					assert.Contains(t, resp.FinishMessage, `tool calls left out: "wipe"`)
+					assert.Empty(t, resp.ToolRequests())
+					assert.Equal(t, 1, s.calls())
+				}
+			}
+		})
+	}
+}
+
+func TestAnErrorBesideACallWins(t *testing.T) {
+	for name, choice := range map[string]string{
+		"an error":          `"finish_reason":"error","error":{"message":"rate limited","code":400}`,
+		"behind a stop":     `"finish_reason":"tool_calls","error":{"message":"rate limited"}`,
+		"without a reason":  `"finish_reason":null,"error":"rate limited"`,
+		"a refusal, rather": `"finish_reason":"stop"`,
+	} {
+		for _, streaming := range []bool{false, true} {
+			call := asks(wireCall("1", "wipe", `{"path":"/tmp"}`))
+			if name == "a refusal, rather" {
+				call = strings.Replace(call, `"content":null`, `"content":null,"refusal":"rate limited"`, 1)
+			}
+			s := serve(t, document(200, `{"choices":[{"message":`+call+`,`+choice+`}]}`))
+			if streaming {
+				s = serve(t, stream(data(`{"choices":[{"delta":`+call+`}]}`, `{"choices":[{"delta":{},`+choice+`}]}`)))
+			}
+			resp, _, err := generate(t.Context(), newModel(t, s), hello(), streaming)
+			require.NoError(t, err, name)
+			assert.Equal(t, `rate limited; the answer was not finished; tool calls left out: "wipe"`, resp.FinishMessage, name)
+			assert.Empty(t, resp.ToolRequests(), name)
+			assert.NotEqual(t, model.FinishStop, resp.FinishReason, name)
+		}
 	}
 }
 

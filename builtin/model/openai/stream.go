@@ -49,7 +49,7 @@ func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *w
 		case ev.Failed && (!atEnd || json.Valid(data)):
 			return p.peer.EventError(data, c.key)
 		case atEnd && (len(data) == 0 || !json.Valid(data)):
-			if len(data) == 0 && a.finish != "" {
+			if len(data) == 0 && a.finish.Reason != "" {
 				return nil // not every server says [DONE]
 			}
 			return wire.ErrEarlyEnd()

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"strconv"
-	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -191,37 +189,6 @@ func ErrForm(api string, cause error) *status.Error {
 // ErrTooManyParts is the error of an answer of more than [MaxParts] parts.
 func ErrTooManyParts() *status.Error {
 	return status.Publicf(status.ResourceExhausted, "the server's answer exceeds the limit of %d parts", MaxParts)
-}
-
-// Call gives the tool request of a call with its arguments, JSON or nearly so; cut says
-// that the answer ended before the model was done, last that it ended in this call. lost is
-// the name of a call that is left out for that, quoted.
-func (t *Toolset) Call(wireName, ref, arguments string, cut, last bool) (part *content.Part, lost string, err error) {
-	name := t.Original(wireName)
-	if cut && !t.Whole(arguments, last) {
-		return nil, strconv.Quote(Clip(name, MaxToolName)), nil
-	}
-	part = &content.Part{ToolRequest: &content.ToolRequest{Name: name, Ref: ref}}
-	var problem string
-	if part.ToolRequest.Input, problem = t.Input(name, arguments); problem != "" {
-		reason, err := rawjson.Encode(problem)
-		if err != nil {
-			return nil, "", err
-		}
-		part.Metadata = content.Metadata{content.MalformedInput: reason}
-	}
-	return part, "", nil
-}
-
-// LostCalls is a finish message that names the calls which were left out.
-func LostCalls(message string, lost []string) string {
-	if len(lost) == 0 {
-		return message
-	}
-	if message != "" {
-		message += "; "
-	}
-	return message + "the answer ended within its tool calls; left out: " + strings.Join(lost, ", ")
 }
 
 // ShowsPartial reports whether arguments of n bytes are to be shown while more come, of

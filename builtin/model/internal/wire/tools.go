@@ -161,17 +161,6 @@ func (t *Toolset) Input(name, arguments string) (input json.RawMessage, problem 
 	return input, ""
 }
 
-// Whole reports whether the arguments of a call are all there, in an answer that
-// ended before the model was done. The last call of such an answer may not have begun
-// its arguments yet; nothing is repaired here, because that closes what is open.
-func (t *Toolset) Whole(arguments string, last bool) bool {
-	arguments = strings.TrimSpace(arguments)
-	if arguments == "" {
-		return !last
-	}
-	return schema.Check(json.RawMessage(arguments)) == nil && IsObject(json.RawMessage(arguments))
-}
-
 // Original returns Genkit's name of a tool that the model called. A name that was
 // never offered stays as it is.
 func (t *Toolset) Original(wire string) string {
