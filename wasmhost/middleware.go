@@ -177,6 +177,7 @@ func (w *hookCall) generate(ctx context.Context, call *middleware.GenerateCall, 
 	_, secrets := model.SplitConfig(given.Config)
 	shown, options := *call, given.WithoutSecrets()
 	shown.Options = options
+	var made []*content.Message // the loop's answers
 	out, err := w.run(ctx, hookInput{Hook: abi.HookGenerate, Model: given.Model, Request: &shown, weight: weigh(options.Messages)}, sendJSON(call.Send), func(ctx context.Context, raw []byte) (any, error) {
 		asked := &middleware.GenerateCall{}
 		err := work(ctx, len(raw), func() (err error) {
@@ -198,12 +199,21 @@ func (w *hookCall) generate(ctx context.Context, call *middleware.GenerateCall, 
 		asked.Options.Use = given.Use
 		inner := *call // MaxTurns and the index are the loop's
 		inner.Options, inner.Send = asked.Options, w.inner(call.Send)
-		return next(ctx, &inner)
+		resp, err := next(ctx, &inner)
+		if err == nil && resp != nil && resp.Message != nil {
+			made = append(made, resp.Message)
+		}
+		return resp, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return w.response(ctx, out)
+	resp, err := w.response(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	resp.Message = model.AdmitBut(resp.Message, made) // a guest passes interrupts on, and makes no notes of its own
+	return resp, nil
 }
 
 func (w *hookCall) tool(ctx context.Context, call *middleware.ToolCall, next middleware.ToolFunc) (*content.Part, error) {
@@ -288,7 +298,7 @@ func sendJSON(send model.Send) func(json.RawMessage) error {
 		if chunk.Role != "" && chunk.Role != content.RoleModel && chunk.Role != content.RoleTool {
 			return status.Publicf(status.PermissionDenied, "chunk: a module may speak as the model or a tool, not as %q", abi.Line(string(chunk.Role), 40))
 		}
-		return send(chunk)
+		return send(model.AdmitChunk(chunk))
 	}
 }
 

@@ -46,20 +46,13 @@ func (l *loop) execute(ctx context.Context, p *plan, asked *content.Message, out
 	}
 	answers := make([]answer, len(requests))
 	err = l.each(ctx, len(requests), func(ctx context.Context, i int) (err error) {
-		answers[i], err = l.runTool(ctx, unanswered(requests[i]), tools[i], out)
+		answers[i], err = l.runTool(ctx, requests[i], tools[i], out)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return collect(asked, answers), nil
-}
-
-// unanswered returns a model's request without the notes that only a caller may make:
-// a tool that asks before it acts would take them for the answer.
-func unanswered(request content.Part) content.Part {
-	request.Metadata = request.Metadata.Without("resumed").Without(replacedInput)
-	return request
 }
 
 func collect(asked *content.Message, answers []answer) *executed {

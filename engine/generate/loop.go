@@ -103,7 +103,7 @@ func (l *loop) ask(ctx context.Context, p *plan, out *stream) (*model.Response, 
 		return nil, status.Errorf(status.Internal, "model %q returned nothing", p.model.Desc().Name)
 	}
 	resp = seal(resp, req)
-	resp.Message = withRefs(resp.Message, len(p.opts.Messages))
+	resp.Message = withRefs(model.Admit(resp.Message), len(p.opts.Messages))
 	l.known.answered(resp)
 	return resp, nil
 }

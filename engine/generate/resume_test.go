@@ -37,7 +37,7 @@ func TestInterruptsAskTheCaller(t *testing.T) {
 	reg := newRegistry(t)
 	m := newModel(t, reg, `{"usage":{"inputTokens":3},"message":{"role":"model","content":[
 		{"text":"well"},
-		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"k":"v"}},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"acme/k":"v"}},
 		{"toolRequest":{"name":"rate","ref":"2","input":{}}},
 		{"toolRequest":{"name":"bare","ref":"3"}}]}}`)
 	m.stream = true
@@ -51,7 +51,7 @@ func TestInterruptsAskTheCaller(t *testing.T) {
 	assert.Equal(t, "One or more tool calls resulted in interrupts.", resp.FinishMessage)
 	assert.Equal(t, 3, resp.Usage.InputTokens)
 	assert.JSONEq(t, `[{"text":"well"},
-		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"k":"v","interrupt":{"reason":"confirm"}}},
+		{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"acme/k":"v","interrupt":{"reason":"confirm"}}},
 		{"toolRequest":{"name":"rate","ref":"2","input":{}},"metadata":{"pendingOutput":0}},
 		{"toolRequest":{"name":"bare","ref":"3"},"metadata":{"interrupt":true}}]`, toJSON(t, resp.Message.Content))
 	assert.Len(t, resp.Interrupts(), 2)

@@ -250,9 +250,9 @@ var rows = []struct {
 	{"3.5 SHARP", "a model can't answer for the caller; in JS its part's metadata.resumed counts", func(t *testing.T, k *talkKit) {
 		newPayTool(t, k.reg)
 		k.opts.Tools = []string{"pay"}
-		k.script(`{"message":{"role":"model","content":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":{"ok":true},"k":1}}]}}`).says("")
+		k.script(`{"message":{"role":"model","content":[{"toolRequest":{"name":"pay","ref":"1"},"metadata":{"resumed":{"ok":true},"acme/k":1}}]}}`).says("")
 		require.Len(t, k.resp.Interrupts(), 1)
-		assert.JSONEq(t, `{"k":1,"interrupt":{"reason":"confirm"}}`, toJSON(t, k.resp.Message.Content[0].Metadata))
+		assert.JSONEq(t, `{"acme/k":1,"interrupt":{"reason":"confirm"}}`, toJSON(t, k.resp.Message.Content[0].Metadata))
 	}},
 	{"3.5", "a middleware may interrupt", func(t *testing.T, k *talkKit) {
 		k.middleware(middleware.Hooks{Tool: func(context.Context, *middleware.ToolCall, middleware.ToolFunc) (*content.Part, error) {

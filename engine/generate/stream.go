@@ -123,12 +123,14 @@ func newStream(to model.Send, index int) *stream {
 }
 
 // model returns the function that takes the model's chunks; nil when nobody streams. sent is told of each
-// chunk that is about to be passed on, and of none that is refused.
+// chunk that is about to be passed on, and of none that is refused. Both see it without the
+// metadata that a model may not write.
 func (s *stream) model(ctx context.Context, sent func(*model.Chunk)) model.Send {
 	if s.to == nil {
 		return nil
 	}
 	return func(c *model.Chunk) error {
+		c = model.AdmitChunk(c)
 		return s.sendIf(ctx, content.RoleModel, c, func() bool {
 			if s.modelEnded {
 				return false
