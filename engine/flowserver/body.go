@@ -6,18 +6,15 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 )
 
-const (
-	jsonType    = "application/json"
-	eventStream = "text/event-stream"
-)
+const jsonType = "application/json"
 
 // firstRead is the most that is allocated on the word of a Content-Length alone.
 const firstRead = 64 << 10
@@ -29,6 +26,9 @@ var errBroken = errors.New("broken body")
 func (s *Server) input(rc *http.ResponseController, r *http.Request) (json.RawMessage, error) {
 	if r.Body == nil || r.ContentLength == 0 {
 		return nil, nil
+	}
+	if err := negotiation.Plain(r.Header); err != nil {
+		return nil, withHTTP(http.StatusUnsupportedMediaType, err)
 	}
 	if r.ContentLength > 0 && !isJSON(r.Header) {
 		return nil, notJSON()
@@ -190,26 +190,4 @@ func valueEnd(b []byte, i int) int {
 		}
 	}
 	return i
-}
-
-// wantsStream reads Genkit's two ways of asking: an Accept header that contains
-// text/event-stream, or the query stream=true.
-func wantsStream(r *http.Request) (bool, error) {
-	if r.URL.RawQuery != "" {
-		if q := r.URL.Query(); q.Has("stream") {
-			on, err := strconv.ParseBool(q.Get("stream"))
-			if err != nil {
-				return false, status.Publicf(status.InvalidArgument, "query: \"stream\" wants true or false")
-			}
-			if on {
-				return true, nil
-			}
-		}
-	}
-	for _, accept := range r.Header["Accept"] {
-		if accept == eventStream || strings.Contains(strings.ToLower(accept), eventStream) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -300,6 +300,37 @@ func TestAChunkIsSentAtOnce(t *testing.T) {
 	}
 }
 
+// The headers of a stream do not wait for its first chunk, and who asks for heartbeats gets them, between whole frames.
+func TestAStreamThatHasNothingToSayBeginsAndBeats(t *testing.T) {
+	for name, config := range map[string]flowserver.Config{"plain": {}, "kept": {Streams: memory(t)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, config)
+			r := w.send(http.MethodPost, "/steps", ``, sse)
+			assert.Equal(t, "text/event-stream", r.Header.Get("Content-Type"), "while the flow has emitted nothing")
+			w.step <- "end"
+			assert.Equal(t, "data: {\"result\":\"over\"}\n\n", read(t, r).body)
+
+			r = w.send(http.MethodPost, "/steps?heartbeat=1", ``, sse)
+			lines := bufio.NewReader(r.Body)
+			for range 2 {
+				line, err := lines.ReadString('\n')
+				require.NoError(t, err)
+				assert.Equal(t, ": heartbeat\n", line)
+				_, _ = lines.ReadString('\n')
+			}
+			w.step <- "fail"
+			rest, err := io.ReadAll(lines)
+			require.NoError(t, err)
+			assert.Contains(t, strings.ReplaceAll(string(rest), ": heartbeat\n\n", ""), `data: {"error":{`)
+		})
+	}
+	w := newWorld(t, flowserver.Config{})
+	assert.Equal(t, http.StatusBadRequest, w.post("/echo?heartbeat=0", ``, sse).status)
+	assert.Equal(t, "application/json", w.post("/echo", `{"data":1}`, "Accept: text/event-stream;q=0, application/json").header.Get("Content-Type"))
+	assert.Equal(t, http.StatusUnsupportedMediaType, w.post("/echo", `{"data":1}`, "Content-Encoding: gzip").status)
+}
+
 func memory(t *testing.T) *durable.Memory {
 	t.Helper()
 	m := durable.NewMemory(durable.MemoryConfig{})

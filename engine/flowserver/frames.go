@@ -14,6 +14,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 )
 
 // buffers holds the buffers in which answers are put together. Big ones are not kept.
@@ -119,7 +120,9 @@ type frames struct {
 	buf   *buffer
 	err   error // of the first write that failed
 	begun bool
-	over  bool // the last frame is written: nothing follows
+	over  bool          // the last frame is written, or the request has ended: nothing follows
+	every time.Duration // between heartbeats; 0 for none
+	idle  *time.Timer   // fires when there was no frame for a while; nil until then
 }
 
 func (s *Server) frames(w http.ResponseWriter, rc *http.ResponseController, gone context.CancelFunc) *frames {
@@ -139,12 +142,50 @@ func (f *frames) begin() {
 
 // Values of headers, shared by all answers; nobody changes them.
 var (
-	eventStreamValue = []string{eventStream}
+	eventStreamValue = []string{negotiation.EventStream}
 	jsonTypeValue    = []string{jsonType}
 	noCacheValue     = []string{"no-cache"}
 	noValue          = []string{"no"}
 	noSniffValue     = []string{"nosniff"}
 )
+
+// watch has a stream that has nothing to say begin after a while and, where every is not 0, send a
+// comment each time that long has passed. When stop returns, nothing writes to the response any more.
+func (f *frames) watch(every time.Duration) (stop func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.every = every
+	f.idle = time.AfterFunc(negotiation.Quiet, f.wait)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.idle.Stop()
+		f.close()
+	}
+}
+
+func (f *frames) wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil || f.over {
+		return
+	}
+	f.deadline.extend()
+	if !f.begun {
+		f.begin()
+	}
+	var err error
+	if f.every > 0 {
+		_, err = f.w.Write([]byte(negotiation.HeartbeatLine))
+		f.idle.Reset(f.every)
+	}
+	if err == nil {
+		err = f.flush()
+	}
+	if err != nil {
+		_ = f.broken(err)
+	}
+}
 
 // open sends the headers at once, for a reader who is to learn the stream's id.
 func (f *frames) open() error {
@@ -198,6 +239,9 @@ func (f *frames) write() error {
 	}
 	if err != nil {
 		return f.broken(err)
+	}
+	if f.every > 0 {
+		f.idle.Reset(f.every)
 	}
 	return nil
 }

@@ -203,6 +203,9 @@ func (s *Server) follow(w http.ResponseWriter, rc *http.ResponseController, q *r
 	if err := f.open(); err != nil {
 		return f.abandon(err)
 	}
+	if q.every > 0 {
+		defer f.watch(q.every)()
+	}
 	for {
 		events, err := reader.Next(q.ctx)
 		switch {

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/contextprovider"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
@@ -70,7 +72,8 @@ type request struct {
 	ctx    context.Context // with the action context
 	in     json.RawMessage
 	stream bool
-	id     string // of the stream to resume
+	every  time.Duration // between heartbeats; 0 for none
+	id     string        // of the stream to resume
 }
 
 func (s *Server) request(w http.ResponseWriter, rc *http.ResponseController, r *http.Request, f Flow) (*request, error) {
@@ -86,8 +89,13 @@ func (s *Server) request(w http.ResponseWriter, rc *http.ResponseController, r *
 	}
 	q := &request{flow: f}
 	var err error
-	if q.stream, err = wantsStream(r); err != nil {
+	if q.stream, err = negotiation.Stream(r); err != nil {
 		return nil, err
+	}
+	if q.stream {
+		if q.every, err = negotiation.Heartbeat(r); err != nil {
+			return nil, err
+		}
 	}
 	if q.in, err = s.input(rc, r); err != nil {
 		if errors.Is(err, errBroken) {
@@ -169,6 +177,7 @@ func (s *Server) runPlain(w http.ResponseWriter, rc *http.ResponseController, q 
 	ctx, cancel := context.WithCancel(q.ctx)
 	defer cancel()
 	f := s.frames(w, rc, cancel)
+	defer f.watch(q.every)()
 	out, err := s.run(ctx, q.flow.Action, q.in, f.message)
 	if err == nil {
 		return f.end(memberResult, out)

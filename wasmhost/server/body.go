@@ -14,6 +14,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
@@ -76,11 +77,10 @@ func readError(err error) error {
 // mediaType returns the type of the body and its parameters; 415 when it is none of
 // those that are wanted.
 func mediaType(header http.Header, want ...string) (string, map[string]string, error) {
-	// Of a header that comes twice, a proxy may have gone by the other one.
-	if coding := strings.Join(header.Values("Content-Encoding"), ", "); coding != "" && !strings.EqualFold(coding, "identity") {
-		return "", nil, withHTTP(http.StatusUnsupportedMediaType, status.Publicf(status.InvalidArgument,
-			"the body's Content-Encoding is %q; send it as it is, without a Content-Encoding", abi.Line(coding, 80)))
+	if err := negotiation.Plain(header); err != nil {
+		return "", nil, withHTTP(http.StatusUnsupportedMediaType, err)
 	}
+	// Of a header that comes twice, a proxy may have gone by the other one.
 	given := strings.Join(header.Values("Content-Type"), ", ")
 	mt, params, err := mime.ParseMediaType(given)
 	if err == nil && slices.Contains(want, mt) {

@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
@@ -148,7 +149,7 @@ func (s *Server) generate(c echo.Context) error {
 // answer runs the action and writes its result; as a stream where the caller asked
 // for one.
 func (s *Server) answer(ctx context.Context, c echo.Context, a answering, in json.RawMessage) error {
-	streaming, err := wantsStream(c.Request())
+	streaming, err := negotiation.Stream(c.Request())
 	if err != nil {
 		return err
 	}

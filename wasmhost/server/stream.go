@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,72 +13,15 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
+	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 )
-
-// wantsStream reads Genkit's two ways of asking: an Accept header that contains
-// text/event-stream, or the query stream=true.
-func wantsStream(r *http.Request) (bool, error) {
-	if q := r.URL.Query(); q.Has("stream") {
-		on, err := strconv.ParseBool(q.Get("stream"))
-		if err != nil {
-			return false, status.Publicf(status.InvalidArgument, "query: \"stream\" wants true or false")
-		}
-		if on {
-			return true, nil
-		}
-	}
-	for _, header := range r.Header.Values("Accept") {
-		for accepted := range strings.SplitSeq(header, ",") {
-			if acceptsStream(accepted) {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
-}
-
-// acceptsStream reports whether one range of an Accept header asks for a stream: it
-// names text/event-stream, and not with a quality of 0, which refuses it.
-func acceptsStream(accepted string) bool {
-	kind, parameters, _ := strings.Cut(strings.ToLower(accepted), ";")
-	if strings.TrimSpace(kind) != eventStream {
-		return false
-	}
-	for parameter := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-		if strings.TrimSpace(name) == "q" {
-			quality, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			return err != nil || quality > 0
-		}
-	}
-	return true
-}
-
-// quiet is how long a stream may have nothing to say before its headers are sent
-// without a frame. A failure that comes sooner has an HTTP status of its own.
-const quiet = time.Second
-
-// heartbeat reads the query's heartbeat=SECONDS (1 to 60): how often a stream that has
-// nothing to say sends a comment line, ": heartbeat", which keeps proxies from closing
-// it. Without it there is none, because Genkit's client takes every line for a frame.
-func heartbeat(r *http.Request) (time.Duration, error) {
-	q := r.URL.Query()
-	if !q.Has("heartbeat") {
-		return 0, nil
-	}
-	seconds, err := strconv.Atoi(q.Get("heartbeat"))
-	if err != nil || seconds < 1 || seconds > 60 {
-		return 0, status.Publicf(status.InvalidArgument, "query: \"heartbeat\" wants a number of seconds from 1 to 60")
-	}
-	return time.Duration(seconds) * time.Second, nil
-}
 
 // events writes Genkit's frames: `data: {"message": chunk}`, …, and at the end one
 // of `data: {"result": …}`, `data: {"interrupt": …}` and `data: {"error": {status,
 // message, details?}}`, each followed by an empty line and sent at once. The
 // response begins with the first frame, or when there was none for a while (see
-// [quiet]).
+// [negotiation.Quiet]).
 type events struct {
 	c    echo.Context
 	gone context.CancelFunc // ends the run when the reader is gone
@@ -99,7 +40,7 @@ type events struct {
 func (e *events) watch(every time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.idle = time.AfterFunc(quiet, func() { e.wait(every) })
+	e.idle = time.AfterFunc(negotiation.Quiet, func() { e.wait(every) })
 }
 
 // end returns when nothing writes to the response any more, and nothing will.
@@ -121,7 +62,7 @@ func (e *events) wait(every time.Duration) {
 	e.begin()
 	var err error
 	if every > 0 {
-		_, err = e.c.Response().Write([]byte(": heartbeat\n\n"))
+		_, err = e.c.Response().Write([]byte(negotiation.HeartbeatLine))
 		e.idle.Reset(every)
 	}
 	if err = errors.Join(err, http.NewResponseController(e.c.Response().Writer).Flush()); err != nil {
@@ -145,7 +86,7 @@ func (e *events) begin() {
 // stream runs the action and sends its chunks. A failure before the first frame
 // is answered as if nothing had been asked to stream.
 func (s *Server) stream(ctx context.Context, c echo.Context, a answering, in json.RawMessage) error {
-	every, err := heartbeat(c.Request())
+	every, err := negotiation.Heartbeat(c.Request())
 	if err != nil {
 		return err
 	}
