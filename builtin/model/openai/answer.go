@@ -55,6 +55,7 @@ type answer struct {
 	clean     func(string) string // makes the server's words fit to be shown
 	head      wireAnswer          // the latest of the fields beside the choices
 	choice    bool                // one was seen
+	events    bool                // they come as a stream
 	streamed  bool                // deltas brought something
 	finish    wire.Finish
 	failed    json.RawMessage // the choice's error
@@ -69,6 +70,7 @@ type answer struct {
 	overflow  bool              // there were more calls than maxCalls
 	notes     []json.RawMessage // annotations
 	lost      []string          // quoted names of tools whose calls were cut off
+	unclear   []string          // the same, of calls that may belong to another
 }
 
 func (p *Provider) newAnswer(c *call) *answer {
@@ -118,9 +120,8 @@ func (a *answer) addMessage(reply *wireReply, last bool) (text, reasoning string
 	a.reasoning.WriteString(reasoning)
 	a.refusal.WriteString(a.missing(&a.refusal, &again.refusal))
 	a.field = wire.Or(a.field, again.field)
-	if len(a.calls) == 0 {
-		a.calls = again.calls
-	}
+	a.overflow = a.overflow || again.overflow
+	a.mergeCalls(again.calls)
 	if len(a.notes) == 0 {
 		a.notes = again.notes
 	}
@@ -165,7 +166,8 @@ func (a *answer) addReply(reply *wireReply, whole bool) (text, reasoning string)
 	a.reasoning.WriteString(reasoning)
 	a.refusal.WriteString(wire.String(reply.Refusal) + refusal)
 	for i := range reply.ToolCalls {
-		a.addCall(&reply.ToolCalls[i], whole)
+		// A piece without a name begins no call, whatever the server calls its pieces.
+		a.addCall(&reply.ToolCalls[i], whole && (!a.events || reply.ToolCalls[i].Function.Name != ""))
 	}
 	var notes []json.RawMessage
 	if json.Unmarshal(reply.Annotations, &notes) == nil {

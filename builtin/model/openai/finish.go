@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,9 +83,14 @@ func (a *answer) end() wire.End {
 }
 
 // request gives the tool request of a call. There is none when the answer ended
-// before the call was complete, which a.lost then tells.
+// before the call was complete, which a.lost then tells, nor of a call that may belong to
+// another, which a.unclear tells.
 func (a *answer) request(i int) (*content.Part, error) {
 	call := a.calls[i]
+	if call.name == "" || (!call.begun() && (call.doubtful || a.orphaned())) {
+		a.unclear = append(a.unclear, strconv.Quote(wire.Clip(a.tools.Original(call.name), wire.MaxToolName)))
+		return nil, nil
+	}
 	part, lost, err := a.tools.Call(call.name, a.ref(i), call.arguments.String(), a.end())
 	if err != nil {
 		return nil, err
@@ -97,6 +103,12 @@ func (a *answer) request(i int) (*content.Part, error) {
 		part.Metadata, err = note{Server: a.server, Call: call.extra, Function: call.function}.on(part.Metadata)
 	}
 	return part, err
+}
+
+// orphaned reports whether arguments came of which no piece says to what function they
+// belong: they may be those of any call without.
+func (a *answer) orphaned() bool {
+	return slices.ContainsFunc(a.calls, func(c *toolCall) bool { return c.name == "" && c.begun() })
 }
 
 // finished maps the finish reason and says what else is known of the end.
@@ -119,6 +131,12 @@ func (a *answer) finished() (model.FinishReason, string) {
 	}
 	if a.refusal.Len() > 0 {
 		reason, message = model.FinishBlocked, a.refusal.String()
+	}
+	if len(a.unclear) > 0 {
+		if reason == model.FinishStop {
+			reason = model.FinishOther
+		}
+		message = strings.TrimPrefix(message+"; it is not clear what belongs to these tool calls, left out: "+strings.Join(a.unclear, ", "), "; ")
 	}
 	return reason, a.clean(wire.LostCalls(message, a.lost))
 }

@@ -19,11 +19,12 @@ import (
 	loop "github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 )
 
-// fixture is a registry with a provider and two tools that note what they are given:
-// "say" takes a string, "send" an object.
+// fixture is a registry with a provider and three tools that note what they are given:
+// "say" takes a string, "send" an object, "wipe" one without required fields.
 type fixture struct {
 	reg *registry.Registry
 	mu  sync.Mutex // guards ran
@@ -280,6 +281,55 @@ func TestArgumentsThatAreNearlyJSONAreRepaired(t *testing.T) {
 		_, err := h.run(t, "openai/m", false)
 		require.NoError(t, err, name)
 		assert.Equal(t, []string{`send {"to":"Bob"}`}, h.ran, name)
+	}
+}
+
+// Arguments that say nothing, where the tool takes something else than an object, are the
+// model's to mend, however often the loop lets it.
+func TestArgumentsThatSayNothingAreToldToTheModel(t *testing.T) {
+	for name, arguments := range map[string]string{"null": `null`, "an empty object": `{}`, "nothing": ``, "null in the box": `{"input":null}`, "an object beside the box": `{"text":"a"}`, "more than the box": `{"input":"a","b":1}`, "a bare string": `"a"`} {
+		bad := [2]string{asks(wireCall("1", "say", arguments)), "tool_calls"}
+		s := serve(t, turns(bad, [2]string{asks(wireCall("2", "say", `{"input":"a"}`)), "tool_calls"}, [2]string{done, "stop"}))
+		h := newFixture(t, openai.Config{BaseURL: s.URL})
+		resp, err := h.run(t, "openai/m", false)
+		require.NoError(t, err, name)
+		assert.Equal(t, "done", resp.Text(), name)
+		assert.Equal(t, []string{`say "a"`}, h.ran, name)
+		assert.Contains(t, s.body(1), "The tool was not called: ", name)
+
+		again := [][2]string{bad}
+		for range 6 {
+			again = append(again, bad)
+		}
+		h = newFixture(t, openai.Config{BaseURL: serve(t, turns(again...)).URL})
+		_, err = h.run(t, "openai/m", false)
+		require.ErrorIs(t, err, status.ErrAborted, name)
+		assert.Empty(t, h.ran, name)
+	}
+}
+
+func TestNullForAToolOfManyKinds(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"anyOf":[{"type":"object","required":["a"]},{"type":"string"}]}`: `told`,
+		`{"anyOf":[{"type":"object"},{"type":"null"}]}`:                    `null`,
+		`{"type":["string","null"]}`:                                       `null`,
+		`{"type":"array"}`:                                                 `told`,
+		`{"$ref":"#/$defs/o","$defs":{"o":{"type":"object"}}}`:             `{}`,
+	} {
+		arguments := "null"
+		if strings.Contains(schema, `"type":[`) {
+			arguments = `{"input":null}`
+		}
+		req := hello()
+		req.Tools = []model.ToolDefinition{{Name: "f", InputSchema: json.RawMessage(schema)}}
+		resp, err := newModel(t, serve(t, turns([2]string{asks(wireCall("1", "f", arguments)), "tool_calls"}))).Generate(t.Context(), req, nil)
+		require.NoError(t, err)
+		part := resp.ToolRequests()[0]
+		got := string(part.ToolRequest.Input)
+		if part.Metadata.Truthy(content.MalformedInput) {
+			got = "told"
+		}
+		assert.Equal(t, want, got, schema)
 	}
 }
 

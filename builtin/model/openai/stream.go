@@ -20,6 +20,7 @@ var streamDone = []byte("[DONE]")
 // they are complete, at the stream's end. It fails with what send fails with.
 func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send model.Send) (*model.Response, error) {
 	a := p.newAnswer(c)
+	a.events = true
 	if err := p.readEvents(ctx, c, a, wire.NewEvents(body, p.cfg.MaxChunkBytes), send); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -306,6 +307,116 @@ func TestParallelCallsOfOneIndexAreToldApart(t *testing.T) {
 	}
 }
 
+// Each case is the tool_calls of the deltas of one stream, as some server sends or has sent
+// them, and the calls that come of it; "told" are those that the model is told of instead.
+func TestPiecesOfCallsFindTheirCall(t *testing.T) {
+	piece := func(head, name, arguments string) string {
+		if name != "" {
+			name = `"name":"` + name + `",`
+		}
+		if head != "" {
+			head += ","
+		}
+		return `{` + head + `"function":{` + name + `"arguments":` + toJSON(t, arguments) + `}}`
+	}
+	for name, c := range map[string]struct {
+		pieces []string
+		want   string
+	}{
+		"vLLM: a new id in each delta": {[]string{
+			piece(`"index":0,"id":"r1"`, "wipe", ""), piece(`"index":0,"id":"r2"`, "", `{"path":`), piece(`"index":0,"id":"r3"`, "", `"/a"}`),
+		}, `wipe {"path":"/a"}`},
+		"the same, two calls": {[]string{
+			piece(`"index":0,"id":"r1"`, "wipe", `{"n":`), piece(`"index":0,"id":"r2"`, "", `1}`), piece(`"index":1,"id":"r3"`, "wipe", `{"n"`), piece(`"index":1,"id":"r4"`, "", `:2}`),
+		}, `wipe {"n":1}; wipe {"n":2}`},
+		"vLLM's harmony: a new id and the name in each delta": {[]string{
+			piece(`"index":0,"id":"r1"`, "wipe", ""), piece(`"index":0,"id":"r2"`, "wipe", `{"path":`), piece(`"index":0,"id":"r3"`, "wipe", `"/a"}`), piece(`"index":0,"id":"r4"`, "wipe", ""),
+		}, `wipe {"path":"/a"}`},
+		"a new id and an empty name": {[]string{
+			piece(`"index":0,"id":"r1"`, "wipe", ""), `{"index":0,"id":"r2","function":{"name":"","arguments":"{\"n\":1}"}}`,
+		}, `wipe {"n":1}`},
+		"two indexes with one id": {[]string{piece(`"index":0,"id":"x"`, "wipe", `{"n":1}`) + "," + piece(`"index":1,"id":"x"`, "wipe", `{"n":2}`)}, `wipe {"n":1}; wipe {"n":2}`},
+		"two functions with one id": {[]string{
+			piece(`"index":0,"id":"x"`, "wipe", `{"n":1`), piece(`"index":1,"id":"x"`, "send", `{"to":`), piece(`"index":0,"id":"x"`, "", `}`), piece(`"index":1,"id":"x"`, "", `"b"}`),
+		}, `wipe {"n":1}; send {"to":"b"}`},
+		"one index and one id, two calls":   {[]string{piece(`"index":0,"id":"x"`, "wipe", `{"n":1}`), piece(`"index":0,"id":"x"`, "wipe", `{"n":2}`)}, `wipe {"n":1}; wipe {"n":2}`},
+		"the same call once more":           {[]string{piece(`"index":0,"id":"x"`, "wipe", `{"n":1}`), piece(`"index":0,"id":"x"`, "wipe", `{"n":1}`)}, `wipe {"n":1}`},
+		"Gemini: one index and two ids":     {[]string{piece(`"index":0,"id":"a"`, "wipe", `{"n":1}`), piece(`"index":0,"id":"b"`, "wipe", `{"n":2}`), piece(`"index":0,"id":"c"`, "wipe", `{}`)}, `wipe {"n":1}; wipe {"n":2}; wipe {}`},
+		"one index, ids tell the pieces":    {[]string{piece(`"index":0,"id":"a"`, "wipe", `{"n":1`), piece(`"index":0,"id":"b"`, "send", `{"to":`), piece(`"index":0,"id":"a"`, "", `}`), piece(`"index":0,"id":"b"`, "", `"x"}`)}, `wipe {"n":1}; send {"to":"x"}`},
+		"one index, two ids, no arguments":  {[]string{piece(`"index":0,"id":"a"`, "wipe", ``), piece(`"index":0,"id":"b"`, "list", ``)}, `wipe {}; list {}`},
+		"ids alone":                         {[]string{piece(`"id":"a"`, "wipe", `{"n":`), piece(`"id":"a"`, "", `1}`), piece(`"id":"b"`, "wipe", ``), piece(`"id":"b"`, "", `{"n":2}`)}, `wipe {"n":1}; wipe {"n":2}`},
+		"ids alone, no arguments":           {[]string{piece(`"id":"a"`, "wipe", ``), piece(`"id":"b"`, "wipe", ``)}, `wipe {}; wipe {}`},
+		"new ids alone":                     {[]string{piece(`"id":"a"`, "wipe", ``), piece(`"id":"b"`, "", `{"n":`), piece(`"id":"c"`, "", `1}`)}, `wipe {"n":1}`},
+		"neither index nor id":              {[]string{piece(``, "wipe", `{"n":`), piece(``, "", `1}`), piece(``, "wipe", `{"n":2}`), piece(``, "list", ``)}, `wipe {"n":1}; wipe {"n":2}; list {}`},
+		"neither, and the name in each":     {[]string{piece(``, "wipe", ``), piece(``, "wipe", `{"n":`), piece(``, "wipe", `1}`)}, `wipe {"n":1}`},
+		"an index that counts pieces":       {[]string{piece(`"index":0,"id":"x"`, "wipe", ``), piece(`"index":1,"id":"x"`, "", `{"n":`), piece(`"index":2,"id":"x"`, "", `1}`)}, `wipe {"n":1}`},
+		"an index that comes late":          {[]string{piece(``, "wipe", ``), piece(`"index":0`, "", `{"n":1}`)}, `wipe {"n":1}`},
+		"a name in pieces":                  {[]string{piece(`"index":0,"id":"x"`, "w", ``), piece(`"index":0`, "ip", ``), piece(`"index":0`, "e", `{"n":1}`)}, `wipe {"n":1}`},
+		"a name that comes late":            {[]string{piece(`"index":0,"id":"x"`, "", `{"n":`), piece(`"index":0`, "wipe", `1}`)}, `wipe {"n":1}`},
+		"an index in a string, ids numbers": {[]string{piece(`"index":"0","id":7`, "wipe", `{"n":1}`), piece(`"index":"1","id":8`, "wipe", `{"n":2}`)}, `wipe {"n":1}; wipe {"n":2}`},
+		"no function":                       {[]string{piece(`"index":0,"id":"x"`, "wipe", `{"n":1}`), `{"index":0,"function":null}`, `{"index":0}`}, `wipe {"n":1}`},
+		// What can't be told apart is not executed.
+		"arguments of no function":                      {[]string{piece(`"index":0,"id":"a"`, "wipe", ``), piece(`"index":1,"id":"b"`, "", `{"to":"x"}`)}, ``},
+		"the end of one call or the next without any":   {[]string{piece(`"index":0,"id":"a"`, "wipe", `{"n":1}`), piece(`"index":0,"id":"b"`, "wipe", ``)}, `wipe {"n":1}`},
+		"arguments so far, again and again":             {[]string{piece(`"index":0,"id":"a"`, "wipe", `{"n":1`), piece(`"index":0,"id":"a"`, "wipe", `{"n":1,"path":"/"}`)}, `told wipe`},
+		"an open object, then another id and an object": {[]string{piece(`"index":0,"id":"a"`, "wipe", `{"path":"/`), piece(`"index":0,"id":"b"`, "wipe", `{"n":1}`)}, `told wipe`},
+	} {
+		var pieces []string
+		for _, p := range c.pieces {
+			pieces = append(pieces, `{"choices":[{"index":0,"delta":{"tool_calls":[`+p+`]}}]}`)
+		}
+		assert.Equal(t, c.want, callsOf(t, append(pieces, pieceStop)...), name)
+	}
+}
+
+// callsOf shows the calls of a stream.
+func callsOf(t *testing.T, pieces ...string) string {
+	t.Helper()
+	req := request(t, `{"messages":[{"role":"user","content":[{"text":"q"}]}],"tools":[{"name":"wipe","description":""},{"name":"send","description":""},{"name":"list","description":""}]}`)
+	resp, _, err := generate(t.Context(), newModel(t, serve(t, stream(data(pieces...)))), req, true)
+	require.NoError(t, err)
+	var got []string
+	refs := map[string]bool{}
+	for _, p := range model.UniqueRefs(resp.Message).Content { // as the engine makes them
+		if p.ToolRequest == nil {
+			continue
+		}
+		refs[p.ToolRequest.Ref] = true
+		if p.Metadata.Truthy(content.MalformedInput) {
+			got = append(got, "told "+p.ToolRequest.Name)
+			continue
+		}
+		got = append(got, p.ToolRequest.Name+" "+string(p.ToolRequest.Input))
+	}
+	assert.Len(t, refs, len(got), "each has a ref of its own")
+	return strings.Join(got, "; ")
+}
+
+func TestAWholeMessageCompletesTheCallsOfItsPieces(t *testing.T) {
+	delta := func(calls string) string { return `{"choices":[{"index":0,"delta":{"tool_calls":[` + calls + `]}}]}` }
+	whole := func(calls string) string {
+		return `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[` + calls + `]},"finish_reason":"tool_calls"}]}`
+	}
+	for name, c := range map[string]struct{ pieces, whole, want string }{
+		"it has the arguments":                {wireCall("a", "wipe", ``), wireCall("a", "wipe", `{"n":1}`), `wipe {"n":1}`},
+		"it has the rest of the arguments":    {wireCall("a", "wipe", `{"n":`), wireCall("a", "wipe", `{ "n": 1 }`), `wipe { "n": 1 }`},
+		"it has the arguments, no ids":        {`{"index":0,"function":{"name":"wipe"}}`, `{"function":{"name":"wipe","arguments":"{\"n\":1}"}}`, `wipe {"n":1}`},
+		"it has another id":                   {wireCall("a", "wipe", ``), wireCall("b", "wipe", `{"n":1}`), `wipe {"n":1}`},
+		"another id, other spaces":            {wireCall("a", "wipe", `{"n":1}`), wireCall("b", "wipe", `{"n": 1}`), `wipe {"n":1}`},
+		"it has more calls":                   {wireCall("a", "wipe", `{"n":1}`), wireCall("a", "wipe", `{"n":1}`) + "," + wireCall("b", "wipe", `{"n":2}`), `wipe {"n":1}; wipe {"n":2}`},
+		"it has only another":                 {wireCall("a", "wipe", `{"n":1}`), wireCall("b", "send", `{"to":"x"}`), `wipe {"n":1}; send {"to":"x"}`},
+		"it has them in another order":        {wireCall("", "wipe", `{"n":1}`) + "," + wireCall("", "send", `{"to":"x"}`), wireCall("", "send", `{"to":"x"}`) + "," + wireCall("", "wipe", `{"n":1}`), `wipe {"n":1}; send {"to":"x"}`},
+		"it lacks the arguments":              {wireCall("a", "wipe", `{"n":1}`), wireCall("a", "wipe", ``), `wipe {"n":1}`},
+		"the two contradict each other":       {wireCall("a", "wipe", `{"n":1}`), wireCall("a", "wipe", `{"n":2}`), `told wipe`},
+		"one id for two calls, in both":       {wireCall("a", "wipe", `{"n":1}`) + "," + wireCall("a", "wipe", `{"n":2}`), wireCall("a", "wipe", `{"n":1}`) + "," + wireCall("a", "wipe", `{"n":2}`), `wipe {"n":1}; wipe {"n":2}`},
+		"deltas had a call without arguments": {wireCall("a", "wipe", ``) + "," + wireCall("b", "list", ``), wireCall("a", "wipe", `{"n":1}`) + "," + wireCall("b", "list", `{}`), `wipe {"n":1}; list {}`},
+	} {
+		assert.Equal(t, c.want, callsOf(t, delta(c.pieces), whole(c.whole)), name)
+	}
+	assert.Equal(t, `wipe {"n":1}`, callsOf(t, `{"choices":[{"message":{"tool_calls":[{"index":0,"id":"a","function":{"name":"wipe","arguments":""}}]}}]}`,
+		`{"choices":[{"message":{"tool_calls":[{"index":0,"function":{"arguments":"{\"n\":1}"}}]}}]}`, pieceStop), "a server that calls its pieces so")
+}
+
 func TestAHostileStreamIsReadInLinearTime(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct{ first, again string }{
@@ -314,11 +425,15 @@ func TestAHostileStreamIsReadInLinearTime(t *testing.T) {
 		"extra content":     {`{"extra_content":{"g":{"a":"` + big + `"}}}`, `{"extra_content":{"g":{"b":1}}}`},
 		"arguments":         {`{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"a\":\"` + big + `\"}"}}]}`, `{"tool_calls":[{"index":0,"function":{"arguments":" "}}]}`},
 		"messages":          {`{"content":"` + big + `"}`, ""},
+		"whole calls":       {`{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"a\":\"` + big + `\"}"}}]}`, "call"},
 	} {
 		pieces := []string{`{"choices":[{"delta":` + c.first + `}]}`}
 		for range 10000 {
 			piece := `{"delta":` + c.again + `}`
-			if c.again == "" {
+			switch c.again {
+			case "call":
+				piece = `{"message":{"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}`
+			case "":
 				piece = `{"message":{"content":"z"},"finish_reason":"stop"}`
 			}
 			pieces = append(pieces, `{"choices":[`+piece+`]}`)

@@ -35,7 +35,10 @@ type Toolset struct {
 	// object holds, by Genkit's name, the tools of which the model was shown that they
 	// take an object.
 	object map[string]bool
-	Defs   []Tool
+	// other holds, by Genkit's name, the schemas of the tools that take something else than
+	// an object, or not only that.
+	other map[string]json.RawMessage
+	Defs  []Tool
 }
 
 // Tool is a tool as a server is shown it.
@@ -47,7 +50,7 @@ type Tool struct {
 
 // NewToolset names every tool that a request offers or remembers.
 func NewToolset(req *model.Request) (*Toolset, error) {
-	t := &Toolset{Wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}, object: map[string]bool{}}
+	t := &Toolset{Wire: map[string]string{}, name: map[string]string{}, boxed: map[string]bool{}, object: map[string]bool{}, other: map[string]json.RawMessage{}}
 	var names []string
 	for _, def := range req.Tools {
 		names = append(names, def.Name)
@@ -118,6 +121,9 @@ func (t *Toolset) offer(def model.ToolDefinition) error {
 		return err
 	}
 	t.boxed[def.Name], t.object[def.Name] = boxed, takesObject(params)
+	if boxed || !t.object[def.Name] {
+		t.other[def.Name] = def.InputSchema
+	}
 	t.Defs = append(t.Defs, Tool{t.Wire[def.Name], def.Description, params, strict})
 	return nil
 }
@@ -140,25 +146,58 @@ func (t *Toolset) Arguments(req *content.ToolRequest) string {
 
 // Input reads a call's arguments; no arguments are an empty object. problem says, for
 // the model, why there is no input: the arguments are neither JSON of the shape that
-// the model was shown nor nearly so.
+// the model was shown nor nearly so, or they are null or {} where the tool takes neither.
 func (t *Toolset) Input(name, arguments string) (input json.RawMessage, problem string) {
 	arguments = strings.TrimSpace(arguments)
 	if arguments == "" {
 		arguments = "{}"
 	}
+	const notCalled, were = "The tool was not called: ", " Call it again with arguments that fit its schema. They were: "
 	input = json.RawMessage(arguments)
 	if schema.Check(input) != nil || (t.object[name] && !IsObject(input)) {
 		var ok bool
 		if input, ok = format.Arguments(arguments); !ok {
-			return nil, "The tool was not called: the arguments are not a JSON object. Call it again with arguments that fit its schema. They were: " + Clip(arguments, maxShownArguments)
+			return nil, notCalled + "the arguments are not a JSON object." + were + Clip(arguments, maxShownArguments)
 		}
 	}
 	if t.boxed[name] {
-		if o, err := ParseObject(input); err == nil && len(o) == 1 && o.Has(boxKey) {
-			return o[0].Value, ""
+		o, err := ParseObject(input)
+		if err != nil || len(o) != 1 || !o.Has(boxKey) {
+			return nil, notCalled + "the arguments are not an object with the one property " + boxKey + "." + were + Clip(arguments, maxShownArguments)
 		}
+		input = o[0].Value
+	}
+	if empty := json.RawMessage("{}"); string(input) == "null" && !t.takes(name, input) && !t.boxed[name] && t.takes(name, empty) {
+		return empty, ""
+	}
+	if !t.takes(name, input) {
+		return nil, notCalled + "it does not take " + string(input) + "." + were + Clip(arguments, maxShownArguments)
 	}
 	return input, ""
+}
+
+// takes reports whether an input that says nothing, null or {}, is one that a tool takes
+// which does not simply take an object. Other inputs are the engine's to check.
+func (t *Toolset) takes(name string, input json.RawMessage) bool {
+	raw := t.other[name]
+	if raw == nil || (string(input) != "null" && string(input) != "{}") {
+		return true
+	}
+	s, err := schema.Compile(raw)
+	return err != nil || s.Validate(input) == nil // the engine tells what is wrong with a schema
+}
+
+// Knows reports whether a tool has this name on the wire.
+func (t *Toolset) Knows(wire string) bool { return t.name[wire] != "" }
+
+// Begins reports whether the name of a tool on the wire begins so.
+func (t *Toolset) Begins(prefix string) bool {
+	for wire := range t.name {
+		if strings.HasPrefix(wire, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Original returns Genkit's name of a tool that the model called. A name that was
