@@ -60,8 +60,9 @@ test-guests:
 	@for m in pdk/go examples/textkit examples/guard; do echo "cd $$m && go test ./..."; (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
 
 .PHONY: long
-long: ## run what compares engines, the hostile corpus, and the tools of all languages, with all that they have
+long: ## run what compares engines, the hostile corpus, the tools of all languages, and what kills servers, with all that they have
 	$(GO) test -count=1 -shuffle=on -timeout 20m ./wasmhost/internal/meter ./wasmhost/internal/sandbox ./wasmhost/internal/verify ./wasmhost/internal/wasi ./wasmhost/hosttest
+	$(GO) test -count=1 -timeout 20m -run 'TestNoKill' ./wasmhost/module ./wasmhost/server/... ./cmd/genkit-wasm
 
 # Others' compilers compute, by themselves or behind a lock, and are most of what tests under the race detector wait for:
 # they are left as they are. What calls them is watched, and so is all that locks, channels and Go statements order.

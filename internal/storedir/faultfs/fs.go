@@ -44,7 +44,7 @@ func (v *view) do(op, name string, run func() error) error {
 }
 
 func (v *view) OpenFile(name string, flag int, _ fs.FileMode) (storedir.File, error) {
-	f := &file{view: v, name: name}
+	f := &file{view: v, name: name, appends: flag&os.O_APPEND != 0}
 	err := v.do("open", name, func() error {
 		dir, base, err := v.disk.parent(name)
 		if err != nil {
@@ -200,11 +200,13 @@ func (i info) Mode() fs.FileMode {
 }
 
 type file struct {
-	view   *view
-	node   *node
-	name   string
-	at     int64
-	closed bool
+	view *view
+	node *node
+	name string
+	at   int64
+	// appends has each Write go to the end of the file.
+	appends bool
+	closed  bool
 }
 
 func (f *file) do(op string, run func() error) error {
@@ -230,20 +232,29 @@ func (f *file) ReadAt(p []byte, at int64) (n int, err error) {
 }
 
 func (f *file) WriteAt(p []byte, at int64) (n int, err error) {
+	return f.write(p, func() int64 { return at })
+}
+
+func (f *file) write(p []byte, where func() int64) (n int, err error) {
 	d := f.view.disk
 	err = f.do("write", func() error {
 		n = len(p)
 		if d.fault.At > 0 && (d.ops == d.fault.At || d.ops > d.fault.At && d.fault.Sticky) {
 			n /= 2 // it fails in the middle
 		}
-		f.node.write(write{at: at, b: slices.Clone(p[:n])})
+		f.node.write(write{at: where(), b: slices.Clone(p[:n])})
 		return nil
 	})
 	return n, err
 }
 
 func (f *file) Write(p []byte) (int, error) {
-	n, err := f.WriteAt(p, f.at)
+	n, err := f.write(p, func() int64 {
+		if f.appends {
+			f.at = int64(len(f.node.data))
+		}
+		return f.at
+	})
 	f.at += int64(n)
 	return n, err
 }

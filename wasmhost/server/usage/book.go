@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
@@ -45,6 +46,8 @@ type Config struct {
 	Days int
 	// Logger gets lines about failures; nil drops them.
 	Logger *slog.Logger
+
+	now func() time.Time // of tests; nil is time.Now
 }
 
 const (
@@ -69,6 +72,7 @@ type Book struct {
 
 	io     sync.Mutex // held while files are read and written; taken before mu
 	failed error      // why the sums could not be written; guarded by io
+	named  bool       // the names of the files are on the disk; guarded by io
 
 	mu     sync.Mutex // guards the fields below
 	today  int64      // the day that events are counted in
@@ -94,23 +98,34 @@ var (
 // Open opens the accounts. It fails with FAILED_PRECONDITION when another process has the
 // directory. What is damaged there is passed over, counted and logged.
 func Open(config Config) (*Book, error) {
+	if config.Dir == "" {
+		return open(config, nil)
+	}
+	files, err := storedir.Open(config.Dir, "usage accounts")
+	if err != nil {
+		return nil, err
+	}
+	return open(config, files)
+}
+
+// open opens the accounts in files, which it closes when it fails; nil keeps them in memory.
+func open(config Config, files storedir.FS) (*Book, error) {
 	b := &Book{
-		config: config, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
+		config: config, files: files, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
 		stop: make(chan struct{}), days: map[int64]*day{}, totals: map[totalKey]*Sums{},
 	}
 	b.config.Days = cmp.Or(config.Days, defaultDays)
+	if config.now != nil {
+		b.now = config.now
+	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
-	if config.Dir != "" {
-		files, err := storedir.Open(config.Dir, "usage accounts")
-		if err != nil {
-			return nil, err
-		}
-		b.files = files
+	if files != nil {
 		if err := storedir.RemoveTemporary(files, "."); err != nil {
 			b.log.Warn("files that an earlier process left behind can't be removed", slog.Any("error", err))
 		}
+		b.named = files.SyncDir(".") == nil // else with the first line that is written
 	}
 	b.began = b.readBegan()
 	b.mu.Lock()
@@ -380,7 +395,7 @@ func (b *Book) keepDay(d *day) error {
 		return err
 	}
 	if len(lines) > 0 && !over {
-		if err := appendTo(b.files, d.number, lines); err != nil {
+		if err := b.append(d.number, lines); err != nil {
 			return again(err)
 		}
 		d.size += int64(len(lines))
@@ -405,6 +420,18 @@ func (b *Book) keepDay(d *day) error {
 	return nil
 }
 
+// append has lines of a day on the disk, with the name of their file, which an earlier process may have left
+// unsynced. io is held.
+func (b *Book) append(number int64, lines []byte) error {
+	made, err := appendTo(b.files, number, lines)
+	b.named = b.named && !made
+	if err == nil && !b.named {
+		err = b.files.SyncDir(".")
+		b.named = err == nil
+	}
+	return err
+}
+
 // estimate is about how long the lines of rows are.
 func estimate(rows []row) int64 {
 	var n int64
@@ -425,6 +452,11 @@ func (b *Book) load(d *day) error {
 	rows, size, damaged, err := readDay(b.files, d.number)
 	if err != nil && !errors.Is(err, storedir.ErrIrregular) {
 		return err
+	}
+	if size > 0 { // what is told from now on outlives a power cut
+		if err := syncDay(b.files, d.number); err != nil {
+			return err
+		}
 	}
 	b.tellDamage(d.number, damaged, err)
 	b.mu.Lock()
@@ -477,9 +509,20 @@ func (b *Book) Flush() error {
 	b.io.Lock()
 	defer b.io.Unlock()
 	if b.failed != nil {
-		return status.Publicf(status.Unavailable, "the usage accounts can't be written").WithCause(b.failed)
+		return unwritten(b.failed)
 	}
 	return nil
+}
+
+// unwritten says which shortage of the machine keeps the accounts from being written, and nothing else of the cause.
+func unwritten(err error) error {
+	text := "the usage accounts can't be written"
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		if known := status.Convert(storedir.Problem(text, number)); known.Public() {
+			text = known.Message
+		}
+	}
+	return status.Publicf(status.Unavailable, "%s", text).WithCause(err).WithRetryAfter(writeEvery)
 }
 
 // Hold has changes of the files wait until release is called, so that all can be copied as they

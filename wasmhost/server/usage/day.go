@@ -243,17 +243,29 @@ func readDay(files storedir.FS, number int64) (rows []row, size int64, damaged i
 }
 
 // appendTo writes lines at the end of a day's file; they begin with an empty one, which ends a
-// last line that was cut off.
-func appendTo(files storedir.FS, number int64, lines []byte) error {
-	f, err := files.OpenFile(fileOf(number), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// last line that was cut off. made reports whether the file was made, whose name is then still to be synced.
+func appendTo(files storedir.FS, number int64, lines []byte) (made bool, err error) {
+	f, err := files.OpenFile(fileOf(number), os.O_APPEND|os.O_WRONLY, 0)
+	if made = errors.Is(err, fs.ErrNotExist); made {
+		f, err = files.OpenFile(fileOf(number), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	}
 	if err != nil {
-		return err
+		return made, err
 	}
 	_, err = f.Write(lines)
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	return made, errors.Join(err, f.Close())
+}
+
+// syncDay has on the disk what an earlier process may have left unsynced of a day's file.
+func syncDay(files storedir.FS, number int64) error {
+	f, err := files.OpenFile(fileOf(number), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // rewrite puts a file with one line for each row into the place of a day's file.

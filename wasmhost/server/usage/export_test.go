@@ -1,6 +1,16 @@
 package usage
 
-import "time"
+import (
+	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+)
+
+// OpenFS opens a book on a disk of a test, with a clock of its own.
+func OpenFS(c Config, files storedir.FS, now func() time.Time) (*Book, error) {
+	c.now = now
+	return open(c, files)
+}
 
 // Clock gives a book another clock.
 func (b *Book) Clock(now func() time.Time) { b.now = now }
