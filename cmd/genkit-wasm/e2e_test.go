@@ -49,7 +49,9 @@ type process struct {
 	*exec.Cmd
 	t   *testing.T
 	url string
-	log locked
+	// printed is what it wrote to its standard output until it listened.
+	printed string
+	log     locked
 }
 
 // serve starts the binary's server in data and waits until it says where it listens.
@@ -61,9 +63,14 @@ func serve(t *testing.T, data string, args ...string) *process {
 	require.NoError(t, err)
 	require.NoError(t, p.Start())
 	t.Cleanup(func() { _ = p.Process.Kill() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err, "%v", &p.log)
-	p.url = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+	for lines := bufio.NewReader(out); p.url == ""; {
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err, "%v", &p.log)
+		p.printed += line
+		if url, ok := strings.CutPrefix(line, "listening on "); ok {
+			p.url = strings.TrimSpace(url)
+		}
+	}
 	return p
 }
 

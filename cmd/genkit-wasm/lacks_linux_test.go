@@ -194,3 +194,63 @@ func TestUsedUpDescriptorsEndWithTheShortage(t *testing.T) {
 	assert.Equal(t, http.StatusCreated, code, body)
 	p.mustAdd(client, 3)
 }
+
+// TestAFullDiskRefusesChangesAndNoCalls lets a server write nothing more: each kind of change is refused with the
+// shortage, calls go on, and nothing is lost or half when there is room again.
+func TestAFullDiskRefusesChangesAndNoCalls(t *testing.T) {
+	data, key := t.TempDir(), write(t, "secrets.key", cli(t, "secret", "key").out)
+	p := serve(t, data, "--secrets-key-file", key, "--load", calcFile)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ask := func(method, path, body string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, p.url+"/v1"+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		if method == http.MethodPatch {
+			req.Header.Set("Content-Type", "application/merge-patch+json")
+			req.Header.Set("If-Match", "*")
+		}
+		resp, err := client.Do(req)
+		require.NoError(t, err)
+		raw, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode, string(raw)
+	}
+	changes := []struct{ method, path, body string }{
+		{"POST", "/tenants", `{"name":"acme"}`},
+		{"PATCH", "/tenants/default", `{"quota":{"callsPerMinute":1000}}`},
+		{"PUT", "/tenants/default/secrets/WEATHER", `{"value":"a-value-of-the-test"}`},
+		{"PUT", "/tenants/default/credentials/openai", `{"value":"a-value-of-the-test"}`},
+	}
+	p.mustAdd(client, 1)
+	back := p.limit(unix.RLIMIT_FSIZE, 1)
+	for _, c := range changes {
+		code, body := ask(c.method, c.path, c.body)
+		assert.Equal(t, http.StatusServiceUnavailable, code, "%s: %s", c.path, body)
+		assert.Contains(t, body, "the audit log can't be written: the server's disk is full", c.path)
+	}
+	for i := range 5 {
+		p.mustAdd(client, i)
+	}
+	code, body := ask("GET", "/tenants/acme", "")
+	assert.Equal(t, http.StatusNotFound, code, body)
+	back()
+	for _, c := range changes {
+		code, body := ask(c.method, c.path, c.body)
+		assert.Less(t, code, 300, "%s: %s", c.path, body)
+	}
+	require.NoError(t, p.Process.Signal(unix.SIGTERM))
+	require.Equal(t, exitOK, p.wait(20*time.Second), "%v", &p.log)
+	p = serve(t, data, "--secrets-key-file", key)
+	for path, want := range map[string]string{
+		"/tenants/acme": `"state":"active"`, "/tenants/default": `"callsPerMinute":1000`, "/tenants/default/secrets": "WEATHER", "/tenants/default/credentials": "openai",
+		"/usage": `"calls":6,"failures":0`,
+	} {
+		_, body := ask("GET", path, "")
+		assert.Contains(t, body, want)
+		assert.NotContains(t, body, "damaged")
+	}
+	verified := cli(t, "audit", "verify", "--data", data)
+	assert.Equal(t, exitOK, verified.exit, verified.err)
+}
