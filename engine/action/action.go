@@ -13,6 +13,7 @@
 package action
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,8 +96,8 @@ func (d *Desc) UnmarshalJSON(b []byte) error {
 }
 
 // Func is the work of an action on raw JSON. in has passed the input schema; a
-// nil in means that the caller gave no input; where the schema wants an object and
-// requires nothing of it, in is {} then.
+// nil in means that the caller gave no input and that there is no schema. Where there is
+// one, no input is null if the schema takes null, and {} if it takes that instead of null.
 type Func func(ctx context.Context, in json.RawMessage, emit Emit) (json.RawMessage, error)
 
 type rawAction struct {
@@ -104,8 +105,8 @@ type rawAction struct {
 	in   *schema.Schema
 	out  *schema.Schema
 	fn   Func
-	// optional tells whether {} replaces an absent input.
-	optional func() bool
+	// absent is what stands for no input, nil when nothing does; found once.
+	absent func() json.RawMessage
 }
 
 var _ Action = (*rawAction)(nil)
@@ -124,21 +125,35 @@ func New(desc Desc, fn Func) (Action, error) {
 	if a.out, err = schema.Compile(desc.OutputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", desc.Name, err)
 	}
-	a.optional = sync.OnceValue(func() bool {
-		return a.in.Demanding() && isObject(desc.InputSchema) && a.in.Validate(nothing) == nil
+	a.absent = sync.OnceValue(func() json.RawMessage {
+		for _, in := range []json.RawMessage{null, nothing} {
+			if a.in.Demanding() && a.in.Validate(in) == nil {
+				return in
+			}
+		}
+		return nil
 	})
 	return a, nil
 }
 
-// nothing replaces an absent input where an object without required members is wanted.
-var nothing = json.RawMessage("{}")
+// Values of an input that the caller left out. The compiled schema says which one fits,
+// since its text has many ways to ask for an object: $ref, allOf, a list of types, properties
+// alone.
+var (
+	null    = json.RawMessage("null")
+	nothing = json.RawMessage("{}")
+)
 
-// isObject reports whether a schema wants an object.
-func isObject(raw json.RawMessage) bool {
-	var s struct {
-		Type string `json:"type"`
+// given returns the input that an action gets for in: models leave inputs out, or write
+// null, where nothing is required.
+func (a *rawAction) given(in json.RawMessage) json.RawMessage {
+	if len(in) > 0 && string(bytes.TrimSpace(in)) != "null" {
+		return in
 	}
-	return json.Unmarshal(raw, &s) == nil && s.Type == "object"
+	if absent := a.absent(); absent != nil {
+		return absent
+	}
+	return in
 }
 
 // Desc returns the descriptor. The caller must not change anything that it refers to.
@@ -149,9 +164,7 @@ func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) 
 	if err := ctx.Err(); err != nil {
 		return nil, status.Convert(err)
 	}
-	if len(in) == 0 && a.optional() {
-		in = nothing
-	}
+	in = a.given(in)
 	if in != nil || a.wantsInput() {
 		if err := a.in.In(ctx).Check(ctx, in); err != nil {
 			return nil, refused(err, func(err error) error { return InvalidInput(a.desc, err) })
