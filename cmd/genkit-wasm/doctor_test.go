@@ -65,6 +65,7 @@ func TestDoctorFindsWhatIsHere(t *testing.T) {
 }
 
 func TestTheProgramKnowsWhetherItsWorkersWork(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	got := p.do("doctor")
 	assert.Equal(t, exitOK, got.exit, got.err)

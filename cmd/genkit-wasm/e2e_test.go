@@ -98,6 +98,7 @@ func (p *process) wait(within time.Duration) int {
 }
 
 func TestEndToEnd(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	p := serve(t, data)
 
@@ -177,6 +178,7 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestSIGTERMLetsASlowCallEnd(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--limits", endless)
 	answer := p.spin(1500 * time.Millisecond)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
@@ -188,6 +190,7 @@ func TestSIGTERMLetsASlowCallEnd(t *testing.T) {
 }
 
 func TestDrainTimeoutCancelsWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--limits", endless, "--drain-timeout", "200ms")
 	answer := p.spin(time.Minute)
 	start := time.Now()
@@ -202,6 +205,7 @@ func TestDrainTimeoutCancelsWhatIsLeft(t *testing.T) {
 // Before it stops to listen a server says for some time that it is about to, and serves
 // who comes all the same.
 func TestADrainingServerSaysSoFirst(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--drain-delay", "1m")
 	require.Equal(t, exitOK, p.do("upload", calcFile).exit)
 	get := func(path string) (int, string) {
@@ -232,6 +236,7 @@ func TestADrainingServerSaysSoFirst(t *testing.T) {
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--limits", endless)
 	answer := p.spin(time.Minute)
 	require.NoError(t, p.Process.Signal(syscall.SIGINT))

@@ -14,6 +14,7 @@ const confined = "worker processes are confined"
 // A server with several tenants keeps their modules apart unless told otherwise, and one
 // with a single tenant does when told so.
 func TestSeveralTenantsAreKeptApartByDefault(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("the default elsewhere is the server's own process")
 	}
@@ -29,6 +30,7 @@ func TestSeveralTenantsAreKeptApartByDefault(t *testing.T) {
 		"two tenants, in a group of theirs": {[]string{"--tenant", "acme", "--isolation-group", "g=acme,default"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := serve(t, t.TempDir(), c.args...)
 			up := p.do("upload", calcFile)
 			require.Equal(t, exitOK, up.exit, up.err)
@@ -61,6 +63,7 @@ func TestWithoutWorkersADefaultGivesWayAndAChoiceDoesNot(t *testing.T) {
 
 // Tenants that come and go while the server runs have worker processes of their own, too.
 func TestTenantsThatComeAtRunTimeAreKeptApart(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("worker processes are confined on Linux alone")
 	}

@@ -68,6 +68,7 @@ func usageLines(t *testing.T, path string) (events int, broken []string) {
 // TestAKilledServerLosesNoLineOfItsBill kills a server while callers call, and starts
 // another with the same journal.
 func TestAKilledServerLosesNoLineOfItsBill(t *testing.T) {
+	t.Parallel()
 	data, usage := t.TempDir(), filepath.Join(t.TempDir(), "usage.jsonl")
 	p := serve(t, data, "--usage", usage)
 	require.Equal(t, exitOK, p.do("upload", calcFile).exit)
@@ -117,6 +118,7 @@ func TestAKilledServerLosesNoLineOfItsBill(t *testing.T) {
 // TestAFullDiskEndsWithTheShortage limits the size of the server's files, which the
 // system reports like a full disk.
 func TestAFullDiskEndsWithTheShortage(t *testing.T) {
+	t.Parallel()
 	data, usage := t.TempDir(), filepath.Join(t.TempDir(), "usage.jsonl")
 	p := serve(t, data, "--usage", usage)
 	require.Equal(t, exitOK, p.do("upload", calcFile).exit)
@@ -163,6 +165,7 @@ func TestAFullDiskEndsWithTheShortage(t *testing.T) {
 
 // TestUsedUpDescriptorsEndWithTheShortage lets a server open nothing more.
 func TestUsedUpDescriptorsEndWithTheShortage(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	require.Equal(t, exitOK, p.do("upload", calcFile).exit)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}

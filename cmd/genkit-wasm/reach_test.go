@@ -87,6 +87,7 @@ func TestRunReachesWhatItsFlagsGrant(t *testing.T) {
 // Guests' values survive a restart, the operator decides what guests may reach, and no
 // secret is in the log.
 func TestServeReachesWhatItsOperatorGrants(t *testing.T) {
+	t.Parallel()
 	_, port := weatherServer(t)
 	here := fmt.Sprintf("http://localhost:%d", port)
 	grants := fmt.Sprintf(`{"http":[{"host":"localhost","schemes":["http"],"ports":[%d]}],"secrets":{"WEATHER_KEY":["%s"]},"kv":true}`, port, here)

@@ -48,6 +48,7 @@ func TestACompilingProcessWantsARequest(t *testing.T) {
 }
 
 func TestAServerCompilesApartKeepsVersionsAndWritesTheBill(t *testing.T) {
+	t.Parallel()
 	data, usage := t.TempDir(), filepath.Join(t.TempDir(), "usage.jsonl")
 	p := serve(t, data, "--usage", usage, "--quota", `{"concurrency":2,"queue":1}`, "--limits", endless)
 	up := p.do("upload", calcFile)

@@ -113,6 +113,7 @@ func TestADirectoryIsOnePackageOrAFolderOfScripts(t *testing.T) {
 }
 
 func TestAProgramWithoutAnEngineSaysHowToGetIt(t *testing.T) {
+	t.Parallel()
 	if builtinEngine != nil {
 		t.Skip("it has one")
 	}
