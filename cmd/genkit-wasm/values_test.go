@@ -183,3 +183,28 @@ func TestRefusalsComeWithAdvice(t *testing.T) {
 	cancel()
 	assert.ErrorIs(t, callFailure(ctx, status.Publicf(status.Internal, "x")), context.Canceled)
 }
+
+// A descriptor that only running a module tells is put into its section, and the module is judged with it.
+func TestADescriptorIsPutIntoTheModule(t *testing.T) {
+	wasm, err := os.ReadFile(extism(t, "count_vowels.wasm"))
+	require.NoError(t, err)
+	told, err := wasmhost.Analyze(wasm, []byte(vowels), wasmhost.UploadLimits{})
+	require.NoError(t, err)
+	made := &artifact{upload: wasmhost.Upload{Wasm: wasm}, analysis: told}
+	require.NoError(t, (&app{}).embed(made))
+	assert.Equal(t, "section", made.analysis.DescriptorIn)
+	assert.Equal(t, "vowels", made.analysis.Descriptor.Name)
+	assert.Greater(t, len(made.upload.Wasm), len(wasm))
+	found, err := wasmhost.Analyze(made.upload.Wasm, nil, wasmhost.UploadLimits{})
+	require.NoError(t, err)
+	assert.Equal(t, "count_vowels", found.Descriptor.Tools[0].Export)
+
+	made = &artifact{upload: wasmhost.Upload{Wasm: wasm}, analysis: &wasmhost.Analysis{Descriptor: &abi.Descriptor{Name: "a b"}}}
+	err = (&app{}).embed(made)
+	var f *failure
+	require.ErrorAs(t, err, &f, "what it tells is checked")
+	assert.Equal(t, exitRefused, f.exit)
+	long := &artifact{analysis: &wasmhost.Analysis{Descriptor: &abi.Descriptor{Description: strings.Repeat("x", abi.MaxDescriptorBytes)}}}
+	require.NoError(t, (&app{}).embed(long))
+	assert.Empty(t, long.upload.Wasm, "one that does not fit stays in the export")
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/jsengine/jsenginetest"
 	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 	"github.com/genkit-wasm/genkit-wasm/internal/scaffold"
+	"github.com/genkit-wasm/genkit-wasm/internal/tooltest"
 )
 
 // shortLanguages are those that short runs go through: one that is compiled, and one that is not. Go's and Rust's compilers take
@@ -59,6 +60,7 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // TestAToolFromNewToAnAgent goes the way of an author in each language: a new project, every command of its README
 // as pasted, and a generate loop that calls the tool on the server.
 func TestAToolFromNewToAnAgent(t *testing.T) {
+	t.Parallel()
 	program := binary(t)
 	engine := "javascript=" + write(t, "qjs.wasm", string(jsenginetest.File(t)))
 	p := serve(t, filepath.Join(t.TempDir(), "data"), "--engine", engine)
@@ -134,6 +136,15 @@ func TestBuildsAreReproducible(t *testing.T) {
 				require.NoError(t, err)
 			}
 			assert.Equal(t, string(built[0]), string(built[1]))
+			if l.Name != "c" { // of all the quickest
+				return
+			}
+			tested := cli(t, "test", newProject(t, "c", "same"), "-o", "json")
+			require.Equal(t, exitOK, tested.exit, tested.err)
+			var r tooltest.Report
+			require.NoError(t, json.Unmarshal([]byte(tested.out), &r))
+			assert.Zero(t, r.Failed)
+			assert.Empty(t, r.NeverCalled, "the cases of a new project call all of its tools")
 		})
 	}
 }
