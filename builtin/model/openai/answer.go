@@ -22,6 +22,7 @@ type wireAnswer struct {
 	Usage     json.RawMessage `json:"usage,omitempty"`
 	Citations json.RawMessage `json:"citations,omitempty"`
 	Error     json.RawMessage `json:"error,omitempty"`
+	BaseResp  json.RawMessage `json:"base_resp,omitempty"` // of MiniMax
 }
 
 type wireChoice struct {
@@ -92,7 +93,12 @@ func (a *answer) add(piece *wireAnswer) (text, reasoning string) {
 		a.choice = true
 		_, end := finishOf(string(c.FinishReason))
 		a.finish.Add(string(c.FinishReason), end)
-		keep(&a.failed, c.Error)
+		switch {
+		case !wire.SaysNothing(c.Error):
+			a.failed = c.Error
+		case wire.FailedBase(piece.BaseResp):
+			a.failed = piece.BaseResp
+		}
 		if c.Delta != nil {
 			t, r := a.addReply(c.Delta, false)
 			text, reasoning = text+t, reasoning+r

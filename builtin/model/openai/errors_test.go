@@ -129,25 +129,40 @@ func TestErrorsInsideAnAnswer(t *testing.T) {
 		want    status.Code
 		message string
 	}{
-		"data":                           {text: data(pieceHi, object), want: status.InvalidArgument, message: "too many tokens"},
-		"an error line":                  {text: "error: " + object + "\n\n", want: status.InvalidArgument, message: "too many tokens"},
-		"an error line after data":       {text: "data: " + pieceHi + "\n\nerror: " + object, want: status.InvalidArgument, message: "too many tokens"},
-		"an error line without wrapping": {text: `error: {"message":"slow down","code":429}` + "\n\n", want: status.ResourceExhausted, message: "slow down"},
-		"an error line of words":         {text: "error: out of memory\n\n", want: status.Unknown, message: "out of memory"},
-		"an error event":                 {text: "event: error\ndata: {\"message\":\"overloaded\",\"code\":503}\n\n", want: status.Unavailable, message: "overloaded"},
-		"an error event, named last":     {text: "data: {\"message\":\"bad\",\"type\":\"invalid_request_error\"}\nevent: error\n\n", want: status.InvalidArgument, message: "bad"},
-		"an error event of Anthropic":    {text: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n", want: status.Unavailable, message: "Overloaded"},
-		"fields at the top":              {text: data(`{"object":"error","message":"no such model","type":"NotFoundError","code":404}`), want: status.NotFound, message: "no such model"},
-		"fields at the top, code a text": {text: data(`{"object":"error","message":"bad role","code":"400"}`), want: status.InvalidArgument, message: "bad role"},
-		"a document":                     {text: object, bare: true, want: status.InvalidArgument, message: "too many tokens"},
-		"a document over several lines":  {text: "{\n  \"error\": {\n    \"code\": 400,\n\n    \"message\": \"too many tokens\"\n  }\n}\n", bare: true, want: status.InvalidArgument, message: "too many tokens"},
-		"a document after data":          {text: "data: " + pieceHi + "\n\n" + object, want: status.InvalidArgument, message: "too many tokens"},
-		"a list, Google's status":        {text: `[{"error":{"code":400,"message":"bad schema","status":"INVALID_ARGUMENT"}}]`, bare: true, want: status.InvalidArgument, message: "bad schema"},
-		"Google's status alone":          {text: `{"error":{"message":"quota","status":"RESOURCE_EXHAUSTED"}}`, bare: true, want: status.ResourceExhausted, message: "quota"},
-		"a detail":                       {text: `{"detail":"Input should be a valid string"}`, bare: true, want: status.Unknown, message: "Input should be a valid string"},
-		"a code without a row":           {text: `{"error":{"code":422,"message":"unprocessable"}}`, bare: true, want: status.InvalidArgument, message: "unprocessable"},
-		"nothing that is known":          {text: `{"error":{"message":"odd","code":"zz","type":"zz"}}`, bare: true, want: status.Unknown, message: "odd"},
-		"an echoed key":                  {text: `{"error":{"message":"key ` + testKey + `","code":401}}`, bare: true, want: status.Unauthenticated, message: "key [hidden]"},
+		"data":                                {text: data(pieceHi, object), want: status.InvalidArgument, message: "too many tokens"},
+		"an error line":                       {text: "error: " + object + "\n\n", want: status.InvalidArgument, message: "too many tokens"},
+		"an error line after data":            {text: "data: " + pieceHi + "\n\nerror: " + object, want: status.InvalidArgument, message: "too many tokens"},
+		"an error line without wrapping":      {text: `error: {"message":"slow down","code":429}` + "\n\n", want: status.ResourceExhausted, message: "slow down"},
+		"an error line of words":              {text: "error: out of memory\n\n", want: status.Unknown, message: "out of memory"},
+		"an error event":                      {text: "event: error\ndata: {\"message\":\"overloaded\",\"code\":503}\n\n", want: status.Unavailable, message: "overloaded"},
+		"an error event, named last":          {text: "data: {\"message\":\"bad\",\"type\":\"invalid_request_error\"}\nevent: error\n\n", want: status.InvalidArgument, message: "bad"},
+		"an error event of Anthropic":         {text: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n", want: status.Unavailable, message: "Overloaded"},
+		"fields at the top":                   {text: data(`{"object":"error","message":"no such model","type":"NotFoundError","code":404}`), want: status.NotFound, message: "no such model"},
+		"fields at the top, code a text":      {text: data(`{"object":"error","message":"bad role","code":"400"}`), want: status.InvalidArgument, message: "bad role"},
+		"a document":                          {text: object, bare: true, want: status.InvalidArgument, message: "too many tokens"},
+		"a document over several lines":       {text: "{\n  \"error\": {\n    \"code\": 400,\n\n    \"message\": \"too many tokens\"\n  }\n}\n", bare: true, want: status.InvalidArgument, message: "too many tokens"},
+		"a document after data":               {text: "data: " + pieceHi + "\n\n" + object, want: status.InvalidArgument, message: "too many tokens"},
+		"a list, Google's status":             {text: `[{"error":{"code":400,"message":"bad schema","status":"INVALID_ARGUMENT"}}]`, bare: true, want: status.InvalidArgument, message: "bad schema"},
+		"Google's status alone":               {text: `{"error":{"message":"quota","status":"RESOURCE_EXHAUSTED"}}`, bare: true, want: status.ResourceExhausted, message: "quota"},
+		"a detail":                            {text: `{"detail":"Input should be a valid string"}`, bare: true, want: status.Unknown, message: "Input should be a valid string"},
+		"a code without a row":                {text: `{"error":{"code":422,"message":"unprocessable"}}`, bare: true, want: status.InvalidArgument, message: "unprocessable"},
+		"nothing that is known":               {text: `{"error":{"message":"odd","code":"zz","type":"zz"}}`, bare: true, want: status.Unknown, message: "odd"},
+		"a number beside a generic type":      {text: `{"error":{"message":"bad image","type":"api_error","code":400}}`, bare: true, want: status.InvalidArgument, message: "bad image"},
+		"the same of a server's own":          {text: `{"error":{"message":"bad image","type":"server_error","code":"400"}}`, bare: true, want: status.InvalidArgument, message: "bad image"},
+		"a status that is a number":           {text: `{"error":{"message":"no model","type":"api_error","status":404}}`, bare: true, want: status.NotFound, message: "no model"},
+		"a number behind a code's name":       {text: `{"error":{"message":"busy","type":"api_error","code":"odd","status_code":503}}`, bare: true, want: status.Unavailable, message: "busy"},
+		"a client's type, a limit's number":   {text: `{"error":{"message":"slow","type":"invalid_request_error","code":429}}`, bare: true, want: status.ResourceExhausted, message: "slow"},
+		"a client's type, a server's number":  {text: `{"error":{"message":"bad","type":"invalid_request_error","code":500}}`, bare: true, want: status.InvalidArgument, message: "bad"},
+		"a specific type, any number":         {text: `{"error":{"message":"slow","type":"rate_limit_error","code":400}}`, bare: true, want: status.ResourceExhausted, message: "slow"},
+		"a number outside, a key's error":     {text: `{"message":"no","type":"api_error","code":401}`, bare: true, want: status.Unauthenticated, message: "no"},
+		"a generic type alone":                {text: `{"error":{"message":"oops","type":"api_error","code":"x"}}`, bare: true, want: status.Internal, message: "oops"},
+		"a number that is no status":          {text: `{"error":{"message":"oops","type":"server_error","code":1302}}`, bare: true, want: status.Internal, message: "oops"},
+		"Google's internal, a number":         {text: `{"error":{"message":"bad","status":"INTERNAL","code":400}}`, bare: true, want: status.InvalidArgument, message: "bad"},
+		"Text Generation Inference":           {text: `{"error":"Input validation error","error_type":"validation"}`, bare: true, want: status.InvalidArgument, message: "Input validation error"},
+		"MiniMax, login":                      {text: `{"choices":null,"base_resp":{"status_code":1004,"status_msg":"login fail"}}`, bare: true, want: status.Unauthenticated, message: "login fail"},
+		"MiniMax, rate":                       {text: `{"id":"x","choices":[],"base_resp":{"status_code":1002,"status_msg":"rate limit"}}`, bare: true, want: status.ResourceExhausted, message: "rate limit"},
+		"MiniMax, a number that is not known": {text: `{"base_resp":{"status_code":9999}}`, bare: true, want: status.Unknown, message: "status code 9999"},
+		"an echoed key":                       {text: `{"error":{"message":"key ` + testKey + `","code":401}}`, bare: true, want: status.Unauthenticated, message: "key [hidden]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, streaming := range []bool{true, false} {
@@ -174,11 +189,43 @@ func TestErrorsInsideAnAnswer(t *testing.T) {
 				assert.Equal(t, c.want, status.Of(err), "%v", err)
 				assert.Contains(t, status.ToWire(err, false).Message, c.message)
 				assertNoKey(t, err)
-				again := c.want == status.ResourceExhausted || c.want == status.Unavailable
+				again := c.want == status.ResourceExhausted || c.want == status.Unavailable || c.want == status.Internal
 				assert.Equal(t, again, s.calls() > 1, "retried")
 			}
 		})
 	}
+}
+
+func TestTextInPlaceOfADocumentKeepsItsSentence(t *testing.T) {
+	for body, want := range map[string]string{
+		"upstream says: model not loaded\n":      "openai: the answer is text: upstream says: model not loaded",
+		"502 Bad Gateway, key " + testKey:        "openai: the answer is text: 502 Bad Gateway, key [hidden]",
+		"[ERROR] no model":                       "openai: the answer is text: [ERROR] no model",
+		"<html>secret host 10.0.0.7</html>":      "openai: the answer is text: a web page, not the API's: is the base URL right?",
+		strings.Repeat("no end of words ", 9999): "…",
+	} {
+		_, _, err := generate(t.Context(), newModel(t, serve(t, document(200, body))), hello(), false)
+		require.Error(t, err)
+		assert.Equal(t, status.Unknown, status.Of(err), "not tried again: %s", want)
+		assert.Contains(t, status.ToWire(err, false).Message, want)
+		assert.NotContains(t, err.Error(), "10.0.0.7")
+		assertNoKey(t, err)
+	}
+	// A framework refuses in plain text what it can't read.
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "messages[0].role: unknown variant", http.StatusUnprocessableEntity)
+	})
+	_, _, err := generate(t.Context(), newModel(t, s), hello(), false)
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	assert.Contains(t, status.ToWire(err, false).Message, "HTTP 422: messages[0].role: unknown variant")
+}
+
+func TestAnErrorOfMiniMaxBesideAChoiceIsTold(t *testing.T) {
+	resp, _, err := generate(t.Context(), newModel(t, serve(t, document(200, `{"choices":[{"message":`+asks(wireCall("1", "f", "{}"))+`,"finish_reason":"stop"}],"base_resp":{"status_code":1027,"status_msg":"output sensitive"}}`))), hello(), false)
+	require.NoError(t, err)
+	assert.Equal(t, model.FinishOther, resp.FinishReason)
+	assert.Equal(t, `output sensitive; the answer was not finished; tool calls left out: "f"`, resp.FinishMessage)
+	assert.Empty(t, resp.ToolRequests())
 }
 
 func TestADocumentInPlaceOfAStreamIsRead(t *testing.T) {

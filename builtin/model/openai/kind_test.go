@@ -199,7 +199,7 @@ func TestTranscription(t *testing.T) {
 		_, _, err := generate(t.Context(), resolve(t, p, "whisper-1"), request(t, in), false)
 		require.ErrorIs(t, err, status.ErrInvalidArgument, name)
 	}
-	for _, body := range []string{`{}`, `{"text":1}`, `[]`, `x`} {
+	for _, body := range []string{`{}`, `{"text":1}`, `[]`, `{x`} {
 		_, _, err := generate(t.Context(), resolve(t, provider(t, serve(t, document(200, body))), "gpt-4o-transcribe"), request(t, `{"messages":[`+spoken+`]}`), false)
 		require.ErrorIs(t, err, status.ErrInternal, body)
 	}

@@ -21,8 +21,12 @@ var streamDone = []byte("[DONE]")
 func (p *Provider) readStream(ctx context.Context, c *call, body io.Reader, send model.Send) (*model.Response, error) {
 	a := p.newAnswer(c)
 	a.events = true
-	if err := p.readEvents(ctx, c, a, wire.NewEvents(body, p.cfg.MaxChunkBytes), send); err != nil {
+	stream := wire.NewEvents(body, p.cfg.MaxChunkBytes)
+	if err := p.readEvents(ctx, c, a, stream, send); err != nil {
 		return nil, err
+	}
+	if !a.choice && len(stream.Stray()) > 0 {
+		return nil, p.peer.EndError(stream, c.key)
 	}
 	resp, err := a.response(nil)
 	if err != nil {
@@ -47,13 +51,13 @@ func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *w
 		switch {
 		case bytes.Equal(data, streamDone):
 			return nil
-		case ev.Failed && (!atEnd || json.Valid(data)):
+		case ev.Failed && (!atEnd || json.Valid(data) || !wire.LooksJSON(data)):
 			return p.peer.EventError(data, c.key)
-		case atEnd && (len(data) == 0 || !json.Valid(data)):
+		case atEnd && !json.Valid(data) && wire.LooksJSON(data):
 			if len(data) == 0 && a.finish.Reason != "" {
 				return nil // not every server says [DONE]
 			}
-			return wire.ErrEarlyEnd()
+			return p.peer.EndError(stream, c.key)
 		case len(data) == 0:
 			continue
 		}
@@ -97,10 +101,13 @@ func (p *Provider) decode(a *answer, raw []byte, key string) error {
 func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
 	piece := &wireAnswer{}
 	if err := schema.Check(raw); err != nil {
+		if !wire.LooksJSON(raw) {
+			return nil, p.peer.TextError(raw, key)
+		}
 		return nil, status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
 	}
 	err := json.Unmarshal(raw, piece)
-	if !wire.IsNull(piece.Error) || (len(piece.Choices) == 0 && p.isError(raw, piece)) {
+	if (!wire.IsNull(piece.Error) || len(piece.Choices) == 0) && (wire.IsFailure(raw) || p.isError(raw, piece)) {
 		return nil, p.peer.BodyError(raw, key)
 	}
 	if err != nil {
@@ -110,12 +117,9 @@ func (p *Provider) parse(raw []byte, key string) (*wireAnswer, error) {
 	return piece, nil
 }
 
-// isError reports whether what holds no choices is an error: it says so of itself, or
-// it is a list or has a sentence where a piece of an answer has none.
+// isError reports whether what holds no choices is an error though it does not say so: it
+// is a list or has a sentence where a piece of an answer has none.
 func (p *Provider) isError(raw []byte, piece *wireAnswer) bool {
-	if wire.String(piece.Object) == "error" {
-		return true
-	}
 	e, ok := wire.FailureOf(raw)
-	return ok && len(piece.Usage) == 0 && e.Message != ""
+	return ok && len(piece.Choices)+len(piece.Usage) == 0 && e.Message != ""
 }

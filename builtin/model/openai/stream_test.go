@@ -50,7 +50,21 @@ func TestStreamsOfEveryShape(t *testing.T) {
 		{name: "text that is not UTF-8", text: data("{\"choices\":[],\"x\":\"\xff\"}"), code: status.Internal, message: "UTF-8"},
 		{name: "another form", text: data(`{"choices":{"a":1}}`), code: status.Internal, message: "form"},
 		{name: "deep nesting", text: data(strings.Repeat("[", 5000)), code: status.Internal, message: "nested"},
-		{name: "a page", text: "<html>\n<body>bad gateway</body>\n</html>\n", code: status.Unavailable, message: "ended early"},
+		{name: "a page", text: "<html>\n<body>bad gateway</body>\n</html>\n", code: status.Unknown, message: "a web page"},
+		{name: "words", text: "Error: context length exceeded\n", code: status.Unknown, message: "the answer is text: Error: context length exceeded"},
+		{name: "words over lines, without an end", text: "upstream says:\nout of memory", code: status.Unknown, message: "upstream says: out of memory"},
+		{name: "words behind data", text: "data: " + pieceHi + "\n\nError: out of memory\n\n", code: status.Unknown, message: "Error: out of memory"},
+		{name: "words before [DONE]", text: "no model loaded\n\n" + data(), code: status.Unknown, message: "no model loaded"},
+		{name: "words as data", text: "data: error: something bad\n\n", code: status.Unknown, message: "error: something bad"},
+		{name: "words as data, in brackets", text: "data: [ERROR] no model", code: status.Unknown, message: "[ERROR] no model"},
+		{name: "an error line of words without an end", text: "error: out of memory", code: status.Unknown, message: "out of memory"},
+		{name: "words that echo the key", text: "bad key " + testKey + "\n", code: status.Unknown, message: "bad key [hidden]"},
+		{name: "words without end", text: strings.Repeat("words and\n", 5<<10), code: status.Unknown, message: "…"},
+		{name: "words beside an answer", text: "warming up\n\n" + data(pieceHi, pieceStop)},
+		{name: "cut in the name of a field", text: "data: " + pieceHi + "\n\ndat", code: status.Unavailable, message: "ended early"},
+		{name: "a good piece with an empty error", text: data(strings.Replace(pieceHi, "{", `{"error":{},`, 1), strings.Replace(pieceStop, "{", `{"error":{"message":null,"code":0,"details":[]},`, 1))},
+		{name: "a good piece with an error that is no object", text: data(strings.Replace(pieceHi, "{", `{"error":"",`, 1), strings.Replace(pieceHi, "Hi", "", 1), strings.Replace(pieceStop, "{", `{"error":false,`, 1), `{"error":{},"choices":[],"usage":{"total_tokens":1}}`)},
+		{name: "a good piece of MiniMax", text: data(strings.Replace(pieceHi, "{", `{"base_resp":{"status_code":0,"status_msg":""},`, 1), pieceStop)},
 		{name: "only [DONE]", text: data(), code: status.Internal, message: "no choices"},
 		{name: "a huge line", text: "data: " + strings.Repeat("x", 70<<10), code: status.ResourceExhausted, message: "65536 bytes"},
 		{name: "a huge event of many lines", text: strings.Repeat("data: xxxxxxxxxxxxxxx\n", 5<<10), code: status.ResourceExhausted, message: "65536 bytes"},
@@ -73,6 +87,7 @@ func TestStreamsOfEveryShape(t *testing.T) {
 				assert.Nil(t, resp)
 				assert.Equal(t, tc.code, status.Of(err), "%v", err)
 				assert.Contains(t, status.ToWire(err, false).Message, tc.message)
+				assert.Less(t, len(err.Error()), 1200)
 				assertNoKey(t, err)
 				return
 			}

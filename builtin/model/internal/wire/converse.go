@@ -125,13 +125,13 @@ func (s *Server) readEvents(ctx context.Context, key string, stream *Events, a A
 		}
 		data := bytes.TrimSpace(ev.Data)
 		switch {
-		case ev.Failed && (!atEnd || json.Valid(data)):
+		case ev.Failed && (!atEnd || json.Valid(data) || !LooksJSON(data)):
 			return s.EventError(data, key)
-		case atEnd && (len(data) == 0 || !json.Valid(data)):
+		case atEnd && !json.Valid(data) && LooksJSON(data):
 			if len(data) == 0 && a.Complete() {
 				return nil
 			}
-			return ErrEarlyEnd()
+			return s.EndError(stream, key)
 		case len(data) == 0:
 			continue
 		}
@@ -157,19 +157,20 @@ func (s *Server) readEvents(ctx context.Context, key string, stream *Events, a A
 // after they have said 200.
 func (s *Server) Check(raw json.RawMessage, key string) error {
 	if err := schema.Check(raw); err != nil {
+		if !LooksJSON(raw) {
+			return s.TextError(raw, key)
+		}
 		return status.Publicf(status.Internal, "the server's answer can't be read: %w", err)
 	}
 	var head struct {
-		Object json.RawMessage `json:"object"`
-		Type   json.RawMessage `json:"type"`
-		Error  json.RawMessage `json:"error"`
+		Type json.RawMessage `json:"type"`
 	}
 	listed := false
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
 		_, listed = FailureOf(raw)
 	}
-	_ = json.Unmarshal(raw, &head) // only its error counts
-	if listed || !IsNull(head.Error) || String(head.Object) == "error" || String(head.Type) == "error" {
+	_ = json.Unmarshal(raw, &head) // only an error counts
+	if listed || IsFailure(raw) || String(head.Type) == "error" {
 		return s.BodyError(raw, key)
 	}
 	return nil

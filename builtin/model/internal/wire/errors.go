@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -27,21 +28,43 @@ const MaxMessageText = 1 << 10
 // maxErrorBody bounds how much of an error's body is read.
 const maxErrorBody = 64 << 10
 
-// codes are the types and codes of errors that say more than a status does.
+// codes are the types and codes of errors that say more than a number does.
 var codes = map[string]status.Code{
-	"invalid_request_error": status.InvalidArgument, "context_length_exceeded": status.InvalidArgument,
+	"context_length_exceeded": status.InvalidArgument, "validation": status.InvalidArgument,
 	"invalid_api_key": status.Unauthenticated, "authentication_error": status.Unauthenticated,
 	"permission_error": status.PermissionDenied, "model_not_found": status.NotFound, "not_found_error": status.NotFound,
 	"rate_limit_exceeded": status.ResourceExhausted, "rate_limit_error": status.ResourceExhausted,
 	"insufficient_quota": status.ResourceExhausted, "tokens": status.ResourceExhausted, "requests": status.ResourceExhausted,
-	"server_error": status.Internal, "api_error": status.Internal, "internal_server_error": status.Internal,
-	"overloaded_error": status.Unavailable, "service_unavailable": status.Unavailable, "timeout": status.DeadlineExceeded,
+	"overloaded_error": status.Unavailable, "overloaded": status.Unavailable, "service_unavailable": status.Unavailable, "timeout": status.DeadlineExceeded,
 }
 
-// status returns the status code of an error that came without an HTTP status. An error
-// without a type or code is UNKNOWN, which is not retried.
+// generic are those that servers give to every error of a kind: a number says more.
+var generic = map[string]status.Code{
+	"invalid_request_error": status.InvalidArgument,
+	"server_error":          status.Internal, "api_error": status.Internal, "internal_server_error": status.Internal,
+	"internal_error": status.Internal, "error": status.Unknown, "internal": status.Internal, "unknown": status.Unknown,
+}
+
+// statusCodes are those of MiniMax, which stand in base_resp.
+var statusCodes = map[string]status.Code{
+	"1001": status.DeadlineExceeded, "1002": status.ResourceExhausted, "1004": status.Unauthenticated, "1008": status.FailedPrecondition,
+	"1013": status.Internal, "1024": status.Internal, "1026": status.InvalidArgument, "1027": status.InvalidArgument,
+	"1039": status.ResourceExhausted, "1041": status.ResourceExhausted, "1042": status.InvalidArgument,
+	"2013": status.InvalidArgument, "2049": status.Unauthenticated, "2056": status.ResourceExhausted,
+}
+
+// status returns the status code of an error that came without an HTTP status: a specific
+// name, else the HTTP status that it holds as a number, else a generic name. An error without
+// any of them is UNKNOWN, which is not retried.
 func (e Failure) status() status.Code {
-	for _, name := range []string{e.Code, e.Type, e.Status} {
+	if e.Type == baseResp {
+		return Or(statusCodes[e.Code], status.Unknown)
+	}
+	names := []string{e.Code, e.Type, e.Status}
+	for _, name := range names {
+		if _, vague := generic[strings.ToLower(name)]; vague {
+			continue
+		}
 		if c, ok := codes[name]; ok {
 			return c
 		}
@@ -49,10 +72,15 @@ func (e Failure) status() status.Code {
 			return c
 		}
 	}
-	if n, err := strconv.Atoi(e.Code); err == nil {
-		return fromHTTP(n)
+	numbered := fromHTTP(e.HTTP)
+	for _, name := range names {
+		c, vague := generic[strings.ToLower(name)]
+		ofClient := c == status.InvalidArgument
+		if vague && (numbered == status.Unknown || (ofClient && e.HTTP >= http.StatusInternalServerError)) {
+			return c
+		}
 	}
-	return status.Unknown
+	return numbered
 }
 
 // fromHTTP is the code of an HTTP status. A status from 400 to 499 that is not in the
@@ -94,8 +122,12 @@ func (s *Server) HTTPError(resp *http.Response, key string) (body []byte, err er
 			code = own
 		}
 	}
-	if !ok {
-		contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch text := strings.TrimSpace(string(body)); {
+	case ok:
+	case contentType == "text/plain" && text != "" && !LooksJSON(body) && !isPage(body):
+		e.Message = text // a server's own framework refuses what it can't read
+	default:
 		e.Message = "the body is " + Or(Clip(contentType, 64), "of no known type") + ", not an error of the API"
 	}
 	if code == status.Unauthenticated && key == "" {
@@ -115,13 +147,17 @@ func FailureOf(body []byte) (Failure, bool) {
 	}
 	var outer struct {
 		Error json.RawMessage `json:"error"`
+		Base  json.RawMessage `json:"base_resp"`
 	}
 	if json.Unmarshal(body, &outer) != nil {
 		return Failure{}, false
 	}
+	if refused := readBaseResp(outer.Base); refused != nil {
+		return *refused, true
+	}
 	e := ReadFailure(body)
 	if own := ReadFailure(outer.Error); own.Message != "" || (!IsNull(outer.Error) && e.Message == "") {
-		own.Code, own.Type, own.Status = Or(own.Code, e.Code), Or(own.Type, e.Type), Or(own.Status, e.Status)
+		own.Code, own.Type, own.Status, own.HTTP = Or(own.Code, e.Code), Or(own.Type, e.Type), Or(own.Status, e.Status), Or(own.HTTP, e.HTTP)
 		own.RequestID = Or(own.RequestID, e.RequestID)
 		e = own
 	}
@@ -133,6 +169,57 @@ func FailureOf(body []byte) (Failure, bool) {
 func (s *Server) BodyError(body json.RawMessage, key string) error {
 	e, _ := FailureOf(body)
 	return s.Failure(e.status(), "the answer is an error", 0, e, key).WithRetryAfter(e.RetryAfter)
+}
+
+// IsFailure reports whether a document or an event says of itself that it is an error: by a
+// field error, by its object or, where it has no choices, by MiniMax's base_resp. An error
+// that says nothing ("", false, {}) counts only where it is all there is.
+func IsFailure(raw json.RawMessage) bool {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(raw, &all) != nil {
+		return false
+	}
+	e, has := all["error"]
+	switch {
+	case has && !SaysNothing(e), has && !IsNull(e) && len(all) == 1, String(all["object"]) == "error":
+		return true
+	}
+	return FailedBase(all["base_resp"]) && SaysNothing(all["choices"])
+}
+
+// FailedBase reports whether a base_resp of MiniMax is that of an error.
+func FailedBase(raw json.RawMessage) bool { return readBaseResp(raw) != nil }
+
+// SaysNothing reports whether a value is absent, null, false, 0, "", empty, or an object or
+// list of such values.
+func SaysNothing(raw json.RawMessage) bool { return saysNothing(raw, 0) }
+
+func saysNothing(raw json.RawMessage, depth int) bool {
+	switch text := strings.TrimSpace(string(raw)); {
+	case text == "", text == "null", text == "false", text == "0", text == `""`, text == "{}", text == "[]":
+		return true
+	case depth == maxSentenceDepth:
+		return false
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) == nil {
+		for _, value := range object {
+			if !saysNothing(value, depth+1) {
+				return false
+			}
+		}
+		return true
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return false
+	}
+	for _, value := range list {
+		if !saysNothing(value, depth+1) {
+			return false
+		}
+	}
+	return true
 }
 
 // RequestID is the server's name of a request, as the answer's headers tell it.
@@ -148,6 +235,39 @@ func (s *Server) EventError(data []byte, key string) error {
 		return s.BodyError(data, key)
 	}
 	return s.Failure(status.Unknown, "the answer is an error", 0, Failure{Message: string(data)}, key)
+}
+
+// LooksJSON reports whether a text that is no JSON was meant to be: it is empty, or begins like
+// an object, a list or a string. "[ERROR] no model" is text.
+func LooksJSON(raw []byte) bool {
+	text := bytes.TrimSpace(raw)
+	if len(text) == 0 || text[0] == '{' || text[0] == '"' {
+		return true
+	}
+	letter := len(text) > 1 && (text[1]|0x20) >= 'a' && (text[1]|0x20) <= 'z'
+	return text[0] == '[' && !letter
+}
+
+// isPage reports whether a text is HTML or XML, such as a proxy's page.
+func isPage(raw []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) }
+
+// TextError is the error of an answer that is text in place of JSON: UNKNOWN, because what it
+// says may be the client's fault. The text is shown, unless it is a page.
+func (s *Server) TextError(text []byte, key string) error {
+	e := Failure{Message: string(text)}
+	if isPage(text) {
+		e.Message = "a web page, not the API's: is the base URL right?"
+	}
+	return s.Failure(status.Unknown, "the answer is text", 0, e, key)
+}
+
+// EndError is the error of a stream that ended before its answer did: the text that stood in
+// it beside its events, as some servers say what went wrong, else that it was cut off.
+func (s *Server) EndError(stream *Events, key string) error {
+	if stray := stream.Stray(); len(stray) > 0 {
+		return s.TextError(stray, key)
+	}
+	return ErrEarlyEnd()
 }
 
 // Failure is an error of a code that shows what the server said, and in its details the

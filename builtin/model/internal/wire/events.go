@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -19,6 +21,29 @@ type Events struct {
 	max   int // bytes of one event
 	begun bool
 	skip  bool // the line before ended with CR: an LF belongs to it
+	stray []byte
+}
+
+// maxStray bounds how much of the text beside events is kept.
+const maxStray = 4 << 10
+
+// Stray is the text that stood between the events so far: lines that are no field of an
+// event. A good stream has none; a server that fails may write its words so.
+func (e *Events) Stray() []byte { return e.stray }
+
+// keep keeps a line that is no field. The last line may be the beginning of one.
+func (e *Events) keep(name, line []byte, cut bool) {
+	known := []string{"data", "event", "error", "id", "retry"}
+	if len(name) == 0 || slices.Contains(known, string(name)) || len(e.stray) >= maxStray {
+		return // an empty line, a comment, a field without a use here
+	}
+	if cut && slices.ContainsFunc(known, func(field string) bool { return strings.HasPrefix(field, string(line)) }) {
+		return
+	}
+	if len(e.stray) > 0 {
+		e.stray = append(e.stray, '\n')
+	}
+	e.stray = append(e.stray, line[:min(len(line), maxStray)]...)
 }
 
 // Event is one event that has data.
@@ -68,6 +93,9 @@ func (e *Events) Next() (Event, error) {
 		default:
 			if !seen && opensDocument(line) {
 				return e.document(line, err)
+			}
+			if !seen {
+				e.keep(name, line, err != nil)
 			}
 		}
 		if err != nil {

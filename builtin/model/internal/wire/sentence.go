@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,6 +14,8 @@ type Failure struct {
 	Type    string
 	Code    string
 	Status  string
+	// HTTP is an HTTP status among the error's numbers, 0 where there is none.
+	HTTP int
 	// RequestID is the server's name of the request.
 	RequestID string
 	// RetryAfter is how long the server asks to wait, as Google's RetryInfo says it.
@@ -23,8 +26,10 @@ type Failure struct {
 func ReadFailure(raw json.RawMessage) Failure {
 	var fields struct {
 		Type     json.RawMessage `json:"type"`
+		Kind     json.RawMessage `json:"error_type"`
 		Code     json.RawMessage `json:"code"`
 		Status   json.RawMessage `json:"status"`
+		HTTP     json.RawMessage `json:"status_code"`
 		Metadata json.RawMessage `json:"metadata"`
 		Request  json.RawMessage `json:"request_id"`
 		Details  json.RawMessage `json:"details"`
@@ -33,7 +38,12 @@ func ReadFailure(raw json.RawMessage) Failure {
 	if json.Unmarshal(raw, &fields) != nil {
 		return e
 	}
-	e.Type, e.Code, e.Status = String(fields.Type), String(fields.Code), String(fields.Status)
+	e.Type, e.Code, e.Status = Or(String(fields.Type), String(fields.Kind)), String(fields.Code), String(fields.Status)
+	for _, raw := range []json.RawMessage{fields.Code, fields.Status, fields.HTTP} {
+		if n, err := strconv.Atoi(TextOf(raw)); err == nil && n >= 300 && n <= 599 && e.HTTP == 0 {
+			e.HTTP = n
+		}
+	}
 	if n, ok := Number(fields.Code); ok {
 		e.Code = n.String()
 	}
@@ -61,6 +71,22 @@ func ReadFailure(raw json.RawMessage) Failure {
 	return e
 }
 
+// baseResp is the type of an error of MiniMax.
+const baseResp = "base_resp"
+
+// readBaseResp reads MiniMax's {"status_code":1004,"status_msg":"login fail"}; nil is none, or
+// a success, of which the code is 0.
+func readBaseResp(raw json.RawMessage) *Failure {
+	var base struct {
+		Code json.RawMessage `json:"status_code"`
+		Text json.RawMessage `json:"status_msg"`
+	}
+	if json.Unmarshal(raw, &base) != nil || SaysNothing(base.Code) || String(base.Code) == "0" {
+		return nil
+	}
+	return &Failure{Message: Or(String(base.Text), "status code "+TextOf(base.Code)), Type: baseResp, Code: TextOf(base.Code)}
+}
+
 const (
 	// maxSentenceDepth bounds how deep a server's sentence may lie in its error.
 	maxSentenceDepth = 6
@@ -69,7 +95,7 @@ const (
 )
 
 // sentenceFields are where servers write what is wrong, in the order of preference.
-var sentenceFields = []string{"message", "msg", "detail", "details", "error", "errors", "error_msg", "error_description", "reason"}
+var sentenceFields = []string{"message", "msg", "detail", "details", "error", "errors", "error_msg", "error_description", "status_msg", "reason", "title"}
 
 // sentence finds the message of a server's error: a string, JSON in a string, or that of an
 // object or a list which holds it, such as FastAPI's

@@ -314,6 +314,21 @@ func (k *Target) errors(t *testing.T) {
 			t.Errorf("HTTP %d: retry after %v", code, e.RetryAfter)
 		}
 	}
+	// An error that says nothing is none, beside an answer.
+	if _, err := Ask(t, k.model(t, Answering(200, "application/json", strings.Replace(k.Document, "{", `{"error":{"message":null},`, 1))), k.hello(), nil); err != nil {
+		t.Error("an empty error beside an answer:", err)
+	}
+	// After 200 an error may come as text, which is not tried again.
+	for _, contentType := range []string{"text/event-stream", "text/plain", "application/json"} {
+		chunks := &[]*model.Chunk{}
+		if contentType == "application/json" {
+			chunks = nil
+		}
+		_, err := Ask(t, k.model(t, Answering(200, contentType, "Error: no "+Key+"\n")), k.hello(), chunks)
+		if status.Of(err) != status.Unknown || !strings.Contains(err.Error(), "Error: no [hidden]") {
+			t.Errorf("text as %s gives %v", contentType, err)
+		}
+	}
 	// After 200 an error may come by itself, or as an event.
 	for _, body := range []string{k.Error, "data: " + k.Error + "\n\n", "event: error\ndata: " + k.Error + "\n\n", k.begun() + k.Piece + "event: error\ndata: " + k.Error + "\n\n"} {
 		var chunks []*model.Chunk
