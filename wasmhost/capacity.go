@@ -54,14 +54,6 @@ type capacity struct {
 }
 
 // suspend refuses what would run, or lets it run again.
-func (t *capacity) suspend(on bool) {
-	if on {
-		t.serving.refuse(suspended())
-		return
-	}
-	t.serving.refuse(nil)
-}
-
 func (t *capacity) beginGenerate() (func(), error) {
 	if err := t.serving.check(); err != nil {
 		return nil, err

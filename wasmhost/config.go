@@ -112,11 +112,25 @@ type TenantConfig struct {
 	// Suspended keeps the tenant's modules and runs nothing of it: what would run, and
 	// uploads, fail with PERMISSION_DENIED. What is stored can be read and removed.
 	Suspended bool
+	// Refusal is what they fail with while the tenant is suspended; nil is PERMISSION_DENIED.
+	// A tenant whose settings are lost has the reason here.
+	Refusal error
 }
 
-// alike reports whether two settings differ in nothing but Suspended.
+// refusal is why nothing of the tenant runs; nil when it does.
+func (c TenantConfig) refusal() error {
+	switch {
+	case !c.Suspended:
+		return nil
+	case c.Refusal != nil:
+		return c.Refusal
+	}
+	return suspended()
+}
+
+// alike reports whether two settings differ in nothing but whether and why they are suspended.
 func (c TenantConfig) alike(other TenantConfig) bool {
-	c.Suspended = other.Suspended
+	c.Suspended, c.Refusal = other.Suspended, other.Refusal
 	return reflect.DeepEqual(c, other)
 }
 

@@ -32,8 +32,8 @@ func (h *Host) newTenant(name string, c TenantConfig) *tenant {
 		files: h.opens.Join(h.opens.Limit() / 4), generates: make(chan struct{}, quota.Generates),
 		bill: &bill{modules: map[string]*tenants.Totals{}}, config: c, serving: &serving{},
 	}
-	if c.Suspended {
-		t.serving.refuse(suspended())
+	if why := c.refusal(); why != nil {
+		t.serving.refuse(why)
 	}
 	t.lines = tenants.NewLines(quota.LogBytesPerSecond, func(dropped tenants.LinesReport, ended bool) { h.tellLines(name, dropped, ended) })
 	if c.Group != "" {
@@ -71,8 +71,8 @@ func (h *Host) SetTenant(ctx context.Context, name string, c TenantConfig) error
 		return err
 	}
 	if old != nil && old.config.alike(c) {
-		old.config.Suspended = c.Suspended
-		old.suspend(c.Suspended)
+		old.config.Suspended, old.config.Refusal = c.Suspended, c.Refusal
+		old.serving.refuse(c.refusal())
 		return nil
 	}
 	if old != nil {
@@ -109,7 +109,7 @@ func (h *Host) SetTenant(ctx context.Context, name string, c TenantConfig) error
 	for _, rec := range again {
 		h.retry(t, rec)
 	}
-	t.suspend(c.Suspended)
+	t.serving.refuse(c.refusal())
 	return nil
 }
 

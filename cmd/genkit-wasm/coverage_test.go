@@ -36,6 +36,7 @@ var verbs = map[string][]string{
 	"deleteTenant":      {"tenant", "rm", "x"},
 	"suspendTenant":     {"tenant", "suspend", "x"},
 	"resumeTenant":      {"tenant", "resume", "x"},
+	"repairTenant":      {"tenant", "repair", "x"},
 	"getBudget":         {"tenant", "show", "x"},
 	"listOperations":    {"tenant", "operations"},
 	"getOperation":      {"tenant", "operations", "x"},

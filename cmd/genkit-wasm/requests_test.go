@@ -111,6 +111,13 @@ func TestCommandsSendWhatTheyAreTold(t *testing.T) {
 		"a tenant that goes on": {
 			args: []string{"tenant", "resume", "acme"}, answer: tenantIs, method: "POST", path: "/v1/tenants/acme/resume", out: "tenant acme is active\n",
 		},
+		"a damaged tenant": {
+			args: []string{"tenant", "repair", "acme"}, answer: tenantIs, method: "POST", path: "/v1/tenants/acme/repair", out: "tenant acme is repaired\n",
+		},
+		"a damaged tenant with its settings": {
+			args:   []string{"tenant", "repair", "acme", "--quota", `{"concurrency":3}`, "--group", ""},
+			answer: tenantIs, method: "POST", path: "/v1/tenants/acme/repair", body: `{"quota":{"concurrency":3}}`, out: "tenant acme is repaired\n",
+		},
 		"the entries of somebody": {
 			args: []string{"audit", "--who", "key:x", "--what", "putModule", "--since", "2026-01-02T03:04:05Z", "--limit", "5", "-o", "json"}, answer: `{"entries":[]}`, method: "GET", path: "/v1/audit",
 			query: url.Values{"who": {"key:x"}, "what": {"putModule"}, "since": {"2026-01-02T03:04:05Z"}, "limit": {"5"}}, out: "{\n  \"entries\": []\n}\n",

@@ -33,7 +33,7 @@ func (a *app) tenantCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.tenantCreateCommand(), a.tenantListCommand(), a.tenantShowCommand(), a.tenantSetCommand(),
-		a.tenantSuspendCommand(), a.tenantResumeCommand(), a.tenantRemoveCommand(), a.tenantOperationsCommand(),
+		a.tenantSuspendCommand(), a.tenantResumeCommand(), a.tenantRepairCommand(), a.tenantRemoveCommand(), a.tenantOperationsCommand(),
 	)
 	for _, c := range cmd.Commands() {
 		c.Args = a.usageArgs(c.Args)
@@ -350,6 +350,35 @@ func (a *app) tenantResumeCommand() *cobra.Command {
 		Use: "resume NAME", Short: "Let a suspended tenant run again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enterState(cmd, args[0], "resume", "active") },
 	}
+}
+
+func (a *app) tenantRepairCommand() *cobra.Command {
+	f := &settingsFlags{}
+	cmd := &cobra.Command{
+		Use: "repair NAME", Short: "Write a damaged tenant's record anew", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Long: "Repair is for a tenant whose record can't be read (\"tenant ls\" shows it as damaged). Its modules and what they have stored are kept. " +
+			"Its settings are those that are given, and without any those of the server's start (--tenant-quota), since the old ones are lost: give its limits, " +
+			"grants, quota and budget again. Where its ID is lost with the record its secrets have to be set again.\n\n" +
+			"  genkit-wasm tenant repair acme --quota '{\"concurrency\":16}' --budget '{\"tokensPerDay\":1000000}'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := a.patch(cmd, f)
+			if err != nil {
+				return err
+			}
+			maps.DeleteFunc(settings, func(_ string, v any) bool { return v == nil })
+			r := request{method: http.MethodPost, path: tenantPath(args[0]) + "/repair"}
+			if len(settings) > 0 {
+				r = jsonRequest(http.MethodPost, r.path, settings)
+			}
+			t, raw, err := a.tenantRequest(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return a.showTenant(raw, t, "tenant "+t.Name+" is repaired")
+		},
+	}
+	f.add(cmd)
+	return cmd
 }
 
 func (a *app) enterState(cmd *cobra.Command, name, verb, state string) error {

@@ -29,7 +29,7 @@ var layered = map[string]string{
 	"wasmhost/server":                   "routes | guard index keys run | admit backup flows identity module secrets tenants | audit body etag idempotency operations usage | address list problem query ratelimit stream | openapi server | route | answer operation page reporting request spool writer",
 	"wasmhost/server/access":            "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest": "accesstest",
-	"wasmhost/server/admin":             "start | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
+	"wasmhost/server/admin":             "start | repair | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
 	"wasmhost/server/admin/admintest":   "admintest",
 	"wasmhost/server/audit":             "list | audit verify | file | entry",
 	"wasmhost/server/backup":            "restore | read snapshot | backup",

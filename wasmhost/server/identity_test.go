@@ -113,7 +113,7 @@ var rules = map[string]string{
 	"getMetrics": "admin",
 	"listKeys":   "admin", "createKey": "admin", "getKey": "admin", "revokeKey": "admin", "rotateKey": "admin",
 	"listTenants": "admin", "createTenant": "admin", "getTenant": "admin", "changeTenant": "admin", "deleteTenant": "admin",
-	"suspendTenant": "admin", "resumeTenant": "admin", "getBudget": "read", "listOperations": "admin", "getOperation": "admin",
+	"suspendTenant": "admin", "resumeTenant": "admin", "repairTenant": "admin", "getBudget": "read", "listOperations": "admin", "getOperation": "admin",
 	"getIdentity": "signed in",
 	"listAudit":   "admin", "getBackup": "admin",
 	"getIndex": "open", "getOpenAPI": "open", "getHealth": "open", "getReadiness": "open",

@@ -58,7 +58,7 @@ func isFlow(c echo.Context) bool { return c.Path() == tenantPath+"/flows/*" }
 // does not bound it.
 func ofOperator(c echo.Context) bool {
 	switch c.Path() {
-	case tenantPath, tenantPath + "/suspend", tenantPath + "/resume":
+	case tenantPath, tenantPath + "/suspend", tenantPath + "/resume", tenantPath + "/repair":
 		return true
 	}
 	return false

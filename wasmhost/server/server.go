@@ -28,6 +28,7 @@
 //	GET    /v1/tenants/{t}, PATCH /v1/tenants/{t}     Tenant; a merge patch, with If-Match → Tenant
 //	DELETE /v1/tenants/{t}                            202 Operation
 //	POST   /v1/tenants/{t}/suspend, …/resume          Tenant
+//	POST   /v1/tenants/{t}/repair                     {…settings}? → Tenant, of which the record was damaged
 //	GET    /v1/tenants/{t}/budget                     what the tenant has used of its budget
 //	GET    /v1/tenants/{t}/secrets                    {"secrets": [Value, …]}: {"name", "revision", "changedAt"}, never what they are
 //	PUT    /v1/tenants/{t}/secrets/{name}             {"value"} → 201 Value (200: there was one)

@@ -34,6 +34,7 @@ func (s *Server) tenantTable() []route {
 		{http.MethodDelete, tenantPath, access.Admin, s.deleteTenant, docDeleteTenant},
 		{http.MethodPost, tenantPath + "/suspend", access.Admin, s.suspendTenant, docSuspendTenant},
 		{http.MethodPost, tenantPath + "/resume", access.Admin, s.resumeTenant, docResumeTenant},
+		{http.MethodPost, tenantPath + "/repair", access.Admin, s.repairTenant, docRepairTenant},
 		{http.MethodGet, tenantPath + "/budget", access.Read, s.getBudget, docGetBudget},
 		{http.MethodGet, operationsPath, access.Admin, s.listOperations, docListOperations},
 		{http.MethodGet, operationsPath + "/:operation", access.Admin, s.getOperation, docGetOperation},
@@ -100,6 +101,15 @@ var (
 		params:    []string{"ifMatch"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},
 		failures:  []int{403, 404, 409, 412, 429, 503},
+	}
+	docRepairTenant = operation{
+		id: "repairTenant", tag: "tenants", summary: "Write a damaged tenant's record anew",
+		text: "The tenant has the settings of the body then, those of the server's start without one, and runs; its modules and what they have stored are kept. " +
+			"Where its id is lost with the record it gets a new one, and its secrets have to be set again. 409 when the record is not damaged.",
+		request:   jsonOf("TenantSettings"),
+		optional:  true,
+		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant, which runs.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},
+		failures:  []int{400, 403, 404, 408, 409, 413, 415, 429, 503},
 	}
 	docGetBudget = operation{
 		id: "getBudget", tag: "tenants", summary: "Get what a tenant has used of its budget",
@@ -275,6 +285,37 @@ func (s *Server) resumeTenant(c echo.Context) error {
 	return s.change(c, false, func(name, revision string) (admin.Tenant, error) {
 		return s.config.Tenants.Resume(c.Request().Context(), name, revision)
 	})
+}
+
+// repairTenant reads settings, or nothing.
+func (s *Server) repairTenant(c echo.Context) error {
+	name := param(c, "tenant")
+	if _, err := s.config.Tenants.Get(name); err != nil {
+		return err
+	}
+	body, err := s.readTyped(c, admin.MaxSettingsBytes, "application/json")
+	if err != nil {
+		return err
+	}
+	var settings *admin.Settings
+	if len(body) > 0 {
+		if hasNull(body) {
+			return status.Publicf(status.InvalidArgument, "body: null is for changes; leave out what a tenant is not to have")
+		}
+		parsed, err := admin.ParseSettings(body)
+		if err != nil {
+			return err
+		}
+		settings = &parsed
+	}
+	t, err := s.config.Tenants.Repair(c.Request().Context(), name, settings)
+	if status.Of(err) == status.FailedPrecondition {
+		return withHTTP(http.StatusConflict, err)
+	}
+	if err != nil {
+		return err
+	}
+	return s.writeTenant(c, http.StatusOK, t)
 }
 
 func (s *Server) deleteTenant(c echo.Context) error {

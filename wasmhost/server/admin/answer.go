@@ -53,6 +53,8 @@ type kept struct {
 	At      time.Time `json:"at"`
 	Owner   string    `json:"owner,omitempty"` // as in [Once]
 	Answer  Answer    `json:"answer"`
+	// Lost says that the answer was damaged. Only Key and At are known then.
+	Lost bool `json:"lost,omitempty"`
 
 	inAll, inOwned *list.Element
 }

@@ -34,6 +34,8 @@ func (t *Tenants) Create(ctx context.Context, name string, s Settings, request s
 	switch {
 	case old != nil && old.State == Deleting:
 		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q is being deleted; wait for the operation %s", name, old.Operation)
+	case old != nil && old.State == Damaged:
+		return Tenant{}, old.damage()
 	case old != nil:
 		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q exists already", name)
 	case n >= t.config.MaxTenants:
@@ -109,12 +111,8 @@ func (t *Tenants) apply(ctx context.Context, old, r *record) (Tenant, error) {
 	if err := t.hosts.CheckTenant(r.Name, r.config()); err != nil {
 		return Tenant{}, err
 	}
-	revision := ""
-	if old != nil {
-		revision = old.Revision
-	}
 	name := r.Name
-	r, err := t.put(ctx, r, revision)
+	r, err := t.put(ctx, r, old)
 	if err != nil {
 		t.reread(ctx, name)
 		return Tenant{}, err

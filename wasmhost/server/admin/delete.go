@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 // FAILED_PRECONDITION for [wasmhost.DefaultTenant]. revision is as for [Tenants.Change].
 func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation, error) {
 	if name == wasmhost.DefaultTenant {
+		if _, err := t.current(name, ""); errors.Is(err, status.ErrDataLoss) {
+			return Operation{}, err
+		}
 		return Operation{}, Indelible(name)
 	}
 	if t.host == nil {
@@ -39,9 +43,11 @@ func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation,
 			return Operation{}, err
 		}
 	}
-	o, err := t.begin(ctx, deleteTenant, name)
-	if err != nil {
-		return Operation{}, err
+	o := t.deletion(name) // of a tenant whose record was damaged while it was being deleted
+	if o == nil {
+		if o, err = t.begin(ctx, deleteTenant, name); err != nil {
+			return Operation{}, err
+		}
 	}
 	r, err := t.markDeleting(ctx, old, o.ID)
 	if err != nil {
@@ -68,19 +74,18 @@ func Indelible(name string) error {
 	return status.Publicf(status.FailedPrecondition, "the tenant %q can't be deleted; it can be suspended", name)
 }
 
-// markDeleting stores that a tenant is being deleted. A damaged record is removed first.
+// markDeleting stores that a tenant is being deleted.
 func (t *Tenants) markDeleting(ctx context.Context, old *record, id string) (*record, error) {
 	r := *old
-	revision := old.Revision
 	if old.State == Damaged {
-		r = *fresh(old.Name, Settings{})
-		if err := t.store.Delete(ctx, TenantKind, old.Name); err != nil {
+		anew, _, err := t.anew(ctx, old, Settings{})
+		if err != nil {
 			return nil, err
 		}
-		revision = ""
+		r = *anew
 	}
 	r.State, r.Operation, r.UpdatedAt = Deleting, id, time.Now().UTC().Truncate(time.Millisecond)
-	stored, err := t.put(ctx, &r, revision)
+	stored, err := t.put(ctx, &r, old)
 	if err != nil {
 		t.reread(ctx, old.Name)
 	}
@@ -181,8 +186,14 @@ func (t *Tenants) resume(ctx context.Context) {
 	}
 	var over []*operation
 	for _, o := range t.operations {
-		r := t.tenants[o.Tenant]
-		if o.State == Running && (r == nil || r.Operation != o.ID) {
+		if o.State != Running {
+			continue
+		}
+		switch r := t.tenants[o.Tenant]; {
+		case r != nil && r.State == Damaged: // nobody knows whether it had begun
+			wire := status.ToWire(r.damage(), false)
+			o.Error = &wire
+		case r == nil || r.Operation != o.ID:
 			over = append(over, o)
 		}
 	}
@@ -193,7 +204,7 @@ func (t *Tenants) resume(ctx context.Context) {
 	for _, r := range deleting {
 		t.mu.Lock()
 		o, ok := t.operations[r.Operation]
-		if !ok { // it was damaged
+		if !ok || o.State == Unreadable { // its record is written anew when it ends
 			o = &operation{Operation: Operation{ID: r.Operation, Kind: deleteTenant, Tenant: r.Name, State: Running, CreatedAt: r.UpdatedAt, UpdatedAt: r.UpdatedAt}}
 			t.operations[o.ID] = o
 		}

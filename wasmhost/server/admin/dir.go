@@ -205,6 +205,16 @@ func (d *Dir) Get(ctx context.Context, kind, name string) (Document, error) {
 
 // Put implements [Store].
 func (d *Dir) Put(ctx context.Context, doc Document) (Document, error) {
+	return d.put(ctx, doc, false)
+}
+
+// Replace implements [Replacer].
+func (d *Dir) Replace(ctx context.Context, doc Document) (Document, error) {
+	return d.put(ctx, doc, true)
+}
+
+// put stores a document; where the one that is stored is damaged only if overDamage is set.
+func (d *Dir) put(ctx context.Context, doc Document, overDamage bool) (Document, error) {
 	leave, err := d.enter(ctx, doc.Kind, doc.Name)
 	if err != nil {
 		return Document{}, err
@@ -214,8 +224,12 @@ func (d *Dir) Put(ctx context.Context, doc Document) (Document, error) {
 		return Document{}, err
 	}
 	stored, old, err := d.named(doc.Kind, doc.Name)
-	if err != nil {
+	damaged, irregular := overDamage && errors.Is(err, status.ErrDataLoss), errors.Is(err, storedir.ErrIrregular)
+	if err != nil && !damaged {
 		return Document{}, err
+	}
+	if damaged {
+		doc.Revision = "" // the damaged one has none
 	}
 	if stored == nil && doc.Revision != "" || stored != nil && stored.Revision != doc.Revision {
 		return Document{}, otherRevision(doc)
@@ -231,6 +245,11 @@ func (d *Dir) Put(ctx context.Context, doc Document) (Document, error) {
 			return Document{}, storedir.Problem(doing, unavailable(err))
 		}
 		d.kinds[doc.Kind] = false
+	}
+	if damaged && irregular { // a directory would not give way
+		if err := storedir.RemoveAll(d.files, doc.Kind+"/"+fileOf(doc.Name)); err != nil {
+			return Document{}, storedir.Problem(doing, unavailable(err))
+		}
 	}
 	if err := storedir.WriteFile(d.files, doc.Kind, fileOf(doc.Name), raw); err != nil {
 		if storedir.Unsettled(err) {
@@ -271,10 +290,7 @@ func (d *Dir) Delete(ctx context.Context, kind, name string) error {
 }
 
 func (d *Dir) remove(kind, name string) error {
-	err := d.files.Remove(kind + "/" + fileOf(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	err := storedir.RemoveAll(d.files, kind+"/"+fileOf(name)) // what stands there may be no file
 	if err != nil {
 		return err
 	}
@@ -289,7 +305,8 @@ func (d *Dir) named(kind, name string) (*Document, []byte, error) {
 	return d.read(kind, fileOf(name))
 }
 
-// read returns a document and its file as it is; nil when there is none.
+// read returns a document and its file as it is, also with an error that says that it is damaged; nil when there
+// is none, or it is no file that can be read.
 func (d *Dir) read(kind, file string) (*Document, []byte, error) {
 	raw, err := d.files.ReadFile(kind+"/"+file, maxFileBytes)
 	switch {
@@ -301,7 +318,7 @@ func (d *Dir) read(kind, file string) (*Document, []byte, error) {
 	if c, ok := decode(raw); ok && err == nil && fileOf(c.Name) == file {
 		return &Document{Kind: kind, Name: c.Name, Revision: c.Revision, Value: c.Value}, raw, nil
 	}
-	return nil, nil, status.Publicf(status.DataLoss, "what is stored of a %s in the file %q is damaged", kind, file).WithCause(err)
+	return nil, raw, status.Publicf(status.DataLoss, "what is stored of a %s in the file %q is damaged", kind, file).WithCause(err)
 }
 
 func fileOf(name string) string { return storedir.FileName("", name, fileSuffix) }

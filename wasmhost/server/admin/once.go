@@ -9,13 +9,15 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 )
 
 // Once runs a request that carries a key: the first time run, whose answer is kept for 24
 // hours when it succeeds; after that the request gets that answer, and replayed is true. Of
 // requests at the same time one runs, and the others wait. It fails with INVALID_ARGUMENT
-// when the key is not 1 to 255 visible characters of ASCII and with FAILED_PRECONDITION, and
-// [ErrKeyReused], when its caller has used it for another request before.
+// when the key is not 1 to 255 visible characters of ASCII, with FAILED_PRECONDITION, and
+// [ErrKeyReused], when its caller has used it for another request before, and with DATA_LOSS when the
+// answer is damaged: then nobody knows which request it answered, and run is not called.
 //
 // What run returns is stored as it is: a secret does not belong into it.
 func (t *Tenants) Once(ctx context.Context, o Once, run func() (Answer, error)) (a Answer, replayed bool, err error) {
@@ -28,6 +30,9 @@ func (t *Tenants) Once(ctx context.Context, o Once, run func() (Answer, error)) 
 	t.mu.RLock()
 	k := t.answers.byKey[key]
 	t.mu.RUnlock()
+	if k != nil && k.Lost {
+		return a, false, status.Publicf(status.DataLoss, "Idempotency-Key: a request with this key was answered before, and its answer is damaged. It is not run again: look at what it was to make, and send it with another key where that is missing")
+	}
 	if k != nil {
 		if k.Request != o.Request {
 			return a, false, status.Publicf(status.FailedPrecondition, "Idempotency-Key: the key was used for another request before; take a new one").WithCause(ErrKeyReused)
@@ -52,14 +57,21 @@ func (t *Tenants) readAnswers(ctx context.Context) error {
 	}
 	var all []*kept
 	for _, d := range docs {
-		k := &kept{}
-		if d.Problem != nil || schema.Decode(d.Value, k, schema.RefuseUnknown) != nil || k.Key != d.Name {
-			if err := t.store.Delete(ctx, answerKind, d.Name); err != nil {
+		k, err := &kept{}, d.Problem
+		if err == nil {
+			err = schema.Decode(d.Value, k, schema.RefuseUnknown)
+		}
+		if err == nil && k.Key != d.Name {
+			err = status.Errorf(status.DataLoss, "it is stored under another key")
+		}
+		if err != nil {
+			if k, err = t.lostAnswer(ctx, d, err); err != nil {
 				return err
 			}
-			continue
 		}
-		all = append(all, k)
+		if k != nil {
+			all = append(all, k)
+		}
 	}
 	slices.SortFunc(all, func(a, b *kept) int { return a.At.Compare(b.At) })
 	for _, k := range all {
@@ -67,6 +79,23 @@ func (t *Tenants) readAnswers(ctx context.Context) error {
 	}
 	t.forgetAnswers(ctx, time.Now())
 	return nil
+}
+
+// lostAnswer puts a mark in the place of an answer that can't be read, whose name is its key: the request
+// that it answered is not run once more. nil: no request has such a key.
+func (t *Tenants) lostAnswer(ctx context.Context, d Document, why error) (*kept, error) {
+	if len(d.Name) != len(Hash()) {
+		t.log.ErrorContext(ctx, "a file that is no answer to a request is removed", slog.String("answer", abi.Line(d.Name, 80)), slog.Any("error", why))
+		return nil, t.store.Delete(ctx, answerKind, d.Name)
+	}
+	t.log.ErrorContext(ctx, "the answer to a request with an Idempotency-Key is damaged; requests with that key fail with DATA_LOSS for 24 hours", slog.String("answer", d.Name), slog.Any("error", why))
+	k := &kept{Key: d.Name, At: time.Now().UTC(), Lost: true}
+	raw, err := rawjson.Encode(k)
+	if err != nil {
+		return nil, status.Errorf(status.Internal, "encode a lost answer: %w", err)
+	}
+	_, err = replace(ctx, t.store, Document{Kind: answerKind, Name: d.Name, Revision: d.Revision, Value: raw})
+	return k, err
 }
 
 // keep stores an answer. What it answers is done: when it can't be stored it is kept in memory.

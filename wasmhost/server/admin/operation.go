@@ -10,14 +10,14 @@ import (
 // Operation is work that goes on after the request that began it, also after a restart.
 type Operation struct {
 	ID string `json:"id"`
-	// Kind is "deleteTenant".
+	// Kind is "deleteTenant". It is empty, like Tenant, where State is "damaged".
 	Kind   string `json:"kind"`
 	Tenant string `json:"tenant"`
-	// State is "running" or "succeeded".
+	// State is "running", "succeeded" or "damaged".
 	State OperationState `json:"state"`
 	// Progress counts the tenant's modules, once they are known.
 	Progress *Progress `json:"progress,omitempty"`
-	// Error says why the last attempt failed; it is made again.
+	// Error says why the last attempt failed, which is made again, or what is wrong with the record.
 	Error     *status.Wire `json:"error,omitempty"`
 	CreatedAt time.Time    `json:"createdAt"`
 	UpdatedAt time.Time    `json:"updatedAt"`
@@ -36,6 +36,8 @@ type OperationState string
 const (
 	Running   OperationState = "running"
 	Succeeded OperationState = "succeeded"
+	// Unreadable is an operation of which the record is damaged.
+	Unreadable OperationState = "damaged"
 )
 
 const (

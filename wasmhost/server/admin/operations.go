@@ -25,24 +25,40 @@ func (t *Tenants) readOperations(ctx context.Context) error {
 		if err == nil {
 			err = schema.Decode(d.Value, &o.Operation, schema.RefuseUnknown)
 		}
-		if err != nil || o.ID != d.Name {
-			// It tells of something; nothing depends on it.
-			t.log.WarnContext(ctx, "a stored operation can't be read, and is forgotten", slog.String("operation", d.Name), slog.Any("error", err))
-			if err := t.store.Delete(ctx, operationKind, d.Name); err != nil {
-				return err
-			}
-			continue
+		if err == nil && o.ID != d.Name {
+			err = status.Publicf(status.DataLoss, "what is stored of the operation %q is another one's", abi.Line(d.Name, 80))
+		}
+		if err != nil {
+			t.log.ErrorContext(ctx, "a stored operation can't be read, and is listed as damaged", slog.String("operation", d.Name), slog.Any("error", err))
+			o = t.damagedOperation(d, err)
 		}
 		t.operations[o.ID] = o
 	}
 	return nil
 }
 
+// damagedOperation stands for an operation that can't be read. Its ID tells when it began; it is kept
+// like those that have ended.
+func (t *Tenants) damagedOperation(d Document, err error) *operation {
+	at, parseErr := time.Parse(timeOfID, d.Name[:min(len(d.Name), len(timeOfID))])
+	if parseErr != nil {
+		at = t.now().UTC()
+	}
+	wire := status.ToWire(status.Publicf(status.DataLoss, "what is stored of the operation %q is damaged: what it did, and whether it has ended, is not known", abi.Line(d.Name, 80)).WithCause(err), false)
+	return &operation{
+		Operation: Operation{ID: d.Name, State: Unreadable, Error: &wire, CreatedAt: at, UpdatedAt: at},
+		revision:  d.Revision,
+	}
+}
+
+// timeOfID is the beginning of an operation's ID.
+const timeOfID = "20060102-150405.000"
+
 // begin stores a new operation.
 func (t *Tenants) begin(ctx context.Context, kind, tenantName string) (*operation, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	// IDs sort by time, so that a list shows the newest first.
-	id := now.Format("20060102-150405.000-") + rand.Text()[:16]
+	id := now.Format(timeOfID) + "-" + rand.Text()[:16]
 	o := &operation{Operation: Operation{ID: id, Kind: kind, Tenant: tenantName, State: Running, CreatedAt: now, UpdatedAt: now}}
 	if err := t.putOperation(ctx, o); err != nil {
 		return nil, err
@@ -62,7 +78,7 @@ func (t *Tenants) putOperation(ctx context.Context, o *operation) error {
 	if err != nil {
 		return status.Errorf(status.Internal, "encode an operation: %w", err)
 	}
-	d, err := t.store.Put(ctx, Document{Kind: operationKind, Name: o.ID, Revision: revision, Value: raw})
+	d, err := replace(ctx, t.store, Document{Kind: operationKind, Name: o.ID, Revision: revision, Value: raw})
 	if err != nil {
 		return err
 	}
@@ -114,13 +130,16 @@ func (t *Tenants) forget(ctx context.Context, now time.Time) {
 	}
 }
 
-// Operation returns an operation; NOT_FOUND when there is none, or it is kept no longer.
+// Operation returns an operation; NOT_FOUND when there is none, or it is kept no longer, DATA_LOSS when it is damaged.
 func (t *Tenants) Operation(id string) (Operation, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	o, ok := t.operations[id]
 	if !ok {
 		return Operation{}, status.Publicf(status.NotFound, "operation %q does not exist, or is kept no longer", abi.Line(id, 80))
+	}
+	if o.State == Unreadable {
+		return Operation{}, status.Publicf(status.DataLoss, "%s", o.Error.Message)
 	}
 	return o.show(), nil
 }
@@ -142,4 +161,16 @@ func (t *Tenants) Operations(before string, limit int) (page []Operation, more b
 		page = append(page, o.show())
 	}
 	return page, len(all) > limit
+}
+
+// deletion returns the operation that deletes a tenant, as far as it is known; nil where there is none.
+func (t *Tenants) deletion(name string) *operation {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, o := range t.operations {
+		if o.State == Running && o.Kind == deleteTenant && o.Tenant == name {
+			return o
+		}
+	}
+	return nil
 }

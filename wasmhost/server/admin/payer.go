@@ -32,6 +32,9 @@ func (p payer) May(_ context.Context, model string) error {
 }
 
 func (r *record) may(model string) error {
+	if r.State == Damaged {
+		return r.damage()
+	}
 	if m := r.Budget.Models; len(m) > 0 && !policy.Matches(m, model) {
 		return status.Publicf(status.PermissionDenied, "the tenant may not use the model %q", abi.Line(model, 120))
 	}
@@ -103,11 +106,14 @@ func (t *Tenants) ModelRate(name string) (tenant.Rate, bool) {
 	return tenant.RateAt(most, held), true
 }
 
-// Spent returns what a tenant has used of its budget; NOT_FOUND when there is none.
+// Spent returns what a tenant has used of its budget; NOT_FOUND when there is none, DATA_LOSS when it is damaged.
 func (t *Tenants) Spent(name string) (Spent, error) {
 	r, l := t.ledgerOf(name)
 	if r == nil {
 		return Spent{}, noTenant(name)
+	}
+	if r.State == Damaged {
+		return Spent{}, r.damage()
 	}
 	now := t.now().UTC()
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,6 +136,40 @@ func (t *Tenants) raise(name string, r *record, a accounts, now time.Time) {
 	l.changed = l.changed || was != l.spent
 }
 
+// anew makes a record for a damaged tenant, with its ID where that is known, and the ledger of what it has
+// spent. What it has spent counts as its whole budget where that is damaged as well.
+func (t *Tenants) anew(ctx context.Context, old *record, s Settings) (*record, *ledger, error) {
+	r, l := fresh(old.Name, s), &ledger{}
+	d, err := t.store.Get(ctx, spentKind, old.Name)
+	if err == nil {
+		err = schema.Decode(d.Value, &l.spent, schema.RefuseUnknown)
+	} else if !errors.Is(err, status.ErrNotFound) && !errors.Is(err, status.ErrDataLoss) {
+		return nil, nil, err
+	}
+	switch {
+	case err == nil && l.spent.ID != "":
+		r.ID, l.revision = l.spent.ID, d.Revision
+		return r, l, nil
+	case errors.Is(err, status.ErrNotFound): // it has spent nothing
+	default:
+		now := t.now().UTC()
+		l = &ledger{spent: spending{ID: r.ID}, revision: d.Revision, changed: true}
+		l.turn(r.ID, t.config.Prices.Currency(), now)
+		l.spent.LostDay, l.spent.LostMonth = l.spent.Day, l.spent.Month
+	}
+	// A record of a later version is whole, and has an ID.
+	var known struct {
+		ID string `json:"id"`
+	}
+	if d, err := t.store.Get(ctx, TenantKind, old.Name); err == nil && json.Unmarshal(d.Value, &known) == nil && known.ID != "" {
+		r.ID = known.ID
+		if l.spent.ID != "" {
+			l.spent.ID = known.ID
+		}
+	}
+	return r, l, nil
+}
+
 // keepSpent writes now and then what was spent, and once more at the end.
 func (t *Tenants) keepSpent(ctx context.Context) {
 	for pause(ctx, writeSpent) {
@@ -178,7 +213,7 @@ func (t *Tenants) writeLedger(ctx context.Context, name string, l *ledger) error
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	d, err := t.store.Put(ctx, Document{Kind: spentKind, Name: name, Revision: revision, Value: raw})
+	d, err := replace(ctx, t.store, Document{Kind: spentKind, Name: name, Revision: revision, Value: raw})
 	if errors.Is(err, status.ErrAborted) { // an earlier write was stored, although it failed
 		if stored, getErr := t.store.Get(ctx, spentKind, name); getErr == nil {
 			d, err = t.store.Put(ctx, Document{Kind: spentKind, Name: name, Revision: stored.Revision, Value: raw})

@@ -52,7 +52,7 @@ func (t *Tenants) read(ctx context.Context) error {
 		}
 		if err != nil {
 			t.log.ErrorContext(ctx, "a stored tenant can't be read, and is not served", slog.String("tenant", d.Name), slog.Any("error", err))
-			r = &record{Tenant: Tenant{Name: d.Name, State: Damaged, Revision: d.Revision, Problem: status.ToWire(err, false).Message}}
+			r = damagedRecord(d, status.ToWire(err, false).Message)
 		}
 		t.tenants[d.Name] = r
 	}
@@ -84,7 +84,7 @@ func (t *Tenants) createInitial(ctx context.Context) error {
 		}
 		stored, ok := t.tenants[name]
 		if !ok {
-			r, err := t.put(ctx, fresh(name, settings), "")
+			r, err := t.put(ctx, fresh(name, settings), nil)
 			if err != nil {
 				return err
 			}
@@ -107,14 +107,15 @@ func (t *Tenants) compare(ctx context.Context, stored *record, initial Settings)
 }
 
 // Start makes the host with the tenants that are stored: Tenants of the configuration is not
-// used. A tenant that the host does not take is reported with its problem, and suspended. It
-// goes on with deletions that were under way. It is called once.
+// used. A tenant that the host does not take is reported with its problem, and suspended; so is one
+// that is damaged, whose calls fail with DATA_LOSS. It goes on with deletions that were under way.
+// It is called once.
 func (t *Tenants) Start(ctx context.Context, config wasmhost.Config) (*wasmhost.Host, error) {
 	config.Tenants = map[string]wasmhost.TenantConfig{}
 	t.mu.Lock()
 	for name, r := range t.tenants {
 		c := r.config()
-		if r.State == Deleting || r.State == Damaged && name != wasmhost.DefaultTenant {
+		if r.State == Deleting {
 			continue
 		}
 		if err := config.CheckTenant(name, c); err != nil {

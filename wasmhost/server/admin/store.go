@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"sync"
@@ -53,6 +54,30 @@ type Store interface {
 	Put(ctx context.Context, d Document) (Document, error)
 	// Delete removes a document, also a damaged one. One that is not there is no error.
 	Delete(ctx context.Context, kind, name string) error
+}
+
+// Replacer is a [Store] that takes the place of what is damaged in one step, so that a crash leaves either.
+type Replacer interface {
+	// Replace is Put, and where what is stored is damaged it stores d.Value in its place,
+	// whatever d.Revision is.
+	Replace(ctx context.Context, d Document) (Document, error)
+}
+
+// replace is [Replacer], for stores that have no such step as well: a document that this process has in
+// memory counts, and not what became of it on the disk.
+func replace(ctx context.Context, s Store, d Document) (Document, error) {
+	if r, ok := s.(Replacer); ok {
+		return r.Replace(ctx, d)
+	}
+	stored, err := s.Put(ctx, d)
+	if !errors.Is(err, status.ErrDataLoss) {
+		return stored, err
+	}
+	if err := s.Delete(ctx, d.Kind, d.Name); err != nil {
+		return Document{}, err
+	}
+	d.Revision = ""
+	return s.Put(ctx, d)
 }
 
 var kindPattern = regexp.MustCompile(`^[a-z]{1,32}$`)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"regexp"
 	"time"
@@ -221,9 +222,13 @@ func (s Settings) same(other Settings) bool { return reflect.DeepEqual(s.clone()
 
 // config returns the tenant as a host is to run it.
 func (t *Tenant) config() wasmhost.TenantConfig {
-	return wasmhost.TenantConfig{
+	c := wasmhost.TenantConfig{
 		Limits: t.Limits, Grants: t.Grants, Quota: t.Quota, Group: t.Group, ID: t.ID, Suspended: t.State != Active,
 	}
+	if t.State == Damaged {
+		c.Refusal = t.damage()
+	}
+	return c
 }
 
 // record is a tenant as it is stored.
@@ -266,3 +271,17 @@ func (r *record) show() Tenant {
 	shown.Settings = r.clone()
 	return shown
 }
+
+// damagedRecord stands for a tenant that can't be read.
+func damagedRecord(d Document, why string) *record {
+	advice := fmt.Sprintf("put it back from a backup and start the server again, write it anew (\"genkit-wasm tenant repair %s\" with its settings)", d.Name)
+	if d.Name == wasmhost.DefaultTenant {
+		advice += "; its modules and values are kept"
+	} else {
+		advice += ", or delete the tenant"
+	}
+	return &record{Tenant: Tenant{Name: d.Name, State: Damaged, Revision: d.Revision, Problem: why + ": " + advice}}
+}
+
+// damage is what requests of a damaged tenant, and changes of it, fail with.
+func (t *Tenant) damage() error { return status.Publicf(status.DataLoss, "%s", t.Problem) }

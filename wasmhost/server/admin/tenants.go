@@ -105,13 +105,19 @@ func checkName(name string) error {
 	return nil
 }
 
-// put stores a record in the place of a revision.
-func (t *Tenants) put(ctx context.Context, r *record, revision string) (*record, error) {
+// put stores a record in the place of old, nil where there is none.
+func (t *Tenants) put(ctx context.Context, r, old *record) (*record, error) {
 	value, err := r.encode()
 	if err != nil {
 		return nil, err
 	}
-	d, err := t.store.Put(ctx, Document{Kind: TenantKind, Name: r.Name, Revision: revision, Value: value})
+	d := Document{Kind: TenantKind, Name: r.Name, Value: value}
+	if old == nil {
+		d, err = t.store.Put(ctx, d)
+	} else {
+		d.Revision = old.Revision
+		d, err = replace(ctx, t.store, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +232,7 @@ func (t *Tenants) current(name, revision string) (*record, error) {
 	case Deleting:
 		return nil, status.Publicf(status.Aborted, "tenant %q is being deleted", name)
 	case Damaged:
-		return nil, status.Publicf(status.DataLoss, "%s", r.Problem)
+		return nil, r.damage()
 	}
 	return r, nil
 }
