@@ -56,7 +56,7 @@ func (e *Engine) list(ctx context.Context, kinds ...action.Kind) ([]action.Actio
 			if d.Kind != kind {
 				continue
 			}
-			if a, gone := e.reg.Lookup(ctx, d.Key()); gone == nil {
+			if a, gone := e.reg.LookupListed(ctx, d.Key()); gone == nil {
 				found = append(found, a)
 			}
 		}

@@ -163,7 +163,7 @@ func Prompts(ctx context.Context, reg *registry.Registry) ([]*Prompt, error) {
 		if d.Kind != action.Prompt {
 			continue
 		}
-		a, err := reg.Lookup(ctx, d.Key())
+		a, err := reg.LookupListed(ctx, d.Key())
 		if own, ok := a.(*promptAction); ok {
 			found = append(found, own.p)
 		}

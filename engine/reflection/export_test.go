@@ -29,10 +29,13 @@ func Methods() []string {
 
 var BackOff = backOff
 
-// Listed returns the keys of the list of actions.
-func Listed(ctx context.Context, reg *registry.Registry) ([]string, error) {
-	all, err := describe(ctx, reg, slog.New(slog.DiscardHandler))
-	return slices.Collect(maps.Keys(all)), err
+// Lister returns a function that gives the keys of the list of actions.
+func Lister(app App, log *slog.Logger) func(ctx context.Context) ([]string, error) {
+	s := &Server{app: app, log: log}
+	return func(ctx context.Context) ([]string, error) {
+		all, err := s.describe(ctx)
+		return slices.Collect(maps.Keys(all)), err
+	}
 }
 
 // Resolve finds the action of a key.

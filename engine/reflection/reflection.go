@@ -21,6 +21,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -104,6 +105,7 @@ type Server struct {
 	runs     *runs
 	stop     func(ctx context.Context) error // of the version that is spoken
 	url      string
+	unlisted atomic.Value // string; why actions were missing in the last listing
 
 	closing sync.Once
 	closed  error

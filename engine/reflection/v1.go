@@ -160,7 +160,7 @@ func (s *Server) envs(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) listActions(w http.ResponseWriter, r *http.Request) {
-	all, err := describe(r.Context(), s.app.Registry(), s.log)
+	all, err := s.describe(r.Context())
 	if err != nil {
 		s.fail(w, err)
 		return

@@ -361,8 +361,15 @@ func TestTheListHoldsAllThatCanBeRun(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, a.reg.AddProvider(broken))
 	require.NoError(t, a.reg.AddPlugin(t.Context(), failing{}))
-	listed, err := reflection.Listed(t.Context(), a.reg)
+	var log bytes.Buffer
+	list := reflection.Lister(a, slog.New(slog.NewTextHandler(&log, nil)))
+	listed, err := list(t.Context())
 	require.NoError(t, err)
+	said := log.String()
+	assert.Equal(t, 1, strings.Count(said, "some actions can't be listed"))
+	_, err = list(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, said, log.String(), "the same reason is logged once")
 	for _, key := range []string{"/flow/echo", "/tool/textkit/slugify", "/dynamic-action-provider/mcp", "/dynamic-action-provider/mcp:tool/look", "/dynamic-action-provider/down"} {
 		assert.Contains(t, listed, key)
 	}

@@ -269,7 +269,7 @@ func (c *connection) answered(m incoming) {
 
 func (c *connection) listActions(id, _ json.RawMessage) {
 	c.quick.Go(func() {
-		all, err := describe(c.ctx, c.s.app.Registry(), c.s.log)
+		all, err := c.s.describe(c.ctx)
 		if err != nil {
 			f := failureOf(err, "")
 			c.failed(id, codeFailed, f.Message, f)

@@ -70,14 +70,15 @@ type described struct {
 // describe lists every action that can be run, those of providers too, by key. A schema
 // that only names another is replaced by it. Actions that can't be listed, because a
 // plugin can't start or a provider can't be reached, are missing, and the reason is
-// logged.
-func describe(ctx context.Context, reg *registry.Registry, log *slog.Logger) (_ map[string]described, err error) {
+// logged once, for as long as it stays the same: the Dev UI lists again and again.
+func (s *Server) describe(ctx context.Context) (_ map[string]described, err error) {
 	defer recovered(&err) // providers are not ours
+	reg, log := s.app.Registry(), s.log
 	entries, err := reg.Catalog(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil, status.Convert(ctx.Err())
 	}
-	if err != nil {
+	if text := textOf(err); text != s.unlisted.Swap(text) && err != nil {
 		log.WarnContext(ctx, "some actions can't be listed", slog.Any("error", err))
 	}
 	all := make(map[string]described, len(entries))
@@ -90,6 +91,13 @@ func describe(ctx context.Context, reg *registry.Registry, log *slog.Logger) (_ 
 		}
 	}
 	return all, nil
+}
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func resolved(ctx context.Context, reg *registry.Registry, raw json.RawMessage, key string, log *slog.Logger) json.RawMessage {

@@ -42,11 +42,13 @@ func entries(provider string, descs []action.Desc) []Entry {
 // Catalog is [Registry.List] for tools that show all actions: it adds the providers'
 // own actions and, under the keys that lead through them, the actions of dynamic action
 // providers. A fetch that this needs makes no span. Like List it returns what it could
-// find beside an error; of a provider that fails nothing but its own action is missing.
+// find beside an error; of a provider that fails its own action is listed and nothing else. An
+// action that is described by invalid JSON is left out.
 // (Genkit: listResolvableActions in js/core/src/registry.ts.)
 func (r *Registry) Catalog(ctx context.Context) ([]Entry, error) {
 	descs, err := r.List(ctx)
-	errs := []error{err}
+	descs, odd := Readable(descs)
+	errs := []error{err, odd}
 	list := make([]Entry, len(descs))
 	for i, d := range descs {
 		list[i] = Entry{Key: d.Key().String(), Desc: d}
@@ -62,26 +64,14 @@ func (r *Registry) Catalog(ctx context.Context) ([]Entry, error) {
 			if !qualified(s.Provider) {
 				continue
 			}
-			descs, err := s.quietly(ctx)
-			errs = append(errs, err)
+			descs, err := s.list(ctx, true)
+			descs, odd := Readable(descs)
+			errs = append(errs, err, odd)
 			list = append(list, entries(s.Name(), descs)...)
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	return slices.CompactFunc(list, func(a, b Entry) bool { return a.Key == b.Key }), join(errs)
-}
-
-// quietly lists without a span.
-func (s *source) quietly(ctx context.Context) ([]action.Desc, error) {
-	d, ok := s.Provider.(*Dynamic)
-	if !ok {
-		return s.List(ctx)
-	}
-	o, err := d.get(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	return o.descs, nil
 }
 
 // join is errors.Join that leaves a lone error as it is.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -323,7 +324,7 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 		if key.Kind == "" || key.Kind == action.DynamicActionProvider || key.Name == "" || len(key.Name) > action.MaxNameBytes || !utf8.ValidString(key.Name) {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q brings an action without a usable kind and name", d.name)
 		}
-		if !readable(desc) {
+		if !readable(desc) || slices.ContainsFunc(slices.Collect(maps.Values(desc.Metadata)), func(raw json.RawMessage) bool { return raw == nil }) {
 			return nil, status.Publicf(status.Internal, "dynamic action provider %q describes %q by invalid JSON", d.name, key)
 		}
 		if o.actions[key] != nil {
@@ -333,16 +334,6 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 		o.descs = append(o.descs, desc)
 	}
 	return o, nil
-}
-
-// readable reports whether the texts of a descriptor can be shown.
-func readable(d action.Desc) bool {
-	for _, raw := range d.Metadata {
-		if !json.Valid(raw) {
-			return false
-		}
-	}
-	return (d.InputSchema == nil || json.Valid(d.InputSchema)) && (d.OutputSchema == nil || json.Valid(d.OutputSchema))
 }
 
 func bytesOf(d action.Desc) int {

@@ -22,6 +22,8 @@ type lazy struct {
 	flight *flight // the Init that runs; guarded by starts.mu
 	waits  []*lazy // the plugins whose start this one's Init waits for; guarded by starts.mu
 
+	waiting waiting // of listings
+
 	mu       sync.Mutex                   // guards resolved
 	resolved map[action.Key]action.Action // actions that the resolver has made
 }

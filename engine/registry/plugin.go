@@ -44,7 +44,7 @@ type ActionResolver interface {
 }
 
 // ActionLister is a [Plugin] that knows its actions without starting. One that has
-// Init and not this is started by the first listing.
+// Init and not this is started by the first listing. See [ListWait].
 type ActionLister interface {
 	ListActions(ctx context.Context) ([]action.Desc, error)
 }
@@ -358,11 +358,8 @@ func (l *lazy) keep(key action.Key, a action.Action) action.Action {
 	return a
 }
 
-// list describes the actions that the plugin offers beside those that it has registered.
-func (l *lazy) list(ctx context.Context) (descs []action.Desc, err error) {
-	if l.lister == nil {
-		return nil, l.start(ctx)
-	}
+// offers asks the plugin for what it can list.
+func (l *lazy) offers(ctx context.Context) (descs []action.Desc, err error) {
 	defer func() {
 		if rec := recover(); rec != nil {
 			descs, err = nil, status.Errorf(status.Internal, "plugin %q: listing panicked: %v\n%s", l.name, rec, debug.Stack())
@@ -375,6 +372,9 @@ func (l *lazy) list(ctx context.Context) (descs []action.Desc, err error) {
 		if err := l.checkKey(d.Key()); err != nil {
 			return nil, err
 		}
+	}
+	if descs, err = Readable(descs); err != nil {
+		return descs, fmt.Errorf("plugin %q: list: %w", l.name, err)
 	}
 	return descs, nil
 }

@@ -66,7 +66,8 @@ type valueKey struct{ kind, name string }
 // source is a provider with its own action, /dynamic-action-provider/<name>.
 type source struct {
 	Provider
-	act action.Action
+	act     action.Action
+	waiting *waiting // of listings
 }
 
 // New returns an empty registry below parent, which may be nil.
@@ -133,7 +134,7 @@ func (r *Registry) setProvider(p Provider, replace bool) error {
 			return err
 		}
 	}
-	s := &source{Provider: p}
+	s := &source{Provider: p, waiting: &waiting{}}
 	if d, ok := p.(*Dynamic); ok {
 		s.act = d.act
 	} else {
@@ -370,7 +371,7 @@ func named(keys []action.Key, name string) bool {
 // tool in both its forms. A registry's own actions shadow its plugins' and providers',
 // and all of them shadow the parent's. A plugin that can list is not started. Like
 // os.ReadDir, List returns the actions that it could find beside an error: a plugin or provider that
-// fails does not hide the others.
+// fails, or takes longer than [ListWait], does not hide the others.
 func (r *Registry) List(ctx context.Context) ([]action.Desc, error) {
 	ctx = r.WithClientHeader(ctx)
 	found := map[action.Key]action.Desc{}
@@ -408,7 +409,7 @@ func (r *Registry) listHere(ctx context.Context) (map[action.Key]action.Desc, er
 		if qualified(p.Provider) {
 			continue
 		}
-		descs, err := p.List(ctx)
+		descs, err := p.list(ctx, false)
 		errs = append(errs, err)
 		for _, d := range descs {
 			addDesc(here, d)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
@@ -33,6 +35,10 @@ func (s *Server) listActions(c echo.Context) error {
 	descs, failed := reg.List(ctx)
 	if failed != nil && ctx.Err() != nil {
 		return failed
+	}
+	descs, odd := registry.Readable(descs)
+	if odd != nil {
+		failed = errors.Join(failed, odd)
 	}
 	kind := action.Kind(c.QueryParam("type"))
 	chosen := make([]action.Desc, 0, len(descs))
