@@ -75,11 +75,11 @@ isolation: in-process
 	stop()
 
 	mu.Lock()
-	assert.Len(t, got, 3, "the receiver has each event once the server has ended")
+	assert.Len(t, got, 4, "the receiver has each event once the server has ended: three calls, and one that was refused")
 	mu.Unlock()
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, 3, bytes.Count(raw, []byte("\n")))
+	assert.Equal(t, 4, bytes.Count(raw, []byte("\n")))
 	for line := range bytes.Lines(raw) {
 		e, err := accounts.Decode(bytes.TrimSpace(line))
 		require.NoError(t, err)
