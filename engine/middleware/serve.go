@@ -132,8 +132,7 @@ func mostInput(req *model.Request) int64 {
 	return most
 }
 
-// paired returns req with a history in which no two tool requests of a message share a
-// ref.
+// paired returns req with a history in which no two tool requests share a ref.
 func paired(req *model.Request) *model.Request {
 	messages := model.PairRefs(req.Messages)
 	if len(messages) == 0 || &messages[0] == &req.Messages[0] {

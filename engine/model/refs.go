@@ -104,26 +104,52 @@ func UniqueRefs(m *content.Message) *content.Message {
 	return r.Message(m)
 }
 
-// PairRefs returns a conversation in which the tool requests of each model message have
-// refs of their own, and the answers that follow carry those: the nth answer of a name
-// and ref belongs to the nth request of the two. Histories come from callers, and a
-// provider refuses, or confuses, two calls of one id. messages is not changed.
+// PairRefs returns a conversation in which each tool request that has a ref has one of its
+// own, over all messages, and the answers carry those of their requests. Histories come from
+// callers, and servers without ids give the same refs in every answer: a provider refuses, or
+// confuses, two calls of one id. The first request of a ref keeps it, the following ones get
+// one that no request of the conversation has, "<ref>_2" and so on. Of the requests of one
+// message the nth answer of a name and ref belongs to the nth request of the two; an answer
+// without a ref, or to a request without one, to the first request of its name that is left.
+// messages is not changed.
 func PairRefs(messages []content.Message) []content.Message {
+	return pairRefs(messages, func(_, ref string) string { return ref })
+}
+
+// NamedRefs is PairRefs for a provider that wants an id with every request, in a form of its
+// own: name gives the id that the API takes for a tool's name and a ref, which may be "". An
+// answer to no request has its ref named alone, and may stay without.
+func NamedRefs(messages []content.Message, name func(tool, ref string) string) []content.Message {
+	return pairRefs(messages, name)
+}
+
+// pairing gives the requests of a conversation their refs.
+type pairing struct {
+	name func(tool, ref string) string
+	own  map[string]bool // refs that a request has by itself
+	used map[string]bool
+	next map[string]int // the next number behind a ref
+	// answers are the refs of the answers to the requests so far.
+	answers map[*content.ToolResponse]string
+}
+
+func pairRefs(messages []content.Message, name func(tool, ref string) string) []content.Message {
+	p := &pairing{name, map[string]bool{}, map[string]bool{}, map[string]int{}, map[*content.ToolResponse]string{}}
+	for i := range messages {
+		for j := range messages[i].Content {
+			if r := messages[i].Content[j].ToolRequest; r != nil && r.Ref != "" && name(r.Name, r.Ref) == r.Ref {
+				p.own[r.Ref] = true
+			}
+		}
+	}
 	var out []content.Message // nil until something changes
-	given := map[refKey][]string{}
 	for i := range messages {
 		m := &messages[i]
 		switch m.Role {
 		case content.RoleModel:
-			r := Refs{}
-			paired := r.Message(m)
-			given = r.given
-			if paired == m {
-				given = nil // each answer finds its request as it is
-			}
-			m = paired
+			m = p.turn(m, messages[i+1:])
 		case content.RoleTool:
-			m = answersOf(m, given)
+			m = p.renamed(m)
 		}
 		if m == &messages[i] {
 			continue
@@ -139,28 +165,125 @@ func PairRefs(messages []content.Message) []content.Message {
 	return out
 }
 
-// answersOf returns m with the refs that its requests were given, and takes those off
-// given.
-func answersOf(m *content.Message, given map[refKey][]string) *content.Message {
-	if len(given) == 0 {
-		return m
+// turn gives the requests of a model's message their refs, and those to their answers.
+func (p *pairing) turn(m *content.Message, following []content.Message) *content.Message {
+	var parts []content.Part // nil until something changes
+	var open []*content.ToolRequest
+	var given []string
+	for i := range m.Content {
+		req := m.Content[i].ToolRequest
+		if req == nil {
+			continue
+		}
+		ref := p.give(req)
+		open, given = append(open, req), append(given, ref)
+		if ref == req.Ref {
+			continue
+		}
+		if parts == nil {
+			parts = append(parts, m.Content...)
+		}
+		c := *req
+		c.Ref = ref
+		parts[i].ToolRequest = &c
 	}
-	changed := *m
-	changed.Content = append([]content.Part{}, m.Content...)
-	for i := range changed.Content {
-		resp := changed.Content[i].ToolResponse
+	if len(open) > 0 {
+		p.settle(open, given, answersIn(following))
+	}
+	return withParts(m, parts)
+}
+
+// answersIn returns the answers up to the next message that asks for tools.
+func answersIn(messages []content.Message) []*content.ToolResponse {
+	var all []*content.ToolResponse
+	for i := range messages {
+		for j := range messages[i].Content {
+			part := &messages[i].Content[j]
+			if part.ToolRequest != nil && messages[i].Role == content.RoleModel {
+				return all
+			}
+			if part.ToolResponse != nil && messages[i].Role == content.RoleTool {
+				all = append(all, part.ToolResponse)
+			}
+		}
+	}
+	return all
+}
+
+// give returns the ref of a request: its own, if it is the first of it, else one that is
+// neither used nor another's own.
+func (p *pairing) give(req *content.ToolRequest) string {
+	base := p.name(req.Name, req.Ref)
+	if base == "" {
+		return ""
+	}
+	ref := base
+	for p.used[ref] || (p.own[ref] && ref != req.Ref) {
+		p.next[base] = max(p.next[base]+1, 2)
+		ref = base + "_" + strconv.Itoa(p.next[base])
+	}
+	p.used[ref] = true
+	return ref
+}
+
+// settle finds the answer of each request: one of its name and ref first; then, in the order
+// of both, one of its name where either has no ref, and one of its ref.
+func (p *pairing) settle(open []*content.ToolRequest, given []string, answers []*content.ToolResponse) {
+	settled := make([]bool, len(open))
+	for _, fits := range []func(*content.ToolRequest, *content.ToolResponse) bool{
+		func(q *content.ToolRequest, a *content.ToolResponse) bool { return q.Name == a.Name && q.Ref == a.Ref },
+		func(q *content.ToolRequest, a *content.ToolResponse) bool {
+			return q.Name == a.Name && (q.Ref == "" || a.Ref == "")
+		},
+		func(q *content.ToolRequest, a *content.ToolResponse) bool { return q.Ref == a.Ref && q.Ref != "" },
+	} {
+		for _, a := range answers {
+			if _, done := p.answers[a]; done {
+				continue
+			}
+			for i, q := range open {
+				if !settled[i] && fits(q, a) {
+					settled[i] = true
+					p.answers[a] = given[i]
+					break
+				}
+			}
+		}
+	}
+}
+
+// renamed gives the answers of a message the refs of their requests.
+func (p *pairing) renamed(m *content.Message) *content.Message {
+	var parts []content.Part // nil until something changes
+	for i := range m.Content {
+		resp := m.Content[i].ToolResponse
 		if resp == nil {
 			continue
 		}
-		key := refKey{resp.Name, resp.Ref}
-		if len(given[key]) == 0 {
+		ref := p.answers[resp]
+		if ref == "" && resp.Ref != "" {
+			ref = p.name(resp.Name, resp.Ref)
+		}
+		if ref == resp.Ref {
 			continue
 		}
+		if parts == nil {
+			parts = append(parts, m.Content...)
+		}
 		c := *resp
-		c.Ref = given[key][0]
-		given[key] = given[key][1:]
-		changed.Content[i].ToolResponse = &c
+		c.Ref = ref
+		parts[i].ToolResponse = &c
 	}
+	return withParts(m, parts)
+}
+
+// withParts returns m with other parts, m itself where there are none.
+func withParts(m *content.Message, parts []content.Part) *content.Message {
+	if parts == nil {
+		return m
+	}
+	changed := *m
+	changed.Content = parts
 	return &changed
 }
 

@@ -385,3 +385,38 @@ func TestACallOfAnAnswerThatDidNotFinishIsLeftOut(t *testing.T) {
 		})
 	}
 }
+
+// The API refuses an id that comes twice, and one with other characters than letters, digits,
+// "_" and "-".
+func TestIDsAreUniqueInAConversation(t *testing.T) {
+	for history, want := range map[string]string{
+		`{"role":"model","content":[{"toolRequest":{"name":"a/f","input":{}}},{"toolRequest":{"name":"a/f","input":{}}}]},
+		 {"role":"tool","content":[{"toolResponse":{"name":"a/f","output":1}},{"toolResponse":{"name":"a/f","output":2}}]}`: "a_f a_f_2 =a_f =a_f_2",
+		`{"role":"model","content":[{"toolRequest":{"name":"f","ref":"call_0"}}]},{"role":"tool","content":[{"toolResponse":{"name":"f","ref":"call_0","output":1}}]},
+		 {"role":"model","content":[{"toolRequest":{"name":"f","ref":"call_0"}}]},{"role":"tool","content":[{"toolResponse":{"name":"f","ref":"call_0","output":2}}]}`: "call_0 =call_0 call_0_2 =call_0_2",
+		`{"role":"model","content":[{"toolRequest":{"name":"f","ref":"functions.f:0"}},{"toolRequest":{"name":"f","ref":"functions_f_0"}}]},
+		 {"role":"tool","content":[{"toolResponse":{"name":"f","ref":"functions.f:0","output":1}},{"toolResponse":{"name":"f","ref":"functions_f_0","output":2}}]}`: "functions_f_0_2 functions_f_0 =functions_f_0_2 =functions_f_0",
+	} {
+		_, _, body, err := ask(t, `{"messages":[{"role":"user","content":[{"text":"q"}]},`+history+`]}`, plain)
+		require.NoError(t, err)
+		var sent struct {
+			Messages []struct {
+				Content []struct {
+					ID string
+					Of string `json:"tool_use_id"`
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &sent))
+		var got []string
+		for _, m := range sent.Messages[1:] {
+			for _, b := range m.Content {
+				if b.Of != "" {
+					b.ID = "=" + b.Of
+				}
+				got = append(got, b.ID)
+			}
+		}
+		assert.Equal(t, want, strings.Join(got, " "))
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
@@ -71,11 +72,14 @@ type conversation struct {
 //   - model: text, data, tool requests, thinking with its signature, and blocks of the
 //     server's own, as they came. Thinking without a signature stays at home.
 //   - tool: one tool_result for each response, all in one user message, with text and media.
+//     Its id is that of the request, unique over the conversation ([model.NamedRefs]); what the
+//     API refuses in an id becomes "_".
 //
 // Messages of one role that follow each other are joined. Anything else is
 // INVALID_ARGUMENT and named by its place. metadata.cacheControl of a part marks its block.
 func (p *Provider) messages(msgs []content.Message, tools *wire.Toolset, media bool) ([]block, []wireMessage, error) {
 	c := &conversation{tools: tools, media: media, inPlace: p.cfg.Version == Version2026}
+	msgs = model.NamedRefs(msgs, func(tool, ref string) string { return wire.ID(wire.Or(ref, tools.Wire[tool])) })
 	for i := range msgs {
 		if err := c.add(&msgs[i]); err != nil {
 			return nil, nil, status.Publicf(status.InvalidArgument, "messages[%d]: %w", i, err)
@@ -186,7 +190,7 @@ func (c *conversation) use(req *content.ToolRequest) block {
 		input = json.RawMessage("{}") // another model's mistake, which its answer tells
 	}
 	name := c.tools.Wire[req.Name]
-	return block{Type: "tool_use", ID: wire.Or(req.Ref, name), Name: name, Input: input}
+	return block{Type: "tool_use", ID: req.Ref, Name: name, Input: input}
 }
 
 // otherBlock maps a part that holds data or something of the server's own.

@@ -328,3 +328,13 @@ func TestACallOfAnAnswerThatDidNotFinishIsLeftOut(t *testing.T) {
 		})
 	}
 }
+
+// Ids that came twice are told apart; calls without one stay without, as the API has it.
+func TestIDsAreUniqueInAConversation(t *testing.T) {
+	_, _, body, err := ask(t, "m", `{"messages":[{"role":"user","content":[{"text":"q"}]},{"role":"model","content":[{"toolRequest":{"name":"f","ref":"c"}}]},{"role":"tool","content":[{"toolResponse":{"name":"f","ref":"c","output":1}}]},
+		{"role":"model","content":[{"toolRequest":{"name":"f","ref":"c"}},{"toolRequest":{"name":"g"}}]},{"role":"tool","content":[{"toolResponse":{"name":"g","output":3}},{"toolResponse":{"name":"f","ref":"c","output":2}}]}]}`, plain)
+	require.NoError(t, err)
+	assert.Equal(t, 2, strings.Count(body, `"id":"c"`), body)
+	assert.Equal(t, 2, strings.Count(body, `"id":"c_2"`), body)
+	assert.NotContains(t, body, `"id":"g"`)
+}

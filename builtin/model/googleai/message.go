@@ -6,6 +6,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
@@ -98,6 +99,7 @@ type conversation struct {
 // INVALID_ARGUMENT and named by its place. A signature of any part goes back with it.
 func messages(msgs []content.Message, tools *wire.Toolset, media bool) (*wireContent, []wireContent, error) {
 	c := &conversation{tools: tools, media: media}
+	msgs = model.PairRefs(msgs)
 	for i := range msgs {
 		if err := c.add(&msgs[i]); err != nil {
 			return nil, nil, status.Publicf(status.InvalidArgument, "messages[%d]: %w", i, err)

@@ -333,6 +333,56 @@ func TestNullForAToolOfManyKinds(t *testing.T) {
 	}
 }
 
+// idsOf shows the ids of calls and of their answers in a body.
+func idsOf(t *testing.T, body string) string {
+	t.Helper()
+	var sent struct {
+		Messages []struct {
+			ToolCalls []struct{ ID string } `json:"tool_calls"`
+			Answered  string                `json:"tool_call_id"`
+			Content   json.RawMessage
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &sent))
+	var all []string
+	for _, m := range sent.Messages {
+		for _, call := range m.ToolCalls {
+			all = append(all, call.ID)
+		}
+		if m.Answered != "" {
+			all = append(all, m.Answered+"="+string(m.Content))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func TestIDsAreUniqueInAConversation(t *testing.T) {
+	// A server that gives no ids, in two turns.
+	call := func(n string) [2]string {
+		return [2]string{asks(wireCall("", "say", `{"input":"`+n+`"}`)), "tool_calls"}
+	}
+	s := serve(t, turns(call("1"), call("2"), [2]string{done, "stop"}))
+	h := newFixture(t, openai.Config{BaseURL: s.URL})
+	_, err := h.run(t, "openai/m", false)
+	require.NoError(t, err)
+	assert.Equal(t, `call_0 call_0="done" call_0_2 call_0_2="done"`, idsOf(t, s.body(2)))
+
+	// Histories of callers, through the model alone.
+	for history, want := range map[string]string{
+		`{"role":"model","content":[{"toolRequest":{"name":"f","input":{"n":1}}},{"toolRequest":{"name":"f","input":{"n":2}}}]},
+		 {"role":"tool","content":[{"toolResponse":{"name":"f","output":"one"}},{"toolResponse":{"name":"f","output":"two"}}]}`: `f f_2 f="one" f_2="two"`,
+		`{"role":"model","content":[{"toolRequest":{"name":"f","ref":"c"}}]},{"role":"tool","content":[{"toolResponse":{"name":"f","ref":"c","output":1}}]},
+		 {"role":"model","content":[{"toolRequest":{"name":"f","ref":"c"}}]},{"role":"tool","content":[{"toolResponse":{"name":"f","ref":"c","output":2}}]}`: `c c="1" c_2 c_2="2"`,
+		`{"role":"model","content":[{"toolRequest":{"name":"f","ref":"c"}},{"toolRequest":{"name":"g","ref":"c"}}]},{"role":"tool","content":[{"toolResponse":{"name":"g","ref":"c","output":2}}]},
+		 {"role":"tool","content":[{"toolResponse":{"name":"f","ref":"c","output":1}}]}`: `c c_2 c_2="2" c="1"`,
+	} {
+		s := serve(t, document(200, plain))
+		_, _, err := generate(t.Context(), newModel(t, s), request(t, `{"messages":[{"role":"user","content":[{"text":"q"}]},`+history+`]}`), false)
+		require.NoError(t, err)
+		assert.Equal(t, want, idsOf(t, s.body(0)))
+	}
+}
+
 func TestNullForAnObjectIsAnEmptyObject(t *testing.T) {
 	m := newModel(t, serve(t, turns([2]string{asks(wireCall("1", "f", `null`)), "tool_calls"})))
 	req := hello()

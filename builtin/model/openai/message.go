@@ -95,7 +95,8 @@ type conversation struct {
 //     [conversation.mediaPart] maps it.
 //   - model: text, data as JSON text, tool requests, and the server's own reasoning in
 //     the field that its profile names.
-//   - tool: one message for each tool response. The text of its further content
+//   - tool: one message for each tool response, with the id of its request: their refs, which
+//     are made unique over the conversation ([model.NamedRefs]). The text of its further content
 //     is added to its output; media follows as a user message. Parts that can't be sent are named in the text.
 //
 // Anything else is INVALID_ARGUMENT and named by its place. Data and custom beside
@@ -106,6 +107,7 @@ func (p *Provider) messages(msgs []content.Message, tools *wire.Toolset, support
 		return nil, status.Publicf(status.InvalidArgument, "the request has no messages")
 	}
 	c := &conversation{tools: tools, profile: &p.profile, server: p.server, noMedia: !supports.Media}
+	msgs = model.NamedRefs(msgs, func(tool, ref string) string { return wire.Or(ref, tools.Wire[tool]) })
 	for i := range msgs {
 		if msgs[i].Role != content.RoleTool {
 			c.showMedia()
@@ -199,7 +201,7 @@ func (c *conversation) addPart(out *wireMessage, part *content.Part) error {
 		known = true
 		own := noteOf(part.Metadata, c.server)
 		out.ToolCalls = append(out.ToolCalls, wireCall{
-			ID: wire.Or(req.Ref, c.tools.Wire[req.Name]), Type: "function", fields: own.Call,
+			ID: req.Ref, Type: "function", fields: own.Call,
 			Function: wireCallFunction{Name: c.tools.Wire[req.Name], Arguments: c.tools.Arguments(req), fields: own.Function},
 		})
 	}

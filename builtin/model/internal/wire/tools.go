@@ -26,6 +26,9 @@ var (
 	notInNames = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
 )
 
+// ID makes a text fit to be an id of letters, digits, "_" and "-".
+func ID(text string) string { return notInNames.ReplaceAllString(text, "_") }
+
 // Toolset knows the tools of one request by both of their names: Genkit's, which
 // may hold anything, and the one on the wire.
 type Toolset struct {
