@@ -154,7 +154,7 @@ func (s *fileSpace) tryEnter() bool {
 func (s *fileSpace) leave() { <-s.token }
 
 func damaged(cause error) error {
-	return status.Publicf(status.DataLoss, "kv: the stored values of this module are damaged").WithCause(cause)
+	return status.Publicf(status.DataLoss, "kv: the stored values of this module are damaged; put their file back, or remove the module to begin without them").WithCause(cause)
 }
 
 // load opens the file, if it is not open, and reads its keys. The token is held.

@@ -249,8 +249,8 @@ func (k *Keys) put(ctx context.Context, r record) error {
 
 // Rotate gives a key a new secret and returns its token. The old secret works for overlap,
 // at most [MaxOverlap]; 0 ends it at once, also in requests that run. A zero expiresAt
-// leaves when the key ends. It fails with NOT_FOUND, INVALID_ARGUMENT, and FAILED_PRECONDITION
-// for a key that lets nobody in.
+// leaves when the key ends. It fails with NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION for a key
+// that lets nobody in, and DATA_LOSS for one whose record is damaged.
 func (k *Keys) Rotate(ctx context.Context, id string, overlap time.Duration, expiresAt time.Time) (Key, string, error) {
 	return k.RotateOnce(ctx, id, overlap, expiresAt, "")
 }
@@ -282,7 +282,9 @@ func (k *Keys) RotateOnce(ctx context.Context, id string, overlap time.Duration,
 		r.ExpiresAt = expiresAt.UTC().Truncate(time.Second)
 	}
 	switch {
-	case e.damaged || e.revoked:
+	case e.damaged && !e.revoked:
+		return Key{}, "", status.Publicf(status.DataLoss, "the record of the key %q is damaged; revoke it and create another", id)
+	case e.revoked:
 		return Key{}, "", status.Publicf(status.FailedPrecondition, "the key %q is %s", id, e.state(now))
 	case !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(now):
 		return Key{}, "", status.Publicf(status.FailedPrecondition, "the key %q has expired; give \"expiresAt\"", id)

@@ -290,7 +290,7 @@ func TestADamagedRecordLetsNobodyIn(t *testing.T) {
 			damaged++
 			assert.False(t, k.Scopes.Admin)
 			_, _, err := again.Rotate(t.Context(), k.ID, 0, time.Time{})
-			require.ErrorIs(t, err, status.ErrFailedPrecondition)
+			require.ErrorIs(t, err, status.ErrDataLoss)
 			require.NoError(t, again.Revoke(t.Context(), k.ID))
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -128,6 +129,7 @@ func open(config Config, files storedir.FS) (*Book, error) {
 		b.named = files.SyncDir(".") == nil // else with the first line that is written
 	}
 	b.began = b.readBegan()
+	b.markLost()
 	b.mu.Lock()
 	b.dayOf(b.now())
 	b.mu.Unlock()
@@ -156,14 +158,38 @@ func (b *Book) readBegan() time.Time {
 	}
 	raw, err := b.files.ReadFile(beganFile, 64)
 	if err == nil {
-		if at, err := time.Parse(time.RFC3339, string(raw)); err == nil {
+		at, err := time.Parse(time.RFC3339, string(raw))
+		if err == nil {
 			return at
 		}
+	}
+	if stored, listErr := b.stored(); !errors.Is(err, fs.ErrNotExist) || listErr != nil || len(stored) > 0 {
+		b.log.Error("the time at which the usage accounts were first opened is damaged or lost; they count as complete from now on", slog.Any("error", errors.Join(err, listErr)))
 	}
 	if err := storedir.WriteFile(b.files, ".", beganFile, []byte(now.Format(time.RFC3339))); err != nil {
 		b.log.Warn("the beginning of the usage accounts can't be stored", slog.Any("error", err))
 	}
 	return now
+}
+
+// markLost notes in the files of days that are empty that they were not, so that no report takes their days for days
+// without calls.
+func (b *Book) markLost() {
+	if b.files == nil {
+		return
+	}
+	stored, err := b.stored()
+	if err != nil {
+		b.log.Error("the usage accounts can't be listed", slog.Any("error", err))
+		return
+	}
+	for _, number := range stored {
+		if !isEmpty(b.files, number) {
+			continue
+		}
+		_, err := rewrite(b.files, number, nil, 1)
+		b.log.Error("the file of a day of the usage accounts is empty: what it had is lost, and reports say so", slog.String("day", dateOf(number)), slog.Any("error", err))
+	}
 }
 
 // Record implements [tenant.Sink]: it counts the call of a module.
@@ -423,8 +449,8 @@ func (b *Book) keepDay(d *day) error {
 // append has lines of a day on the disk, with the name of their file, which an earlier process may have left
 // unsynced. io is held.
 func (b *Book) append(number int64, lines []byte) error {
-	made, err := appendTo(b.files, number, lines)
-	b.named = b.named && !made
+	named, err := appendTo(b.files, number, lines)
+	b.named = b.named && named
 	if err == nil && !b.named {
 		err = b.files.SyncDir(".")
 		b.named = err == nil

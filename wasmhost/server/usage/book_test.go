@@ -191,6 +191,69 @@ func TestDamagedLinesArePassedOverAndReported(t *testing.T) {
 	}
 }
 
+// A day whose file is empty or cut off is told, by the log at the start and by each report, and is not taken for
+// one without calls. So is the loss of the time since which the accounts are complete.
+func TestADayThatIsCutOffIsNotTakenForOneWithoutCalls(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, usage.Config{Dir: dir})
+	b.Record(tenant.Event{Time: time.Now(), Tenant: "acme", Tool: "a"})
+	require.NoError(t, b.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "day-*.log"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	raw, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	yesterday := time.Now().Add(-24 * time.Hour)
+	for name, test := range map[string]struct {
+		over    bool
+		content []byte
+	}{
+		"today, empty":       {false, nil},
+		"today, cut off":     {false, raw[:len(raw)/2]},
+		"yesterday, empty":   {true, nil},
+		"yesterday, cut off": {true, raw[:len(raw)/2]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := killed(t, dir)
+			require.NoError(t, os.Remove(filepath.Join(dir, filepath.Base(files[0]))))
+			day := time.Now()
+			if test.over {
+				day = yesterday
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "day-"+day.UTC().Format(time.DateOnly)+".log"), test.content, 0o600))
+			for range 2 {
+				var log bytes.Buffer
+				b := open(t, usage.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				if len(test.content) == 0 || !test.over {
+					assert.Contains(t, log.String(), "level=ERROR")
+				}
+				r := report(t, b, "tool", usage.Query{Since: yesterday})
+				assert.Equal(t, 1, r.Damaged)
+				_, whole, err := b.ModelCalls(t.Context(), yesterday, time.Now())
+				require.NoError(t, err)
+				assert.False(t, whole)
+				b.Record(tenant.Event{Time: time.Now(), Tenant: "acme", Tool: "b"})
+				require.NoError(t, b.Close())
+				if test.over {
+					break // the start of today reads no mark of yesterday
+				}
+			}
+		})
+	}
+	for name, damage := range map[string]func(string) error{
+		"damaged": func(file string) error { return os.WriteFile(file, []byte("x"), 0o600) }, "lost": os.Remove,
+	} {
+		t.Run("the beginning, "+name, func(t *testing.T) {
+			dir := killed(t, dir)
+			require.NoError(t, damage(filepath.Join(dir, "began")))
+			var log bytes.Buffer
+			b := open(t, usage.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			assert.Contains(t, log.String(), "count as complete from now on")
+			assert.WithinDuration(t, time.Now(), b.Began(), time.Minute)
+		})
+	}
+}
+
 func TestAFileThatIsNoFileIsNoFailure(t *testing.T) {
 	dir := t.TempDir()
 	today := time.Now().UTC().Format(time.DateOnly)

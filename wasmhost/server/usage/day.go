@@ -228,7 +228,7 @@ func decodeDay(raw []byte) (rows []row, damaged int) {
 	return rows, damaged
 }
 
-// readDay reads a day's file; nothing where there is none. A file that can't be read is
+// readDay reads a day's file; nothing where there is none. A file that can't be read, or is empty, is
 // damaged as a whole.
 func readDay(files storedir.FS, number int64) (rows []row, size int64, damaged int, err error) {
 	raw, err := files.ReadFile(fileOf(number), maxFileBytes)
@@ -239,24 +239,35 @@ func readDay(files storedir.FS, number int64) (rows []row, size int64, damaged i
 		return nil, 0, 1, err
 	}
 	rows, damaged = decodeDay(raw)
+	if len(raw) == 0 {
+		damaged = 1
+	}
 	return rows, int64(len(raw)), damaged, nil
 }
 
+// isEmpty reports whether a day's file has lost all it had: none is made without a line.
+func isEmpty(files storedir.FS, number int64) bool {
+	_, err := files.ReadFile(fileOf(number), 0)
+	return err == nil
+}
+
 // appendTo writes lines at the end of a day's file; they begin with an empty one, which ends a
-// last line that was cut off. made reports whether the file was made, whose name is then still to be synced.
-func appendTo(files storedir.FS, number int64, lines []byte) (made bool, err error) {
+// last line that was cut off. A file that is made has them from its first moment, so that an empty one is
+// damaged. named reports whether the file's name was there before, or is on the disk.
+func appendTo(files storedir.FS, number int64, lines []byte) (named bool, err error) {
 	f, err := files.OpenFile(fileOf(number), os.O_APPEND|os.O_WRONLY, 0)
-	if made = errors.Is(err, fs.ErrNotExist); made {
-		f, err = files.OpenFile(fileOf(number), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = storedir.WriteFile(files, ".", fileOf(number), lines)
+		return err == nil, err
 	}
 	if err != nil {
-		return made, err
+		return true, err
 	}
 	_, err = f.Write(lines)
 	if err == nil {
 		err = f.Sync()
 	}
-	return made, errors.Join(err, f.Close())
+	return true, errors.Join(err, f.Close())
 }
 
 // syncDay has on the disk what an earlier process may have left unsynced of a day's file.
