@@ -409,6 +409,23 @@ func TestARestartedToolReadsTheAnswer(t *testing.T) {
 	assert.JSONEq(t, `{"resumed":{"by":"ann"}}`, string(out))
 }
 
+// An answer to one tool's interrupt is not one to the tools that it runs.
+func TestAnAnswerGoesNoFurtherThanItsTool(t *testing.T) {
+	r := newReach(t, http.NotFound, nil)
+	register(t, r.reg, action.Tool, "pay", func(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+		if _, again := tool.Resumed(ctx); !again {
+			return nil, tool.Interrupt(nil)
+		}
+		return json.RawMessage(`"paid"`), nil
+	})
+	r.load(t, "")
+	a, err := r.reg.Lookup(t.Context(), action.Key{Kind: action.Tool, Name: "capabilities/run"})
+	require.NoError(t, err)
+	out, err := a.RunJSON(tool.WithResumed(t.Context(), json.RawMessage(`true`)), json.RawMessage(`{"key":"/tool/pay","input":null}`), nil)
+	require.NoError(t, err)
+	assert.Contains(t, string(out), "FAILED_PRECONDITION")
+}
+
 // A format's guest is part of the call that asks for it, from its instructions on: it
 // runs in the place of the guest that has it generate, and ends with its caller.
 func TestAFormatIsMadeInItsCallersPlace(t *testing.T) {

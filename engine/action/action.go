@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/handed"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
@@ -164,6 +165,7 @@ func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) 
 	if err := ctx.Err(); err != nil {
 		return nil, status.Convert(err)
 	}
+	ctx = handed.Take(ctx)
 	in = a.given(in)
 	if in != nil || a.wantsInput() {
 		if err := a.in.In(ctx).Check(ctx, in); err != nil {

@@ -104,10 +104,14 @@ func (l *loop) runTool(ctx context.Context, request content.Part, a action.Actio
 	if !request.Metadata.Truthy("resumed") {
 		resumed = nil
 	}
-	ctx = tool.WithReplacedInput(ctx, resumed, request.Metadata[replacedInput])
+	// The answer is for this tool alone: its hooks, and what they run, see none of it, nor of one that a tool around
+	// this call was given.
+	ctx = tool.WithResumed(ctx, nil)
 	emit, end := toolEmit(ctx, request.ToolRequest, out)
 	defer end()
-	response, err := l.chain.Tool(ctx, &middleware.ToolCall{Part: request, Tool: a, Emit: emit}, callTool)
+	response, err := l.chain.Tool(ctx, &middleware.ToolCall{Part: request, Tool: a, Emit: emit}, func(ctx context.Context, call *middleware.ToolCall) (*content.Part, error) {
+		return callTool(tool.WithReplacedInput(ctx, resumed, request.Metadata[replacedInput]), call)
+	})
 	if interrupt, ok := tool.AsInterrupt(err); ok {
 		part := request
 		part.Metadata = request.Metadata.With("interrupt", orTrue(interrupt.Metadata))

@@ -31,6 +31,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
+	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
@@ -130,7 +131,7 @@ func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOption
 	if err := check(opts); err != nil {
 		return nil, err
 	}
-	ctx = reg.WithClientHeader(ctx)
+	ctx = tool.WithResumed(reg.WithClientHeader(ctx), nil) // an answer to a tool around this call is not for what it runs
 	registered, _ := reg.Value(LimitsKind, LimitsName)
 	limits, _ := registered.(allowance.Limits)
 	limits = s.limits.Or(limits)

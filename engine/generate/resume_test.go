@@ -3,6 +3,7 @@ package generate_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
+	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -177,4 +179,84 @@ func TestResumeThatDoesNotFitIsRefused(t *testing.T) {
 	opts.Messages = interruptedHistory()
 	opts.Resume = decode[model.Resume](t, json.RawMessage(`{"restart":[{"toolRequest":{"name":"pay","ref":"1","input":{"amt":5}},"metadata":{"resumed":true}}]}`))
 	require.ErrorIs(t, runErr(t, reg, opts), status.ErrNotFound, "a restarted tool that was not offered")
+}
+
+// An answer is for the tool that asked: what this one runs asks for itself, in whichever way it runs it, and so does what
+// a hook of the call runs.
+func TestAnAnswerSettlesNoOtherTool(t *testing.T) {
+	for name, runs := range map[string]func(ctx context.Context, reg *registry.Registry, a action.Action) error{
+		"an action": func(ctx context.Context, _ *registry.Registry, a action.Action) error {
+			return ran(a.RunJSON(ctx, nil, nil))
+		},
+		"the same tool again": func(ctx context.Context, reg *registry.Registry, _ action.Action) error {
+			return ran(found(ctx, reg, "outer").RunJSON(ctx, nil, nil))
+		},
+		"by its key": func(ctx context.Context, reg *registry.Registry, _ action.Action) error {
+			return ran(found(ctx, reg, "pay").RunJSON(ctx, nil, nil))
+		},
+		"in a flow": func(ctx context.Context, _ *registry.Registry, a action.Action) error {
+			f, err := action.New(action.Desc{Kind: action.Flow, Name: "f"}, func(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+				return a.RunJSON(ctx, nil, nil)
+			})
+			if err != nil {
+				return err
+			}
+			return ran(f.RunJSON(ctx, nil, nil))
+		},
+		"twice at a time": func(ctx context.Context, _ *registry.Registry, a action.Action) error {
+			other := make(chan error, 1)
+			go func() { other <- ran(a.RunJSON(ctx, nil, nil)) }()
+			return errors.Join(ran(a.RunJSON(ctx, nil, nil)), <-other)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg := newRegistry(t)
+			newModel(t, reg, `{"message":{"role":"model","content":[{"text":"done"}]}}`)
+			newPayTool(t, reg)
+			pay := found(t.Context(), reg, "pay")
+			var below, hook error
+			ran := 0
+			register(t, reg)(tool.NewRaw("outer", "", nil, nil, func(ctx context.Context, _ json.RawMessage, _ action.Emit) (json.RawMessage, error) {
+				answer, again := tool.Resumed(ctx)
+				if !again {
+					return nil, tool.Interrupt(nil)
+				}
+				if ran++; ran > 3 {
+					return nil, errors.New("it runs itself")
+				}
+				below = runs(ctx, reg, pay)
+				return answer, nil
+			}))
+			opts := ask("outer", "pay")
+			opts.Messages = append(opts.Messages, content.Message{Role: content.RoleModel, Content: []content.Part{{
+				ToolRequest: &content.ToolRequest{Name: "outer", Ref: "1"}, Metadata: content.Metadata{"interrupt": content.True()},
+			}}})
+			opts.Resume = &model.Resume{Restart: []content.Part{{
+				ToolRequest: &content.ToolRequest{Name: "outer", Ref: "1"}, Metadata: content.Metadata{"resumed": json.RawMessage(`{"by":"ann"}`)},
+			}}}
+			use(t, reg, opts, "hook", &middleware.Hooks{Tool: func(ctx context.Context, call *middleware.ToolCall, next middleware.ToolFunc) (*content.Part, error) {
+				_, again := tool.Resumed(ctx)
+				assert.False(t, again, "a hook is no tool")
+				_, hook = pay.RunJSON(ctx, nil, nil)
+				return next(ctx, call)
+			}})
+			resp := run(t, reg, opts)
+			assert.Equal(t, 1, ran)
+			assert.JSONEq(t, `{"by":"ann"}`, string(resp.Request.Messages[2].Content[0].ToolResponse.Output))
+			for where, err := range map[string]error{"below": below, "a hook": hook} {
+				_, asked := tool.AsInterrupt(err)
+				assert.True(t, asked, "%s: %v", where, err)
+			}
+		})
+	}
+}
+
+func ran(_ json.RawMessage, err error) error { return err }
+
+func found(ctx context.Context, reg *registry.Registry, name string) action.Action {
+	a, err := reg.Lookup(ctx, action.Key{Kind: action.Tool, Name: name})
+	if err != nil {
+		panic(err)
+	}
+	return a
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/handed"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
@@ -81,26 +82,28 @@ func InterruptAs[T any](part content.Part) (v T, ok bool) {
 	return v, ok
 }
 
-type resumedKey struct{}
-
 type resumption struct{ resumed, original json.RawMessage }
 
-// WithResumed tells the tools below ctx that the caller answered their interrupt
-// with raw: an object, or true. nil says that this is a first run.
+// WithResumed tells the tool that runs next with ctx that the caller answered its interrupt
+// with raw: an object, or true. nil says that this is a first run. It is for one run: the
+// tools that this one runs, and others that run with ctx, were not asked about.
 func WithResumed(ctx context.Context, raw json.RawMessage) context.Context {
-	return context.WithValue(ctx, resumedKey{}, resumption{resumed: raw})
+	return WithReplacedInput(ctx, raw, nil)
 }
 
 // WithReplacedInput is [WithResumed] for a restart whose input differs from
 // original, which the model had asked for.
 func WithReplacedInput(ctx context.Context, raw, original json.RawMessage) context.Context {
-	return context.WithValue(ctx, resumedKey{}, resumption{resumed: raw, original: original})
+	if len(raw) == 0 {
+		return handed.With(ctx, nil)
+	}
+	return handed.With(ctx, resumption{resumed: raw, original: original})
 }
 
 // Resumed returns the caller's answer to the interrupt of this tool, and
 // whether the tool was restarted at all.
 func Resumed(ctx context.Context) (json.RawMessage, bool) {
-	r, _ := ctx.Value(resumedKey{}).(resumption)
+	r, _ := handed.Of(ctx).(resumption)
 	return r.resumed, len(r.resumed) > 0
 }
 
@@ -126,7 +129,7 @@ func ResumedAs[T any](ctx context.Context) (v T, again bool, err error) {
 // OriginalInput returns the input that the model asked for where the caller
 // restarted the tool with another one.
 func OriginalInput(ctx context.Context) (json.RawMessage, bool) {
-	r, _ := ctx.Value(resumedKey{}).(resumption)
+	r, _ := handed.Of(ctx).(resumption)
 	return r.original, len(r.original) > 0
 }
 

@@ -130,6 +130,9 @@ func begin(ctx context.Context, send func(json.RawMessage) error) context.Contex
 	if raw, again := Resumed(ctx); again {
 		telemetry.AnnotateString(ctx, "genkit:metadata:resumed", string(raw))
 	}
+	if ctx.Value(attachKey{}) != nil { // those of a tool around this one
+		ctx = context.WithValue(ctx, attachKey{}, (*attachments)(nil))
+	}
 	return context.WithValue(ctx, sendKey{}, send)
 }
 
