@@ -226,7 +226,7 @@ func (p *Provider) Models(ctx context.Context) ([]wire.RemoteModel, error) {
 		return nil, err
 	}
 	var list struct {
-		Data []wire.RemoteModel `json:"data"`
+		Data wire.Entries[wire.RemoteModel] `json:"data"`
 	}
 	if err := p.Peer.Read(raw, &list, "models", p.Peer.APIKey); err != nil {
 		return nil, err

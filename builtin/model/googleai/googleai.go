@@ -240,10 +240,10 @@ func (p *Provider) Models(ctx context.Context) ([]wire.RemoteModel, error) {
 		return nil, err
 	}
 	var list struct {
-		Models []struct {
+		Models wire.Entries[struct {
 			Name    string   `json:"name"`
 			Methods []string `json:"supportedGenerationMethods"`
-		} `json:"models"`
+		}] `json:"models"`
 	}
 	if err := p.Peer.Read(raw, &list, "models", p.Peer.APIKey); err != nil {
 		return nil, err

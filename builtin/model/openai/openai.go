@@ -283,7 +283,7 @@ func (p *Provider) Models(ctx context.Context) ([]RemoteModel, error) {
 		return nil, err
 	}
 	var list struct {
-		Data []RemoteModel `json:"data"`
+		Data wire.Entries[RemoteModel] `json:"data"`
 	}
 	if err := p.peer.Read(raw, &list, "models", p.cfg.APIKey); err != nil {
 		return nil, err

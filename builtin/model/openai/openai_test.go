@@ -112,7 +112,7 @@ func TestProviderListsAndResolves(t *testing.T) {
 
 func TestOtherServersListTheirOwnModels(t *testing.T) {
 	var mu sync.Mutex
-	answer := document(200, `{"data":[{"id":"a/b"},{"id":"nomic-embed-text"},{"id":"whisper-large"},{"id":""},{"id":"x\ny"},{"id":"mine"},{"id":"a/b"},{"id":"`+strings.Repeat("z", 300)+`"}]}`)
+	answer := document(200, `{"data":[{"id":5},"gpt",null,[],{"id":"b","owned_by":7},{"id":"a/b"},{"id":"nomic-embed-text"},{"id":"whisper-large"},{"id":""},{"id":"x\ny"},{"id":"mine"},{"id":"a/b"},{"id":"`+strings.Repeat("z", 300)+`"}]}`)
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()

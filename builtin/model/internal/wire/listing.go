@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,26 @@ const (
 type RemoteModel struct {
 	ID      string `json:"id"`
 	OwnedBy string `json:"owned_by,omitempty"`
+}
+
+// Entries are those of a server's list that can be read: one of another form, as some servers have
+// among their models, hides no others.
+type Entries[T any] []T
+
+// UnmarshalJSON reads an array.
+func (e *Entries[T]) UnmarshalJSON(raw []byte) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return err
+	}
+	*e = make([]T, 0, min(len(all), maxRemote))
+	for _, one := range all {
+		var entry T
+		if json.Unmarshal(one, &entry) == nil {
+			*e = append(*e, entry)
+		}
+	}
+	return nil
 }
 
 // Listing is a server's list of models. It is safe for concurrent use.
