@@ -128,7 +128,7 @@ var rules = []rule{
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server/access", []string{"engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
-	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
+	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
 	{"wasmhost/server/usage", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/tenant"}, "accounts of calls, and where their events go; knows no host"},
 	{"wasmhost/server/audit", []string{"engine/status", "internal/storedir", "internal/storedir/journal", "wasmhost/abi"}, "who did what, in a chain; knows nothing of HTTP"},

@@ -8,7 +8,7 @@ import (
 )
 
 // Create makes a tenant; ALREADY_EXISTS when there is one of the name, RESOURCE_EXHAUSTED
-// when there are as many as may be. request is a hash of the request that asks for it, or
+// when there are as many as may be, DATA_LOSS when there are modules of an earlier one whose record is missing. request is a hash of the request that asks for it, or
 // empty: asked for again by the same request, Create returns the tenant that it made.
 func (t *Tenants) Create(ctx context.Context, name string, s Settings, request string) (Tenant, error) {
 	if err := checkName(name); err != nil {
@@ -40,6 +40,9 @@ func (t *Tenants) Create(ctx context.Context, name string, s Settings, request s
 		return Tenant{}, status.Publicf(status.AlreadyExists, "tenant %q exists already", name)
 	case n >= t.config.MaxTenants:
 		return Tenant{}, status.Publicf(status.ResourceExhausted, "the server has its %d tenants; delete one first", t.config.MaxTenants)
+	}
+	if err := t.findLost(ctx, name); err != nil {
+		return Tenant{}, err
 	}
 	r := fresh(name, s)
 	r.Request = request

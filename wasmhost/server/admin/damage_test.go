@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
 
@@ -263,4 +265,53 @@ func TestADamagedAnswerDoesNotRunTheRequestAgain(t *testing.T) {
 	}
 	require.NoError(t, ask("other"))
 	assert.Equal(t, 2, ran)
+}
+
+// A tenant whose record is missing is not made anew over what it has stored, and neither does its name lead a new
+// tenant to the old one's modules.
+func TestATenantWithoutARecordIsNotMadeAnew(t *testing.T) {
+	for end, settle := range map[string]func(w *world){
+		"repaired": func(w *world) {
+			made, err := w.Repair(t.Context(), "beta", nil)
+			require.NoError(t, err)
+			assert.Equal(t, admin.Active, made.State)
+			all, err := w.host.Modules("beta")
+			require.NoError(t, err)
+			assert.Len(t, all, 1, "it is the old one again")
+		},
+		"deleted": func(w *world) {
+			o, err := w.Delete(t.Context(), "beta", "")
+			require.NoError(t, err)
+			w.gone(o)
+			w.create("beta", admin.Settings{})
+			all, err := w.host.Modules("beta")
+			require.NoError(t, err)
+			assert.Empty(t, all)
+		},
+	} {
+		for _, asked := range []bool{true, false} {
+			t.Run(fmt.Sprint(end, asked), func(t *testing.T) {
+				modules := module.NewMemory()
+				w := open(t, admin.Config{}, wasmhost.Config{Store: modules})
+				w.create("beta", admin.Settings{})
+				_, err := w.host.Load(t.Context(), "beta", wasmhost.Upload{Name: "calc", Wasm: calc(t)})
+				require.NoError(t, err)
+				w.close()
+
+				w = open(t, admin.Config{Store: admin.NewMemory()}, wasmhost.Config{Store: modules})
+				if asked {
+					for range 2 {
+						_, err = w.Create(t.Context(), "beta", admin.Settings{}, "")
+						require.ErrorIs(t, err, status.ErrDataLoss)
+						assert.Contains(t, status.ToWire(err, false).Message, "modules of tenant \"beta\" are stored, but no record of it")
+					}
+					shown, err := w.Get("beta")
+					require.NoError(t, err)
+					assert.Equal(t, admin.Damaged, shown.State)
+				}
+				settle(w)
+				w.create("other", admin.Settings{})
+			})
+		}
+	}
 }

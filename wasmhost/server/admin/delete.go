@@ -31,6 +31,9 @@ func (t *Tenants) Delete(ctx context.Context, name, revision string) (Operation,
 		return Operation{}, status.Errorf(status.FailedPrecondition, "admin: Start was not called")
 	}
 	defer t.changes.lock(name)()
+	if err := t.findLost(ctx, name); err != nil && !errors.Is(err, status.ErrDataLoss) {
+		return Operation{}, err
+	}
 	old, err := t.current(name, revision)
 	if err != nil {
 		t.mu.RLock()

@@ -26,6 +26,9 @@ func (t *Tenants) Repair(ctx context.Context, name string, s *Settings) (Tenant,
 		s = &given
 	}
 	defer t.changes.lock(name)()
+	if err := t.findLost(ctx, name); err != nil && !errors.Is(err, status.ErrDataLoss) {
+		return Tenant{}, err
+	}
 	t.mu.RLock()
 	old := t.tenants[name]
 	t.mu.RUnlock()

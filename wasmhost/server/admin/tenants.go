@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -29,6 +30,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
@@ -235,4 +237,33 @@ func (t *Tenants) current(name, revision string) (*record, error) {
 		return nil, r.damage()
 	}
 	return r, nil
+}
+
+// findLost looks for modules of a tenant of which there is no record, such as one whose file is missing: a new
+// tenant of the name would be served what another has stored. From then on it is one whose record is damaged, and
+// findLost fails with DATA_LOSS. The lock of its name is held.
+func (t *Tenants) findLost(ctx context.Context, name string) error {
+	t.mu.RLock()
+	known := t.tenants[name] != nil
+	t.mu.RUnlock()
+	if known || t.hosts.Store == nil {
+		return nil
+	}
+	reader, ok := t.hosts.Store.(module.TenantReader)
+	if !ok {
+		return nil
+	}
+	left, err := reader.CurrentOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	if r, ok := t.hosts.Store.(module.DamageReporter); len(left) == 0 && (!ok || r.Damaged()[name] == nil) {
+		return nil
+	}
+	lost := damagedRecord(Document{Name: name}, fmt.Sprintf("modules of tenant %q are stored, but no record of it", name))
+	t.mu.Lock()
+	t.set(lost)
+	t.mu.Unlock()
+	t.log.ErrorContext(ctx, "the record of a stored tenant is missing", slog.String("tenant", name))
+	return lost.damage()
 }
