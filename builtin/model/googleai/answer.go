@@ -357,7 +357,7 @@ func (a *answer) request(i int, call *wireCall) (part *content.Part, lost string
 	if !wire.IsNull(call.Args) {
 		args = string(call.Args)
 	}
-	if call.WillContinue || !wire.IsNull(call.PartialArgs) {
+	if call.WillContinue || !wire.IsNull(call.PartialArgs) || (a.feedback != nil && a.feedback.BlockReason != "") {
 		end = wire.EndBroken
 	}
 	return a.tools.Call(call.Name, wire.Or(call.ID, "call_"+strconv.Itoa(i)), args, end)

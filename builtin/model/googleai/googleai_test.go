@@ -327,6 +327,11 @@ func TestACallOfAnAnswerThatDidNotFinishIsLeftOut(t *testing.T) {
 			}
 		})
 	}
+	resp, _, _, err := ask(t, "m", `{"messages":[{"role":"user","content":[{"text":"q"}]}],"tools":[{"name":"f","description":""}]}`,
+		`{"candidates":[{"content":{"parts":[`+part+`]}}],"promptFeedback":{"blockReason":"SAFETY"}}`)
+	require.NoError(t, err)
+	assert.Equal(t, model.FinishBlocked, resp.FinishReason)
+	assert.Empty(t, resp.ToolRequests(), "of a prompt that was blocked")
 }
 
 // Ids that came twice are told apart; calls without one stay without, as the API has it.

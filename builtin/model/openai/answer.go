@@ -40,7 +40,7 @@ type wireReply struct {
 	Refusal          json.RawMessage `json:"refusal,omitempty"`
 	ReasoningContent json.RawMessage `json:"reasoning_content,omitempty"`
 	Reasoning        json.RawMessage `json:"reasoning,omitempty"`
-	ToolCalls        []wireCallPiece `json:"tool_calls,omitempty"`
+	ToolCalls        callPieces      `json:"tool_calls,omitempty"`
 	Annotations      json.RawMessage `json:"annotations,omitempty"`
 	// ReasoningDetails (OpenRouter) and ExtraContent (Gemini) go back as they came.
 	ReasoningDetails json.RawMessage `json:"reasoning_details,omitempty"`

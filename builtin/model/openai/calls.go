@@ -27,6 +27,19 @@ type wireFunctionPiece struct {
 	extra map[string]json.RawMessage
 }
 
+// callPieces are the calls of a message, or pieces of them.
+type callPieces []wireCallPiece
+
+// UnmarshalJSON reads a list; "", {} and the like, which some servers write where no tool is
+// called, are none.
+func (p *callPieces) UnmarshalJSON(b []byte) error {
+	if wire.SaysNothing(b) {
+		*p = nil
+		return nil
+	}
+	return json.Unmarshal(b, (*[]wireCallPiece)(p))
+}
+
 // pieceIndex is a number, which some servers write as a string.
 type pieceIndex int
 

@@ -158,6 +158,8 @@ func TestErrorsInsideAnAnswer(t *testing.T) {
 		"a generic type alone":                {text: `{"error":{"message":"oops","type":"api_error","code":"x"}}`, bare: true, want: status.Internal, message: "oops"},
 		"a number that is no status":          {text: `{"error":{"message":"oops","type":"server_error","code":1302}}`, bare: true, want: status.Internal, message: "oops"},
 		"Google's internal, a number":         {text: `{"error":{"message":"bad","status":"INTERNAL","code":400}}`, bare: true, want: status.InvalidArgument, message: "bad"},
+		"a list of errors":                    {text: `{"errors":[{"message":"nope","code":400},{"message":"no","code":500}]}`, bare: true, want: status.InvalidArgument, message: "nope; no"},
+		"errors that are no list":             {text: `{"errors":"nope","code":400}`, bare: true, want: status.InvalidArgument, message: "nope"},
 		"Text Generation Inference":           {text: `{"error":"Input validation error","error_type":"validation"}`, bare: true, want: status.InvalidArgument, message: "Input validation error"},
 		"MiniMax, login":                      {text: `{"choices":null,"base_resp":{"status_code":1004,"status_msg":"login fail"}}`, bare: true, want: status.Unauthenticated, message: "login fail"},
 		"MiniMax, rate":                       {text: `{"id":"x","choices":[],"base_resp":{"status_code":1002,"status_msg":"rate limit"}}`, bare: true, want: status.ResourceExhausted, message: "rate limit"},
@@ -226,6 +228,15 @@ func TestAnErrorOfMiniMaxBesideAChoiceIsTold(t *testing.T) {
 	assert.Equal(t, model.FinishOther, resp.FinishReason)
 	assert.Equal(t, `output sensitive; the answer was not finished; tool calls left out: "f"`, resp.FinishMessage)
 	assert.Empty(t, resp.ToolRequests())
+}
+
+func TestAnErrorOfTheChoiceEndsAStream(t *testing.T) {
+	s := serve(t, stream(`data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":null,"error":{"message":"lost","code":502}}]}`+"\n\n"))
+	resp, _, err := generate(t.Context(), newModel(t, s), hello(), true)
+	require.NoError(t, err, "no [DONE] and no finish reason follow")
+	assert.Equal(t, "Hi", resp.Text())
+	assert.Equal(t, model.FinishOther, resp.FinishReason)
+	assert.Equal(t, "lost", resp.FinishMessage)
 }
 
 func TestADocumentInPlaceOfAStreamIsRead(t *testing.T) {

@@ -54,7 +54,7 @@ func (p *Provider) readEvents(ctx context.Context, c *call, a *answer, stream *w
 		case ev.Failed && (!atEnd || json.Valid(data) || !wire.LooksJSON(data)):
 			return p.peer.EventError(data, c.key)
 		case atEnd && !json.Valid(data) && wire.LooksJSON(data):
-			if len(data) == 0 && a.finish.Reason != "" {
+			if len(data) == 0 && (a.finish.Reason != "" || len(a.failed) > 0) {
 				return nil // not every server says [DONE]
 			}
 			return p.peer.EndError(stream, c.key)

@@ -64,6 +64,8 @@ func TestStreamsOfEveryShape(t *testing.T) {
 		{name: "cut in the name of a field", text: "data: " + pieceHi + "\n\ndat", code: status.Unavailable, message: "ended early"},
 		{name: "a good piece with an empty error", text: data(strings.Replace(pieceHi, "{", `{"error":{},`, 1), strings.Replace(pieceStop, "{", `{"error":{"message":null,"code":0,"details":[]},`, 1))},
 		{name: "a good piece with an error that is no object", text: data(strings.Replace(pieceHi, "{", `{"error":"",`, 1), strings.Replace(pieceHi, "Hi", "", 1), strings.Replace(pieceStop, "{", `{"error":false,`, 1), `{"error":{},"choices":[],"usage":{"total_tokens":1}}`)},
+		{name: "good pieces whose calls are no list", text: data(strings.Replace(pieceHi, `"content"`, `"tool_calls":"","content"`, 1), strings.Replace(pieceStop, `"delta":{`, `"delta":{"tool_calls":{}`, 1))},
+		{name: "calls of another form", text: data(`{"choices":[{"delta":{"tool_calls":{"a":1}}}]}`), code: status.Internal, message: "form"},
 		{name: "a good piece of MiniMax", text: data(strings.Replace(pieceHi, "{", `{"base_resp":{"status_code":0,"status_msg":""},`, 1), pieceStop)},
 		{name: "only [DONE]", text: data(), code: status.Internal, message: "no choices"},
 		{name: "a huge line", text: "data: " + strings.Repeat("x", 70<<10), code: status.ResourceExhausted, message: "65536 bytes"},

@@ -148,8 +148,11 @@ func FailureOf(body []byte) (Failure, bool) {
 	var outer struct {
 		Error json.RawMessage `json:"error"`
 		Base  json.RawMessage `json:"base_resp"`
+		// Errors is a list in other servers' place of error; the first counts.
+		Errors []json.RawMessage `json:"errors"`
 	}
-	if json.Unmarshal(body, &outer) != nil {
+	var broken *json.UnmarshalTypeError // errors may be something else, which says nothing
+	if err := json.Unmarshal(body, &outer); err != nil && (!errors.As(err, &broken) || broken.Field == "") {
 		return Failure{}, false
 	}
 	if refused := readBaseResp(outer.Base); refused != nil {
@@ -160,6 +163,10 @@ func FailureOf(body []byte) (Failure, bool) {
 		own.Code, own.Type, own.Status, own.HTTP = Or(own.Code, e.Code), Or(own.Type, e.Type), Or(own.Status, e.Status), Or(own.HTTP, e.HTTP)
 		own.RequestID = Or(own.RequestID, e.RequestID)
 		e = own
+	}
+	if len(outer.Errors) > 0 {
+		first := ReadFailure(outer.Errors[0])
+		e.Code, e.Type, e.Status, e.HTTP = Or(e.Code, first.Code), Or(e.Type, first.Type), Or(e.Status, first.Status), Or(e.HTTP, first.HTTP)
 	}
 	return e, e.Message != ""
 }
