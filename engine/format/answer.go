@@ -5,106 +5,137 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 )
 
-const (
-	thinkOpen  = "<think>"
-	thinkClose = "</think>"
-)
+// wish is what a schema looks for. Its zero value takes everything.
+type wish struct {
+	kinds kinds
+	check func(ctx context.Context, raw json.RawMessage) bool // whether a value is it; compiles the schema when first asked
+}
 
-// answer returns a model's text without its reasoning: the blocks <think>…</think>
-// that stand before the first bracket. Templates of some models write the opening tag
-// themselves, so that a closing tag alone ends a thought too. Of a thought that goes on,
-// nothing is an answer.
-func answer(text string) string {
-	for {
-		open := strings.Index(text, thinkOpen)
-		bracket := strings.IndexAny(text, "{[")
-		if open < 0 || bracket >= 0 && bracket < open {
+func newWish(raw json.RawMessage) wish {
+	if none(raw) {
+		return wish{}
+	}
+	compiled := sync.OnceValue(func() *schema.Schema {
+		s, _ := schema.Compile(raw) // one that can't be compiled takes everything here, and is refused elsewhere
+		return s
+	})
+	return wish{sought(raw, raw), func(ctx context.Context, v json.RawMessage) bool { return compiled().Check(ctx, v) == nil }}
+}
+
+// fits reports whether raw may be what is sought, by its kind.
+func (w wish) fits(raw json.RawMessage) bool {
+	return w.kinds == 0 || len(raw) == 0 || !isOpening(raw[0]) || w.kinds&kindOf(raw[0]) != 0
+}
+
+// maxCandidates bounds how many values of a text are compared.
+const maxCandidates = 64
+
+// candidates returns the first objects and arrays that stand in no other value, in the
+// order of the text.
+func candidates(text string) (found []hit) {
+	r := &repairer{text: text, out: make([]byte, 0, len(text)+16)}
+	for from := 0; from < len(text) && len(found) < maxCandidates; {
+		h := r.search(from, len(text))
+		if h.raw == nil {
 			break
 		}
-		end := strings.Index(text[open:], thinkClose)
-		if end < 0 {
-			return text[:open]
-		}
-		text = text[:open] + text[open+end+len(thinkClose):]
-	}
-	start := strings.TrimLeft(text, " \t\r\n")
-	if start == "" || isOpening(start[0]) || start[0] == '"' {
-		return text
-	}
-	if end := strings.Index(text, thinkClose); end >= 0 && !strings.Contains(text[:end], thinkOpen) {
-		return text[end+len(thinkClose):]
-	}
-	return text
-}
-
-// sought returns the bracket with which a value that obeys the schema begins, 0 when the
-// schema leaves that open.
-func sought(schema json.RawMessage) byte {
-	s, part := shapeOf(schema, schema)
-	object, array := bytes.Contains(s.Type, []byte(`"object"`)), bytes.Contains(s.Type, []byte(`"array"`))
-	if len(s.Type) == 0 {
-		var fields map[string]json.RawMessage
-		_ = json.Unmarshal(part, &fields) // true is a schema too
-		object = fields["properties"] != nil
-		array = s.Items != nil
-	}
-	switch {
-	case object && !array:
-		return '{'
-	case array && !object:
-		return '['
-	}
-	return 0
-}
-
-// fits reports whether raw may be what is sought.
-func fits(raw json.RawMessage, bracket byte) bool {
-	return bracket == 0 || len(raw) == 0 || !isOpening(raw[0]) || raw[0] == bracket
-}
-
-// extractFor is [Extract] for a value that begins with bracket, 0 for any. A value of the
-// other kind, such as the [1] of a quotation, is passed over with all that is in it,
-// unless there is nothing else. With ended, a number that the text ends with is all
-// there.
-func extractFor(text string, bracket byte, ended bool) (json.RawMessage, bool) {
-	raw, ok := Extract(text)
-	if n := len(text); ended && n > 0 && text[n-1] >= '0' && text[n-1] <= '9' {
-		tabbed, _ := Extract(text + "\t") // differs where the text ends in a string
-		if again, _ := Extract(text + " "); bytes.Equal(again, tabbed) && again != nil {
-			raw, ok = again, true
-		}
-	}
-	if ok && fits(raw, bracket) {
-		return raw, ok
-	}
-	if h := seek(text, bracket); h.raw != nil {
-		return h.raw, true
-	}
-	return raw, ok
-}
-
-// completeFor is complete for a value that begins with bracket.
-func completeFor(text string, bracket byte) (json.RawMessage, *repairer) {
-	raw, r := complete(text)
-	if fits(raw, bracket) {
-		return raw, r
-	}
-	return seek(text, bracket).raw, nil
-}
-
-// seek finds the first value that begins with bracket and stands in no other value.
-func seek(text string, bracket byte) hit {
-	r := &repairer{text: text, out: make([]byte, 0, len(text)+16)}
-	for from := 0; from < len(text); {
-		h := r.search(from, len(text))
-		if h.raw == nil || h.raw[0] == bracket {
-			return h
-		}
+		found = append(found, h)
 		from = max(h.end, h.start+1)
 	}
-	return hit{}
+	return found
+}
+
+// find is [Extract] for what is sought: the first value that obeys the schema, else the
+// first one of its kind that stands in no other value, else the first one. With ended, a
+// number that the text ends with is all there.
+func (w wish) find(ctx context.Context, text string, ended bool) (json.RawMessage, bool) {
+	raw, ok := extractEnded(text, ended)
+	if w.check == nil || ok && len(raw) == len(strings.TrimSpace(text)) {
+		return raw, ok
+	}
+	found := candidates(text)
+	if ended && endsInDigit(text) {
+		spaced, tabbed := candidates(text+" "), candidates(text+"\t") // differ where the text ends in a string
+		if n := len(spaced); n > 0 && n == len(tabbed) && bytes.Equal(spaced[n-1].raw, tabbed[n-1].raw) {
+			found = spaced
+		}
+	}
+	if len(found) == 0 || len(found) == 1 && ok {
+		return raw, ok
+	}
+	fits := ok && w.fits(raw)
+	if fits && w.check(ctx, raw) {
+		return raw, true
+	}
+	best := w.best(ctx, found)
+	if best == nil || fits && !w.check(ctx, best) {
+		return raw, ok
+	}
+	return best, true
+}
+
+// best returns the first candidate that obeys the schema, else the first of its kind,
+// nil when there is none.
+func (w wish) best(ctx context.Context, found []hit) (best json.RawMessage) {
+	for _, h := range found {
+		if !w.fits(h.raw) {
+			continue
+		}
+		if w.check == nil || w.check(ctx, h.raw) {
+			return h.raw
+		}
+		if best == nil {
+			best = h.raw
+		}
+	}
+	return best
+}
+
+func endsInDigit(text string) bool {
+	n := len(text)
+	return n > 0 && text[n-1] >= '0' && text[n-1] <= '9'
+}
+
+// extractEnded is [Extract], but that with ended a number that the text ends with is all
+// there.
+func extractEnded(text string, ended bool) (json.RawMessage, bool) {
+	if ended && endsInDigit(text) {
+		tabbed, _ := Extract(text + "\t") // differs where the text ends in a string
+		if again, _ := Extract(text + " "); bytes.Equal(again, tabbed) && again != nil {
+			return again, true
+		}
+	}
+	return Extract(text)
+}
+
+// complete is complete for what is sought.
+func (w wish) complete(ctx context.Context, text string) (json.RawMessage, *repairer) {
+	raw, r := complete(text)
+	fits := w.fits(raw)
+	if fits && (w.check == nil || r != nil && !w.passes(ctx, raw, r)) {
+		return raw, r
+	}
+	found := candidates(text)
+	if fits && (len(found) < 2 || w.check(ctx, raw)) {
+		return raw, nil
+	}
+	for i, h := range found { // the last one may grow
+		if w.fits(h.raw) && (i == len(found)-1 && h.end == len(text) || w.check == nil || w.check(ctx, h.raw)) {
+			return h.raw, nil
+		}
+	}
+	return w.best(ctx, found), nil
+}
+
+// passes reports whether a value that has ended is not what is sought, and another one
+// may follow it.
+func (w wish) passes(ctx context.Context, raw json.RawMessage, r *repairer) bool {
+	return w.check != nil && len(r.stack) == 0 && strings.ContainsAny(r.text[r.at:], "{[") && !w.check(ctx, raw)
 }
 
 type unfinishedKey struct{}
@@ -120,13 +151,13 @@ func allThere(ctx context.Context) bool {
 	return !unfinished
 }
 
-// fresh returns the answer in text, and what of it delta has brought, the last piece of
-// text: all of it where delta has ended a thought.
-func fresh(text, delta string) (whole, added string) {
-	whole = answer(text)
-	before := answer(text[:max(len(text)-len(delta), 0)])
-	if added, grown := strings.CutPrefix(whole, before); grown {
-		return whole, added
+// answers returns the texts in which to look for the output of a message, in order: the
+// answer, and what was thought where there is no other, but for a thought that has not
+// ended.
+func answers(text string) []string {
+	said, thinking := answer(text)
+	if thinking || len(said) == len(text) {
+		return []string{said}
 	}
-	return whole, whole
+	return []string{said, text}
 }

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -12,7 +13,8 @@ import (
 type arrayFormat struct{}
 
 // Array returns the format "array": the output is the items of the first JSON array
-// in the message's text that are complete and can be read; else its first data part.
+// in the message's text that can be read, the last one completed where the end cuts it
+// off, unless the message is [Unfinished]; else its first data part.
 // While it streams, each chunk gives the items that it completed.
 func Array() Format { return arrayFormat{} }
 
@@ -28,17 +30,19 @@ func (arrayFormat) New(_ context.Context, schema json.RawMessage) (Handler, erro
 	if !s.is("array") {
 		return nil, status.Publicf(status.InvalidArgument, "Must supply an 'array' schema type when using the 'array' parser format.")
 	}
-	item, _ := shapeOf(schema, s.Items)
-	h.objects = item.is("object")
-	h.items.objects = h.objects
+	if !none(s.Items) {
+		h.kinds = sought(schema, s.Items)
+		h.items.kinds = h.kinds
+	}
 	return h, nil
 }
 
 type arrayHandler struct {
-	schema  json.RawMessage
-	objects bool
-	seen    int // how much of the streamed text items has read
-	items   items
+	schema json.RawMessage
+	kinds  kinds // of the items, 0 for any
+	said   thoughts
+	seen   int // how much of the streamed text items has read
+	items  items
 }
 
 var _ ChunkParser = (*arrayHandler)(nil)
@@ -56,9 +60,19 @@ func (h *arrayHandler) Instructions() string {
 }
 
 // Parse returns the array, nil when there is none.
-func (h *arrayHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
-	it := items{objects: h.objects}
-	if all := it.next(answer(m.Text())); it.found() {
+func (h *arrayHandler) Parse(ctx context.Context, m *content.Message) (json.RawMessage, error) {
+	for i, text := range answers(m.Text()) {
+		if i > 0 && firstData(m) != nil {
+			break
+		}
+		it := items{kinds: h.kinds}
+		all := it.next(text)
+		if !it.found() {
+			continue
+		}
+		if raw := it.last(text); raw != nil && allThere(ctx) {
+			all = append(all, raw)
+		}
 		return list(all), nil
 	}
 	return firstData(m), nil
@@ -66,9 +80,9 @@ func (h *arrayHandler) Parse(_ context.Context, m *content.Message) (json.RawMes
 
 // ParseChunk returns the items that delta completed, nil for none.
 func (h *arrayHandler) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
-	text, delta = fresh(text, delta)
+	text, delta = h.said.grown(text, delta)
 	if before := len(text) - len(delta); before != h.seen { // another message
-		h.items = items{objects: h.objects}
+		h.items = items{kinds: h.kinds}
 		h.items.next(text[:max(before, 0)])
 	}
 	h.seen = len(text)
@@ -83,10 +97,10 @@ func (h *arrayHandler) ParseChunk(_ context.Context, text, delta string) (json.R
 // text that was read so far alone, so it does not matter in which pieces the text
 // comes.
 type items struct {
-	objects bool // a bracket opens the array only before an object
-	at      int  // where to go on
-	place   place
-	r       repairer
+	kinds kinds // a bracket opens the array only before a value of these, 0 for any
+	at    int   // where to go on
+	place place
+	r     repairer
 }
 
 type place int
@@ -125,7 +139,7 @@ func (s *items) next(text string) []json.RawMessage {
 		switch c := text[s.at]; {
 		case c == ']':
 			s.place = over
-		case s.place == first && s.objects && c != '{':
+		case s.place == first && s.kinds != 0 && s.kinds&kindOf(c) == 0:
 			s.place = before
 		case c == ',' && s.place != first:
 			s.at++
@@ -145,6 +159,24 @@ func (s *items) next(text string) []json.RawMessage {
 		}
 	}
 	return fresh
+}
+
+// last returns the item that the end of the text cuts off, completed; nil for none.
+func (s *items) last(text string) json.RawMessage {
+	if s.place == before || s.place == over || s.at >= len(text) || s.place == behind && text[s.at] != '{' {
+		return nil
+	}
+	read := func(end string) json.RawMessage {
+		r := repairer{text: text + end, at: s.at}
+		if r.run() == malformed {
+			return nil
+		}
+		return r.value()
+	}
+	if raw := read(" "); endsInDigit(text) && bytes.Equal(raw, read("\t")) { // else it ends in a string
+		return raw
+	}
+	return read("")
 }
 
 // item reads an item, or gets past one that can't be read; more is false when the

@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -33,7 +34,12 @@ func handler(t testing.TB, name, schema string) format.Handler {
 
 func parse(t testing.TB, h format.Handler, text string) string {
 	t.Helper()
-	out, err := h.Parse(t.Context(), new(content.NewModelTextMessage(text)))
+	return parseIn(t, t.Context(), h, text)
+}
+
+func parseIn(t testing.TB, ctx context.Context, h format.Handler, text string) string { //nolint:revive // t first, as everywhere in tests
+	t.Helper()
+	out, err := h.Parse(ctx, new(content.NewModelTextMessage(text)))
 	require.NoError(t, err)
 	return string(out)
 }
@@ -85,7 +91,7 @@ func checkSplit(t testing.TB, name, schema string, pieces []string) {
 	t.Helper()
 	text := strings.Join(pieces, "")
 	outs := streamed(t, handler(t, name, schema), pieces)
-	want := parse(t, handler(t, name, schema), text)
+	want := parseIn(t, format.Unfinished(t.Context()), handler(t, name, schema), text)
 	last := ""
 	if len(outs) > 0 {
 		last = outs[len(outs)-1]

@@ -37,7 +37,10 @@ func (enumFormat) New(_ context.Context, schema json.RawMessage) (Handler, error
 	return h, nil
 }
 
-type enumHandler struct{ values []enumValue }
+type enumHandler struct {
+	values []enumValue
+	said   thoughts
+}
 
 type enumValue struct {
 	text string // as a model writes it
@@ -72,7 +75,7 @@ func (h *enumHandler) Instructions() string {
 // Parse returns the value, or the text without quotes; nil when there is no text and
 // no data.
 func (h *enumHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
-	text := answer(m.Text())
+	text, _ := answer(m.Text())
 	if raw, ok := h.match(text); ok {
 		return raw, nil
 	}
@@ -125,7 +128,7 @@ func bare(text string) string {
 // ParseChunk returns the value when text is one and none that is longer can come of
 // it, or the quote that opened it is closed.
 func (h *enumHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
-	text = answer(text)
+	text = h.said.read(text)
 	raw, ok := h.match(text)
 	if !ok {
 		return nil, nil

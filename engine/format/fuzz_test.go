@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
@@ -74,6 +75,36 @@ func FuzzSplits(f *testing.F) {
 		pieces := cutAt(text, func(int) bool { return r.IntN(6) == 0 })
 		for _, c := range splitTexts {
 			checkSplit(t, c.format, c.schema, pieces)
+		}
+	})
+}
+
+func FuzzThoughts(f *testing.F) {
+	for i, form := range marked {
+		f.Add(strings.ReplaceAll(form, "%s", `{"x":1}`)+`{"x":"<think>"}`, uint64(i))
+	}
+	f.Add(`["a\\"]<|channel|>final<|message|>[ [THIN`, uint64(1))
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		at := format.Reading()(text)
+		read, so, last := format.Reading(), "", ""
+		r := rand.New(rand.NewPCG(seed, 1))
+		for _, piece := range cutAt(text, func(int) bool { return r.IntN(4) == 0 }) {
+			so += piece
+			last = read(so)
+			if got := format.Reading()(so); got != last {
+				t.Fatalf("%q in pieces gave %q, at once %q", so, last, got)
+			}
+		}
+		if text != "" && last != at {
+			t.Fatalf("%q in pieces gave %q, at once %q", text, last, at)
+		}
+		if said := format.Answer(text); len(said) > len(text) {
+			t.Fatalf("%q gave %q", text, said)
+		}
+		for _, c := range []string{"json", "array", "jsonl", "enum"} {
+			if raw := parse(t, handler(t, c, ""), text); raw != "" && schema.Check([]byte(raw)) != nil {
+				t.Fatalf("%s: %q gave %q", c, text, raw)
+			}
 		}
 	})
 }

@@ -20,12 +20,13 @@ func JSON() Format { return jsonFormat{} }
 func (jsonFormat) Name() string { return "json" }
 
 func (jsonFormat) New(_ context.Context, schema json.RawMessage) (Handler, error) {
-	return &jsonHandler{schema: schema, bracket: sought(schema)}, nil
+	return &jsonHandler{schema: schema, wish: newWish(schema)}, nil
 }
 
 type jsonHandler struct {
 	schema  json.RawMessage
-	bracket byte      // with which what the schema wants begins, 0 for any
+	wish    wish
+	said    thoughts
 	reading *repairer // goes on with the streamed text, nil when that must be read anew
 	ended   bool      // the end of the value was read
 }
@@ -48,28 +49,36 @@ func schemaInstructions(schema json.RawMessage) string {
 	return "Output should be in JSON format and conform to the following schema:\n\n" + block + "\n"
 }
 
-// Parse returns the first JSON value in the text that may be what the schema wants, nil
-// when there is none.
+// Parse returns the JSON value in the text that is what the schema looks for, nil when there
+// is none.
 func (h *jsonHandler) Parse(ctx context.Context, m *content.Message) (json.RawMessage, error) {
-	if raw, ok := extractFor(answer(m.Text()), h.bracket, allThere(ctx)); ok {
-		return raw, nil
+	for i, text := range answers(m.Text()) {
+		if i > 0 && firstData(m) != nil {
+			break
+		}
+		if raw, ok := h.wish.find(ctx, text, allThere(ctx)); ok {
+			return raw, nil
+		}
 	}
 	return firstData(m), nil
 }
 
 // ParseChunk returns the value as far as it is known.
-func (h *jsonHandler) ParseChunk(_ context.Context, text, _ string) (json.RawMessage, error) {
-	text = answer(text)
+func (h *jsonHandler) ParseChunk(ctx context.Context, text, _ string) (json.RawMessage, error) {
+	text = h.said.read(text)
 	if r := h.reading; r != nil && strings.HasPrefix(text, r.text) {
+		o := whole
 		if h.ended {
-			return r.value(), nil
-		}
-		if o := r.resume(text); o != malformed {
+			r.text = text
+		} else {
+			o = r.resume(text)
 			h.ended = o == whole
-			return r.value(), nil
+		}
+		if raw := r.value(); o == cut || o == whole && !h.wish.passes(ctx, raw, r) {
+			return raw, nil
 		}
 	}
-	raw, r := completeFor(text, h.bracket)
+	raw, r := h.wish.complete(ctx, text)
 	h.reading, h.ended = r, r != nil && len(r.stack) == 0
 	return raw, nil
 }

@@ -34,6 +34,7 @@ func (jsonlFormat) New(_ context.Context, schema json.RawMessage) (Handler, erro
 
 type jsonlHandler struct {
 	row  json.RawMessage
+	said thoughts
 	seen int // how much of the streamed text was given
 	at   int // where the line starts that has not ended
 }
@@ -52,18 +53,23 @@ func (h *jsonlHandler) Instructions() string {
 }
 
 // Parse returns the objects of all lines; no line is an empty array, as in Genkit.
-func (h *jsonlHandler) Parse(_ context.Context, m *content.Message) (json.RawMessage, error) {
+func (h *jsonlHandler) Parse(ctx context.Context, m *content.Message) (json.RawMessage, error) {
 	text := m.Text()
 	if data := firstData(m); text == "" && data != nil {
 		return data, nil
 	}
-	rows, _ := ended(answer(text) + "\n")
+	var rows []json.RawMessage
+	for _, text := range answers(text) {
+		if rows = final(text, allThere(ctx)); len(rows) > 0 {
+			break
+		}
+	}
 	return list(rows), nil
 }
 
 // ParseChunk returns the objects of the lines that delta ended, nil for none.
 func (h *jsonlHandler) ParseChunk(_ context.Context, text, delta string) (json.RawMessage, error) {
-	text, delta = fresh(text, delta)
+	text, delta = h.said.grown(text, delta)
 	if before := max(len(text)-len(delta), 0); before != h.seen { // another message
 		h.at = strings.LastIndexByte(text[:before], '\n') + 1
 	}
@@ -74,6 +80,30 @@ func (h *jsonlHandler) ParseChunk(_ context.Context, text, delta string) (json.R
 		return nil, nil
 	}
 	return list(rows), nil
+}
+
+// final returns the objects of all lines. Of a message that is all there the last one is
+// completed, as json's is.
+func final(text string, complete bool) []json.RawMessage {
+	rows, size := ended(text)
+	last := text[size:]
+	more, _ := ended(last + "\n")
+	if line := strings.TrimSpace(last); len(more) == 0 && complete && strings.HasPrefix(line, "{") {
+		if raw, ok := cutOff(line); ok {
+			more = append(more, raw)
+		}
+	}
+	return append(rows, more...)
+}
+
+// cutOff reads a value whose end is missing.
+func cutOff(line string) (json.RawMessage, bool) {
+	r := repairer{text: line}
+	if r.run() != cut {
+		return nil, false
+	}
+	raw, ok := extractEnded(line, true)
+	return raw, ok
 }
 
 // ended returns the objects of the lines in text that have ended, and where the last

@@ -57,13 +57,14 @@ func TestANumberAtTheEndIsWholeUnlessALimitCutItOff(t *testing.T) {
 }
 
 func TestOutputOfAnUnfinishedResponseIsNotRead(t *testing.T) {
-	for finish, read := range map[string]bool{"stop": true, "length": true, "unknown": true, "aborted": false, "interrupted": false, "other": false} {
+	const whole = `[{"a":1},{"a":2}]`
+	for finish, want := range map[string]string{"stop": whole, "length": `[{"a":1}]`, "unknown": whole, "aborted": "", "interrupted": "", "other": ""} {
 		reg := newRegistry(t)
 		newModel(t, reg, `{"finishReason":"`+finish+`","message":{"role":"model","content":[{"text":"[{\"a\":1},{\"a\":2"}]}}`)
 		opts := ask()
 		opts.Output = &model.OutputOptions{Format: "array", JSONSchema: json.RawMessage(rowsOfA)}
 		resp := run(t, reg, opts)
-		assert.Equal(t, read, string(resp.Parsed) == `[{"a":1}]`, finish)
+		assert.Equal(t, want, string(resp.Parsed), finish)
 		assert.Equal(t, model.FinishReason(finish), resp.FinishReason)
 	}
 }
