@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
 
 // New makes a server. It fails with INVALID_ARGUMENT when Host or Registry is
@@ -25,6 +26,9 @@ func New(config Config) (*Server, error) {
 	}
 	if config.Secrets != nil && config.Tenants == nil {
 		return nil, status.Errorf(status.InvalidArgument, "server: Secrets need Tenants")
+	}
+	if l, ok := config.Audit.(*audit.Log); ok && l == nil {
+		config.Audit = nil
 	}
 	config.MaxUploadBytes = cmp.Or(config.MaxUploadBytes, defaultUploadBytes)
 	config.MaxBodyBytes = cmp.Or(config.MaxBodyBytes, defaultBodyBytes)

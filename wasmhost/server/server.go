@@ -138,9 +138,9 @@ type Config struct {
 	Usage *usage.Book
 	// Metrics counts the requests, and answers GET /metrics; nil has no such route.
 	Metrics *metrics.Metrics
-	// Audit is the log of changes, which GET /v1/audit lists; nil keeps none. The caller
-	// that opened it closes it after the last request.
-	Audit *audit.Log
+	// Audit is the log of changes, which GET /v1/audit lists, such as an [audit.Log]; nil keeps none.
+	// The caller that opened it closes it after the last request.
+	Audit audit.Keeper
 	// Backup makes the archives of GET /v1/backup; nil has no such route.
 	Backup *backup.Maker
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.

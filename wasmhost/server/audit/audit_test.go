@@ -21,6 +21,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir/faultfs"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir/journal"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit/audittest"
 )
 
 func opened(t *testing.T, dir string, c audit.Config) *audit.Log {
@@ -61,6 +62,22 @@ func whats(entries []audit.Entry) (what []string) {
 		what = append(what, e.What)
 	}
 	return what
+}
+
+func TestALogIsAKeeper(t *testing.T) {
+	for name, c := range map[string]audit.Config{"one file": {}, "many files": {MaxFileBytes: 1000}} {
+		t.Run(name, func(t *testing.T) {
+			audittest.Run(t, func(t *testing.T) audittest.Opened {
+				t.Helper()
+				dir := t.TempDir()
+				l := opened(t, dir, c)
+				return audittest.Opened{Keeper: l, Reopen: func() audit.Keeper {
+					require.NoError(t, l.Close())
+					return opened(t, dir, c)
+				}}
+			})
+		})
+	}
 }
 
 func TestEntriesAreKeptInOneChain(t *testing.T) {

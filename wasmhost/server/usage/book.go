@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -39,6 +38,9 @@ type Config struct {
 	// Dir is the directory of the sums and the queues, which one process at a time may use;
 	// empty keeps the sums of as many days in memory as there are, and has no queues on disk.
 	Dir string
+	// Store keeps the sums in the place of files of Dir; nil has them there. The queues stay in Dir, or in
+	// memory where that is empty. Its owner closes it, after [Book.Close].
+	Store Store
 	// Prices are those of models; nil has none.
 	Prices *Prices
 	// Sinks get each event. Each has a queue of its own.
@@ -63,7 +65,8 @@ const (
 type Book struct {
 	config Config
 	log    *slog.Logger
-	files  storedir.FS // nil: in memory alone
+	files  storedir.FS // of Dir; nil: there is none
+	store  Store       // nil: in memory alone
 	now    func() time.Time
 	began  time.Time
 	prefix string // of the events' IDs
@@ -73,7 +76,6 @@ type Book struct {
 
 	io     sync.Mutex // held while files are read and written; taken before mu
 	failed error      // why the sums could not be written; guarded by io
-	named  bool       // the names of the files are on the disk; guarded by io
 
 	mu     sync.Mutex // guards the fields below
 	today  int64      // the day that events are counted in
@@ -112,7 +114,7 @@ func Open(config Config) (*Book, error) {
 // open opens the accounts in files, which it closes when it fails; nil keeps them in memory.
 func open(config Config, files storedir.FS) (*Book, error) {
 	b := &Book{
-		config: config, files: files, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
+		config: config, files: files, store: config.Store, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
 		stop: make(chan struct{}), days: map[int64]*day{}, totals: map[totalKey]*Sums{},
 	}
 	b.config.Days = cmp.Or(config.Days, defaultDays)
@@ -126,7 +128,9 @@ func open(config Config, files storedir.FS) (*Book, error) {
 		if err := storedir.RemoveTemporary(files, "."); err != nil {
 			b.log.Warn("files that an earlier process left behind can't be removed", slog.Any("error", err))
 		}
-		b.named = files.SyncDir(".") == nil // else with the first line that is written
+		if b.store == nil {
+			b.store = newDirStore(files)
+		}
 	}
 	b.began = b.readBegan()
 	b.markLost()
@@ -153,20 +157,20 @@ func (b *Book) Prices() *Prices { return b.config.Prices }
 
 func (b *Book) readBegan() time.Time {
 	now := b.now().UTC()
-	if b.files == nil {
+	if b.store == nil {
 		return now
 	}
-	raw, err := b.files.ReadFile(beganFile, 64)
+	raw, err := b.store.Read(beganFile)
 	if err == nil {
 		at, err := time.Parse(time.RFC3339, string(raw))
 		if err == nil {
 			return at
 		}
 	}
-	if stored, listErr := b.stored(); !errors.Is(err, fs.ErrNotExist) || listErr != nil || len(stored) > 0 {
+	if stored, listErr := b.stored(); !errors.Is(err, status.ErrNotFound) || listErr != nil || len(stored) > 0 {
 		b.log.Error("the time at which the usage accounts were first opened is damaged or lost; they count as complete from now on", slog.Any("error", errors.Join(err, listErr)))
 	}
-	if err := storedir.WriteFile(b.files, ".", beganFile, []byte(now.Format(time.RFC3339))); err != nil {
+	if err := b.store.Replace(beganFile, []byte(now.Format(time.RFC3339))); err != nil {
 		b.log.Warn("the beginning of the usage accounts can't be stored", slog.Any("error", err))
 	}
 	return now
@@ -175,8 +179,9 @@ func (b *Book) readBegan() time.Time {
 // markLost notes in the files of days that are empty that they were not, so that no report takes their days for days
 // without calls.
 func (b *Book) markLost() {
-	if b.files == nil {
-		return
+	dir, ok := b.store.(*dirStore)
+	if !ok {
+		return // what is stored elsewhere is never empty
 	}
 	stored, err := b.stored()
 	if err != nil {
@@ -184,10 +189,10 @@ func (b *Book) markLost() {
 		return
 	}
 	for _, number := range stored {
-		if !isEmpty(b.files, number) {
+		if !dir.isEmpty(fileOf(number)) {
 			continue
 		}
-		_, err := rewrite(b.files, number, nil, 1)
+		_, err := rewrite(b.store, number, nil, 1)
 		b.log.Error("the file of a day of the usage accounts is empty: what it had is lost, and reports say so", slog.String("day", dateOf(number)), slog.Any("error", err))
 	}
 }
@@ -279,7 +284,7 @@ func (b *Book) dayOf(at time.Time) *day {
 	d := b.days[b.today]
 	if d == nil {
 		d = newDay(b.today)
-		d.loaded = b.files == nil
+		d.loaded = b.store == nil
 		b.days[b.today] = d
 	}
 	return d
@@ -356,7 +361,7 @@ func (b *Book) run() {
 func (b *Book) keep() {
 	b.io.Lock()
 	defer b.io.Unlock()
-	if b.files == nil {
+	if b.store == nil {
 		b.mu.Lock()
 		for number := range b.days {
 			if number <= b.today-int64(b.config.Days) {
@@ -421,13 +426,13 @@ func (b *Book) keepDay(d *day) error {
 		return err
 	}
 	if len(lines) > 0 && !over {
-		if err := b.append(d.number, lines); err != nil {
+		if err := b.store.Append(fileOf(d.number), lines); err != nil {
 			return again(err)
 		}
 		d.size += int64(len(lines))
 	}
 	if over && len(all) > 0 || long && d.size > slackBytes && d.size > 3*estimate(all) {
-		size, err := rewrite(b.files, d.number, all, d.damaged)
+		size, err := rewrite(b.store, d.number, all, d.damaged)
 		if err != nil && over {
 			return again(err)
 		}
@@ -444,18 +449,6 @@ func (b *Book) keepDay(d *day) error {
 		b.forget()
 	}
 	return nil
-}
-
-// append has lines of a day on the disk, with the name of their file, which an earlier process may have left
-// unsynced. io is held.
-func (b *Book) append(number int64, lines []byte) error {
-	named, err := appendTo(b.files, number, lines)
-	b.named = b.named && named
-	if err == nil && !b.named {
-		err = b.files.SyncDir(".")
-		b.named = err == nil
-	}
-	return err
 }
 
 // estimate is about how long the lines of rows are.
@@ -475,12 +468,12 @@ func (b *Book) load(d *day) error {
 	if loaded {
 		return nil
 	}
-	rows, size, damaged, err := readDay(b.files, d.number)
-	if err != nil && !errors.Is(err, storedir.ErrIrregular) {
+	rows, size, damaged, err := readDay(b.store, d.number)
+	if err != nil && !errors.Is(err, status.ErrDataLoss) {
 		return err
 	}
 	if size > 0 { // what is told from now on outlives a power cut
-		if err := syncDay(b.files, d.number); err != nil {
+		if err := b.store.Append(fileOf(d.number), nil); err != nil {
 			return err
 		}
 	}
@@ -506,7 +499,7 @@ func (b *Book) forget() {
 		return
 	}
 	for _, number := range stored[:len(stored)-b.config.Days] {
-		if err := b.files.Remove(fileOf(number)); err != nil {
+		if err := b.store.Replace(fileOf(number), nil); err != nil {
 			b.log.Warn("an old day of the usage accounts can't be removed", slog.String("day", dateOf(number)), slog.Any("error", err))
 		}
 	}
@@ -514,13 +507,13 @@ func (b *Book) forget() {
 
 // stored are the days that have a file, the oldest first.
 func (b *Book) stored() ([]int64, error) {
-	entries, err := b.files.ReadDir(".")
+	names, err := b.store.Names()
 	if err != nil {
 		return nil, err
 	}
 	var numbers []int64
-	for _, e := range entries {
-		if number, ok := numberIn(e.Name()); ok {
+	for _, name := range names {
+		if number, ok := numberIn(name); ok {
 			numbers = append(numbers, number)
 		}
 	}

@@ -6,16 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
-	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // A day is a file of lines, each with the sums of one row as they were when it was written: the
@@ -32,7 +30,6 @@ const (
 	mostRows      = 4 * maxRows
 	// slackBytes is how much longer than needed a file may be before it is written anew.
 	slackBytes   = 4 << 20
-	maxFileBytes = 256 << 20
 	maxLineBytes = 16 << 10
 )
 
@@ -230,9 +227,9 @@ func decodeDay(raw []byte) (rows []row, damaged int) {
 
 // readDay reads a day's file; nothing where there is none. A file that can't be read, or is empty, is
 // damaged as a whole.
-func readDay(files storedir.FS, number int64) (rows []row, size int64, damaged int, err error) {
-	raw, err := files.ReadFile(fileOf(number), maxFileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+func readDay(store Store, number int64) (rows []row, size int64, damaged int, err error) {
+	raw, err := store.Read(fileOf(number))
+	if errors.Is(err, status.ErrNotFound) {
 		return nil, 0, 0, nil
 	}
 	if err != nil {
@@ -245,43 +242,9 @@ func readDay(files storedir.FS, number int64) (rows []row, size int64, damaged i
 	return rows, int64(len(raw)), damaged, nil
 }
 
-// isEmpty reports whether a day's file has lost all it had: none is made without a line.
-func isEmpty(files storedir.FS, number int64) bool {
-	_, err := files.ReadFile(fileOf(number), 0)
-	return err == nil
-}
-
-// appendTo writes lines at the end of a day's file; they begin with an empty one, which ends a
-// last line that was cut off. A file that is made has them from its first moment, so that an empty one is
-// damaged. named reports whether the file's name was there before, or is on the disk.
-func appendTo(files storedir.FS, number int64, lines []byte) (named bool, err error) {
-	f, err := files.OpenFile(fileOf(number), os.O_APPEND|os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = storedir.WriteFile(files, ".", fileOf(number), lines)
-		return err == nil, err
-	}
-	if err != nil {
-		return true, err
-	}
-	_, err = f.Write(lines)
-	if err == nil {
-		err = f.Sync()
-	}
-	return true, errors.Join(err, f.Close())
-}
-
-// syncDay has on the disk what an earlier process may have left unsynced of a day's file.
-func syncDay(files storedir.FS, number int64) error {
-	f, err := files.OpenFile(fileOf(number), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // rewrite puts a file with one line for each row into the place of a day's file.
 // It goes on telling of lines that were damaged.
-func rewrite(files storedir.FS, number int64, rows []row, damaged int) (size int64, err error) {
+func rewrite(store Store, number int64, rows []row, damaged int) (size int64, err error) {
 	slices.SortFunc(rows, func(a, b row) int {
 		return strings.Compare(a.Tenant+"\n"+string(a.Kind)+"\n"+a.Name, b.Tenant+"\n"+string(b.Kind)+"\n"+b.Name)
 	})
@@ -292,5 +255,5 @@ func rewrite(files storedir.FS, number int64, rows []row, damaged int) (size int
 	for i := range rows {
 		b = rows[i].line(b)
 	}
-	return int64(len(b)), storedir.WriteFile(files, ".", fileOf(number), b)
+	return int64(len(b)), store.Replace(fileOf(number), b)
 }

@@ -40,3 +40,6 @@ const (
 
 	MaxRefusalKeys = maxRefusalKeys
 )
+
+// DirStore is the store of a directory, as a book opens it.
+func DirStore(files storedir.FS) Store { return newDirStore(files) }

@@ -250,11 +250,11 @@ func (b *Book) rowsOn(number int64) ([]row, int, error) {
 	d := b.days[number]
 	b.mu.Unlock()
 	if d == nil {
-		if b.files == nil {
+		if b.store == nil {
 			return nil, 0, nil
 		}
-		rows, _, damaged, err := readDay(b.files, number)
-		if errors.Is(err, storedir.ErrIrregular) {
+		rows, _, damaged, err := readDay(b.store, number)
+		if errors.Is(err, status.ErrDataLoss) {
 			err = nil
 		}
 		if err != nil {
