@@ -26,7 +26,7 @@ type accountFlags struct {
 
 func (f *accountFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.prices, "prices", "", "what models cost, `JSON` or @FILE: {\"currency\":\"USD\",\"models\":{\"openai/gpt-5-mini\":{\"input\":0.25,\"cached\":0.025,\"output\":2},\"openai/*\":{…}}}, for a million tokens")
-	flags.StringArrayVar(&f.sinks, "usage-sink", nil, "where an event for each call goes, `JSON` or @FILE: {\"file\":\"usage.jsonl\",\"maxBytes\":104857600,\"files\":10} or {\"url\":\"https://…\",\"header\":{\"Authorization\":\"@FILE\"},\"queueBytes\":67108864}; may be given again")
+	flags.StringArrayVar(&f.sinks, "usage-sink", nil, "where an event for each call goes, `JSON` or @FILE: {\"file\":\"usage.jsonl\",\"maxBytes\":104857600,\"files\":10} or {\"url\":\"https://…\",\"header\":{\"Authorization\":\"@FILE\"},\"queueBytes\":67108864}, or {\"otlp\":\"http://localhost:4318\"}, a collector of OpenTelemetry; may be given again")
 	flags.IntVar(&f.days, "usage-days", 400, "how many days of the sums of usage are kept")
 }
 
@@ -37,14 +37,15 @@ type accounting struct {
 	days   int
 }
 
-// sinkSpec is one --usage-sink: of a file, or of a URL.
+// sinkSpec is one --usage-sink: of a file, of a URL, or of a collector.
 type sinkSpec struct {
-	// Name is that of the queue; "file" or "http" where it is absent.
+	// Name is that of the queue; "file", "http" or "otlp" where it is absent.
 	Name     string            `json:"name,omitempty"`
 	File     string            `json:"file,omitempty"`
 	MaxBytes int64             `json:"maxBytes,omitempty"`
 	Files    int               `json:"files,omitempty"`
 	URL      string            `json:"url,omitempty"`
+	OTLP     string            `json:"otlp,omitempty"`   // a collector's URL
 	Header   map[string]string `json:"header,omitempty"` // values are "@FILE" or "env:NAME"
 	// QueueBytes bounds the events that wait.
 	QueueBytes int64 `json:"queueBytes,omitempty"`
@@ -89,27 +90,34 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 
 func (s *sinkSpec) check() error {
 	switch {
-	case (s.File == "") == (s.URL == ""):
-		return errors.New("want either \"file\" or \"url\"")
-	case s.File != "" && s.Header != nil, s.URL != "" && (s.MaxBytes != 0 || s.Files != 0):
+	case (s.File != "") == (s.URL+s.OTLP != "") || s.URL != "" && s.OTLP != "":
+		return errors.New("want one of \"file\", \"url\" and \"otlp\"")
+	case s.File != "" && s.Header != nil, s.File == "" && (s.MaxBytes != 0 || s.Files != 0):
 		return errors.New("\"maxBytes\" and \"files\" are of a file, \"header\" is of a URL")
 	case s.QueueBytes < 0 || s.MaxBytes < 0 || s.Files < 0:
 		return errors.New("sizes can't be negative")
 	}
 	kind := "file"
-	if s.URL != "" {
-		kind = "http"
+	if s.File == "" {
+		if kind = "http"; s.OTLP != "" {
+			kind = "otlp"
+		}
 		for name, value := range s.Header {
 			if !strings.HasPrefix(value, "@") && !strings.HasPrefix(value, "env:") {
 				return fmt.Errorf("\"header.%s\": want @FILE or env:NAME, not the value itself", name)
 			}
 		}
-		if _, err := accounts.NewHTTP(accounts.HTTPConfig{URL: s.URL}); err != nil {
+		if _, err := accounts.NewHTTP(s.http(nil)); err != nil {
 			return err
 		}
 	}
 	s.Name = cmp.Or(s.Name, kind)
 	return nil
+}
+
+// http is what the sink of a URL or a collector is made of.
+func (s *sinkSpec) http(header map[string]string) accounts.HTTPConfig {
+	return accounts.HTTPConfig{URL: cmp.Or(s.URL, s.OTLP), OTLP: s.OTLP != "", Header: header}
 }
 
 // open opens the sink.
@@ -141,7 +149,7 @@ func (s *sinkSpec) open() (accounts.Target, error) {
 		}
 		header[name] = value
 	}
-	h, err := accounts.NewHTTP(accounts.HTTPConfig{URL: s.URL, Header: header})
+	h, err := accounts.NewHTTP(s.http(header))
 	t.Sink = h
 	return t, err
 }

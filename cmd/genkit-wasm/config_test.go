@@ -144,8 +144,11 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{`--quota: `, []string{"--quota", `@none`}},
 		{`--prices: `, []string{"--prices", `{"models":{"a":{"input":-1}}}`}},
 		{`--usage-days is 0, want 1 to 4000`, []string{"--usage-days", "0"}},
-		{`want either "file" or "url"`, []string{"--usage-sink", `{}`}},
-		{`want either "file" or "url"`, []string{"--usage-sink", `{"file":"a","url":"https://b"}`}},
+		{`want one of "file", "url" and "otlp"`, []string{"--usage-sink", `{}`}},
+		{`want one of "file", "url" and "otlp"`, []string{"--usage-sink", `{"file":"a","url":"https://b"}`}},
+		{`want one of "file", "url" and "otlp"`, []string{"--usage-sink", `{"otlp":"http://a","url":"https://b"}`}},
+		{`"maxBytes" and "files" are of a file`, []string{"--usage-sink", `{"otlp":"https://b","maxBytes":3}`}},
+		{"--usage-sink: ", []string{"--usage-sink", `{"otlp":"b:4318"}`}},
 		{`"header" is of a URL`, []string{"--usage-sink", `{"file":"a","header":{}}`}},
 		{`"maxBytes" and "files" are of a file`, []string{"--usage-sink", `{"url":"https://b","files":3}`}},
 		{"sizes can't be negative", []string{"--usage-sink", `{"file":"a","maxBytes":-1}`}},
@@ -162,7 +165,7 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"--limits", `{"timeoutMs":5}`, "--grants", `{"kv":true}`, "--generate-limits", `{"tokens":5}`, "--quota", `{"concurrency":1}`},
-		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:X"}}`},
+		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:X"}}`, "--usage-sink", `{"otlp":"http://b:4318"}`},
 		{"--auth", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "192.0.2.1", "--oidc", `{"issuer":"https://x"}`, "--pprof", "[::1]:6060"},
 	} {
 		assert.Equal(t, outcome{out: "the configuration is in order\n"}, cli(t, append([]string{"config", "check"}, args...)...))

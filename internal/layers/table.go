@@ -37,6 +37,6 @@ var layered = map[string]string{
 	"wasmhost/server/backup":            "restore | read snapshot | backup",
 	"wasmhost/server/metrics":           "metrics | accounts tenants",
 	"wasmhost/server/secrets":           "secrets | dir | store | key opened | file | entry space",
-	"wasmhost/server/usage":             "report | book file http | sink | queue refusal | day | store sums | event price | money",
+	"wasmhost/server/usage":             "report | book file http | otlp | sink | queue refusal | day | store sums | event price | money",
 	"wasmhost/tenant":                   "pass | gate journal | bytes event lines tenant",
 }

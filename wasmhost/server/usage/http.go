@@ -23,14 +23,17 @@ type HTTPConfig struct {
 	URL string `json:"url"`
 	// Header are headers of each request, such as Authorization.
 	Header map[string]string `json:"header,omitempty"`
+	// OTLP posts log records of OpenTelemetry in the place of CloudEvents, by OTLP over HTTP in JSON. The
+	// URL is a collector's; where it has no path, "/v1/logs" is added.
+	OTLP bool `json:"otlp,omitempty"`
 	// Client sends the requests; nil takes one of its own, which follows no redirects.
 	Client *http.Client `json:"-"`
 }
 
 // HTTP is a sink that posts batches of events, application/cloudevents-batch+json: an array of
-// CloudEvents, as the HTTP binding of CloudEvents 1.0 has it. An answer of 2xx takes them; one of
-// 400, 413 or 422 refuses them, and all others are tried again, with Retry-After where it is
-// given.
+// CloudEvents, as the HTTP binding of CloudEvents 1.0 has it; or log records of OTLP. An answer of 2xx
+// takes them; one of 400, 413 or 422 refuses them, and all others are tried again, with Retry-After where
+// it is given.
 type HTTP struct {
 	config HTTPConfig
 	client *http.Client
@@ -54,6 +57,10 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 			return nil, status.Publicf(status.InvalidArgument, "a \"header\" can't be sent: want names of letters, digits and \"-\", and values of one line")
 		}
 	}
+	if config.OTLP && strings.Trim(u.Path, "/") == "" {
+		u.Path = "/v1/logs"
+		config.URL = u.String()
+	}
 	s := &HTTP{config: config, client: config.Client}
 	if s.client == nil {
 		transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true}
@@ -64,24 +71,22 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 
 // Send implements [Sink].
 func (s *HTTP) Send(ctx context.Context, events []json.RawMessage) error {
-	var body bytes.Buffer
-	for i, e := range events {
-		if i == 0 {
-			body.WriteByte('[')
-		} else {
-			body.WriteByte(',')
+	body, kind := batchOf(events), batchType
+	if s.config.OTLP {
+		var err error
+		if body, err = logsOf(events); err != nil {
+			return err
 		}
-		body.Write(e)
+		kind = "application/json"
 	}
-	body.WriteByte(']')
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.URL, &body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.URL, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("post usage events: %w", err)
 	}
 	for name, value := range s.config.Header {
 		req.Header.Set(name, value)
 	}
-	req.Header.Set("Content-Type", batchType)
+	req.Header.Set("Content-Type", kind)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		if cause, ok := errors.AsType[*url.Error](err); ok {
@@ -90,18 +95,32 @@ func (s *HTTP) Send(ctx context.Context, events []json.RawMessage) error {
 		return fmt.Errorf("post usage events: %w", err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
 	switch {
+	case resp.StatusCode >= 200 && resp.StatusCode < 300 && s.config.OTLP:
+		return partly(answer)
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
 		return nil
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusRequestEntityTooLarge, resp.StatusCode == http.StatusUnprocessableEntity:
-		return &RefusedError{fmt.Errorf("it answered %d", resp.StatusCode)}
+		return &RefusedError{Err: fmt.Errorf("it answered %d", resp.StatusCode)}
 	}
 	failed := status.Errorf(status.Unavailable, "post usage events: the receiver answered %d", resp.StatusCode)
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		failed = failed.WithRetryAfter(time.Duration(min(seconds, 3600)) * time.Second)
 	}
 	return failed
+}
+
+// batchOf is an array of events.
+func batchOf(events []json.RawMessage) []byte {
+	body := []byte{'['}
+	for i, e := range events {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, e...)
+	}
+	return append(body, ']')
 }
 
 // Close ends the connection that is kept.

@@ -42,7 +42,11 @@ type Target struct {
 }
 
 // RefusedError says that a receiver does not want some events, however often they come.
-type RefusedError struct{ Err error }
+type RefusedError struct {
+	Err error
+	// Events is how many it refuses where it has taken the others, and it is not known which; 0 is all of them.
+	Events int
+}
 
 func (r *RefusedError) Error() string { return "the receiver refuses the events: " + r.Err.Error() }
 
@@ -397,15 +401,19 @@ func (t *target) deliver(ctx context.Context, events []json.RawMessage) error {
 		t.delivered.Add(int64(len(events)))
 		return nil
 	}
-	if _, refused := errors.AsType[*RefusedError](err); !refused {
+	refusal, refused := errors.AsType[*RefusedError](err)
+	if !refused {
 		return err
 	}
-	if len(events) > 1 {
+	n := min(refusal.Events, len(events))
+	if n <= 0 && len(events) > 1 {
 		half := len(events) / 2
 		return errors.Join(t.deliver(ctx, events[:half]), t.deliver(ctx, events[half:]))
 	}
-	if t.refused.Add(1) == 1 {
-		t.log.Error("the receiver of usage events refuses one, which is dropped; further ones are counted", slog.Any("error", err))
+	n = max(n, 1)
+	t.delivered.Add(int64(len(events) - n))
+	if t.refused.Add(int64(n)) == int64(n) {
+		t.log.Error("the receiver of usage events refuses some, which are dropped; further ones are counted", slog.Int("events", n), slog.Any("error", err))
 	}
 	return nil
 }

@@ -157,7 +157,7 @@ func TestAnEventThatIsRefusedHoldsUpNoOthers(t *testing.T) {
 	assert.EqualValues(t, 1, s.Refused)
 	assert.False(t, s.Failing)
 	assert.EqualValues(t, 99, s.Delivered)
-	assert.Equal(t, 1, strings.Count(log.String(), "refuses one"))
+	assert.Equal(t, 1, strings.Count(log.String(), "refuses some"))
 }
 
 type syncBuffer struct {
