@@ -257,6 +257,9 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestBuildOfAScriptChecksIt(t *testing.T) {
+	if raced {
+		t.Skip("compiles the engine of scripts, which takes long under the race detector")
+	}
 	engine := "javascript=" + write(t, "qjs.wasm", string(jsenginetest.File(t)))
 	dir := newProject(t, "ts", "x")
 	got := cli(t, "build", dir, "--engine", engine)
