@@ -72,6 +72,25 @@ func TestSecretsOfConfigsAreNotRecorded(t *testing.T) {
 			assert.NotContains(t, string(out), "sk-secret")
 			assert.Contains(t, m.requests[0], "sk-secret", "the model has it")
 		},
+		"other spellings": func(t *testing.T, spans *telemetrytest.Spans) {
+			_, opts, util := setup(t)
+			opts.Config = json.RawMessage(`{"temperature":0.50,"headers":[["Authorization","Bearer sk-secret"]],"more":[{"name":"x-api-key","value":"sk-secret"}]}`)
+			opts.Extra = map[string]json.RawMessage{
+				"Config": json.RawMessage(config), "USE": json.RawMessage(`[{"name":"x","Config":` + config + `}]`), "kept": json.RawMessage(`1`),
+			}
+			opts.Use[0].Extra = map[string]json.RawMessage{"CONFIG": json.RawMessage(config)}
+			raw := toJSON(t, opts)
+			ctx := telemetry.WithBodies(telemetry.WithTracerProvider(t.Context(), spans))
+			out, err := util.RunJSON(ctx, json.RawMessage(raw), nil)
+			require.NoError(t, err)
+			assert.NotContains(t, string(out), "sk-secret")
+			shown := toJSON(t, opts.WithoutSecrets())
+			assert.NotContains(t, shown, "sk-secret")
+			assert.Contains(t, shown, `"kept":1`)
+			assert.JSONEq(t, raw, toJSON(t, opts), "the caller's options are not changed")
+			req := &model.Request{Extra: opts.Extra}
+			assert.NotContains(t, toJSON(t, req.WithoutSecrets()), "sk-secret")
+		},
 		"a model that speaks JSON": func(t *testing.T, spans *telemetrytest.Spans) {
 			reg := newRegistry(t)
 			register(t, reg)(action.New(action.Desc{Kind: action.Model, Name: "raw"}, func(_ context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {

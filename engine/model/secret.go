@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/internal/secretjson"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -14,7 +15,7 @@ import (
 
 // SplitConfig returns config without its secrets, and the secrets for [JoinConfig]. Names
 // decide: apiKey, authorization, token, and those that end with apiKey, password,
-// secret, credentials and the like, at any depth. An array that holds a secret counts as
+// secret, credentials and the like, at any depth, also where name and value are a pair. An array that holds a secret counts as
 // one. shown is config itself when there are none and nil when nothing else is left.
 func SplitConfig(config json.RawMessage) (shown, secrets json.RawMessage) {
 	return secretjson.Split(config)
@@ -40,11 +41,15 @@ func (r *Request) WithoutSecrets() *Request {
 		return nil
 	}
 	shown, secrets := SplitConfig(r.Config)
-	if secrets == nil {
+	extra := shownExtra(r.Extra)
+	if secrets == nil && extra == nil {
 		return r
 	}
 	c := *r
 	c.Config = shown
+	if extra != nil {
+		c.Extra = extra
+	}
 	return &c
 }
 
@@ -55,12 +60,15 @@ func (o *GenerateOptions) WithoutSecrets() *GenerateOptions {
 		return nil
 	}
 	shown, secrets := SplitConfig(o.Config)
-	use := shownUse(o.Use)
-	if secrets == nil && use == nil {
+	use, extra := shownUse(o.Use), shownExtra(o.Extra)
+	if secrets == nil && use == nil && extra == nil {
 		return o
 	}
 	c := *o
 	c.Config = shown
+	if extra != nil {
+		c.Extra = extra
+	}
 	if use != nil {
 		c.Use = use
 	}
@@ -72,13 +80,35 @@ func shownUse(refs []MiddlewareRef) []MiddlewareRef {
 	var out []MiddlewareRef
 	for i := range refs {
 		shown, secrets := SplitConfig(refs[i].Config)
-		if secrets == nil {
+		extra := shownExtra(refs[i].Extra)
+		if secrets == nil && extra == nil {
 			continue
 		}
 		if out == nil {
 			out = append(out, refs...)
 		}
 		out[i].Config = shown
+		if extra != nil {
+			out[i].Extra = extra
+		}
+	}
+	return out
+}
+
+// shownExtra returns a copy of fields that no type knows without the secrets of those that
+// are a config by another spelling, such as Config; nil when there are none.
+func shownExtra(extra map[string]json.RawMessage) (out map[string]json.RawMessage) {
+	for name, value := range extra {
+		shown, hidden := secretjson.HideField(name, value)
+		if !hidden {
+			continue
+		}
+		if out == nil {
+			out = maps.Clone(extra)
+		}
+		if out[name] = shown; shown == nil {
+			delete(out, name)
+		}
 	}
 	return out
 }

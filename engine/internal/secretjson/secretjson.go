@@ -34,16 +34,21 @@ var endings = []string{
 // names are those that mean a secret only when nothing stands before them.
 var names = []string{"token", "auth", "bearer"}
 
-var separators = strings.NewReplacer("_", "", "-", "", ".", "", " ", "")
+var separators = strings.NewReplacer("_", "", "-", "", ".", "", " ", "", "\u017f", "s") // the long s is an s to decoders
 
 // IsName reports whether a field of that name holds a secret.
 func IsName(name string) bool {
-	name = separators.Replace(strings.ToLower(name))
+	name = normal(name)
 	return slices.Contains(names, name) || slices.ContainsFunc(endings, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
+// normal is a name in lower case and without separators.
+func normal(name string) string { return separators.Replace(strings.ToLower(name)) }
+
 // Split returns config without its secrets and an object of the secrets at their
-// places. An array that holds a secret goes as a whole. shown is config itself, and
+// places. A secret is a field whose name means one, or the value of a pair of the two:
+// ["Authorization", "…"], {"name": "Authorization", "value": "…"}. An array that holds a
+// secret goes as a whole. shown is config itself, and
 // secrets nil, when there are none; shown is nil when nothing else is left.
 func Split(config json.RawMessage) (shown, secrets json.RawMessage) {
 	if !isKind(config, '{') {
@@ -62,9 +67,17 @@ func split(object json.RawMessage, depth int) (shown, secrets json.RawMessage) {
 		return object, nil
 	}
 	taken := map[string]json.RawMessage{}
+	if named(fields) { // {"name": "Authorization", "value": …}
+		for name, value := range fields {
+			if isValue(name) {
+				taken[name] = value
+				delete(fields, name)
+			}
+		}
+	}
 	for name, value := range fields {
 		switch {
-		case IsName(name), isKind(value, '[') && holds(value, depth+1), depth >= maxDepth && isKind(value, '{'):
+		case IsName(name), isKind(value, '[') && (holds(value, depth+1, false) || isHeader(name) && holdsLine(value)), depth >= maxDepth && isKind(value, '{'):
 			taken[name] = value
 			delete(fields, name)
 		case isKind(value, '{'):
@@ -84,8 +97,9 @@ func split(object json.RawMessage, depth int) (shown, secrets json.RawMessage) {
 	return shown, secrets
 }
 
-// holds reports whether an array holds a secret at any depth.
-func holds(array json.RawMessage, depth int) bool {
+// holds reports whether an array holds a secret at any depth. Only within another one may
+// it be a pair itself: two words, of which the first means a secret, may be anything else.
+func holds(array json.RawMessage, depth int, within bool) bool {
 	if depth > maxDepth {
 		return true
 	}
@@ -93,9 +107,12 @@ func holds(array json.RawMessage, depth int) bool {
 	if json.Unmarshal(array, &items) != nil {
 		return false
 	}
+	if within && len(items) == 2 && isSecretName(items[0]) { // ["Authorization", …]
+		return true
+	}
 	return slices.ContainsFunc(items, func(item json.RawMessage) bool {
 		if isKind(item, '[') {
-			return holds(item, depth+1)
+			return holds(item, depth+1, true)
 		}
 		if !isKind(item, '{') {
 			return false
@@ -103,6 +120,56 @@ func holds(array json.RawMessage, depth int) bool {
 		_, secrets := split(item, depth+1)
 		return secrets != nil
 	})
+}
+
+// Names of the members of an object that stands for one field of another.
+var (
+	keyNames   = []string{"name", "key", "header", "field", "k", "n"}
+	valueNames = []string{"value", "values", "val", "v", "content", "data"}
+)
+
+// named reports whether an object is a pair whose name means a secret.
+func named(fields map[string]json.RawMessage) bool {
+	for name, value := range fields {
+		if slices.ContainsFunc(keyNames, func(key string) bool { return strings.EqualFold(key, name) }) && isSecretName(value) {
+			return true
+		}
+	}
+	return false
+}
+
+func isValue(name string) bool {
+	return slices.ContainsFunc(valueNames, func(value string) bool { return strings.EqualFold(value, name) })
+}
+
+// isSecretName reports whether a value is the name of a secret.
+func isSecretName(value json.RawMessage) bool {
+	var name string
+	return isKind(value, '"') && json.Unmarshal(value, &name) == nil && IsName(name)
+}
+
+// isHeader reports whether a field of that name holds headers of HTTP.
+func isHeader(name string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(normal(name), "s"), "header")
+}
+
+// holdsLine reports whether headers that are a list of strings, each a line or names and
+// values in turn, hold a secret.
+func holdsLine(list json.RawMessage) bool {
+	var items []json.RawMessage
+	if json.Unmarshal(list, &items) != nil {
+		return false
+	}
+	for _, item := range items {
+		var line string
+		if !isKind(item, '"') || json.Unmarshal(item, &line) != nil {
+			continue
+		}
+		if name, _, _ := strings.Cut(line, ":"); IsName(strings.TrimSpace(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Merge returns config with secrets, as [Split] made them, at their places. Secrets that
@@ -145,7 +212,9 @@ func merge(base, over json.RawMessage) (json.RawMessage, error) {
 
 // Hide returns a request, options of a generate call, or a response that holds its
 // request, without the secrets in its configs: those of the fields config and options,
-// of each middleware in use, and those in request and raw. body itself is returned when there are none.
+// of each middleware in use, and those in request and raw. The case of these names does
+// not matter: a field that no decoder takes for a config is recorded like one. body itself is
+// returned when there are none.
 func Hide(body json.RawMessage) json.RawMessage { return hide(body, 0) }
 
 func hide(body json.RawMessage, depth int) json.RawMessage {
@@ -158,21 +227,8 @@ func hide(body json.RawMessage, depth int) json.RawMessage {
 	}
 	changed := false
 	for name, value := range fields {
-		var shown json.RawMessage
-		switch name {
-		case "config", "options":
-			var secrets json.RawMessage
-			if shown, secrets = Split(value); secrets == nil {
-				shown = hide(value, depth+1) // the options of a generate call hold a config
-			}
-		case "request", "raw": // a response's, and the front matter of a prompt file
-			shown = hide(value, depth+1)
-		case "use":
-			shown = hideEach(value, depth+1)
-		default:
-			continue
-		}
-		if bytes.Equal(shown, value) {
+		shown, hidden := hideField(name, value, depth)
+		if !hidden {
 			continue
 		}
 		changed = true
@@ -188,6 +244,29 @@ func hide(body json.RawMessage, depth int) json.RawMessage {
 		return nil
 	}
 	return out
+}
+
+// HideField is [Hide] for one field of a body. hidden is false when it holds no secret, and
+// shown nil when nothing is left.
+func HideField(name string, value json.RawMessage) (shown json.RawMessage, hidden bool) {
+	return hideField(name, value, 0)
+}
+
+func hideField(name string, value json.RawMessage, depth int) (shown json.RawMessage, hidden bool) {
+	switch strings.ToLower(name) {
+	case "config", "options":
+		var secrets json.RawMessage
+		if shown, secrets = Split(value); secrets == nil {
+			shown = hide(value, depth+1) // the options of a generate call hold a config
+		}
+	case "request", "raw": // a response's, and the front matter of a prompt file
+		shown = hide(value, depth+1)
+	case "use":
+		shown = hideEach(value, depth+1)
+	default:
+		return value, false
+	}
+	return shown, !bytes.Equal(shown, value)
 }
 
 func hideEach(list json.RawMessage, depth int) json.RawMessage {
@@ -211,9 +290,33 @@ func hideEach(list json.RawMessage, depth int) json.RawMessage {
 	return out
 }
 
-// mayHoldConfig spares most bodies the decoding. An escape could hide a name.
+// mayHoldConfig spares most bodies the decoding: they hold no string of such a name, in any
+// case. An escape could hide one.
 func mayHoldConfig(body []byte) bool {
-	return bytes.Contains(body, []byte(`"config"`)) || bytes.Contains(body, []byte(`"options"`)) || bytes.Contains(body, []byte(`\u00`))
+	for rest := body; ; {
+		quote := bytes.IndexByte(rest, '"')
+		if quote < 0 {
+			return bytes.Contains(body, []byte(`\u00`))
+		}
+		rest = rest[quote+1:]
+		if len(rest) == 0 {
+			continue
+		}
+		switch rest[0] | 0x20 {
+		case 'c':
+			if begins(rest, `config"`) {
+				return true
+			}
+		case 'o':
+			if begins(rest, `options"`) {
+				return true
+			}
+		}
+	}
+}
+
+func begins(rest []byte, name string) bool {
+	return len(rest) >= len(name) && strings.EqualFold(string(rest[:len(name)]), name)
 }
 
 func isKind(raw json.RawMessage, first byte) bool {

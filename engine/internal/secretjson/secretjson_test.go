@@ -90,6 +90,57 @@ func TestHide(t *testing.T) {
 	assert.Equal(t, string(same), string(secretjson.Hide(same)), "what has no secret stays as it is, byte by byte")
 }
 
+// Every spelling of the place, with every form of a key: none is shown.
+func TestHideInEveryPlaceAndForm(t *testing.T) {
+	const key = "sk-0123456789"
+	forms := []string{
+		`{"apiKey":"K"}`, `{"APIKEY":"K"}`, `{"Api_Key":"K"}`, `{"ap\u0069Key":"K"}`, `{"n":{"x-api-key":"K"}}`, `{"credentials":{"a":"K"}}`, `{"paſſword":"K"}`,
+		`{"headers":{"Authorization":"Bearer K"}}`, `{"headers":{"AUTHORIZATION":["Bearer K"]}}`, `{"extra":{"headers":[["Authorization","Bearer K"]]}}`,
+		`{"headers":[["Accept","x"],["x-api-key","K"]]}`, `{"list":[[["cookie","K"]]]}`,
+		`{"headers":[{"name":"Authorization","value":"Bearer K"}]}`, `{"headers":[{"Name":"authorization","Value":"Bearer K"}]}`, `{"header":{"key":"Authorization","value":"Bearer K"}}`,
+		`{"headers":[{"key":"Cookie","values":["K"]}]}`, `{"a":[{"b":{"k":"token","v":"K"}}]}`, `{"n":[1,{"header":"Auth-Token","content":"K"}]}`,
+		`{"header":["Authorization","Bearer K"]}`, `{"headers":["Authorization: Bearer K"]}`, `{"requestHeaders":["Accept","x","Authorization","Bearer K"]}`,
+	}
+	places := []string{
+		`{"config":@}`, `{"Config":@}`, `{"CONFIG":@}`, `{"cOnFiG":@}`, `{"c\u006fnfig":@}`, `{"C\u004fnfig":@}`, `{"options":@}`, `{"Options":@}`, `{"OPTIONS":{"config":@}}`,
+		`{"use":[{"name":"a","config":@}]}`, `{"use":[{"name":"a","Config":@}]}`, `{"Use":[{"name":"a","CONFIG":@}]}`, `{"USE":[{},{"config":@}]}`,
+		`{"request":{"config":@}}`, `{"Request":{"Config":@}}`, `{"request":{"use":[{"Config":@}]}}`, `{"raw":{"config":@}}`, `{"RAW":{"Config":@}}`,
+		`{"config":{},"Config":@}`, `{"Config":{},"config":@}`,
+	}
+	for _, form := range forms {
+		for _, place := range places {
+			body := strings.ReplaceAll(strings.ReplaceAll(place, "@", strings.ReplaceAll(form, "K\"", key+"\"")), "\n", "")
+			require.True(t, json.Valid([]byte(body)), body)
+			require.Contains(t, body, key)
+			assert.NotContains(t, string(secretjson.Hide(json.RawMessage(body))), key, body)
+		}
+	}
+	for _, config := range []string{
+		`{"maxTokens":5,"stopSequences":["token","Password:"],"n":[["a","b"],["x"]],"safety":[{"name":"token limit","value":"y"}]}`,
+		`{"headers":{"Accept":"x"},"more":{"headers":[["Accept","x"],["token"]]},"schema":{"required":["password","name"]}}`,
+		`{"tools":[{"name":"auth","description":"d"}],"headers":["Accept: x"],"pair":["maxTokens","5"]}`,
+	} {
+		for _, place := range places[:2] {
+			body := strings.ReplaceAll(place, "@", config)
+			assert.Equal(t, body, string(secretjson.Hide(json.RawMessage(body))), "nothing is secret")
+		}
+	}
+}
+
+// What is taken out of a config goes back to its place.
+func TestPairsComeBack(t *testing.T) {
+	for _, config := range []string{
+		`{"headers":[["Authorization","Bearer x"],["Accept","y"]],"n":1}`, `{"headers":[{"name":"Authorization","value":"x"}]}`,
+		`{"header":{"name":"Authorization","value":"x"}}`, `{"headers":["Authorization: x"]}`,
+	} {
+		shown, secrets := secretjson.Split(json.RawMessage(config))
+		assert.NotContains(t, string(shown), "x\"")
+		whole, err := secretjson.Merge(shown, secrets)
+		require.NoError(t, err)
+		assert.JSONEq(t, config, string(whole))
+	}
+}
+
 // Values that are too deep to be searched are not shown.
 func TestWhatNobodyHasLookedAtIsASecret(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 200) + `{"apiKey":"sk"}` + strings.Repeat(`}`, 200)
