@@ -98,7 +98,7 @@ func (d *Desc) UnmarshalJSON(b []byte) error {
 
 // Func is the work of an action on raw JSON. in has passed the input schema; a
 // nil in means that the caller gave no input and that there is no schema. Where there is
-// one, no input is null if the schema takes null, and {} if it takes that instead of null.
+// one, no input is null if the schema takes null on purpose, and {} if it takes that.
 type Func func(ctx context.Context, in json.RawMessage, emit Emit) (json.RawMessage, error)
 
 type rawAction struct {
@@ -106,8 +106,8 @@ type rawAction struct {
 	in   *schema.Schema
 	out  *schema.Schema
 	fn   Func
-	// absent is what stands for no input, nil when nothing does; found once.
-	absent func() json.RawMessage
+	// absent is what stands for no input, and for null; found once.
+	absent func() absence
 }
 
 var _ Action = (*rawAction)(nil)
@@ -126,35 +126,47 @@ func New(desc Desc, fn Func) (Action, error) {
 	if a.out, err = schema.Compile(desc.OutputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", desc.Name, err)
 	}
-	a.absent = sync.OnceValue(func() json.RawMessage {
-		for _, in := range []json.RawMessage{null, nothing} {
-			if a.in.Demanding() && a.in.Validate(in) == nil {
-				return in
-			}
-		}
-		return nil
-	})
+	a.absent = sync.OnceValue(a.findAbsence)
 	return a, nil
 }
 
-// Values of an input that the caller left out. The compiled schema says which one fits,
-// since its text has many ways to ask for an object: $ref, allOf, a list of types, properties
-// alone.
-var (
-	null    = json.RawMessage("null")
-	nothing = json.RawMessage("{}")
-)
+// absence is what an action gets for an input that is left out and for null, nil for what
+// was given.
+type absence struct{ input, null json.RawMessage }
+
+// findAbsence asks the compiled schema, since its text has many ways to ask for an object:
+// $ref, allOf, a list of types, properties alone. One that takes a number, too, says
+// nothing of null: it describes objects.
+func (a *rawAction) findAbsence() absence {
+	takes := func(in string) bool { return a.in.Validate(json.RawMessage(in)) == nil }
+	null, nothing := json.RawMessage("null"), json.RawMessage("{}")
+	switch {
+	case !a.in.Demanding():
+		return absence{}
+	case takes("{}") && takes("null") && takes("0"):
+		return absence{input: nothing}
+	case takes("null"):
+		return absence{input: null}
+	case takes("{}"):
+		return absence{nothing, nothing}
+	}
+	return absence{}
+}
 
 // given returns the input that an action gets for in: models leave inputs out, or write
 // null, where nothing is required.
 func (a *rawAction) given(in json.RawMessage) json.RawMessage {
-	if len(in) > 0 && string(bytes.TrimSpace(in)) != "null" {
+	instead := json.RawMessage(nil)
+	switch {
+	case len(in) == 0:
+		instead = a.absent().input
+	case string(bytes.TrimSpace(in)) == "null":
+		instead = a.absent().null
+	}
+	if instead == nil {
 		return in
 	}
-	if absent := a.absent(); absent != nil {
-		return absent
-	}
-	return in
+	return instead
 }
 
 // Desc returns the descriptor. The caller must not change anything that it refers to.

@@ -228,7 +228,7 @@ var FromGo = []Difference{
 	},
 	{
 		Name: "absent-input", In: "a tool without parameters gets no input", Path: outcome + `|error.*|message|details.*`,
-		We: "run a tool whose schema takes `{}` and not null with `{}` when a request has no input, or null", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "absent is what stands for no input",
+		We: "run a tool whose schema takes `{}` and not null with `{}` when a request has no input, or null", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "absent is what stands for no input, and for null",
 	},
 }
 
@@ -308,6 +308,6 @@ var FromJS = []Difference{
 	},
 	{
 		Name: "absent-input", In: "a tool without parameters gets no input", Path: outcome + `|error.*|message|details.*`,
-		We: "run a tool whose schema takes `{}` and not null with `{}` when a request has no input, or null", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "absent is what stands for no input",
+		We: "run a tool whose schema takes `{}` and not null with `{}` when a request has no input, or null", They: "fails with INVALID_ARGUMENT", Why: "models leave the input out of such calls", File: "engine/action/action.go", Text: "absent is what stands for no input, and for null",
 	},
 }
