@@ -24,8 +24,9 @@ import (
 //
 // A guest is not trusted with more than it needs. It never sees config.apiKey. Package
 // rules lists the parts of a request that it may change; all others must be returned
-// unchanged. It answers no tool request other than the one it was given. How often hooks
-// within hooks ask a model is bounded for the whole request (engine/allowance).
+// unchanged. It answers no tool request other than the one it was given, and its answers
+// hold no note of the loop or of the caller that it was not given ([model.AdmitBut]). How
+// often hooks within hooks ask a model is bounded for the whole request (engine/allowance).
 type wasmMiddleware struct {
 	guest *guest
 	about abi.Middleware
