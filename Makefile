@@ -66,7 +66,9 @@ long: ## run what compares engines, the hostile corpus, the tools of all languag
 
 # Others' compilers compute, by themselves or behind a lock, and are most of what tests under the race detector wait for:
 # they are left as they are. What calls them is watched, and so is all that locks, channels and Go statements order.
-UNWATCHED = $(addprefix github.com/tetratelabs/wazero/internal/engine/wazevo/,ssa frontend backend/... wazevoapi) github.com/evanw/esbuild/...
+# A package that uses sync.Map (wazevoapi) or atomic.Pointer is none of them: their code is generic, each user has a copy of
+# it, and where the linker takes an unwatched one for the whole program, what a map orders is told as a race.
+UNWATCHED = $(addprefix github.com/tetratelabs/wazero/internal/engine/wazevo/,ssa frontend backend/...) github.com/evanw/esbuild/...
 RACE_FLAGS = -race $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 
 .PHONY: race race-flags

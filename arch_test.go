@@ -660,3 +660,35 @@ var (
 	experimental = regexp.MustCompile(`(?m)^\s*// Experimental: `)
 	listing      = regexp.MustCompile("(?m)^- `((?:engine|wasmhost|builtin|pdk)[a-z/]*)`: ")
 )
+
+// Code of sync.Map and atomic.Pointer is generic, so that each package that uses one has a copy, of which the linker takes
+// one for the program. The copy of a package that the race detector does not watch hides what it orders, and what
+// that is, looks like a race.
+func TestUnwatchedPackagesUseNoGenericCodeOfSync(t *testing.T) {
+	flags, err := exec.CommandContext(t.Context(), "make", "-s", "race-flags").Output()
+	if err != nil {
+		t.Skipf("make does not tell the flags of the race detector: %v", err)
+	}
+	patterns := unwatched.FindAllStringSubmatch(string(flags), -1)
+	if len(patterns) == 0 {
+		t.Errorf("no package is left unwatched by %q", flags)
+	}
+	generic := regexp.MustCompile(`\b(sync\.Map|atomic\.Pointer\[)`)
+	for _, p := range patterns {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}`, p[1]).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", p[1], err)
+		}
+		for file := range strings.FieldsSeq(string(out)) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := generic.Find(text); found != nil {
+				t.Errorf("%s uses %s, and is left unwatched by %s in the Makefile", file, found, p[1])
+			}
+		}
+	}
+}
+
+var unwatched = regexp.MustCompile(`-gcflags=(\S+)=-race=false`)
