@@ -60,6 +60,11 @@ const (
 // FromGo are the differences to Genkit's Go SDK.
 var FromGo = []Difference{
 	{
+		Name: "repeated-refs", Path: request + `\.messages\[\d+\]\.content\[\d+\]\.(toolRequest|toolResponse)\.ref`, Ours: `".*_\d+"`, Theirs: `".*"`,
+		We: "tell the refs of a conversation apart in what goes to a model, where one comes again in a later turn", They: "sends them as they are, which Anthropic refuses",
+		Why: "servers without ids of their own count anew in each answer", File: "engine/model/refs.go", Text: "servers without ids give the same refs in every answer",
+	},
+	{
 		Name: "empty-tools", Path: `requests\[\d+\]\.tools`, Ours: `\[\]`, Theirs: Absent,
 		We: "send an empty list when there are no tools", They: "leaves it out", Why: "as Genkit JS", File: "engine/generate/tools.go", Text: "sends an empty list",
 	},
@@ -234,6 +239,11 @@ var FromGo = []Difference{
 
 // FromJS are the differences to Genkit JS.
 var FromJS = []Difference{
+	{
+		Name: "repeated-refs", Path: request + `\.messages\[\d+\]\.content\[\d+\]\.(toolRequest|toolResponse)\.ref`, Ours: `".*_\d+"`, Theirs: `".*"`,
+		We: "tell the refs of a conversation apart in what goes to a model, where one comes again in a later turn", They: "sends them as they are, which Anthropic refuses",
+		Why: "servers without ids of their own count anew in each answer", File: "engine/model/refs.go", Text: "servers without ids give the same refs in every answer",
+	},
 	{
 		Name: "negative-turns", In: "a negative number of turns is asked for", Path: outcome,
 		We: "refuse it at once (INVALID_ARGUMENT)", They: "asks the model and gives up at its first tool request (ABORTED)", Why: "as the Go SDK: a mistake is told before it costs a model call", File: loopFile, Text: "INVALID_ARGUMENT for options that make no sense",
