@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/closing"
 	"github.com/genkit-wasm/genkit-wasm/internal/descriptors"
 	"github.com/genkit-wasm/genkit-wasm/internal/listening"
 	"github.com/genkit-wasm/genkit-wasm/internal/prettylog"
@@ -235,7 +236,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	front := &front{}
 	front.show(starting())
 	srv := &http.Server{
-		Handler: front, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: closing.Bodies(front), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

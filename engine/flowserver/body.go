@@ -90,7 +90,7 @@ func notJSON() error {
 }
 
 func readError(err error) error {
-	if errors.Is(err, status.ErrUnauthenticated) { // the caller may not call any more
+	if errors.Is(err, status.ErrUnauthenticated) || errors.Is(err, status.ErrUnavailable) { // the caller may not call any more, or the server closes
 		return err
 	}
 	var timeout interface{ Timeout() bool }

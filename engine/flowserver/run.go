@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	arriving "github.com/genkit-wasm/genkit-wasm/internal/closing"
 )
 
 // RunConfig says how [Server.Run] listens and ends.
@@ -52,7 +53,7 @@ func (s *Server) Run(ctx context.Context, c RunConfig, handler http.Handler) err
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: arriving.Bodies(handler), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -60,7 +61,7 @@ func (s *Server) Run(ctx context.Context, c RunConfig, handler http.Handler) err
 	go func() { served <- srv.Serve(l) }()
 	select {
 	case err := <-served:
-		cancel(errClosing)
+		cancel(closing())
 		return errors.Join(err, srv.Close(), s.Close(context.WithoutCancel(ctx)))
 	case <-ctx.Done():
 	}
@@ -79,7 +80,7 @@ func (s *Server) drain(ctx context.Context, srv *http.Server, cancel context.Can
 	go func() { closed <- s.Close(patience) }() // refuses what comes over connections that are open
 	err := srv.Shutdown(patience)
 	if err != nil {
-		cancel(errClosing)
+		cancel(closing())
 		last, done := context.WithTimeout(ctx, cancelled)
 		defer done()
 		if srv.Shutdown(last) != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/closing"
 )
 
 // Ports that are tried when none is given.
@@ -35,8 +36,9 @@ func (s *Server) startV1(ctx context.Context) error {
 	}
 	s.url = "http://" + l.Addr().String()
 	s.id = s.runtimeID(addr.Port)
+	base, closes := context.WithCancelCause(context.WithoutCancel(ctx)) // of requests, whose bodies may still be arriving
 	srv := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: closing.Bodies(s.Handler()), BaseContext: func(net.Listener) context.Context { return base }, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
@@ -47,6 +49,7 @@ func (s *Server) startV1(ctx context.Context) error {
 	}
 	s.stop = func(ctx context.Context) error {
 		file.remove()
+		closes(status.Publicf(status.Unavailable, "the reflection server is shutting down").WithRetryAfter(time.Second))
 		err := shutDown(ctx, srv)
 		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
@@ -313,6 +316,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
 	raw, err := io.ReadAll(r.Body)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		writeJSON(w, http.StatusRequestEntityTooLarge, answerOf(outcome{err: status.Publicf(status.ResourceExhausted, "the request is longer than %d bytes", tooLarge.Limit)}))
+		return false
+	}
+	if why, ok := errors.AsType[*status.Error](err); ok && why.Code == status.Unavailable { // the server closes
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, http.StatusServiceUnavailable, answerOf(outcome{err: why}))
 		return false
 	}
 	if err != nil {

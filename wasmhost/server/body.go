@@ -64,7 +64,7 @@ func tooLarge(limit int64) error {
 func readError(err error) error {
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.Is(err, status.ErrResourceExhausted): // it was more than may be held
+	case errors.Is(err, status.ErrResourceExhausted), errors.Is(err, status.ErrUnavailable): // it was more than may be held, or the server closes
 		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return withHTTP(http.StatusRequestTimeout, status.Publicf(status.DeadlineExceeded, "the body took too long to arrive").WithCause(errors.Join(errBroken, err)))

@@ -277,6 +277,9 @@ func (s *Server) readForm(c echo.Context, form *multipart.Reader, arrived *spool
 
 func formError(err error) error {
 	var timeout interface{ Timeout() bool }
+	if why, ok := errors.AsType[*status.Error](err); ok { // what the body's reader says, and not the form's
+		return readError(why)
+	}
 	if errors.As(err, &timeout) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return readError(err)
 	}
