@@ -175,7 +175,11 @@ func (a *app) compile(ctx context.Context, project *guestbuild.Project, timeout 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, notBuilt(err)
+		failed := notBuilt(err)
+		if f, ok := errors.AsType[*failure](failed); ok && f.hint == "" && project.Language == guestbuild.Go {
+			f.hint = kitHint(project.Dir)
+		}
+		return nil, failed
 	}
 	return readFile(out, maxModule)
 }

@@ -29,7 +29,8 @@ func (a *app) newCommand() *cobra.Command {
 		Short: "Make a directory with a new tool in it",
 		Long: "New writes a directory with a tool that works: its source with typed input and output, a schema, cases for \"genkit-wasm test\", a README and a .gitignore. " +
 			"NAME is the module's; DIR is " + `"./NAME"` + " when it is left out, and must be empty or absent. Without arguments the languages are listed.\n\n" +
-			"A project in Go requires the kit in the version of this program. --pdk takes a copy of the kit instead, by a replace line in go.mod.",
+			"A project in Go requires the kit in the version of this program. Where that is no release, and the program is in the bin of a clone of genkit-wasm, " +
+			"as \"make run\" builds it, go.mod replaces the kit by that of the clone. --pdk takes another copy of the kit.",
 		Example: "  genkit-wasm new\n  genkit-wasm new ts greeter\n  genkit-wasm new go greeter --pdk ../genkit-wasm/pdk/go",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 || len(args) > 3 {
@@ -94,6 +95,9 @@ func (a *app) create(language, name, dir, kit string) error {
 			return err
 		}
 	}
+	if exe, err := os.Executable(); err == nil && kit == "" && p.Language.Name == "go" && unreleased(p.KitVersion) {
+		p.KitDir = kitBeside(exe)
+	}
 	files, err := p.Files()
 	if err != nil {
 		return err
@@ -126,10 +130,53 @@ func (a *app) printCreated(made created, p *scaffold.Project) error {
 	if err := a.line("next: cd %s, then %s", made.Dir, strings.Join(made.Next, ", ")); err != nil {
 		return err
 	}
-	if p.Language.Name == "go" && p.KitDir == "" && p.KitVersion == noVersion {
-		a.note("note: this program has no version, so go.mod names none of the kit; --pdk DIR points to a copy, README.md says how to add one now")
+	switch {
+	case p.Language.Name != "go" || !unreleased(p.KitVersion):
+	case p.KitDir != "":
+		a.note("note: go.mod takes the kit from %s, since this program is no release", p.KitDir)
+	default:
+		a.note("note: this program is no release, and no version of the kit may be published: to build, clone genkit-wasm and add to %s the line\n  %s\n(\"new --pdk DIR\" writes it)",
+			filepath.Join(made.Dir, "go.mod"), replaceLine)
 	}
 	return nil
+}
+
+// replaceLine is the line of a go.mod that takes the kit from a clone.
+const replaceLine = "replace " + scaffold.Kit + " => /path/to/genkit-wasm/pdk/go"
+
+// kitBeside returns the kit of the clone in whose bin a program is; empty where it is in none.
+func kitBeside(program string) string {
+	program, err := filepath.EvalSymlinks(program)
+	if err != nil || filepath.Base(filepath.Dir(program)) != "bin" {
+		return ""
+	}
+	dir, err := kitDir(filepath.Join(filepath.Dir(program), "..", "pdk", "go"))
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+var requiresKit = regexp.MustCompile(`(?m)^\s*(?:require\s+)?` + regexp.QuoteMeta(scaffold.Kit) + `\s+(v\S+)`)
+
+// kitHint says what a build that has failed may lack: a project in Go that requires a version of the kit which nobody has published,
+// without a line that replaces it. Empty where that is not so.
+func kitHint(dir string) string {
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		return ""
+	}
+	found := requiresKit.FindSubmatch(mod)
+	if found == nil || !unreleased(string(found[1])) || regexp.MustCompile(`(?m)^\s*(?:replace\s+)?`+regexp.QuoteMeta(scaffold.Kit)+`\s.*=>`).Match(mod) {
+		return ""
+	}
+	line := replaceLine
+	if exe, err := os.Executable(); err == nil {
+		if kit := kitBeside(exe); kit != "" {
+			line = "replace " + scaffold.Kit + " => " + scaffold.Project{KitDir: kit}.KitReplace()
+		}
+	}
+	return "version " + string(found[1]) + " of the kit may not be published; take it from a clone of genkit-wasm by the line in go.mod:\n" + line
 }
 
 // kitDir checks that a directory holds the kit in Go, and returns its whole path.
@@ -147,6 +194,11 @@ func kitDir(dir string) (string, error) {
 
 // noVersion stands in go.mod where there is no version to name.
 const noVersion = "v0.0.0"
+
+// unreleased reports whether a version of the kit is none, or that of a commit, which stands in no list of versions.
+func unreleased(version string) bool { return version == noVersion || commit.MatchString(version) }
+
+var commit = regexp.MustCompile(`\d{14}-[0-9a-f]{12}$`)
 
 var released = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?`)
 

@@ -204,8 +204,52 @@ func TestNewTellsProgramsWhatItMade(t *testing.T) {
 	}, made)
 	script := cli(t, "new", "js", "y", filepath.Join(t.TempDir(), "y"))
 	assert.Contains(t, script.out, "then genkit-wasm test, genkit-wasm upload y.js\n")
-	without := cli(t, "new", "go", "z", filepath.Join(t.TempDir(), "z"))
-	assert.Contains(t, without.err, "--pdk DIR points to a copy")
+}
+
+// The program of "make run", in the bin of a clone, makes projects in Go that build: it takes the kit from the clone. Another one says which
+// line to add, and so does a build that has failed for the want of it.
+func TestNewTakesTheKitOfItsClone(t *testing.T) {
+	clone, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	fill(t, clone, map[string]string{"pdk/go/go.mod": "module " + scaffold.Kit + "\n\ngo 1.24\n", "bin/genkit-wasm": "", "other/genkit-wasm": "", "alone/bin/genkit-wasm": ""})
+	assert.Equal(t, filepath.Join(clone, "pdk", "go"), kitBeside(filepath.Join(clone, "bin", "genkit-wasm")))
+	for _, program := range []string{"other/genkit-wasm", "alone/bin/genkit-wasm", "none"} {
+		assert.Empty(t, kitBeside(filepath.Join(clone, program)), program)
+	}
+	without := filepath.Join(t.TempDir(), "z")
+	got := cli(t, "new", "go", "z", without)
+	require.Equal(t, exitOK, got.exit, got.err)
+	assert.Contains(t, got.err, replaceLine)
+	assert.Contains(t, kitHint(without), replaceLine)
+	assert.Empty(t, kitHint(newProject(t, "go", "with")), "it has the line")
+	assert.Empty(t, kitHint(clone))
+
+	if os.Link(binary(t), filepath.Join(clone, "program")) != nil { // another disk
+		return
+	}
+	require.NoError(t, os.Rename(filepath.Join(clone, "program"), filepath.Join(clone, "bin", "genkit-wasm")))
+	dir := filepath.Join(t.TempDir(), "x")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(clone, "bin", "genkit-wasm"), "new", "go", "x", dir)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "go.mod takes the kit from "+filepath.Join(clone, "pdk", "go"))
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	require.NoError(t, err)
+	assert.Contains(t, string(mod), "replace "+scaffold.Kit+" => "+filepath.Join(clone, "pdk", "go"))
+}
+
+// A build for the want of the kit says so.
+func TestABuildWithoutTheKitSaysWhatToAdd(t *testing.T) {
+	needsToolchain(t, "go")
+	dir := filepath.Join(t.TempDir(), "z")
+	require.Equal(t, exitOK, cli(t, "new", "go", "z", dir).exit)
+	t.Setenv("GOPROXY", "off")
+	for _, verb := range []string{"build", "test"} {
+		got := cli(t, verb, dir)
+		assert.Equal(t, exitFailed, got.exit)
+		assert.Contains(t, got.err, replaceLine, verb)
+	}
 }
 
 func TestTheKitHasTheVersionOfTheProgram(t *testing.T) {
