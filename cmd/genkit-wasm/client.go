@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -126,7 +127,7 @@ func (a *app) unreachable(ctx context.Context, err error) error {
 
 // broken tells that a connection was made, and ended before the answer.
 func broken(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		// net/http keeps this one to itself: the end was seen before the first byte was sent.
 		strings.Contains(err.Error(), "server closed idle connection")
 }

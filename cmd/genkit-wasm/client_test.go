@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -65,6 +68,14 @@ func TestAConnectionThatBreaksIsSaidToBreak(t *testing.T) {
 		assert.Contains(t, got.err, "closed the connection before it answered")
 		assert.NotContains(t, got.err, "no server answers")
 	}
+}
+
+// Each of these comes from a connection that was made; which one, the moment decides.
+func TestWhatABrokenConnectionLooksLike(t *testing.T) {
+	for _, cause := range []error{syscall.EPIPE, syscall.ECONNRESET, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, errors.New("http: server closed idle connection")} {
+		assert.True(t, broken(&url.Error{Op: "Post", Err: &net.OpError{Op: "write", Err: cause}}), cause)
+	}
+	assert.False(t, broken(&url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}))
 }
 
 func TestHintsNameWhatHelps(t *testing.T) {
