@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,13 +24,28 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
-// told is a sink that keeps what it gets, or fails while it is down. It is used from one bubble.
+// told is a sink that keeps what it gets, or fails while it is down.
 type told struct {
-	down   bool
-	events []usage.Event
+	mu   sync.Mutex // guards the fields below
+	down bool
+	got  []usage.Event
+}
+
+func (s *told) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func (s *told) events() []usage.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
 }
 
 func (s *told) Send(_ context.Context, events []json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.down {
 		return errors.New("the receiver is away")
 	}
@@ -37,14 +54,14 @@ func (s *told) Send(_ context.Context, events []json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		s.events = append(s.events, e)
+		s.got = append(s.got, e)
 	}
 	return nil
 }
 
 // of counts events and sums up what they stand for.
 func (s *told) of(kind usage.Kind) (events, calls int64) {
-	for _, e := range s.events {
+	for _, e := range s.events() {
 		if e.Kind == kind {
 			events++
 			calls += e.Count
@@ -91,11 +108,11 @@ func TestAFloodOfRefusalsIsOneEventAMinute(t *testing.T) {
 				assert.EqualValues(t, flood+2, calls)
 				byReason := map[string]usage.Event{}
 				ids := map[string]bool{}
-				for _, e := range s.events {
+				for _, e := range s.events() {
 					byReason[e.Tenant+" "+e.Name] = e
 					ids[e.ID] = true
 				}
-				assert.Len(t, ids, len(s.events))
+				assert.Len(t, ids, len(s.events()))
 				e := byReason["acme quota.callsPerMinute"]
 				assert.EqualValues(t, flood, e.Count)
 				assert.Equal(t, status.ResourceExhausted, e.Code)
@@ -148,14 +165,14 @@ func TestRefusalsCrowdOutNoCalls(t *testing.T) {
 				}))
 				assert.Less(t, stored, int64(6*usage.SegmentBytes))
 				assert.Equal(t, 1, strings.Count(log.String(), "is full"), "one line says so")
-				s.down = false
+				s.setDown(false)
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
 				events, _ := s.of(usage.Tool)
 				assert.EqualValues(t, calls, events)
 				events, _ = s.of(usage.Refused)
 				assert.Equal(t, r.RefusalsQueued, events)
-				assert.Equal(t, usage.Tool, s.events[calls-1].Kind, "calls come first")
+				assert.Equal(t, usage.Tool, s.events()[calls-1].Kind, "calls come first")
 				assert.Zero(t, b.Sinks()[0].RefusalsQueued)
 			})
 		})
@@ -173,7 +190,7 @@ func TestRefusalsOfManyTenantsAreBounded(t *testing.T) {
 		}
 		require.NoError(t, b.Close())
 		var other int64
-		for _, e := range s.events {
+		for _, e := range s.events() {
 			if e.Tenant == usage.Other {
 				other = e.Count
 			}
@@ -215,8 +232,8 @@ func TestAModelCallThatABudgetRefusesIsCounted(t *testing.T) {
 		require.ErrorIs(t, err, status.ErrResourceExhausted)
 		assert.True(t, noted.Load(), "whoever answers the request counts it no more")
 		require.NoError(t, b.Close())
-		require.Len(t, s.events, 1)
-		assert.Equal(t, "budget.tokensPerDay", s.events[0].Name)
-		assert.Empty(t, s.events[0].Caller)
+		require.Len(t, s.events(), 1)
+		assert.Equal(t, "budget.tokensPerDay", s.events()[0].Name)
+		assert.Empty(t, s.events()[0].Caller)
 	})
 }
