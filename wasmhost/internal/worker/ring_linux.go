@@ -17,14 +17,12 @@ import (
 // Bounds of a spin, in which a side looks for the next frame before it sleeps. Between two
 // looks it lets other threads have its processor, mostly the peer: on an idle machine a
 // spin takes about as long as waking this side would. On a busy one a yield may last for
-// milliseconds, in which others run than the peer: a side that met one such yield sleeps
-// for its frames for a while, because the system wakes it sooner than it lets it go on.
+// milliseconds, in which others run, and which cost nothing; so it is the number of yields
+// that counts, and the time only ends what goes on too long for another reason.
 const (
 	spinYields = 100
 	spinTime   = time.Millisecond
-	looks      = 8                      // before each yield
-	longYield  = 100 * time.Microsecond // the peer seldom computes longer for one frame
-	restraint  = 10 * time.Millisecond  // no spins after a long yield
+	looks      = 8 // before each yield
 )
 
 // ringTransport carries frames in the mapping, and wakes a sleeping peer by an eventfd.
@@ -42,16 +40,12 @@ type ringTransport struct {
 	rx sync.Mutex // guards the reader's side of in
 
 	misses atomic.Int32 // spins in a row that found nothing
-	calm   atomic.Int64 // when spinning begins again, in nanoseconds since epoch
 	idle   atomic.Int32 // goroutines of receive that sleep or read
 	group  sync.WaitGroup
 	failed atomic.Pointer[error]
 
 	leaving func() // for tests: called before a reader gives rx back
-	yield   func() // yieldThread, but in tests
 }
-
-var epoch = time.Now() // a reading of the clock since then takes half as long
 
 // fds are the descriptors of a ring as the worker finds them: mapping, the bell that wakes
 // the worker, the bell that wakes the server.
@@ -111,7 +105,7 @@ func mapRing(fd, wakesWorker, wakesServer int, server bool) (*ringTransport, err
 	if err != nil {
 		return nil, fmt.Errorf("map the ring: %w", err)
 	}
-	t := &ringTransport{mapping: m, ended: make(chan struct{}), yield: yieldThread}
+	t := &ringTransport{mapping: m, ended: make(chan struct{})}
 	runtime.AddCleanup(t, func(m []byte) { _ = unix.Munmap(m) }, m) // calls that end late still look at it
 	t.out, t.in = t.mapping.ring(0), t.mapping.ring(1)
 	ringing, bell := wakesWorker, wakesServer
@@ -270,7 +264,7 @@ func (t *ringTransport) take(handle handler, unasked func() bool) (then task, er
 // caller holds rx.
 func (t *ringTransport) drain(handle handler, all bool, done func() bool) (then task, err error) {
 	t.in.sleepy(false)
-	spins := (t.misses.Load() <= 64 || t.misses.Add(1)%8 == 0) && t.calm.Load() <= int64(time.Since(epoch))
+	spins := t.misses.Load() <= 64 || t.misses.Add(1)%8 == 0
 	handled := false // since others last ran
 	for {
 		h, payload, ok, err := t.in.read()
@@ -308,8 +302,7 @@ func (t *ringTransport) drain(handle handler, all bool, done func() bool) (then 
 
 // look spins until there is a frame, and reports whether there is.
 func (t *ringTransport) look(done func() bool) bool {
-	last := time.Since(epoch)
-	until := last + spinTime
+	var until time.Time
 	for yields := 1; yields <= spinYields; yields++ {
 		for range looks {
 			if !t.in.empty() {
@@ -319,16 +312,15 @@ func (t *ringTransport) look(done func() bool) bool {
 		if t.closed.Load() || done() {
 			return false
 		}
-		t.yield()
-		now := time.Since(epoch)
-		switch {
-		case now-last > longYield:
-			t.calm.Store(int64(now + restraint))
-			return !t.in.empty()
-		case now > until:
-			return !t.in.empty()
+		if yields%16 == 0 {
+			switch now := time.Now(); {
+			case until.IsZero():
+				until = now.Add(spinTime)
+			case now.After(until):
+				return !t.in.empty()
+			}
 		}
-		last = now
+		yieldThread()
 	}
 	return !t.in.empty()
 }

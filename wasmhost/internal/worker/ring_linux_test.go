@@ -83,35 +83,3 @@ func rings(t *testing.T, r *ringTransport) bool {
 	n, err := unix.Poll(set[:], 0)
 	return err != nil || n > 0
 }
-
-// A side that met a yield in which others than its peer ran sleeps for the frames that follow.
-func TestALongYieldEndsSpinningForAWhile(t *testing.T) {
-	_, far, _, _ := ends(t) // nobody reads there
-	yields := 0
-	last := func() time.Duration { // of yields, until there is no other
-		far.rx.Lock()
-		defer far.rx.Unlock()
-		yields = 0
-		then, err := far.drain(func(header, []byte) (task, error) { return nil, nil }, false, func() bool { return false })
-		assert.NoError(t, err)
-		assert.Nil(t, then)
-		return time.Since(epoch)
-	}
-	far.yield = func() { yields++ }
-	last()
-	assert.Equal(t, spinYields, yields)
-
-	far.yield = func() {
-		yields++
-		for began := time.Now(); time.Since(began) <= longYield; {
-		}
-	}
-	last()
-	assert.Equal(t, 1, yields)
-	if last() < time.Duration(far.calm.Load()) { // else the machine was too busy to tell
-		assert.Zero(t, yields)
-	}
-	far.calm.Store(0)
-	last()
-	assert.Equal(t, 1, yields, "and then it tries again")
-}
