@@ -19,6 +19,8 @@ import (
 	"sort"
 	"strings"
 	"testing"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 const root = "github.com/genkit-wasm/genkit-wasm"
@@ -668,7 +670,7 @@ var (
 func TestUnwatchedPackagesUseNoGenericCodeOfSync(t *testing.T) {
 	flags, err := exec.CommandContext(t.Context(), "make", "-s", "race-flags").Output()
 	if err != nil {
-		t.Skipf("make does not tell the flags of the race detector: %v", err)
+		peer.Missing(t, "make does not tell the flags of the race detector: %v", err)
 	}
 	patterns := unwatched.FindAllStringSubmatch(string(flags), -1)
 	if len(patterns) == 0 {

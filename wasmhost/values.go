@@ -12,8 +12,8 @@ import (
 // A module's values go with the module, and the next module of its name starts empty.
 // The process may end between the deletion of a module and that of its values. So a mark is
 // set before the module is deleted, and when the host starts, the values of those with a mark
-// are dropped. What has no mark is kept: a module that is not to be seen has not
-// been removed for that; its records may be damaged, or not in place. Before the first upload under a
+// are dropped. What has no mark is kept: a module whose records are not found need not have been
+// removed; they may be damaged, or missing for a while. Before the first upload under a
 // name the values are dropped once more, and what could not be dropped is remembered.
 
 // mark notes in the store of values, if it can do that, that a module is about to be removed.

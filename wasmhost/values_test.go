@@ -87,7 +87,7 @@ type undroppable struct{ *kv.Memory }
 func (undroppable) Drop(context.Context, kv.Namespace) error { return errors.New("the disk is full") }
 
 // The process ended after a module was deleted and before its values were. What nobody has removed stays,
-// whatever there is to be seen of its module.
+// whether or not its module is found.
 func TestValuesWithoutAModuleAreDroppedAtStart(t *testing.T) {
 	values, store := kv.NewMemory(nil), module.NewMemory()
 	var kept kv.Store
@@ -99,7 +99,7 @@ func TestValuesWithoutAModuleAreDroppedAtStart(t *testing.T) {
 	r := start()
 	r.load(t, "")
 	r.ask(t, "kv_set", `{"key":"a","value":1}`)
-	other := kv.Namespace{Tenant: tenant, Module: "not to be seen"}
+	other := kv.Namespace{Tenant: tenant, Module: "not found"}
 	require.NoError(t, values.Set(t.Context(), other, "a", json.RawMessage(`1`), kv.SetOptions{}, kv.Quota{Keys: 1, Bytes: 100, ValueBytes: 10}))
 	kept = undroppable{values}
 	r = start()

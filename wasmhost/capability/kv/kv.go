@@ -97,7 +97,7 @@ type Lister interface {
 
 // Marker is an optional part of a store: it remembers, over a restart, of which namespaces the
 // module is being removed. Their values go when the module is gone, also when the process ends in
-// between; a namespace without a mark is never dropped because its module is not to be seen.
+// between; a namespace without a mark is never dropped because its module is not found.
 type Marker interface {
 	// Mark says that a namespace is to be dropped. The mark stays until [Store.Drop] or Unmark
 	// has succeeded. The values can be read and set as before.
