@@ -60,6 +60,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		defer done()
 		if runs {
 			s.tellRate(c, tenant)
+			ctx = withAuth(ctx, c)
 		}
 		ctx = s.pays(c, ctx, tenant)
 		r = r.WithContext(ctx)

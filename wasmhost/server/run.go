@@ -85,8 +85,8 @@ func separate(err error) []error {
 // only one ends in it, by its short one.
 //
 // The context is what the caller says of itself: the guest can read it, and the
-// server vouches for nothing in it. A server that knows its callers puts what it
-// knows in its place.
+// server vouches for nothing in it but "auth", where it asks who calls; see
+// [withAuth].
 func (s *Server) runTool(c echo.Context) error {
 	ctx := c.Request().Context()
 	reg, err := s.config.Registry(param(c, "tenant"))
@@ -111,10 +111,9 @@ func (s *Server) runTool(c echo.Context) error {
 		return err
 	}
 	if raw, ok := call.members["context"]; ok {
-		if raw[0] != '{' {
-			return status.Publicf(status.InvalidArgument, "body: \"context\" wants a JSON object")
+		if ctx, err = withCallersContext(ctx, c, raw); err != nil {
+			return err
 		}
-		ctx = action.WithContext(ctx, raw)
 	}
 	if !call.slot.OfModule() {
 		a = s.counted(a, param(c, "tenant"), usage.Tool)
