@@ -34,12 +34,32 @@ static inline int json_hex(char c) {
   return -1;
 }
 
+/* json_stop8 looks at the eight bytes at p, which are in a string: the lowest bit that is set stands in the first byte that is a
+ * quote, a backslash or a control character; 0 means that there is none. Subtracting n from each byte sets the top bit of one
+ * that was below n, unless it had been set; a borrow can only come from a byte that was below n, and so behind the first. */
+static inline uint64_t json_stop8(const char *p) {
+  const uint64_t each = 0x0101010101010101u;
+  uint64_t x;
+  __builtin_memcpy(&x, p, 8);
+  uint64_t quotes = (x ^ each * '"') - each, slashes = (x ^ each * '\\') - each;
+  return (quotes | slashes | (x - each * 0x20)) & ~x & each * 0x80;
+}
+
 /* json_skip_string keeps its place in a local, which a compiler can hold in a register:
  * through r it would be written and read again for every byte. */
 static int json_skip_string(json_reader *r) {
   if (!json_take(r, '"')) return 0;
   const char *at = r->at, *end = r->end;
   while (at < end) {
+    while (end - at >= 8) {
+      uint64_t stop = json_stop8(at);
+      if (stop != 0) {
+        at += __builtin_ctzll(stop) >> 3;
+        break;
+      }
+      at += 8;
+    }
+    if (at == end) return 0;
     unsigned char c = (unsigned char)*at++;
     if (c == '"') {
       r->at = at;
