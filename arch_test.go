@@ -129,7 +129,7 @@ var rules = []rule{
 	{"wasmhost/tenant", []string{"engine/status", "engine/schema"}, "shares a host among tenants; runs nothing"},
 	{"wasmhost/module", []string{"engine/status", "internal/storedir", "wasmhost/abi", "internal/rawjson"}, "keeps uploads"},
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
-	{"wasmhost/server/access", []string{"engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
+	{"wasmhost/server/access", []string{"engine/schema", "engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
 	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},

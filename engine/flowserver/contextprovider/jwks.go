@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -125,8 +125,8 @@ func parseSet(raw []byte) (keyList, error) {
 	var set struct {
 		Keys []webKey `json:"keys"`
 	}
-	if err := json.Unmarshal(raw, &set); err != nil {
-		return nil, fmt.Errorf("the key set is not JSON: %w", err)
+	if err := schema.Decode(raw, &set, schema.IgnoreUnknown); err != nil {
+		return nil, fmt.Errorf("the key set is not in order: %w", err)
 	}
 	if len(set.Keys) > maxKeys {
 		return nil, fmt.Errorf("a set of %d keys; the limit is %d", len(set.Keys), maxKeys)

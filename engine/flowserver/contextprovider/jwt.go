@@ -105,9 +105,13 @@ func (v *verifier) provide(ctx context.Context, r *Request) (Values, error) {
 	if len(token) > maxTokenBytes {
 		return nil, status.Publicf(status.Unauthenticated, "the token is too long")
 	}
+	raw, err := payload(token)
+	if err != nil {
+		return nil, err
+	}
 	claims := &jwt.RegisteredClaims{}
 	var unavailable error
-	parsed, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+	_, err = v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
 		key, err := v.key(ctx, t)
 		if err != nil && !errors.Is(err, errNoKey) {
 			unavailable = err
@@ -119,10 +123,6 @@ func (v *verifier) provide(ctx context.Context, r *Request) (Values, error) {
 	}
 	if err != nil {
 		return nil, status.Publicf(status.Unauthenticated, "%s", reason(err)).WithCause(err)
-	}
-	raw, err := payload(parsed.Raw)
-	if err != nil {
-		return nil, err
 	}
 	if v.policy != nil {
 		if err := v.policy(ctx, raw); err != nil {
@@ -169,12 +169,35 @@ func reason(err error) string {
 	return "the token is not valid"
 }
 
-// payload returns the claims of a token that has been verified, byte by byte.
+// registered are the claims whose names have a meaning of their own (RFC 7519, 4.1).
+type registered struct {
+	Issuer    json.RawMessage `json:"iss"`
+	Subject   json.RawMessage `json:"sub"`
+	Audience  json.RawMessage `json:"aud"`
+	Expires   json.RawMessage `json:"exp"`
+	NotBefore json.RawMessage `json:"nbf"`
+	IssuedAt  json.RawMessage `json:"iat"`
+	ID        json.RawMessage `json:"jti"`
+}
+
+// payload returns the claims of a token, byte by byte. Their names count in their exact letters alone: a token
+// with "Sub" or "AUD", or with a member twice, is refused, because the library, like encoding/json, would take the
+// one for "sub", and issuers that let others add claims reserve only the exact names.
 func payload(token string) (json.RawMessage, error) {
 	parts := strings.Split(token, ".")
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if len(parts) != 3 {
+		return nil, status.Publicf(status.Unauthenticated, "the token is malformed")
+	}
+	header, err := base64.RawURLEncoding.DecodeString(parts[0])
 	if err == nil {
-		err = schema.Check(raw)
+		err = schema.CheckUnique(header)
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = base64.RawURLEncoding.DecodeString(parts[1])
+	}
+	if err == nil {
+		err = schema.Decode(raw, &registered{}, schema.IgnoreUnknown)
 	}
 	if err != nil {
 		return nil, status.Publicf(status.Unauthenticated, "the token is malformed").WithCause(err)

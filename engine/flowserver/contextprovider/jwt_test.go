@@ -156,7 +156,20 @@ func TestTokens(t *testing.T) {
 	head, rest, _ := strings.Cut(good, ".")
 	body, signature, _ := strings.Cut(rest, ".")
 	now := time.Now()
+	// endingWith has members after the others: a reader that takes no heed of the case of letters takes these.
+	endingWith := func(changes jwt.MapClaims, more string) string {
+		raw, err := json.Marshal(claims(changes))
+		require.NoError(t, err)
+		text := b64([]byte(`{"alg":"EdDSA","kid":"ed"}`)) + "." + b64([]byte(string(raw[:len(raw)-1])+","+more+"}"))
+		return text + "." + b64(ed25519.Sign(k.ed, []byte(text)))
+	}
 	for name, test := range map[string]struct{ token, says string }{
+		"a claim that others add":          {endingWith(nil, `"team":"x"`), ""},
+		"EXP, and expired":                 {endingWith(jwt.MapClaims{"exp": now.Add(-time.Hour).Unix()}, fmt.Sprintf(`"EXP":%d`, now.Add(time.Hour).Unix())), "the token is malformed"},
+		"AUD, for another":                 {endingWith(jwt.MapClaims{"aud": "x"}, `"AUD":"`+audience+`"`), "the token is malformed"},
+		"Sub, of another":                  {endingWith(nil, `"Sub":"boss"`), "the token is malformed"},
+		"Iss, of another":                  {endingWith(jwt.MapClaims{"iss": "x"}, `"Iss":"`+issuer+`"`), "the token is malformed"},
+		"a subject twice":                  {endingWith(nil, `"sub":"boss"`), "the token is malformed"},
 		"RS256":                            {good, ""},
 		"PS384":                            {sign(jwt.SigningMethodPS384, "rsa", k.rsa, claims(nil)), ""},
 		"ES256":                            {sign(jwt.SigningMethodES256, "ec", k.ec, claims(nil)), ""},

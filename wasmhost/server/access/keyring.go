@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -135,11 +136,19 @@ func (k *keyring) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
-	var document struct {
-		Keys string `json:"jwks_uri"`
-	}
-	if err := provider.Claims(&document); err != nil {
+	var raw json.RawMessage
+	if err := provider.Claims(&raw); err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	var document struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := schema.Decode(raw, &document, schema.IgnoreUnknown); err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	if document.Issuer != k.issuer {
+		return nil, fmt.Errorf("discovery: the document is of the issuer %q", shown(document.Issuer))
 	}
 	if err := checkURL(document.Keys, true); err != nil {
 		return nil, fmt.Errorf("discovery: jwks_uri %w", err)
@@ -153,7 +162,7 @@ func (k *keyring) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body) // bounded by the client
+	raw, err = io.ReadAll(resp.Body) // bounded by the client
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +178,7 @@ func parseKeys(raw []byte) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(raw, &set); err != nil {
+	if err := schema.Decode(raw, &set, schema.IgnoreUnknown); err != nil {
 		return nil, fmt.Errorf("no set of keys: %w", err)
 	}
 	if len(set.Keys) > maxKeys {

@@ -1,13 +1,11 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
@@ -64,13 +63,8 @@ var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 // ParseOIDC reads a config out of JSON; INVALID_ARGUMENT for what it does not know.
 func ParseOIDC(raw []byte) (OIDCConfig, error) {
 	var c OIDCConfig
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := schema.Decode(raw, &c, schema.RefuseUnknown); err != nil {
 		return c, status.Publicf(status.InvalidArgument, "oidc: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return c, status.Publicf(status.InvalidArgument, "oidc: more than one JSON value")
 	}
 	return c, c.check()
 }
@@ -227,33 +221,59 @@ func (o *OIDC) verify(ctx context.Context, token string) (*Identity, error) {
 		return nil, errUnknown.WithCause(err)
 	}
 	var raw json.RawMessage
-	var claims map[string]json.RawMessage
-	var times struct {
-		Expires   *float64 `json:"exp"`
-		NotBefore *float64 `json:"nbf"`
-		IssuedAt  *float64 `json:"iat"`
+	if err := verified.Claims(&raw); err != nil {
+		return nil, errUnknown.WithCause(err)
 	}
-	if err := errors.Join(verified.Claims(&raw), json.Unmarshal(raw, &claims), json.Unmarshal(raw, &times)); err != nil {
+	known, err := readClaims(raw)
+	if err != nil {
+		return nil, errUnknown.WithCause(err)
+	}
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &claims); err != nil {
 		return nil, errUnknown.WithCause(err)
 	}
 	now := time.Now()
-	if times.Expires == nil || verified.Subject == "" || len(verified.Subject) > 255 {
+	if known.Expires == nil || known.Subject == "" || known.Subject != verified.Subject || len(known.Subject) > 255 {
 		return nil, errUnknown.WithCause(errors.New("the token has no \"exp\", or no usable \"sub\""))
 	}
-	for _, at := range []*float64{times.NotBefore, times.IssuedAt} {
+	for _, at := range []*float64{known.NotBefore, known.IssuedAt} {
 		if at != nil && now.Add(o.skew).Before(seconds(*at)) {
 			return nil, errTokenEarly
 		}
 	}
-	until := seconds(*times.Expires).Add(o.skew)
+	until := seconds(*known.Expires).Add(o.skew)
 	if !now.Before(until) {
 		return nil, errTokenExpired
 	}
-	identity := &Identity{Subject: o.config.Issuer + "#" + verified.Subject, Scopes: o.scopes(claims), Life: NewLife(until, errTokenExpired)}
+	identity := &Identity{Subject: o.config.Issuer + "#" + known.Subject, Scopes: o.scopes(claims), Life: NewLife(until, errTokenExpired)}
 	if name := texts(claims, o.config.NameClaim); len(name) == 1 {
 		identity.Name = shown(name[0])
 	}
 	return identity, nil
+}
+
+// registeredClaims are those whose names have a meaning of their own (RFC 7519, 4.1), and those that the library reads.
+type registeredClaims struct {
+	Issuer    string          `json:"iss"`
+	Subject   string          `json:"sub"`
+	Audience  json.RawMessage `json:"aud"`
+	Expires   *float64        `json:"exp"`
+	NotBefore *float64        `json:"nbf"`
+	IssuedAt  *float64        `json:"iat"`
+	ID        json.RawMessage `json:"jti"`
+	Nonce     json.RawMessage `json:"nonce"`
+	Hash      json.RawMessage `json:"at_hash"`
+	Names     json.RawMessage `json:"_claim_names"`
+	Sources   json.RawMessage `json:"_claim_sources"`
+}
+
+// readClaims reads the claims of a token, whose names count in their exact letters alone. A token with "Sub" or "AUD", or with
+// a claim twice, is refused: the library, like encoding/json, would take the one for "sub", and issuers that let others add
+// claims reserve only the exact names.
+func readClaims(payload []byte) (registeredClaims, error) {
+	var c registeredClaims
+	err := schema.Decode(payload, &c, schema.IgnoreUnknown)
+	return c, err
 }
 
 // seconds makes a time of a number of JSON, within what times can be.
@@ -345,10 +365,11 @@ func (s *signatures) VerifySignature(ctx context.Context, token string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	var claimed struct {
-		Issuer string `json:"iss"`
+	claimed, err := readClaims(jws.UnsafePayloadWithoutVerification())
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &claimed); err != nil || claimed.Issuer != s.o.config.Issuer {
+	if claimed.Issuer != s.o.config.Issuer {
 		return nil, fmt.Errorf("the token is of the issuer %q", shown(claimed.Issuer))
 	}
 	header := jws.Signatures[0].Protected

@@ -208,6 +208,13 @@ func TestHostileTokens(t *testing.T) {
 	require.NoError(t, err)
 	ed := jose.JSONWebKey{Key: edPrivate, KeyID: "one", Algorithm: "EdDSA"}
 	signedBy := func(changes map[string]any) string { return sign(t, key, i.claims(changes), nil) }
+	// endingWith has members after the others: a reader that takes no heed of the case of letters takes these.
+	endingWith := func(changes map[string]any, more string) string {
+		raw, err := json.Marshal(i.claims(changes))
+		require.NoError(t, err)
+		return sign(t, key, json.RawMessage(string(raw[:len(raw)-1])+","+more+"}"), nil)
+	}
+	past, future := time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix()
 	for name, token := range map[string]string{
 		"alg none":                      encode(map[string]any{"alg": "none"}) + "." + parts[1] + ".",
 		"alg None":                      encode(map[string]any{"alg": "None"}) + "." + parts[1] + ".",
@@ -239,6 +246,14 @@ func TestHostileTokens(t *testing.T) {
 		"expired long ago":              signedBy(map[string]any{"exp": -1e300}),
 		"not yet":                       signedBy(map[string]any{"nbf": time.Now().Add(time.Minute).Unix()}),
 		"issued in the future":          signedBy(map[string]any{"iat": time.Now().Add(time.Minute).Unix()}),
+		"EXP, and expired":              endingWith(map[string]any{"exp": past}, fmt.Sprintf(`"EXP":%d`, future)),
+		"AUD, for another":              endingWith(map[string]any{"aud": "other"}, `"AUD":"tools"`),
+		"Sub, of another":               endingWith(nil, `"Sub":"boss"`),
+		"Iss, of another":               endingWith(map[string]any{"iss": "https://evil.example"}, `"Iss":"`+i.URL+`"`),
+		"NBF, and not yet":              endingWith(map[string]any{"nbf": future}, `"NBF":0`),
+		"a subject twice":               endingWith(nil, `"sub":"boss"`),
+		"a subject twice, escaped":      endingWith(nil, `"s\u0075b":"boss"`),
+		"a tenant twice":                endingWith(nil, `"tenant":"other"`),
 		"no subject":                    signedBy(map[string]any{"sub": nil}),
 		"an empty subject":              signedBy(map[string]any{"sub": ""}),
 		"a huge subject":                signedBy(map[string]any{"sub": strings.Repeat("x", 300)}),
@@ -395,6 +410,9 @@ func TestABrokenIssuer(t *testing.T) {
 		"a discovery that redirects": {discovery: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/other?discovery", http.StatusFound)
 		}, want: status.Unavailable},
+		"keys in other letters":            {keys: body(strings.Replace(set(key.Public()), `"keys"`, `"Keys"`, 1)), want: status.Unavailable},
+		"a discovery in other letters":     {discovery: body(`{"issuer":"ISSUER","Jwks_uri":"ISSUER/keys"}`), want: status.Unavailable},
+		"a discovery of two":               {discovery: body(`{"issuer":"https://evil.example","Issuer":"ISSUER","jwks_uri":"ISSUER/keys"}`), want: status.Unavailable},
 		"a discovery that is no JSON":      {discovery: body("<html>"), want: status.Unavailable},
 		"a discovery with a list for keys": {discovery: body(`{"issuer":"ISSUER","jwks_uri":["x"]}`), want: status.Unavailable},
 	} {
@@ -544,7 +562,7 @@ func TestConfigsOfOIDC(t *testing.T) {
 		return strings.Replace(good, old, text, 1)
 	}
 	for _, raw := range []string{
-		``, `{}`, `[]`, good + `{}`, change(`"issuer"`, `"isuer"`), change(`https://id.example.com`, ``), change(`https://`, `http://`), change(`https://`, `ftp://`),
+		``, `{}`, `[]`, good + `{}`, change(`"issuer"`, `"isuer"`), change(`"audience"`, `"Audience"`), change(`"tools"`, `"other","audience":"tools"`), change(`https://id.example.com`, ``), change(`https://`, `http://`), change(`https://`, `ftp://`),
 		change(`id.example.com`, `id.example.com?x=1`), change(`id.example.com`, `id.example.com#x`), change(`id.example.com`, `user:pass@id.example.com`),
 		change(`"tools"`, `""`), change(`"audience":"tools",`, ``), change(`"rules":[`, `"rules":[],"algorithms":[`), change(`"rules"`, `"algorithms":["HS256"],"rules"`),
 		change(`"rules"`, `"algorithms":["none"],"rules"`), change(`"rules"`, `"clockSkewSeconds":301,"rules"`), change(`"rules"`, `"clockSkewSeconds":-1,"rules"`),
