@@ -142,7 +142,7 @@ var rules = []rule{
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
 	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/negotiation", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson"), "HTTP; needs no more of the engine than a registry"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
-	{"wasmhost", append(slices.Clone(leaves), "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
+	{"wasmhost", append(slices.Clone(leaves), "engine/evaluate", "engine/resource", "engine/prompt", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
 
 	{"builtin/model/internal/wire", append(slices.Clone(leaves), "internal/rawjson"), "HTTP, events, errors and keys of the models of remote servers; knows no API"},
 	{"builtin/model/internal/wire/wiretest", leaves, "the kit of the providers of models"},
@@ -502,6 +502,7 @@ func calls(c *ast.CallExpr, pkg, name string) bool {
 
 // exports are limits of packages of wasmhost that count by themselves, each with its reason.
 var exports = map[string]int{
+	"wasmhost/abi":                    60, // the contract's Go form; it grows with the contract
 	"wasmhost/script":                 24, // which engine there is, and the form and bounds of a script; embedders meet three names of it
 	"wasmhost/server/admin":           40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/audit":           15, // what an embedder of the server hands to it, and what it answers with
@@ -517,7 +518,7 @@ var exports = map[string]int{
 // Exported names of wasmhost can't change after the first tag: there are few, and the
 // rest is internal.
 func TestWasmhostExportsLittle(t *testing.T) {
-	const most = 220
+	const most = 162
 	total, own := 0, map[string]int{}
 	for _, p := range packages(t) {
 		name := strings.TrimPrefix(p.ImportPath, root+"/")

@@ -149,8 +149,7 @@ func signature(t inspect.FuncType) string {
 	return list(t.Params) + "->" + list(t.Results)
 }
 
-// checkExports wants the function of each tool, middleware and format, of a type that
-// can be called.
+// checkExports wants the function of each part that has one, of a type that can be called.
 func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 	for _, t := range d.Tools {
 		if err := checkExport(m, "tool", t.Name, t.Export); err != nil {
@@ -164,6 +163,14 @@ func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 	}
 	for _, f := range d.Formats {
 		if err := checkExport(m, "format", f.Name, f.Export); err != nil {
+			return err
+		}
+	}
+	for kind, a := range d.Actions() {
+		if a.Export == "" { // a prompt
+			continue
+		}
+		if err := checkExport(m, kind, a.Name, a.Export); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
@@ -34,9 +35,25 @@ func (h *Host) bind(owner *tenant, l *loaded, d *abi.Descriptor, limits policy.L
 		if err != nil {
 			return err
 		}
-		l.actions[a.Desc().Key()] = a
-		l.descs = append(l.descs, a.Desc())
-		l.record.Actions = append(l.record.Actions, a.Desc().Key().String())
+		l.serve(a)
+	}
+	for kind, about := range d.Actions() {
+		if kind == string(action.Prompt) {
+			w := &wasmPrompt{module: l.record.Name, descriptor: d, grants: l.services.Grants(), about: about}
+			made, err := newPrompt(w, h.registryOf(owner.name))
+			if err != nil {
+				return err
+			}
+			l.serve(made...)
+			continue
+		}
+		g := newGuest(kind, about.Name, about.Export)
+		a, err := newAction(g, about)
+		if err != nil {
+			return err
+		}
+		l.serve(a)
+		l.guests = append(l.guests, g)
 	}
 	for _, m := range d.Middleware {
 		g := newGuest(middleware.Kind, m.Name, m.Export)
@@ -51,4 +68,14 @@ func (h *Host) bind(owner *tenant, l *loaded, d *abi.Descriptor, limits policy.L
 		l.put(g, newFormat(g, f))
 	}
 	return nil
+}
+
+// registryOf finds the actions of a tenant; none on a host that runs none for guests.
+func (h *Host) registryOf(tenantName string) func() (*registry.Registry, error) {
+	return func() (*registry.Registry, error) {
+		if h.registry == nil {
+			return registry.New(nil), nil
+		}
+		return h.registry(tenantName)
+	}
 }

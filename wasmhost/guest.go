@@ -17,8 +17,8 @@ import (
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
-// guest binds one tool, middleware or format to the module that serves it: a module in service,
-// called by that name.
+// guest binds one tool, middleware, format or other action to the module that serves it: a module
+// in service, called by that name.
 type guest struct {
 	host     inService
 	owner    *capacity
@@ -27,9 +27,9 @@ type guest struct {
 	revision func() int  // that it has now
 	text     *scriptText // nil: it is no script
 	module   running
-	kind     string // "tool", [middleware.Kind] or [format.Kind]
+	kind     string // "tool", [middleware.Kind], [format.Kind] or that of another action
 	name     string // "<module>/<name>"
-	export   string // of a middleware or format
+	export   string // of what is no tool
 	services *services.Services
 	rate     *rate.Limiter // nil: no limit; the module's
 	usage    tenants.Sink  // nil: nobody asks
@@ -85,7 +85,7 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	return res, g.text.locate(err)
 }
 
-// call is once for middleware and formats: when the module was replaced meanwhile, the
+// call is once for all but tools: when the module was replaced meanwhile, the
 // one that is in service now serves, if it still has the function.
 func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, error) {
 	call.Export = g.export
@@ -153,9 +153,7 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		Fuel: c.Usage.Fuel, QueuedNS: queued, WallNS: end.Sub(start), MemoryBytes: c.Usage.MemoryBytes,
 		InputBytes: len(c.Input), TenantID: g.owner.config.ID, Caller: tenants.CallerOf(ctx),
 	}
-	if g.kind != "tool" {
-		e.Kind = g.kind
-	}
+	e.Kind = billed(g.kind)
 	if calls, ok := c.Door.(*services.Call); ok {
 		e.EgressBytes = calls.HTTPBytes()
 	}
@@ -171,6 +169,18 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		tenants.Note(ctx)
 	}
 	return res, err
+}
+
+// billed is the kind of an event: empty for a tool. A model's calls are counted, with their
+// tokens, under the kind "model" by the loop that makes them; what its guest takes has another name.
+func billed(kind string) string {
+	switch kind {
+	case "tool":
+		return ""
+	case string(action.Model):
+		return "module-model"
+	}
+	return kind
 }
 
 // neverRan reports whether a call has failed before its guest began, because there was no memory for an

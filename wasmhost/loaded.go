@@ -22,7 +22,7 @@ type loaded struct {
 	descs    []action.Desc
 	services *services.Services
 	values   map[string]map[string]any // by kind and name
-	guests   []*guest                  // behind the values
+	guests   []*guest                  // behind the values, and the actions that are no tools
 	damage   error                     // why a stored module that is damaged can't be served
 }
 
@@ -42,6 +42,15 @@ func (l *loaded) close() {
 		l.guest.Close()
 	}
 	l.services.Close()
+}
+
+// serve keeps actions of the module.
+func (l *loaded) serve(actions ...action.Action) {
+	for _, a := range actions {
+		l.actions[a.Desc().Key()] = a
+		l.descs = append(l.descs, a.Desc())
+		l.record.Actions = append(l.record.Actions, a.Desc().Key().String())
+	}
 }
 
 // put keeps a value of the module.

@@ -136,7 +136,7 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 			return nil, err
 		}
 	}
-	schemas := a.Descriptor.SchemaSize().Memory() + text.memory()
+	schemas := a.Descriptor.SchemaSize().Memory() + text.memory() + promptMemory(a.Descriptor)
 	release, err := t.holdSchemas(schemas, h.schemasOf(t, name))
 	if err != nil {
 		return nil, err
@@ -151,6 +151,14 @@ func (h *Host) describe(ctx context.Context, t *tenant, up Upload, a *Analysis, 
 		return nil, err
 	}
 	return l, nil
+}
+
+// promptMemory estimates the bytes that parsed prompts hold, schemas included.
+func promptMemory(d *abi.Descriptor) (bytes int64) {
+	for _, a := range d.Actions() {
+		bytes += 32 * int64(len(a.Source))
+	}
+	return bytes
 }
 
 // analyzeScript is analyze for a script. Its text is checked now, unless it was before.

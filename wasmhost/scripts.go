@@ -183,6 +183,9 @@ func (a *Analysis) completeScript() error {
 	if len(d.Middleware) > 0 || len(d.Formats) > 0 {
 		return status.Publicf(status.Unimplemented, "a script offers tools; middleware and formats need a module")
 	}
+	for kind := range d.Actions() {
+		return status.Publicf(status.Unimplemented, "a script offers tools; %ss need a module", kind)
+	}
 	for _, t := range d.Tools {
 		if t.Export != script.CallExport || t.IO != abi.IOJSON {
 			return status.Publicf(status.InvalidArgument, "tool %q of a script wants \"export\": %q, and \"io\": \"json\"", t.Name, script.CallExport)

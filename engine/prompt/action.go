@@ -58,7 +58,11 @@ func (a *promptAction) options(ctx context.Context, opts *model.GenerateOptions)
 	if opts.Output != nil && len(opts.Output.JSONSchema) > 0 && opts.Output.Format == "" {
 		opts.Output.Format = "json"
 	}
-	opts.Tools, err = generate.ToolKeys(ctx, a.p.reg, opts.Tools)
+	reg, err := a.p.registry()
+	if err != nil {
+		return nil, err
+	}
+	opts.Tools, err = generate.ToolKeys(ctx, reg, opts.Tools)
 	return opts, err
 }
 
@@ -67,7 +71,11 @@ func (a *promptAction) run(ctx context.Context, in json.RawMessage) (json.RawMes
 	if err != nil {
 		return nil, err
 	}
-	request, err := generate.Request(ctx, a.p.reg, opts)
+	reg, err := a.p.registry()
+	if err != nil {
+		return nil, err
+	}
+	request, err := generate.Request(ctx, reg, opts)
 	if err != nil {
 		return nil, err
 	}

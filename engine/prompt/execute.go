@@ -48,7 +48,11 @@ func (p *Prompt) Render(ctx context.Context, input json.RawMessage, over *model.
 	if over == nil {
 		over = &model.GenerateOptions{}
 	}
-	s := &rendering{reg: p.reg, d: d, history: over.Messages}
+	reg, err := p.registry()
+	if err != nil {
+		return nil, err
+	}
+	s := &rendering{reg: reg, d: d, history: over.Messages}
 	if s.input, err = d.input(ctx, r, input); err != nil {
 		return nil, err
 	}

@@ -66,10 +66,12 @@ type Config struct {
 	Context json.RawMessage
 }
 
-// Prompt is a registered prompt. Make one with [Define] or load it from files.
+// Prompt is a registered prompt. Make one with [Define], load it from files, or bring it
+// with [Carry].
 type Prompt struct {
 	reg        *registry.Registry
-	name       string // with the variant
+	find       func() (*registry.Registry, error) // of a carried prompt: whose partials and tools it uses, in the place of reg
+	name       string                             // with the variant
 	definition atomic.Pointer[definition]
 }
 

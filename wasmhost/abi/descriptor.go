@@ -30,7 +30,7 @@ const (
 	DescribeExport = "genkit_describe"
 )
 
-// Descriptor lists the tools, middleware and formats of a module.
+// Descriptor lists the tools, middleware, formats and other actions of a module.
 type Descriptor struct {
 	ABI         string       `json:"abi"`
 	Name        string       `json:"name"`
@@ -39,6 +39,14 @@ type Descriptor struct {
 	Tools       []Tool       `json:"tools,omitempty"`
 	Middleware  []Middleware `json:"middleware,omitempty"`
 	Formats     []Format     `json:"formats,omitempty"`
+	Embedders   []Action     `json:"embedders,omitempty"`
+	Evaluators  []Action     `json:"evaluators,omitempty"`
+	Retrievers  []Action     `json:"retrievers,omitempty"`
+	Indexers    []Action     `json:"indexers,omitempty"`
+	Rerankers   []Action     `json:"rerankers,omitempty"`
+	Models      []Action     `json:"models,omitempty"`
+	Resources   []Action     `json:"resources,omitempty"`
+	Prompts     []Action     `json:"prompts,omitempty"`
 	// Requests lists the grants that the module asks for. It grants
 	// nothing.
 	Requests json.RawMessage `json:"requests,omitempty"`
@@ -161,6 +169,9 @@ func (d *Descriptor) SchemaSize() (size schema.Size) {
 	for i := range d.Middleware {
 		size = size.Add(schema.SizeOf(d.Middleware[i].ConfigSchema))
 	}
+	for _, a := range d.Actions() {
+		size = size.Add(schema.SizeOf(a.ConfigSchema))
+	}
 	return size
 }
 
@@ -173,8 +184,8 @@ func (d *Descriptor) check(options []schema.Option) error {
 			return err
 		}
 	}
-	if len(d.Tools)+len(d.Middleware)+len(d.Formats) == 0 {
-		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty, and so are \"middleware\" and \"formats\"; name at least one tool")
+	if d.empty() {
+		return status.Publicf(status.InvalidArgument, "descriptor: \"tools\" is empty, and so is every other list; name at least one tool, or one of what else a module may offer")
 	}
 	if err := d.SchemaSize().Modest(); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: its schemas together have %w", err)
@@ -187,7 +198,18 @@ func (d *Descriptor) check(options []schema.Option) error {
 	if err := checkList("middleware", d.Middleware, func(m *Middleware) error { return m.check(options) }, func(m *Middleware) string { return m.Name }); err != nil {
 		return err
 	}
-	return checkList("format", d.Formats, (*Format).check, func(f *Format) string { return f.Name })
+	if err := checkList("format", d.Formats, (*Format).check, func(f *Format) string { return f.Name }); err != nil {
+		return err
+	}
+	return d.checkActions(options)
+}
+
+// empty reports whether the module offers nothing.
+func (d *Descriptor) empty() bool {
+	for range d.Actions() {
+		return false
+	}
+	return len(d.Tools)+len(d.Middleware)+len(d.Formats) == 0
 }
 
 // checkList checks each of a list and that no name is given twice.

@@ -13,7 +13,7 @@ import (
 // Bounds of a descriptor.
 const (
 	MaxDescriptorBytes  = 256 << 10
-	MaxTools            = 128 // and as many of middleware and formats each
+	MaxTools            = 128 // and as many of each other list
 	MaxDescriptionBytes = 4 << 10
 )
 

@@ -18,7 +18,8 @@ type Event struct {
 	Revision int       `json:"revision"`
 	Digest   string    `json:"digest"`
 	Tool     string    `json:"tool"`
-	// Kind is empty for a tool, else "middleware" or "format".
+	// Kind is empty for a tool, else "middleware", "format", the kind of another action such as
+	// "embedder", or "module-model" for a model.
 	Kind string `json:"kind,omitempty"`
 	// Caller is who called, where the server asks: see [WithCaller].
 	Caller string      `json:"caller,omitempty"`

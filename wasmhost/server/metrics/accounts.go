@@ -86,7 +86,8 @@ func (a *accounts) Collect(out chan<- prometheus.Metric) {
 // kindOf is the kind, or "other" for one that is not known here.
 func kindOf(kind usage.Kind) string {
 	switch kind {
-	case usage.Tool, usage.Middleware, usage.Format, usage.Model, usage.Flow:
+	case usage.Tool, usage.Middleware, usage.Format, usage.Model, usage.Flow,
+		"embedder", "evaluator", "retriever", "indexer", "reranker", "resource", "module-model":
 		return string(kind)
 	}
 	return "other"

@@ -14,7 +14,8 @@ import (
 // Kind is what was called.
 type Kind string
 
-// The kinds of calls.
+// The kinds of calls. Guests of modules have further ones: the kind of their action, such as
+// "embedder", and "module-model" for the guest behind a model.
 const (
 	Tool       Kind = "tool"
 	Middleware Kind = "middleware" // of a module
@@ -24,6 +25,9 @@ const (
 	// Refused is of no call: its events say how often calls were refused before they ran.
 	Refused Kind = "refused"
 )
+
+// ofModule reports whether calls of the kind are those of a module's guests.
+func (k Kind) ofModule() bool { return k != Model && k != Flow && k != Refused }
 
 // Event is what one call has used: the data of a CloudEvent. Of what a call has not, the field
 // is zero and absent in JSON. One of the kind [Refused] stands for the calls of a tenant that were

@@ -157,7 +157,7 @@ func (q *Query) wants(k *rowKey) bool {
 		case "tool", "model", "flow":
 			any, chosen = true, chosen || string(k.Kind) == by
 		case "module":
-			any, chosen = true, chosen || k.Kind == Tool || k.Kind == Middleware || k.Kind == Format
+			any, chosen = true, chosen || k.Kind.ofModule()
 		}
 	}
 	return chosen || !any
@@ -173,7 +173,7 @@ func (q *Query) groupOf(date string, k *rowKey) (g group) {
 		case "kind":
 			g.Kind = k.Kind
 		case "module":
-			if k.Kind == Tool || k.Kind == Middleware || k.Kind == Format {
+			if k.Kind.ofModule() {
 				g.Module, _, _ = strings.Cut(k.Name, "/")
 			}
 		case "tool":
