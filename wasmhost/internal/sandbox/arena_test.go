@@ -14,7 +14,7 @@ import (
 func arenaInstance(limit int64) *instance {
 	m := &Module{limits: Limits{MemoryBytes: limit, OutputBytes: 1 << 20}}
 	return &instance{module: m, state: &state{
-		ctx: context.Background(), closing: new(atomic.Bool), deadline: time.Now().Add(time.Hour), limits: &m.limits, call: &Call{Input: []byte("input")},
+		ctx: context.Background(), closing: new(atomic.Bool), deadline: time.Now().Add(time.Hour), limits: &m.limits, call: Call{Input: []byte("input")},
 	}}
 }
 

@@ -253,21 +253,23 @@ func (in *instance) run(name string, args []uint64) error {
 	if fn.Function == nil {
 		return status.Publicf(status.NotFound, "the module does not export a function %q", name)
 	}
-	stack := make([]uint64, max(len(args), 1))
-	copy(stack, args)
+	in.stack = append(in.stack[:0], args...)
+	if len(args) == 0 {
+		in.stack = append(in.stack, 0)
+	}
 	in.running = fn.Function
 	in.words.reset()
 	if in.state.call.Beat != nil {
 		in.state.beat(time.Now())
 	}
-	err := fn.CallWithStack(in.ctx, stack)
+	err := fn.CallWithStack(in.ctx, in.stack)
 	in.state.rest()
 	in.shrinkStack(name)
 	if err != nil {
 		return in.failure(err)
 	}
 	if fn.returns {
-		if rc := int32(uint32(stack[0])); rc != 0 {
+		if rc := int32(uint32(in.stack[0])); rc != 0 {
 			return &exitError{rc}
 		}
 	}

@@ -24,18 +24,20 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	if len(call.Input) > m.limits.InputBytes {
 		return nil, status.Publicf(status.InvalidArgument, "input of %d bytes exceeds the limit of %d", len(call.Input), m.limits.InputBytes)
 	}
-	slot := share.NewSlot(m.slots, call.Place)
-	if err := m.takeSlot(ctx, slot); err != nil {
+	st := states.Get().(*state)
+	st.own.Init(m.slots, call.Place)
+	st.slot = &st.own
+	if err := m.takeSlot(ctx, st.slot); err != nil {
 		return nil, err
 	}
-	st := m.newState(ctx, &call, slot)
+	m.begin(ctx, st, &call)
 	in, err := m.acquire(st)
 	if err != nil {
-		slot.Finish()
+		st.drop()
 		return nil, err
 	}
 	ended := true // by the host, or by a trap
-	defer func() { m.release(in, ended, slot.Finish) }()
+	defer func() { m.release(in, ended) }()
 	if err = in.refill(); err != nil {
 		return nil, err
 	}
@@ -50,15 +52,21 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	return in.result(call.Export, err)
 }
 
-func (m *Module) newState(ctx context.Context, call *Call, slot *share.Slot) *state {
+// begin makes st the state of a call that begins now. It was zero but for its slot.
+func (m *Module) begin(ctx context.Context, st *state, call *Call) {
 	now := time.Now()
-	st := &state{
-		slot: slot, ctx: ctx, limits: &m.limits, call: call, deadline: now.Add(m.limits.Timeout),
-		closing: &m.sandbox.closing, run: share.NewRun(m.sandbox.processors, &m.load, now), maxOutput: call.MaxOutput,
-	}
-	if st.maxOutput == 0 {
+	st.ctx, st.limits, st.call, st.closing = ctx, &m.limits, *call, &m.sandbox.closing
+	st.deadline = now.Add(m.limits.Timeout)
+	st.run = share.NewRun(m.sandbox.processors, &m.load, now)
+	if st.maxOutput = call.MaxOutput; st.maxOutput == 0 {
 		st.maxOutput = m.limits.OutputBytes
 	}
+}
+
+// initialState makes the state of an initialisation, which has no slot of its own.
+func (m *Module) initialState(ctx context.Context, call *Call, slot *share.Slot) *state {
+	st := &state{slot: slot}
+	m.begin(ctx, st, call)
 	return st
 }
 
@@ -69,11 +77,11 @@ func (m *Module) Warm(ctx context.Context) error { return m.WarmFor(ctx, Call{})
 
 // WarmFor is Warm with the Beat and the Files of a call.
 func (m *Module) WarmFor(ctx context.Context, call Call) error {
-	in, err := m.acquire(m.newState(ctx, &Call{Beat: call.Beat, Files: call.Files}, share.InitialSlot(share.PlaceOf(ctx))))
+	in, err := m.acquire(m.initialState(ctx, &Call{Beat: call.Beat, Files: call.Files}, share.InitialSlot(share.PlaceOf(ctx))))
 	if err != nil {
 		return err
 	}
-	m.release(in, false, func() {})
+	m.release(in, false)
 	return nil
 }
 
@@ -111,6 +119,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	if n := len(m.idle); n > 0 {
 		in := m.idle[n-1]
 		m.idle = m.idle[:n-1]
+		in.image = m.image
 		m.mu.Unlock()
 		in.held.ClearErr()
 		if !in.countBusy() {
@@ -125,7 +134,7 @@ func (m *Module) acquire(st *state) (*instance, error) {
 	m.mu.Unlock()
 	// Initialisation has no caller: it sees no input but the seed, and no context, and what it
 	// outputs, emits or asks goes nowhere.
-	initial := m.newState(st.ctx, &Call{Log: st.call.Log, Beat: st.call.Beat, Files: st.call.Files}, st.slot)
+	initial := m.initialState(st.ctx, &Call{Log: st.call.Log, Beat: st.call.Beat, Files: st.call.Files}, st.slot)
 	initial.deadline = st.deadline
 	var in *instance
 	var err error
@@ -231,25 +240,26 @@ func (m *Module) adopt(in *instance) {
 	}
 }
 
-// release ends the use of an instance, and calls done when it has been restored or dropped.
+// release ends the use of an instance, and drops its state when it has been restored or closed.
 // A long call that was ended may have written to its whole memory. Restoring that takes
 // milliseconds, and many such calls end at once, at their deadlines: it happens in the
 // background, on a token, after the caller has its answer.
-func (m *Module) release(in *instance, ended bool, done func()) {
+func (m *Module) release(in *instance, ended bool) {
+	st := in.state
 	aside := ended && in.state.run.Long()
 	in.calm = in.state.watch.End()
 	in.moved = len(in.state.call.Input) + len(in.state.output)
-	in.state.leave()
-	in.state.run.End()
+	st.leave()
+	st.run.End()
 	in.state = nil
 	if !aside {
 		m.recycle(in)
-		done()
+		st.drop()
 		return
 	}
 	go m.sandbox.processors.Background(func() { // the module waits for it before it frees its code
 		defer func() {
-			done()
+			st.drop()
 			m.sandbox.freed(m.account)
 			if r := recover(); r != nil { // nobody else is there to hold it
 				m.sandbox.log.Error("restoring a guest panicked", slog.Any("panic", r))
@@ -268,8 +278,10 @@ func (m *Module) recycle(in *instance) {
 		in.arena.reset()
 		keep = true
 	case !m.singleUse:
-		img := m.snapshot()
-		keep = img != nil && in.reset(img)
+		if in.image == nil { // it has just been made
+			in.image = m.snapshot()
+		}
+		keep = in.image != nil && in.reset(in.image)
 	}
 	keep = keep && in.held.Resize(&in.held.Arena, int64(cap(in.arena.mem)))
 	if keep {

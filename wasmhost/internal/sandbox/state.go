@@ -65,10 +65,12 @@ type instance struct {
 	// to have had no page fault.
 	moved int
 	calm  bool
+	stack []uint64 // of arguments and results
 	// running is the function under way, whose native stack is counted.
 	running api.Function
-	pinned  bool  // the module's code is pinned for this instance
-	base    *base // whose image its memory began as; nil: none
+	pinned  bool   // the module's code is pinned for this instance
+	base    *base  // whose image its memory began as; nil: none
+	image   *image // it is restored from; stays while the instance is busy; nil: not known yet
 	// spent marks an instance that must not serve another call.
 	spent bool
 }

@@ -71,7 +71,7 @@ func (in *instance) call() *Call {
 	if in.state == nil {
 		return nil
 	}
-	return in.state.call
+	return &in.state.call
 }
 
 // Exit ends the guest.

@@ -126,10 +126,10 @@ func (a *Account) sum() int64 {
 }
 
 // FuelWait returns how long it takes until the account has fuel again; 0 when it has.
-func (a *Account) FuelWait() time.Duration { return a.fuel.wait(time.Now()) }
+func (a *Account) FuelWait() time.Duration { return a.fuel.wait(time.Now) }
 
 // Spend charges the account for fuel that was used, whether or not it was there.
-func (a *Account) Spend(units int64) { a.fuel.spend(time.Now(), units) }
+func (a *Account) Spend(units int64) { a.fuel.spend(time.Now, units) }
 
 // OutOfFuel returns the RESOURCE_EXHAUSTED error for an account that has no fuel for
 // the next wait.
@@ -139,10 +139,10 @@ func (a *Account) OutOfFuel(wait time.Duration) error {
 }
 
 // EgressWait returns how long it takes until the account may send bytes again; 0 when it may.
-func (a *Account) EgressWait() time.Duration { return a.egress.wait(time.Now()) }
+func (a *Account) EgressWait() time.Duration { return a.egress.wait(time.Now) }
 
 // SpendEgress charges the account for bytes that were sent or received, whether or not they were there.
-func (a *Account) SpendEgress(bytes int64) { a.egress.spend(time.Now(), bytes) }
+func (a *Account) SpendEgress(bytes int64) { a.egress.spend(time.Now, bytes) }
 
 // Acquire waits for the account's token: of its calls that run long, only one waits for a
 // processor at a time, so that those who wait there are tenants, not calls. It fails when the
@@ -185,19 +185,21 @@ type bucket struct {
 // mostDebt is what a bucket can be overdrawn by: more would be a time that can't be written.
 const mostDebt = 365 * 24 * time.Hour
 
-// wait returns how long until there is something in the bucket.
-func (b *bucket) wait(now time.Time) time.Duration {
+// wait returns how long until there is something in the bucket. Where there is no bound it does not ask for the time,
+// which every call would pay for.
+func (b *bucket) wait(now func() time.Time) time.Duration {
 	if b.perMinute <= 0 {
 		return 0
 	}
-	return max(0, time.Duration(b.full.Load()-now.UnixNano())-time.Minute)
+	return max(0, time.Duration(b.full.Load()-now().UnixNano())-time.Minute)
 }
 
 // spend takes n units, whether or not they are there.
-func (b *bucket) spend(now time.Time, n int64) {
+func (b *bucket) spend(clock func() time.Time, n int64) {
 	if b.perMinute <= 0 || n <= 0 {
 		return
 	}
+	now := clock()
 	cost := int64(min(float64(n)/float64(b.perMinute)*float64(time.Minute), float64(mostDebt)))
 	latest := now.Add(mostDebt).UnixNano()
 	for {

@@ -192,6 +192,9 @@ func (r *Run) Resume(left time.Time) {
 	r.resumed = now
 }
 
+// Unused reports, of a call that has ended, whether it never had a timer.
+func (r *Run) Unused() bool { return r.timer == nil }
+
 // End is called once, when the call has ended.
 func (r *Run) End() {
 	r.Leave()

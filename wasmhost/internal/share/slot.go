@@ -46,7 +46,14 @@ type Slot struct {
 
 // NewSlot returns the Slot of a call; slots is the semaphore of its module. It holds nothing
 // yet. place is nil where nothing beyond the module bounds its calls.
-func NewSlot(slots chan struct{}, place Place) *Slot { return &Slot{slots: slots, place: place} }
+func NewSlot(slots chan struct{}, place Place) *Slot {
+	s := new(Slot)
+	s.Init(slots, place)
+	return s
+}
+
+// Init makes s what [NewSlot] returns, for one that lies in another value. s must be zero.
+func (s *Slot) Init(slots chan struct{}, place Place) { s.slots, s.place = slots, place }
 
 // InitialSlot returns the Slot of an initialisation. It has no module slot, and its place is held.
 func InitialSlot(place Place) *Slot { return &Slot{place: place, held: true} }
@@ -162,8 +169,9 @@ func (s *Slot) Take(ctx context.Context, timer <-chan time.Time) (bool, error) {
 }
 
 // Finish releases the module slot at the end of the call. The place is released by the
-// caller that provided it.
-func (s *Slot) Finish() {
+// caller that provided it. It reports whether nothing will look at s again: a timer of
+// LeaveAfter may still do so.
+func (s *Slot) Finish() (unused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
@@ -174,4 +182,5 @@ func (s *Slot) Finish() {
 		<-s.slots
 	}
 	s.held = false
+	return s.timer == nil
 }
