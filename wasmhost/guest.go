@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/worker"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -88,7 +90,8 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 // call is once for all but tools: when the module was replaced meanwhile, the
 // one that is in service now serves, if it still has the function.
 func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, error) {
-	call.Export = g.export
+	in := call.Input
+	call.Export, call.Input = g.export, g.input(in)
 	res, err := g.once(ctx, call)
 	if !errors.Is(err, sandbox.ErrClosed) || g.host.isClosed() {
 		return res, err
@@ -97,8 +100,16 @@ func (g *guest) call(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	if successor == nil {
 		return nil, err
 	}
-	call.Export = successor.export
+	call.Export, call.Input = successor.export, successor.input(in)
 	return successor.once(ctx, call)
+}
+
+// input is in as the guest reads it: all that a script declares is behind one function, which is told what is meant.
+func (g *guest) input(in []byte) []byte {
+	if g.text == nil {
+		return in
+	}
+	return script.Input(g.kind, strings.TrimPrefix(g.name, g.of+"/"), in)
 }
 
 // maxLineBytes bounds a guest's line as it is written: what the sandbox lets through, and

@@ -76,6 +76,13 @@ func newFixture(t *testing.T, config wasmhost.Config) *fixture {
 		Wasm: hooksGuest(t), Descriptor: []byte(hooksDescriptor), Policy: []byte(`{"grants":{"rewrite":true}}`),
 	})
 	require.NoError(t, err)
+	r.fill(t)
+	return r
+}
+
+// fill registers what the fixture's module meets.
+func (r *fixture) fill(t *testing.T) {
+	t.Helper()
 	require.NoError(t, r.reg.AddProvider(r.host.Provider(tenant)))
 	for _, f := range format.Builtins() {
 		require.NoError(t, format.Register(r.reg, f))
@@ -94,7 +101,6 @@ func newFixture(t *testing.T, config wasmhost.Config) *fixture {
 	})
 	require.NoError(t, err)
 	require.NoError(t, r.reg.Register(asks))
-	return r
 }
 
 func (r *fixture) parrot(_ context.Context, req *model.Request, send model.Send) (*model.Response, error) {

@@ -180,15 +180,22 @@ func (s *scriptText) analyze(ctx context.Context, up *Upload, parse func([]byte)
 // script uses: its engine imports them all.
 func (a *Analysis) completeScript() error {
 	d := a.Descriptor
-	if len(d.Middleware) > 0 || len(d.Formats) > 0 {
-		return status.Publicf(status.Unimplemented, "a script offers tools; middleware and formats need a module")
-	}
 	for kind := range d.Actions() {
-		return status.Publicf(status.Unimplemented, "a script offers tools; %ss need a module", kind)
+		return status.Publicf(status.Unimplemented, "a script offers tools, middleware and formats; %ss need a module", kind)
 	}
 	for _, t := range d.Tools {
 		if t.Export != script.CallExport || t.IO != abi.IOJSON {
 			return status.Publicf(status.InvalidArgument, "tool %q of a script wants \"export\": %q, and \"io\": \"json\"", t.Name, script.CallExport)
+		}
+	}
+	for _, m := range d.Middleware {
+		if m.Export != script.CallExport {
+			return status.Publicf(status.InvalidArgument, "middleware %q of a script wants \"export\": %q", m.Name, script.CallExport)
+		}
+	}
+	for _, f := range d.Formats {
+		if f.Export != script.CallExport {
+			return status.Publicf(status.InvalidArgument, "format %q of a script wants \"export\": %q", f.Name, script.CallExport)
 		}
 	}
 	var requests struct {

@@ -12,7 +12,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
-	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 )
 
 // wasmTool runs one exported function as a tool.
@@ -96,11 +95,8 @@ func (w *wasmTool) input(in json.RawMessage) ([]byte, error) {
 	if len(in) == 0 {
 		in = json.RawMessage("null")
 	}
-	if w.guest.text != nil {
-		return script.Input(w.tool.Name, in), nil
-	}
 	if w.tool.IO != abi.IOText {
-		return in, nil
+		return w.guest.input(in), nil
 	}
 	var text string
 	if in[0] != '"' || json.Unmarshal(in, &text) != nil {

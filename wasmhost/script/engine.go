@@ -48,7 +48,7 @@ const grown = 1 << 20
 
 // Exports of the engine as [Engine] makes it.
 const (
-	// CallExport is the export of all tools of all scripts; see [Input].
+	// CallExport is the export of all that scripts declare; see [Input].
 	CallExport = "genkit_call"
 	// SetupExport runs the script, once in an instance: the initialisation's input is what [Transform] returned.
 	SetupExport = "genkit_setup"
@@ -103,7 +103,7 @@ const (
 // capabilities are those that scripts have, in the order of their operations.
 var capabilities = []abi.Capability{
 	abi.CapEmit, abi.CapInterrupt, abi.CapContext, abi.CapResumed, abi.CapNow, abi.CapHTTP,
-	abi.CapKVGet, abi.CapKVSet, abi.CapKVDelete, abi.CapKVList, abi.CapRun, abi.CapGenerate,
+	abi.CapKVGet, abi.CapKVSet, abi.CapKVDelete, abi.CapKVList, abi.CapRun, abi.CapGenerate, abi.CapNext,
 }
 
 // Engine makes a module of the contract genkit/1 of the file [EngineFile]: it adds functions which connect QuickJS
@@ -364,10 +364,11 @@ func (g *glue) host(script int32) code {
 	return c.get(value)
 }
 
-// Input is the input of a call of [CallExport]: which tool is meant, and its own input, which is JSON.
-func Input(tool string, input []byte) []byte {
-	return append(append(make([]byte, 0, len(tool)+1+len(input)), tool+"\n"...), input...)
+// Input is the input of a call of [CallExport]: which of the script's declarations is meant, by its kind ("tool",
+// "middleware", "format") and name, and its own input, which is JSON.
+func Input(kind, name string, input []byte) []byte {
+	return append(append(make([]byte, 0, len(kind)+len(name)+2+len(input)), kind+"/"+name+"\n"...), input...)
 }
 
-// InputOverhead is how much longer an input may be than the tool's own.
-const InputOverhead = 65
+// InputOverhead is how much longer an input may be than its own.
+const InputOverhead = len("middleware") + 64 + 2

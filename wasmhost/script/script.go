@@ -8,7 +8,7 @@
 //	engine, err := script.Engine(file)                                  // once
 //	s, err := script.Transform("tool.ts", script.TypeScript, source)    // for each script
 //	// an instance of engine whose initialisation reads s.Code is that script's
-//	input := script.Input("greet", []byte(`{"name":"Ada"}`))            // of a call of CallExport
+//	input := script.Input("tool", "greet", []byte(`{"name":"Ada"}`))    // of a call of CallExport
 //
 // Its functions are safe for concurrent use.
 package script

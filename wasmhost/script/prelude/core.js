@@ -24,7 +24,7 @@
   const host = (operation, text) => apply(behind, undefined, [0, 0, 0, 0, operation, text]);
   const OUTPUT = 0, ERROR = 1, LOG = 2, SUCCEED = 7, FAIL = 8, INPUT = 9, RANDOM = 10, LOAD = 11;
   const EMIT = 12, INTERRUPT = 13, CONTEXT = 14, RESUMED = 15, NOW = 16, HTTP = 17;
-  const KV_GET = 18, KV_SET = 19, KV_DELETE = 20, KV_LIST = 21, RUN = 22, GENERATE = 23;
+  const KV_GET = 18, KV_SET = 19, KV_DELETE = 20, KV_LIST = 21, RUN = 22, GENERATE = 23, NEXT = 24;
 
   for (const name of ["__genkit", "std", "os", "bjson", "print", "scriptArgs", "gc", "navigator", "QJS_PROXY_VALUE", "Worker"]) deleteProperty(globalThis, name);
   const define = (name, value) => {
@@ -127,9 +127,9 @@
     try {
       const input = host(INPUT, "");
       const cut = apply(indexOf, input, ["\n"]);
-      const found = tools[apply(slice, input, [0, cut])];
-      if (found === undefined) return fail(failed("NOT_FOUND", "the script has no such tool"));
-      const result = apply(found.run, undefined, [parse(apply(slice, input, [cut + 1])), genkit]);
+      const run = runs[apply(slice, input, [0, cut])];
+      if (run === undefined) return fail(failed("NOT_FOUND", "the script declares nothing of that name"));
+      const result = run(parse(apply(slice, input, [cut + 1])));
       if (typeof result === "object" && result !== null) settle(result); else succeed(result);
     } catch (thrown) {
       fail(thrown);
@@ -142,7 +142,7 @@
     loading = true;
     try {
       host(LOAD, "");
-      if (ownKeys(tools).length === 0) fail(failed("INVALID_ARGUMENT", "the script declares no tool; call tool({name, description, input, run}) at its top level"), "INVALID_ARGUMENT");
+      if (ownKeys(runs).length === 0) fail(failed("INVALID_ARGUMENT", "the script declares no tool; call tool({name, description, input, run}), defineMiddleware() or defineFormat() at its top level"), "INVALID_ARGUMENT");
       else succeed();
     } catch (thrown) {
       fail(thrown, "INVALID_ARGUMENT");
@@ -155,13 +155,7 @@
     if (!settled) return;
     begin();
     try {
-      const list = [];
-      const names = ownKeys(tools);
-      for (let i = 0; i < names.length; i++) {
-        const { run, ...rest } = tools[names[i]];
-        push_(list, rest);
-      }
-      succeed({ abi: "genkit/1", ...about, tools: list });
+      succeed({ abi: "genkit/1", ...about, ...declared });
     } catch (thrown) {
       fail(thrown, "INVALID_ARGUMENT");
     }
@@ -171,31 +165,84 @@
 
   const push_ = (list, value) => apply(push, list, [value]);
 
-  // ---- tools and schemas
+  // ---- what a script declares
 
-  const tools = create(null);
+  const declared = { tools: [], middleware: [], formats: [] };
+  const runs = create(null); // by "tool/…", "middleware/…" and "format/…"
   let about = {};
 
   const declaring = (what) => {
     if (!loading) throw failed("FAILED_PRECONDITION", `${what} is for the top level of a script`);
   };
 
+  // declare notes what a function of that name was given: entry for the descriptor, run for calls.
+  const declare = (kind, list, { name, ...entry }, run) => {
+    if (runs[`${kind}/${name}`] !== undefined) throw new TypeError(`${kind} "${name}" is declared twice`);
+    runs[`${kind}/${name}`] = run;
+    push_(list, { name, export: "genkit_call", ...entry });
+  };
+  const named = (what, declaration, wants) => {
+    declaring(`${what}()`);
+    if (typeof declaration !== "object" || declaration === null) throw new TypeError(`${what}() wants an object ${wants}`);
+    if (typeof declaration.name !== "string" || declaration.name === "") throw new TypeError(`${what}(): "name" wants a text`);
+  };
+  const functions = (what, given, names) => {
+    const found = [];
+    for (let i = 0; i < names.length; i++) {
+      if (given[names[i]] === undefined) continue;
+      if (typeof given[names[i]] !== "function") throw new TypeError(`${what}: "${names[i]}" wants a function`);
+      push_(found, names[i]);
+    }
+    return found;
+  };
+
   const tool = (declaration) => {
-    declaring("tool()");
-    if (typeof declaration !== "object" || declaration === null) throw new TypeError("tool() wants an object {name, description, input, run}");
+    named("tool", declaration, "{name, description, input, run}");
     const { name, description, input, output, run, metadata, multipart } = declaration;
-    if (typeof name !== "string" || name === "") throw new TypeError("tool(): \"name\" wants a text");
-    if (typeof run !== "function") throw new TypeError(`tool "${name}": "run" wants a function`);
-    if (tools[name] !== undefined) throw new TypeError(`tool "${name}" is declared twice`);
-    tools[name] = { name, description, export: "genkit_call", inputSchema: schemaOf(name, input, "input"), outputSchema: schemaOf(name, output, "output"), multipart, metadata, run };
+    const what = `tool "${name}"`;
+    if (typeof run !== "function") throw new TypeError(`${what}: "run" wants a function`);
+    const inputSchema = schemaOf(what, input, "input"), outputSchema = schemaOf(what, output, "output");
+    declare("tool", declared.tools, { name, description, inputSchema, outputSchema, multipart, metadata }, (given) => apply(run, undefined, [given, genkit]));
     return run;
   };
 
+  // A hook gets its request, next(request), which continues the chain with this request or the given one, and about.
+  const defineMiddleware = (declaration) => {
+    named("defineMiddleware", declaration, "{name, description, config, generate, model, tool}");
+    const { name, description, config, chunks } = declaration;
+    const what = `middleware "${name}"`;
+    const hooks = functions(what, declaration, ["generate", "model", "tool"]);
+    if (hooks.length === 0) throw new TypeError(`${what} has no hook; give it a function "generate", "model" or "tool"`);
+    const by = create(null);
+    for (let i = 0; i < hooks.length; i++) by[hooks[i]] = declaration[hooks[i]];
+    declare("middleware", declared.middleware, { name, description, hooks, chunks, configSchema: schemaOf(what, config, "config") }, ({ hook, request, config, model }) => {
+      const next = (changed) => ask(NEXT, changed === undefined ? request : changed);
+      return apply(by[hook], undefined, [request, next, { config: config === null ? undefined : config, model, genkit }]);
+    });
+  };
+
+  const defineFormat = (declaration) => {
+    named("defineFormat", declaration, "{name, description, contentType, instructions, parse}");
+    const { name, description, contentType, constrained, defaultInstructions, instructions, parse: read, parseChunk } = declaration;
+    const what = `format "${name}"`;
+    if (typeof instructions !== "string") functions(what, declaration, ["instructions"]);
+    if (functions(what, declaration, ["parse", "parseChunk"])[0] !== "parse") throw new TypeError(`${what}: "parse" wants a function`);
+    declare("format", declared.formats, { name, description, contentType, constrained, defaultInstructions, chunks: parseChunk !== undefined }, ({ op, schema, message, text: sofar, delta }) => {
+      const about = { schema: schema === null ? undefined : schema, message, delta, genkit };
+      if (op === "instructions") return typeof instructions === "function" ? apply(instructions, undefined, [about.schema, about]) : instructions;
+      if (op === "parseChunk") return apply(parseChunk, undefined, [sofar, about]);
+      let whole = "";
+      for (let i = 0; i < message.content.length; i++) if (typeof message.content[i].text === "string") whole += message.content[i].text;
+      return apply(read, undefined, [whole, about]);
+    });
+  };
+
   // schemaOf is the JSON Schema of a schema: of s, of a library that follows Standard JSON Schema or has a method for it
-  // (zod 4), or JSON Schema as it stands (TypeBox). io is "input" or "output".
-  const schemaOf = (name, given, io) => {
+  // (zod 4), or JSON Schema as it stands (TypeBox). field is "input", "output" or "config", which is an input.
+  const schemaOf = (what, given, field) => {
     if (given === undefined) return undefined;
-    const wrong = (why) => new TypeError(`tool "${name}": its ${io} ${why}`);
+    const io = field === "output" ? field : "input";
+    const wrong = (why) => new TypeError(`${what}: its ${field} ${why}`);
     let schema = given;
     if (typeof given === "function" || (typeof given === "object" && given !== null && !(given instanceof Schema))) {
       const standard = given["~standard"], converts = standard?.jsonSchema?.[io];
@@ -256,7 +303,7 @@
   });
 
   const genkit = freeze({
-    tool, s, kv, GenkitError,
+    tool, defineMiddleware, defineFormat, s, kv, GenkitError,
     module: (declaration) => {
       declaring("genkit.module()");
       const { name, version, description, requests } = declaration;
@@ -284,6 +331,8 @@
     throw new TypeError(`the script imports "${name}", which is not there; a single file may import "genkit" alone, and one of a package what was uploaded with it`);
   });
   define("tool", tool);
+  define("defineMiddleware", defineMiddleware);
+  define("defineFormat", defineFormat);
   define("s", s);
   define("genkit", genkit);
 
