@@ -9,7 +9,10 @@ package pdk
 import "embed"
 
 // Files are the kits in C and Rust by their paths below this folder, "c/genkit.h" and "rust/genkit.rs", with
-// their readers of JSON.
+// their readers of JSON, and [Types].
 //
-//go:embed c/genkit.h c/json.h rust/genkit.rs rust/json.rs
+//go:embed c/genkit.h c/json.h rust/genkit.rs rust/json.rs ts/genkit-wasm.d.ts
 var Files embed.FS
+
+// Types is the file of [Files] that has the types of what scripts find, for TypeScript.
+const Types = "ts/genkit-wasm.d.ts"

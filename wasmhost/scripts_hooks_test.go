@@ -2,6 +2,9 @@ package wasmhost_test
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -136,6 +139,20 @@ func formatOf(t *testing.T, reg *registry.Registry, name string) format.Format {
 	f, ok := value.(format.Format)
 	require.True(t, ok)
 	return f
+}
+
+func TestTheScriptsOfTheDocumentationAreTaken(t *testing.T) {
+	h := scriptHost(t, nil)
+	page, err := os.ReadFile("../docs/scripts.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?ms)^```ts\n(.*?)^```").FindAllStringSubmatch(string(page), -1)
+	require.GreaterOrEqual(t, len(blocks), 2)
+	for _, block := range blocks {
+		if strings.HasPrefix(block[1], "import") {
+			_, err := h.Load(t.Context(), tenant, scripted("m", block[1]))
+			require.NoError(t, err, block[1])
+		}
+	}
 }
 
 func TestADeclarationOfAHookOrFormatThatIsWrongIsRefused(t *testing.T) {

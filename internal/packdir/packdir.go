@@ -135,7 +135,7 @@ func goes(name string) bool {
 	switch {
 	case base == "package.json":
 		return true
-	case base == "package-lock.json", strings.HasPrefix(base, "tsconfig"):
+	case base == "package-lock.json", isConfig(name):
 		return false
 	}
 	for _, part := range []string{".d.ts", ".d.mts", ".d.cts", ".test.", ".spec."} {
@@ -144,6 +144,14 @@ func goes(name string) bool {
 		}
 	}
 	return slices.Contains([]string{".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs", ".json"}, path.Ext(base))
+}
+
+// isConfig reports whether a file is one of TypeScript's settings.
+func isConfig(name string) bool { return strings.HasPrefix(path.Base(name), "tsconfig") }
+
+// aliases reports whether settings of TypeScript may say which files imports mean, which is all that a server reads of them.
+func aliases(raw []byte) bool {
+	return bytes.Contains(raw, []byte(`"paths"`)) || bytes.Contains(raw, []byte(`"baseUrl"`)) || bytes.Contains(raw, []byte(`"extends"`))
 }
 
 // listed reports whether package.json's files have a name: as it stands, as a directory of it, or by a pattern.
@@ -180,7 +188,13 @@ func (p *packer) tree(dir string, own bool) error {
 		switch {
 		case d.IsDir() && (strings.HasPrefix(base, ".") || base == "node_modules" || (own && slices.Contains(leftOut, base) && len(p.wanted) == 0)):
 			return filepath.SkipDir
-		case d.IsDir() || strings.HasPrefix(base, ".") || !goes(name) || (own && !p.listed(name)):
+		case d.IsDir() || strings.HasPrefix(base, "."):
+			return nil
+		case own && isConfig(name) && d.Type().IsRegular():
+			if raw, err := readFile(file); err != nil || !aliases(raw) {
+				return err
+			}
+		case !goes(name) || (own && !p.listed(name)):
 			return nil
 		case !d.Type().IsRegular():
 			return fmt.Errorf("%s is a link, and a package holds files: copy it, or leave it out by \"files\" in package.json", file)

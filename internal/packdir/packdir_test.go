@@ -66,6 +66,10 @@ func TestADirectoryIsPackedAsItsPackageSays(t *testing.T) {
 			"node_modules/@s/p/index.mjs", "node_modules/a/index.js", "node_modules/a/node_modules/c/index.js", "node_modules/a/package.json", "node_modules/b/index.js",
 			"node_modules/b/package.json", "package.json", "tool.ts",
 		}},
+		"settings of TypeScript that name files, even where files are listed": {map[string]string{
+			"package.json": `{"files":["src"]}`, "src/main.ts": "", "tsconfig.json": `{"extends":"./tsconfig.base.json"}`, "tsconfig.base.json": `{"compilerOptions":{"paths":{}}}`,
+			"tsconfig.build.json": `{}`, "src/tsconfig.json": `{"compilerOptions":{"baseUrl":"."}}`, "node_modules/a/tsconfig.json": `{"extends":"x"}`,
+		}, []string{"package.json", "src/main.ts", "src/tsconfig.json", "tsconfig.base.json", "tsconfig.json"}},
 		"all packages, where there is no package.json": {map[string]string{
 			"tool.ts": "", "a.txt": "", "node_modules/a/index.js": "",
 		}, []string{"node_modules/a/index.js", "tool.ts"}},

@@ -50,10 +50,11 @@ func TestEveryLanguageHasAWholeProject(t *testing.T) {
 
 func TestFilesOfTheKitsAreThoseOfTheRepository(t *testing.T) {
 	for place, original := range map[[2]string]string{
-		{"c", "genkit.h"}:         "../../pdk/c/genkit.h",
-		{"cpp", "json.h"}:         "../../pdk/c/json.h",
-		{"rust", "src/genkit.rs"}: "../../pdk/rust/genkit.rs",
-		{"rust", "src/json.rs"}:   "../../pdk/rust/json.rs",
+		{"c", "genkit.h"}:          "../../pdk/c/genkit.h",
+		{"cpp", "json.h"}:          "../../pdk/c/json.h",
+		{"rust", "src/genkit.rs"}:  "../../pdk/rust/genkit.rs",
+		{"rust", "src/json.rs"}:    "../../pdk/rust/json.rs",
+		{"ts", "genkit-wasm.d.ts"}: "../../pdk/ts/genkit-wasm.d.ts",
 	} {
 		want, err := os.ReadFile(original)
 		require.NoError(t, err)

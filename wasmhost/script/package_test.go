@@ -252,6 +252,64 @@ func TestAPackageThatIsWrongSaysWhere(t *testing.T) {
 	}
 }
 
+func TestImportsMeanWhatTSConfigSays(t *testing.T) {
+	resolve := func(files map[string]string, name, importer string) (string, error) {
+		tree := map[string][]byte{}
+		for file, content := range files {
+			tree[file] = []byte(content)
+		}
+		return script.Resolve(tree, name, importer)
+	}
+	files := map[string]string{
+		"tsconfig.json": "\xef\xbb\xbf" + `{ // of the project
+  "extends": ["@tsconfig/node22/tsconfig.json", "./base"],
+  "compilerOptions": { /* , */ "paths": { "@/*": ["./absent/*", "./src/*"], "@/deep/*": ["src/far/*"], "exact": ["./src/a.ts",], "*.x": ["./src/*"], "out": ["../../b"], "types": ["./t.d.ts"], "odd": "x", }, },
+}`,
+		"base.json": `{"compilerOptions":{"baseUrl":"lib","paths":{"lost":["x"]}}}`,
+		"src/a.ts":  "", "src/b/index.ts": "", "src/far/c.tsx": "", "lib/plain.ts": "", "lib/src/a.ts": "", "lib/src/b/index.ts": "", "lib/src/far/c.tsx": "", "b.ts": "", "t.d.ts": "", "lib/exact.js": "",
+		"sub/tsconfig.json": `{"compilerOptions":{"paths":{"~":["./own"]}}}`, "sub/own.ts": "", "sub/deep/x.ts": "",
+		"node_modules/plain/index.js": "", "node_modules/p/index.js": "", "node_modules/exact/index.js": "",
+	}
+	for _, c := range []struct{ name, importer, want string }{
+		{"@/a", "tool.ts", "lib/src/a.ts"},
+		{"@/a.js", "src/b/index.ts", "lib/src/a.ts"},
+		{"@/b", "tool.ts", "lib/src/b/index.ts"},
+		{"@/deep/c", "tool.ts", "lib/src/far/c.tsx"},
+		{"exact", "tool.ts", "lib/src/a.ts"},
+		{"a.x", "tool.ts", "lib/src/a.ts"},
+		{"plain", "tool.ts", "lib/plain.ts"},
+		{"p", "tool.ts", "node_modules/p/index.js"},
+		{"~", "sub/deep/x.ts", "sub/own.ts"},
+		{"plain", "sub/deep/x.ts", "node_modules/plain/index.js"},
+		{"exact", "node_modules/p/index.js", "node_modules/exact/index.js"},
+		{"genkit", "tool.ts", ""},
+	} {
+		got, err := resolve(files, c.name, c.importer)
+		require.NoError(t, err, c.name)
+		assert.Equal(t, c.want, got, "%s in %s", c.name, c.importer)
+	}
+	for _, name := range []string{"out", "types", "odd", "lost", "@/absent"} {
+		_, err := resolve(files, name, "tool.ts")
+		require.ErrorContains(t, err, "not in the upload", name)
+	}
+	for says, config := range map[string]string{
+		"tsconfig.json can't be read":           `{"compilerOptions":`,
+		"which the upload does not have":        `{"extends":"./none"}`,
+		"files that extend each other":          `{"extends":["./tsconfig","./tsconfig","./tsconfig"]}`,
+		"nested more than 32 deep":              strings.Repeat("[", 99),
+		"tsconfig.json is longer than":          strings.Repeat(" ", 2<<20),
+		"tsconfig.json can't be read: unexpect": `{"a":"/* no end`,
+	} {
+		_, err := resolve(map[string]string{"tsconfig.json": config, "p.ts": ""}, "p", "tool.ts")
+		require.ErrorContains(t, err, says)
+		_, err = resolve(map[string]string{"tsconfig.json": config, "p.ts": ""}, "./p", "tool.ts")
+		require.NoError(t, err, "nothing has to be read for a relative import")
+	}
+	s, err := bundled(t, map[string]string{"tsconfig.json": `{"compilerOptions":{"paths":{"@/*":["./src/*"]}}}`, "tool.ts": `import { a } from "@/a"; tool(a);`, "src/a.ts": "export const a = 7;"})
+	require.NoError(t, err)
+	assert.Contains(t, string(s.Code), "7")
+}
+
 // TestBundlingOpensNoFiles runs without the process that can't open any: the plugin alone is to keep esbuild from the disk.
 func TestBundlingOpensNoFiles(t *testing.T) {
 	dir := t.TempDir()

@@ -14,11 +14,12 @@ type resolver struct {
 	tree      *tree
 	manifests map[string]*manifest // by directory; nil where there is none
 	broken    map[string]error     // of manifests, by directory
+	configs   map[string]config    // by the name of a tsconfig.json
 	dirs      map[string]bool
 }
 
 func newResolver(t *tree) *resolver {
-	r := &resolver{tree: t, manifests: map[string]*manifest{}, broken: map[string]error{}, dirs: map[string]bool{".": true}}
+	r := &resolver{tree: t, manifests: map[string]*manifest{}, broken: map[string]error{}, configs: map[string]config{}, dirs: map[string]bool{".": true}}
 	for name := range t.files {
 		for dir := path.Dir(name); !r.dirs[dir]; dir = path.Dir(dir) {
 			r.dirs[dir] = true
@@ -103,6 +104,13 @@ func (r *resolver) resolve(name, importer string, required bool) (resolved, erro
 		return resolved{}, builtin(name)
 	case strings.HasPrefix(name, "/"), strings.ContainsAny(name, ":\\\x00"), name == "":
 		return resolved{}, missing("the script imports %q; an import may name a file of the upload, relative to the one that it stands in, or a package in its node_modules", shortened(name))
+	}
+	if !relative && !inPackages(importer) {
+		if file, ok, err := r.aliased(name, directory); err != nil || ok {
+			return r.replaced(file), err
+		}
+	}
+	switch {
 	case strings.HasPrefix(name, "#"):
 		return r.internal(name, directory, required)
 	case !relative:
@@ -125,10 +133,14 @@ func (r *resolver) resolve(name, importer string, required bool) (resolved, erro
 func shortened(name string) string { return name[:min(len(name), 200)] }
 
 func endingsAt(importer string) []string {
-	if strings.HasPrefix(importer, "node_modules/") || strings.Contains(importer, "/node_modules/") {
+	if inPackages(importer) {
 		return packageEndings
 	}
 	return ownEndings
+}
+
+func inPackages(file string) bool {
+	return strings.HasPrefix(file, "node_modules/") || strings.Contains(file, "/node_modules/")
 }
 
 func conditions(required bool) []string {

@@ -89,6 +89,9 @@ func TestHealthAndReadiness(t *testing.T) {
 	set(errors.New("the secret is 42"))
 	assert.NotContains(t, w.do(http.MethodGet, "/readyz", nil).body, "secret")
 	assert.JSONEq(t, `{"status":"ok"}`, w.do(http.MethodGet, "/healthz", nil).body)
+	types := w.do(http.MethodGet, "/genkit-wasm.d.ts", nil)
+	assert.Equal(t, "text/plain; charset=utf-8", types.header.Get("Content-Type"))
+	assert.Contains(t, types.body, "\ndeclare module \"genkit\" {\n")
 }
 
 func TestHostsThatAreNotOursAreRefused(t *testing.T) {

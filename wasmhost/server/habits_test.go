@@ -15,7 +15,7 @@ import (
 func TestHeadIsAnsweredWhereGetIs(t *testing.T) {
 	w := newWorld(t, nil)
 	require.Equal(t, http.StatusCreated, w.put("calc", calc(t)).status)
-	for _, path := range []string{"/", "/healthz", "/readyz", "/openapi.json", tenant + "/modules", tenant + "/modules/calc", tenant + "/modules/calc/versions", tenant + "/actions", tenant + "/usage", tenant, tenant + "/budget", "/v1/tenants", "/v1/operations"} {
+	for _, path := range []string{"/", "/healthz", "/readyz", "/openapi.json", "/genkit-wasm.d.ts", tenant + "/modules", tenant + "/modules/calc", tenant + "/modules/calc/versions", tenant + "/actions", tenant + "/usage", tenant, tenant + "/budget", "/v1/tenants", "/v1/operations"} {
 		get, head := w.do(http.MethodGet, path, nil), w.do(http.MethodHead, path, nil)
 		assert.Equal(t, get.status, head.status, path)
 		assert.Equal(t, get.header.Get("Content-Type"), head.header.Get("Content-Type"), path)

@@ -18,6 +18,7 @@ var places = []place{
 	{"/v1/tenants/default/modules", "the modules of the tenant \"default\""},
 	{"/v1/tenants/default/actions", "everything that it can run"},
 	{"/openapi.json", "the API, as an OpenAPI 3.1 document"},
+	{"/genkit-wasm.d.ts", "the types of what scripts find, for editors"},
 	{"/healthz", "is the process alive?"},
 	{"/readyz", "should requests be sent here?"},
 }

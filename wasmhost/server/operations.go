@@ -107,6 +107,12 @@ var (
 		responses: map[int]answerDoc{http.StatusOK: {text: "An OpenAPI 3.1 document.", content: jsonOf("Object")}},
 		failures:  []int{403},
 	}
+	docTypes = operation{
+		id: "getScriptTypes", tag: "server", summary: "Get the types of what scripts find",
+		text:      "A file of declarations for TypeScript, which editors and tsc read.",
+		responses: map[int]answerDoc{http.StatusOK: {text: "The declarations.", content: map[string]any{"text/plain": map[string]any{"type": "string"}}}},
+		failures:  []int{403},
+	}
 	docHealth = operation{
 		id: "getHealth", tag: "server", summary: "Is the process alive?",
 		responses: map[int]answerDoc{http.StatusOK: {text: "It is.", content: jsonOf("Health")}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/caller"
+	"github.com/genkit-wasm/genkit-wasm/pdk"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
@@ -120,6 +121,7 @@ func (s *Server) table() []route {
 		{http.MethodPost, tenantPath + "/flows/*", access.Invoke, s.runFlow, docRunFlow},
 		{http.MethodGet, "/", open, s.index, docIndex},
 		{http.MethodGet, "/openapi.json", open, s.getOpenAPI, docOpenAPI},
+		{http.MethodGet, "/genkit-wasm.d.ts", open, s.getTypes, docTypes},
 		{http.MethodGet, "/healthz", open, s.health, docHealth},
 		{http.MethodGet, "/readyz", open, s.ready, docReady},
 	}
@@ -131,6 +133,15 @@ func (s *Server) table() []route {
 
 func (s *Server) getOpenAPI(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/json", s.openAPI)
+}
+
+// getTypes gives authors of scripts what their editors ask for.
+func (s *Server) getTypes(c echo.Context) error {
+	types, err := pdk.Files.ReadFile(pdk.Types)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", types)
 }
 
 // getMetrics answers two scrapes at a time: each looks at all tenants.
