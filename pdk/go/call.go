@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/codec"
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
@@ -37,28 +38,42 @@ func Fail(err error) int32 {
 func Tool[In, Out any](fn func(In) (Out, error)) int32 {
 	return run(func() ([]byte, error) {
 		var in In
-		if err := json.Unmarshal(host.Input(), &in); err != nil {
+		if err := codec.Decode(host.Input(), &in); err != nil {
 			return nil, &Error{Code: InvalidArgument, Message: "decode input: " + err.Error()}
 		}
 		out, err := fn(in)
 		if err != nil {
 			return nil, err
 		}
-		return encode(out)
+		return codec.Encode(&out)
 	})
 }
 
-// Warm does once, while the module initialises, what encoding/json would do on a
-// tool's first call: it learns the types In and Out. Every call starts from the state
-// after initialisation, so without it every call pays (about 0.3 ms). It does not run
-// the tool. Call it at package level:
+// Warm does once, while the module initialises, what a tool's first call would otherwise do. It learns the types In and Out: with
+// the tables that it makes of them a call reads and writes JSON several times as fast as encoding/json does inside WebAssembly, with
+// the same results and errors. Every call starts from the state after initialisation, so whatever is not done there every call
+// pays for (without Warm about 0.3 ms). It does not run the tool. Call it at package level:
 //
 //	var _ = pdk.Warm(slugify)
 func Warm[In, Out any](_ func(In) (Out, error)) struct{} {
+	codec.Learn[In]()
+	codec.Learn[Out]()
 	var in In
 	var out Out
 	_ = json.Unmarshal([]byte("{}"), &in) // an In that is no object learns as well, and fails
 	_, _ = encode(out)
+	in = *new(In)
+	attempt(func() ([]byte, error) {
+		text, err := codec.Encode(&in)
+		if err != nil {
+			return nil, err
+		}
+		var again In
+		if err := codec.Decode(text, &again); err != nil {
+			return nil, err
+		}
+		return codec.Encode(&out)
+	})
 	return struct{}{}
 }
 
@@ -70,21 +85,39 @@ func TextTool(fn func(string) (string, error)) int32 {
 	})
 }
 
-func run(body func() ([]byte, error)) (code int32) {
+func run(body func() ([]byte, error)) int32 {
+	r := attempt(body)
+	switch {
+	case r.failure != nil:
+		host.Error(r.failure)
+		return 1
+	case !r.interrupted:
+		host.Output(r.output)
+	}
+	return 0
+}
+
+// result is how a call ends, before the host knows.
+type result struct {
+	output, failure []byte // failure is not nil for one that failed
+	interrupted     bool
+}
+
+func attempt(body func() ([]byte, error)) (r result) {
 	defer func() {
-		if r := recover(); r != nil {
-			code = Fail(&Error{Code: Internal, Message: fmt.Sprintf("panic: %v", r)})
+		if p := recover(); p != nil {
+			r = result{failure: encodeError(&Error{Code: Internal, Message: fmt.Sprintf("panic: %v", p)})}
 		}
 	}()
 	out, err := body()
-	if errors.Is(err, errInterrupted) {
-		return 0
+	switch {
+	case err == nil:
+		return result{output: out}
+	case errors.Is(err, errInterrupted):
+		return result{interrupted: true}
+	default:
+		return result{failure: encodeError(err)}
 	}
-	if err != nil {
-		return Fail(err)
-	}
-	host.Output(out)
-	return 0
 }
 
 // encode is json.Marshal without the escaping of <, > and &.

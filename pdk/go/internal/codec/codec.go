@@ -1,0 +1,69 @@
+// Package codec encodes and decodes JSON as encoding/json does, quicker, for types that it has learnt while the module
+// initialised: the tables that [Learn] makes are part of the image that every call starts from.
+//
+// It takes the ordinary road only. Whatever is not ordinary (a key that is there twice or in another case, an escape of half
+// a surrogate pair, a number out of range, a value of another type, text that is not UTF-8, nesting beyond 200) makes it give
+// up, and encoding/json does the whole work again on the same bytes. So results and errors are those of encoding/json, always;
+// this package has no errors of its own. A type's own methods (MarshalJSON, UnmarshalText, …) are called by encoding/json,
+// for their value alone, and are called a second time where the codec gives up after them.
+//
+//	var _ = codec.Learn[Order]() // at package level
+//
+//	var in Order
+//	err := codec.Decode(data, &in)
+//	out, err := codec.Encode(&in)
+//
+// Nothing here may be called from more than one goroutine at a time.
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"unsafe"
+)
+
+// tables holds a table for each type that was learnt and is not left to encoding/json as a whole.
+var tables = map[reflect.Type]*node{}
+
+// Learn makes the table of T and of the types within it.
+func Learn[T any]() struct{} {
+	t := reflect.TypeFor[T]()
+	if tables[t] == nil {
+		tables[t] = compile(t, false)
+	}
+	return struct{}{}
+}
+
+// Decode decodes data into v, which points to a zero value, as [json.Unmarshal] does. Strings in v are parts of data, which
+// must not be written to afterwards.
+func Decode[T any](data []byte, v *T) error {
+	if n := tables[reflect.TypeFor[T]()]; n != nil && n.dec != opStd {
+		if decode(n, data, unsafe.Pointer(v)) {
+			return nil
+		}
+		*v = *new(T)
+	}
+	return json.Unmarshal(data, v)
+}
+
+// Encode encodes *v as [json.Encoder] does that does not escape HTML, without the newline at the end.
+func Encode[T any](v *T) ([]byte, error) {
+	if n := tables[reflect.TypeFor[T]()]; n != nil && n.enc != opStd {
+		e := encoder{b: make([]byte, 0, 512)}
+		if e.value(n, unsafe.Pointer(v)) {
+			return e.b, nil
+		}
+	}
+	return standard(*v)
+}
+
+func standard(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}

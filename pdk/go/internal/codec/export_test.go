@@ -1,0 +1,20 @@
+package codec
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// Gave reports whether the codec gives up on data for a T, or on the value that data decodes to.
+func Gave[T any](data []byte) (up bool) {
+	var v T
+	n := tables[reflect.TypeFor[T]()]
+	if !decode(n, data, unsafe.Pointer(&v)) {
+		return true
+	}
+	e := encoder{}
+	return !e.value(n, unsafe.Pointer(&v))
+}
+
+// Standard is what Encode is compared with.
+var Standard = standard
