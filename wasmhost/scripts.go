@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/inspect"
@@ -180,12 +181,14 @@ func (s *scriptText) analyze(ctx context.Context, up *Upload, parse func([]byte)
 // script uses: its engine imports them all.
 func (a *Analysis) completeScript() error {
 	d := a.Descriptor
-	for kind := range d.Actions() {
-		return status.Publicf(status.Unimplemented, "a script offers tools, middleware and formats; %ss need a module", kind)
-	}
 	for _, t := range d.Tools {
 		if t.Export != script.CallExport || t.IO != abi.IOJSON {
 			return status.Publicf(status.InvalidArgument, "tool %q of a script wants \"export\": %q, and \"io\": \"json\"", t.Name, script.CallExport)
+		}
+	}
+	for kind, a := range d.Actions() {
+		if kind != string(action.Prompt) && a.Export != script.CallExport {
+			return status.Publicf(status.InvalidArgument, "%s %q of a script wants \"export\": %q", kind, a.Name, script.CallExport)
 		}
 	}
 	for _, m := range d.Middleware {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/format"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -139,6 +140,45 @@ func formatOf(t *testing.T, reg *registry.Registry, name string) format.Format {
 	f, ok := value.(format.Format)
 	require.True(t, ok)
 	return f
+}
+
+func TestAScriptOffersOtherActions(t *testing.T) {
+	h := scriptHost(t, nil)
+	rec, err := h.Load(t.Context(), tenant, scripted("kit", `
+import { s, defineEmbedder, defineEvaluator, defineRetriever, defineIndexer, defineReranker, defineModel, defineResource, definePrompt } from "genkit";
+defineEmbedder({ name: "length", config: s.object({ scale: s.number() }), run: ({ input, options }) => ({ embeddings: input.map((d) => ({ embedding: [d.content[0].text.length * (options?.scale ?? 1)] })) }) });
+defineEvaluator({ name: "e", run: async ({ dataset }) => dataset.map(({ testCaseId }) => ({ testCaseId, evaluation: { score: 1 } })) });
+defineRetriever({ name: "r", run: ({ query }) => ({ documents: [query] }) });
+defineIndexer({ name: "i", run: () => 7 });
+defineReranker({ name: "r", run: ({ documents }) => ({ documents: documents.map((d, i) => ({ ...d, metadata: { score: 1 / (i + 1) } })) }) });
+defineModel({ name: "echo", run: ({ messages }, genkit) => { genkit.emit({ content: [{ text: "…" }] }); return { message: { role: "model", content: messages[0].content } }; } });
+defineResource({ name: "note", template: "notes/{id}", run: ({ variables }) => ({ content: [{ text: "note " + variables.id }] }) });
+definePrompt({ name: "hello", source: "Hello, {{name}}!" });
+`))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{
+		"/embedder/kit/length", "/evaluator/kit/e", "/retriever/kit/r", "/indexer/kit/i", "/reranker/kit/r", "/model/kit/echo", "/resource/kit/note", "/prompt/kit/hello",
+		"/executable-prompt/kit/hello",
+	}, rec.Actions)
+	reg := registry.New(nil)
+	require.NoError(t, reg.AddProvider(h.Provider(tenant)))
+	for key, c := range map[string]struct{ input, want string }{
+		"/embedder/kit/length": {`{"input":[{"content":[{"text":"abc"}]}],"options":{"scale":2}}`, `{"embeddings":[{"embedding":[6]}]}`},
+		"/retriever/kit/r":     {`{"query":{"content":[{"text":"q"}]}}`, `{"documents":[{"content":[{"text":"q"}]}]}`},
+		"/resource/kit/note":   {`{"uri":"wasm://kit/notes/7"}`, `{"content":[{"text":"note 7","metadata":{"resource":{"uri":"wasm://kit/notes/7","template":"wasm://kit/notes/{id}"}}}]}`},
+	} {
+		k, err := action.ParseKey(key)
+		require.NoError(t, err)
+		a, err := reg.Lookup(t.Context(), k)
+		require.NoError(t, err)
+		out, err := a.RunJSON(t.Context(), json.RawMessage(c.input), nil)
+		require.NoError(t, err, key)
+		assert.JSONEq(t, c.want, string(out), key)
+	}
+	_, err = h.Load(t.Context(), tenant, scripted("m", `definePrompt({ name: "p", source: "{{#if" })`))
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = h.Load(t.Context(), tenant, scripted("m", `defineEmbedder({ name: "p" })`))
+	assert.Contains(t, status.Convert(err).Message, `embedder "p": "run" wants a function`)
 }
 
 func TestTheScriptsOfTheDocumentationAreTaken(t *testing.T) {

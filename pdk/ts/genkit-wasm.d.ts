@@ -133,6 +133,47 @@ declare module "genkit" {
     parseChunk?(text: string, context: FormatContext): unknown;
   }): void;
 
+  type Run<Request, Response> = (request: Request, genkit: Genkit) => Awaitable<Response>;
+  /** What most actions say of themselves; config is the schema of their options. */
+  interface ActionDeclaration<C, Request, Response> {
+    name: string;
+    description?: string;
+    config?: C;
+    info?: { readonly [name: string]: unknown };
+    run: Run<Request, Response>;
+  }
+  type Config = AnySchema | undefined;
+
+  /** Declares an embedder: documents to vectors, one or more for each. */
+  export function defineEmbedder<C extends Config = undefined>(declaration: ActionDeclaration<C, { input: Document[]; options?: Given<C> },
+    { embeddings: { embedding: number[]; metadata?: object }[] }>): void;
+  /** Declares an evaluator, which is given one case a call. */
+  export function defineEvaluator<C extends Config = undefined>(declaration: ActionDeclaration<C,
+    { dataset: { testCaseId: string; input?: any; output?: any; context?: any[]; reference?: any }[]; evalRunId: string; options?: Given<C> },
+    { testCaseId: string; evaluation: Score | Score[] }[]>): void;
+  export interface Score {
+    id?: string;
+    score?: number | string | boolean;
+    status?: "UNKNOWN" | "PASS" | "FAIL";
+    error?: string;
+    details?: { reasoning?: string; [name: string]: unknown };
+  }
+  /** Declares a retriever. */
+  export function defineRetriever<C extends Config = undefined>(declaration: ActionDeclaration<C, { query: Document; options?: Given<C> }, { documents: Document[] }>): void;
+  /** Declares an indexer. Its result is not looked at. */
+  export function defineIndexer<C extends Config = undefined>(declaration: ActionDeclaration<C, { documents: Document[]; options?: Given<C> }, unknown>): void;
+  /** Declares a reranker: documents with `metadata.score`, the best first. */
+  export function defineReranker<C extends Config = undefined>(declaration: ActionDeclaration<C, { query: Document; documents: Document[]; options?: Given<C> }, { documents: Document[] }>): void;
+  /** Declares a model; `genkit.emit` streams a chunk. */
+  export function defineModel<C extends Config = undefined>(declaration: ActionDeclaration<C, GenerateRequest, GenerateResponse>): void;
+  /** Declares a resource, by its address or a URI template; the host puts `wasm://<module>/` before it. */
+  export function defineResource(declaration: {
+    name: string; description?: string; info?: { readonly [name: string]: unknown };
+    run: Run<{ uri: string; variables?: { [name: string]: any } }, { content: Part[] }>;
+  } & ({ uri: string; template?: undefined } | { template: string; uri?: undefined })): void;
+  /** Declares a prompt: the text of a file in the dotprompt format. Nothing of the script runs for it. */
+  export function definePrompt(declaration: { name: string; description?: string; source: string }): void;
+
   // ---- capabilities: what is not listed in requests, or not granted by the policy, throws a GenkitError
 
   export interface Requests {
@@ -194,6 +235,14 @@ declare module "genkit" {
     tool: typeof tool;
     defineMiddleware: typeof defineMiddleware;
     defineFormat: typeof defineFormat;
+    defineEmbedder: typeof defineEmbedder;
+    defineEvaluator: typeof defineEvaluator;
+    defineRetriever: typeof defineRetriever;
+    defineIndexer: typeof defineIndexer;
+    defineReranker: typeof defineReranker;
+    defineModel: typeof defineModel;
+    defineResource: typeof defineResource;
+    definePrompt: typeof definePrompt;
     s: typeof s;
     kv: typeof kv;
     GenkitError: typeof GenkitError;
@@ -284,6 +333,14 @@ declare module "genkit-wasm" {
 declare const tool: typeof import("genkit").tool;
 declare const defineMiddleware: typeof import("genkit").defineMiddleware;
 declare const defineFormat: typeof import("genkit").defineFormat;
+declare const defineEmbedder: typeof import("genkit").defineEmbedder;
+declare const defineEvaluator: typeof import("genkit").defineEvaluator;
+declare const defineRetriever: typeof import("genkit").defineRetriever;
+declare const defineIndexer: typeof import("genkit").defineIndexer;
+declare const defineReranker: typeof import("genkit").defineReranker;
+declare const defineModel: typeof import("genkit").defineModel;
+declare const defineResource: typeof import("genkit").defineResource;
+declare const definePrompt: typeof import("genkit").definePrompt;
 declare const s: typeof import("genkit").s;
 declare const genkit: import("genkit").Genkit;
 declare function require(name: "genkit" | "genkit-wasm"): import("genkit").Genkit;

@@ -70,6 +70,19 @@ defineFormat({
 // @ts-expect-error: it has no parse
 defineFormat({ name: "none" });
 
+genkit.defineEmbedder({ name: "length", config: s.object({ scale: s.number() }), run: ({ input, options }) => ({ embeddings: input.map((d) => ({ embedding: [(d.content[0]?.text?.length ?? 0) * (options?.scale ?? 1)] })) }) });
+genkit.defineEvaluator({ name: "says", run: ({ dataset }) => dataset.map(({ testCaseId, output }) => ({ testCaseId, evaluation: { score: output === "x", status: "PASS" as const } })) });
+genkit.defineRetriever({ name: "all", run: async ({ query }) => ({ documents: [query] }) });
+genkit.defineIndexer({ name: "none", run: ({ documents }) => documents.length });
+genkit.defineReranker({ name: "same", run: ({ documents }) => ({ documents }) });
+genkit.defineModel({ name: "echo", run: ({ messages }) => ({ message: { role: "model", content: messages[0]?.content ?? [] } }) });
+genkit.defineResource({ name: "note", template: "notes/{id}", run: ({ variables }) => ({ content: [{ text: String(variables?.id) }] }) });
+genkit.definePrompt({ name: "hello", source: "Hello, {{name}}!" });
+// @ts-expect-error: a resource has an address
+genkit.defineResource({ name: "lost", run: () => ({ content: [] }) });
+// @ts-expect-error: an embedder gives numbers
+genkit.defineEmbedder({ name: "words", run: () => ({ embeddings: [{ embedding: ["a"] }] }) });
+
 genkit.module({ version: "1", requests: { http: [{ host: "example.com" }], kv: true, actions: ["tool/*"] } });
 // @ts-expect-error: there is no such capability
 genkit.module({ requests: { files: true } });

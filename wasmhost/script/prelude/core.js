@@ -128,7 +128,7 @@
       const input = host(INPUT, "");
       const cut = apply(indexOf, input, ["\n"]);
       const run = runs[apply(slice, input, [0, cut])];
-      if (run === undefined) return fail(failed("NOT_FOUND", "the script declares nothing of that name"));
+      if (typeof run !== "function") return fail(failed("NOT_FOUND", "the script declares nothing of that name"));
       const result = run(parse(apply(slice, input, [cut + 1])));
       if (typeof result === "object" && result !== null) settle(result); else succeed(result);
     } catch (thrown) {
@@ -142,7 +142,7 @@
     loading = true;
     try {
       host(LOAD, "");
-      if (ownKeys(runs).length === 0) fail(failed("INVALID_ARGUMENT", "the script declares no tool; call tool({name, description, input, run}), defineMiddleware() or defineFormat() at its top level"), "INVALID_ARGUMENT");
+      if (ownKeys(runs).length === 0) fail(failed("INVALID_ARGUMENT", "the script declares no tool; call tool({name, description, input, run}), or another function that declares something, at its top level"), "INVALID_ARGUMENT");
       else succeed();
     } catch (thrown) {
       fail(thrown, "INVALID_ARGUMENT");
@@ -168,7 +168,7 @@
   // ---- what a script declares
 
   const declared = { tools: [], middleware: [], formats: [] };
-  const runs = create(null); // by "tool/…", "middleware/…" and "format/…"
+  const runs = create(null); // by "tool/…", "middleware/…" and so on; null for what nothing runs for
   let about = {};
 
   const declaring = (what) => {
@@ -179,7 +179,7 @@
   const declare = (kind, list, { name, ...entry }, run) => {
     if (runs[`${kind}/${name}`] !== undefined) throw new TypeError(`${kind} "${name}" is declared twice`);
     runs[`${kind}/${name}`] = run;
-    push_(list, { name, export: "genkit_call", ...entry });
+    push_(list, { name, export: run === null ? undefined : "genkit_call", ...entry });
   };
   const named = (what, declaration, wants) => {
     declaring(`${what}()`);
@@ -235,6 +235,27 @@
       for (let i = 0; i < message.content.length; i++) if (typeof message.content[i].text === "string") whole += message.content[i].text;
       return apply(read, undefined, [whole, about]);
     });
+  };
+
+  // Genkit's other actions: run gets the request of the kind and returns its response.
+  const definers = {};
+  const lists = { Embedder: "embedders", Evaluator: "evaluators", Retriever: "retrievers", Indexer: "indexers", Reranker: "rerankers", Model: "models", Resource: "resources" };
+  for (const title of keys(lists)) {
+    const kind = apply(toLowerCase, title, []), list = declared[lists[title]] = [];
+    definers[`define${title}`] = (declaration) => {
+      named(`define${title}`, declaration, "{name, description, run}");
+      const { name, description, config, info, uri, template, run } = declaration;
+      const what = `${kind} "${name}"`;
+      if (typeof run !== "function") throw new TypeError(`${what}: "run" wants a function`);
+      declare(kind, list, { name, description, configSchema: schemaOf(what, config, "config"), info, uri, template }, (request) => apply(run, undefined, [request, genkit]));
+    };
+  }
+  declared.prompts = [];
+  definers.definePrompt = (declaration) => {
+    named("definePrompt", declaration, "{name, description, source}");
+    const { name, description, source } = declaration;
+    if (typeof source !== "string") throw new TypeError(`prompt "${name}": "source" wants a text`);
+    declare("prompt", declared.prompts, { name, description, source }, null);
   };
 
   // schemaOf is the JSON Schema of a schema: of s, of a library that follows Standard JSON Schema or has a method for it
@@ -303,7 +324,7 @@
   });
 
   const genkit = freeze({
-    tool, defineMiddleware, defineFormat, s, kv, GenkitError,
+    tool, defineMiddleware, defineFormat, ...definers, s, kv, GenkitError,
     module: (declaration) => {
       declaring("genkit.module()");
       const { name, version, description, requests } = declaration;
@@ -333,6 +354,7 @@
   define("tool", tool);
   define("defineMiddleware", defineMiddleware);
   define("defineFormat", defineFormat);
+  for (const name of keys(definers)) define(name, definers[name]);
   define("s", s);
   define("genkit", genkit);
 
