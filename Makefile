@@ -132,7 +132,7 @@ COUNT ?= 6
 bench: ## measure and print one table with ratios to the native Go tool
 	@mkdir -p build
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -count $(COUNT) ./bench | tee build/bench.txt
-	$(GO) run $(BENCHSTAT) -col '/tool@(native_go wasm_c_genkit_v1 wasm_c_extism wasm_go_genkit_v1 wasm_go_extism extism_sdk_c_reused extism_sdk_c_fresh_timeout extism_sdk_go_reused extism_sdk_go_fresh_timeout stdio_subprocess loopback_http)' -filter '.name:Add .unit:sec/op' build/bench.txt
+	$(GO) run $(BENCHSTAT) -col '/tool@(native_go wasm_c_genkit_v1 wasm_c_extism wasm_go_genkit_v1 wasm_go_encoding_json wasm_go_extism extism_sdk_c_reused extism_sdk_c_fresh_timeout extism_sdk_go_reused extism_sdk_go_fresh_timeout stdio_subprocess loopback_http)' -filter '.name:Add .unit:sec/op' build/bench.txt
 	$(GO) test -run '^$$' -bench Neighbours -benchtime 1x ./wasmhost/internal/worker | tee build/neighbours.txt
 
 .PHONY: oracle

@@ -44,6 +44,10 @@ func few(full, short int) int {
 	return full
 }
 
+// kitGuest is the guest in Go that uses the kit as an author does. That of guests/gocalc uses encoding/json alone, in both
+// conventions.
+const kitGuest = "../pdk/go/internal/benchguest"
+
 // request is a JSON object of about size bytes that asks for 40+2.
 func request(size int) []byte {
 	head, tail := `{"a":40,"b":2,"pad":"`, `"}`
@@ -60,7 +64,8 @@ func BenchmarkAdd(b *testing.B) {
 		{"native_go", nativeTool},
 		{"wasm_c_genkit_v1", wasmTool("../examples/calc/calc.wasm", "", false)},
 		{"wasm_c_extism", wasmTool("guests/calc-extism.wasm", "", true)},
-		{"wasm_go_genkit_v1", wasmTool("guests/gocalc", "", true)},
+		{"wasm_go_genkit_v1", wasmTool(kitGuest, "", true)},
+		{"wasm_go_encoding_json", wasmTool("guests/gocalc", "", true)},
 		{"wasm_go_extism", wasmTool("guests/gocalc", "extism", true)},
 		{"extism_sdk_c_reused", sdkReused("guests/calc-extism.wasm", "")},
 		{"extism_sdk_c_fresh_timeout", sdkFresh("guests/calc-extism.wasm", "")},
@@ -82,53 +87,6 @@ func BenchmarkAdd(b *testing.B) {
 					}
 				})
 			}
-		})
-	}
-}
-
-// BenchmarkRatio calls the tools in turns, a few calls each, and reports for each the
-// shortest turn, divided by the shortest of the Go function: what else the machine does
-// makes a turn longer, never shorter, so this holds on a busy machine, where BenchmarkAdd
-// does not.
-func BenchmarkRatio(b *testing.B) {
-	variants := []struct {
-		name string
-		make func(b *testing.B) caller
-	}{
-		{"native_go", nativeTool},
-		{"c_genkit_v1", wasmTool("../examples/calc/calc.wasm", "", false)},
-		{"c_extism", wasmTool("guests/calc-extism.wasm", "", true)},
-		{"go_genkit_v1", wasmTool("guests/gocalc", "", true)},
-		{"go_extism", wasmTool("guests/gocalc", "extism", true)},
-		{"sdk_c_fresh", sdkFresh("guests/calc-extism.wasm", "")},
-	}
-	calls := make([]caller, len(variants))
-	for i, v := range variants {
-		calls[i] = v.make(b)
-	}
-	for _, s := range sizes[:few(len(sizes), 2)] {
-		in := request(s.size)
-		b.Run("size="+s.name, func(b *testing.B) {
-			best := make([]time.Duration, len(calls))
-			turn := max(1, 20_000/(s.size+500))
-			for _, call := range calls {
-				checkSum(b, call(b, in))
-			}
-			for b.Loop() {
-				for i, call := range calls {
-					start := time.Now()
-					for range turn {
-						call(b, in)
-					}
-					if took := time.Since(start) / time.Duration(turn); best[i] == 0 || took < best[i] {
-						best[i] = took
-					}
-				}
-			}
-			for i, v := range variants {
-				b.ReportMetric(float64(best[i])/float64(best[0]), v.name+"-x")
-			}
-			b.ReportMetric(float64(best[0].Nanoseconds())/1000, "native-µs")
 		})
 	}
 }
@@ -165,11 +123,13 @@ const (
 
 // nativeTool is a tool in Go, called through the engine as every tool is: both
 // schemas checked.
-func nativeTool(b *testing.B) caller {
+func nativeTool(b *testing.B) caller { return nativeAction(b, inputSchema, outputSchema, addJSON) }
+
+func nativeAction(b *testing.B, inputSchema, outputSchema string, fn func(in []byte) ([]byte, error)) caller {
 	b.Helper()
 	a, err := tool.NewRaw("add", "", json.RawMessage(inputSchema), json.RawMessage(outputSchema),
 		func(_ context.Context, in json.RawMessage, _ action.Emit) (json.RawMessage, error) {
-			return addJSON(in)
+			return fn(in)
 		})
 	require.NoError(b, err)
 	return runAction(a)
@@ -188,18 +148,30 @@ func runAction(a action.Action) caller {
 // wasmTool is a module in a host, called through the engine: both schemas checked,
 // fresh state, fuel, deadline and memory limit.
 func wasmTool(source, tag string, sidecar bool) func(b *testing.B) caller {
+	var descriptor string
+	if sidecar {
+		descriptor = described("add", inputSchema, outputSchema)
+	}
+	return wasmAction(source, tag, "add", descriptor)
+}
+
+func described(tool, inputSchema, outputSchema string) string {
+	return `{"abi":"genkit/1","name":"calc","tools":[{"name":"` + tool + `","inputSchema":` + inputSchema + `,"outputSchema":` + outputSchema + `}]}`
+}
+
+func wasmAction(source, tag, name, descriptor string) func(b *testing.B) caller {
 	return func(b *testing.B) caller {
 		b.Helper()
 		host, err := wasmhost.New(b.Context(), wasmhost.Config{CacheDir: cacheDir(b), Limits: policy.Limits{InputBytes: 4 << 20, OutputBytes: 4 << 20}})
 		require.NoError(b, err)
 		b.Cleanup(func() { require.NoError(b, host.Close(context.Background())) })
 		up := wasmhost.Upload{Name: "calc", Wasm: guest(b, source, tag)}
-		if sidecar {
-			up.Descriptor = []byte(`{"abi":"genkit/1","name":"calc","tools":[{"name":"add","inputSchema":` + inputSchema + `,"outputSchema":` + outputSchema + `}]}`)
+		if descriptor != "" {
+			up.Descriptor = []byte(descriptor)
 		}
 		_, err = host.Load(b.Context(), wasmhost.DefaultTenant, up)
 		require.NoError(b, err)
-		a, err := host.Provider(wasmhost.DefaultTenant).Resolve(b.Context(), action.Key{Kind: action.Tool, Name: "calc/add"})
+		a, err := host.Provider(wasmhost.DefaultTenant).Resolve(b.Context(), action.Key{Kind: action.Tool, Name: "calc/" + name})
 		require.NoError(b, err)
 		return runAction(a)
 	}
@@ -211,7 +183,7 @@ func BenchmarkSandboxOnly(b *testing.B) {
 	for _, v := range []struct{ name, source, tag string }{
 		{"c_genkit_v1", "../examples/calc/calc.wasm", ""},
 		{"c_extism", "guests/calc-extism.wasm", ""},
-		{"go_genkit_v1", "guests/gocalc", ""},
+		{"go_genkit_v1", kitGuest, ""},
 		{"go_extism", "guests/gocalc", "extism"},
 	} {
 		b.Run("guest="+v.name, func(b *testing.B) {
