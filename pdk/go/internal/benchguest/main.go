@@ -1,3 +1,5 @@
+//go:build wasip1
+
 // Command benchguest is the guest in Go of the repository's benchmarks: two tools written as an author writes them, each once more
 // with encoding/json alone, for comparison.
 package main
