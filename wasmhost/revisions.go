@@ -8,8 +8,21 @@ import (
 	"slices"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/condition"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 )
+
+// wanted reports why a module is not to be changed by the condition of ctx. The tenant's loading lock is held.
+func (h *Host) wanted(ctx context.Context, tenantName, name string) error {
+	current, err := h.Module(tenantName, name)
+	if errors.Is(err, status.ErrNotFound) {
+		return condition.Met(ctx, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return condition.Met(ctx, &current)
+}
 
 // room says up to which revision a module has to be pruned, 0 for none, so that another may
 // be stored within the tenant's quota. Whatever number of revisions there are, the oldest

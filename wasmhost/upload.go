@@ -58,6 +58,10 @@ func (h *Host) Load(ctx context.Context, tenantName string, up Upload) (Loaded, 
 		l.close()
 		return Loaded{}, err
 	}
+	if err := h.wanted(ctx, tenantName, l.record.Name); err != nil {
+		l.close()
+		return Loaded{}, err
+	}
 	if current, err := h.Module(tenantName, l.record.Name); err == nil && same(current, l.record) {
 		l.close()
 		return Loaded{Record: current}, nil

@@ -37,6 +37,9 @@ func (h *Host) Remove(ctx context.Context, tenantName, name string) error {
 	if _, err := h.Module(tenantName, name); err != nil {
 		return err
 	}
+	if err := h.wanted(ctx, tenantName, name); err != nil {
+		return err
+	}
 	ns := kv.Namespace{Tenant: tenantName, Module: name}
 	if err := h.mark(ctx, ns); err != nil {
 		return err
@@ -82,6 +85,9 @@ func (h *Host) Rollback(ctx context.Context, tenantName, name string, revision i
 	}
 	versions, err := h.Versions(ctx, tenantName, name)
 	if err != nil {
+		return module.Record{}, err
+	}
+	if err := h.wanted(ctx, tenantName, name); err != nil {
 		return module.Record{}, err
 	}
 	target, err := pick(versions, revision)

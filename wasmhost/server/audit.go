@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -181,7 +180,8 @@ func (s *Server) listAudit(c echo.Context) error {
 		}
 	}
 	if query.Has("since") {
-		if q.Since, err = time.Parse(time.RFC3339, query.Get("since")); err != nil {
+		var ok bool
+		if q.Since, ok = timeOf(query.Get("since")); !ok {
 			return status.Publicf(status.InvalidArgument, "query: \"since\" is %q, want a time such as 2030-01-31T12:00:00Z", abi.Line(query.Get("since"), 80))
 		}
 	}

@@ -58,7 +58,7 @@ var (
 		request: jsonOf("NewKey"),
 		responses: map[int]answerDoc{
 			http.StatusCreated: {
-				text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"Location"},
+				text: "The key, and its token.", content: jsonOf("KeyWithToken"), headers: []string{"ETag", "Location"},
 				links: links{}.with(map[string]string{"key": "$response.body#/key/id"}, "getKey", "rotateKey", "revokeKey"),
 			},
 		},
@@ -66,22 +66,28 @@ var (
 	}
 	docGetKey = operation{
 		id: "getKey", tag: "keys", summary: "Get an API key",
-		responses: map[int]answerDoc{http.StatusOK: {text: "The key, without its secret.", content: jsonOf("Key")}},
-		failures:  []int{403, 404},
+		params: []string{"ifNoneMatch"},
+		responses: map[int]answerDoc{
+			http.StatusOK:          {text: "The key, without its secret.", content: jsonOf("Key"), headers: []string{"ETag"}},
+			http.StatusNotModified: {text: "It is the one that If-None-Match names.", headers: []string{"ETag"}},
+		},
+		failures: []int{403, 404},
 	}
 	docRevokeKey = operation{
 		id: "revokeKey", tag: "keys", summary: "Revoke an API key",
 		text:      "At once: requests that run under it end with UNAUTHENTICATED, streams too. That holds also for a 503, after which the key has to be revoked once more to be gone for good.",
+		params:    []string{"ifMatch"},
 		responses: map[int]answerDoc{http.StatusNoContent: {text: "The key is gone."}},
-		failures:  []int{403, 404, 503},
+		failures:  []int{403, 404, 412, 503},
 	}
 	docRotateKey = operation{
 		id: "rotateKey", tag: "keys", summary: "Give an API key a new secret",
 		text:      "The old secret works on for \"overlapSeconds\"; without them it ends at once, and requests that run under it do.",
+		params:    []string{"ifMatch"},
 		request:   jsonOf("Rotation"),
 		optional:  true,
-		responses: map[int]answerDoc{http.StatusOK: {text: "The key, and its new token.", content: jsonOf("KeyWithToken")}},
-		failures:  []int{400, 403, 404, 408, 409, 413, 415, 503},
+		responses: map[int]answerDoc{http.StatusOK: {text: "The key, and its new token.", content: jsonOf("KeyWithToken"), headers: []string{"ETag"}}},
+		failures:  []int{400, 403, 404, 408, 409, 412, 413, 415, 503},
 	}
 )
 
@@ -130,6 +136,7 @@ func (s *Server) createKey(c echo.Context) error {
 		return err
 	}
 	c.Response().Header().Set("Location", keysPath+"/"+made.Key.ID)
+	c.Response().Header().Set("ETag", etagOf(made.Key.Revision))
 	return writeJSON(c, http.StatusCreated, made)
 }
 
@@ -138,10 +145,32 @@ func (s *Server) getKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if unchanged(c, etagOf(key.Revision)) {
+		return c.NoContent(http.StatusNotModified)
+	}
 	return writeJSON(c, http.StatusOK, key)
 }
 
+// holdsKey looks at a request's preconditions for a key. Until release is called no other request changes keys.
+func (s *Server) holdsKey(c echo.Context) (release func(), err error) {
+	s.keyChanges.Lock()
+	key, err := s.config.Keys.Get(param(c, "key"))
+	if err != nil {
+		return s.keyChanges.Unlock, nil //nolint:nilerr // the change itself says so, after what else is wrong with it
+	}
+	if err := holds(c.Request().Header, etagOf(key.Revision)); err != nil {
+		s.keyChanges.Unlock()
+		return nil, err
+	}
+	return s.keyChanges.Unlock, nil
+}
+
 func (s *Server) revokeKey(c echo.Context) error {
+	release, err := s.holdsKey(c)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := s.config.Keys.Revoke(c.Request().Context(), param(c, "key")); err != nil {
 		return err
 	}
@@ -166,11 +195,17 @@ func (s *Server) rotateKey(c echo.Context) error {
 	id := param(c, "key")
 	request := []string{http.MethodPost, keysPath, id, strconv.Itoa(seconds), expiresAt.UTC().Format(time.RFC3339Nano)}
 	made, err := s.onceToken(c, request, func(hash string) (access.Key, string, error) {
+		release, err := s.holdsKey(c)
+		if err != nil {
+			return access.Key{}, "", err
+		}
+		defer release()
 		return s.config.Keys.RotateOnce(c.Request().Context(), id, time.Duration(seconds)*time.Second, expiresAt, hash)
 	})
 	if err != nil {
 		return err
 	}
+	c.Response().Header().Set("ETag", etagOf(made.Key.Revision))
 	return writeJSON(c, http.StatusOK, made)
 }
 
@@ -209,7 +244,14 @@ func readMember(m map[string]json.RawMessage, name string, into any) error {
 // readTime reads a member with a time of RFC 3339; the zero time where it is absent.
 func readTime(m map[string]json.RawMessage, name string) (at time.Time, err error) {
 	raw, ok := m[name]
-	if ok && (json.Unmarshal(raw, &at) != nil || at.IsZero()) {
+	if !ok {
+		return at, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		at, ok = timeOf(text)
+	}
+	if text == "" || !ok || at.IsZero() {
 		return at, status.Publicf(status.InvalidArgument, "body: \"%s\" wants a time such as \"2030-01-31T12:00:00Z\"", name)
 	}
 	return at, nil

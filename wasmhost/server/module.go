@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/condition"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
@@ -54,11 +56,30 @@ func (s *Server) getModule(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	tag, err := moduleTag(&rec)
+	if err != nil {
+		return err
+	}
+	if unchanged(c, tag) {
+		return c.NoContent(http.StatusNotModified)
+	}
 	return writeJSON(c, http.StatusOK, rec)
 }
 
+// wants returns a context in which a module is changed only if it is as the request's preconditions say.
+func wants(ctx context.Context, h http.Header) context.Context {
+	return condition.With(ctx, func(current *module.Record) error {
+		tag, err := moduleTag(current)
+		if err != nil {
+			return err
+		}
+		return holds(h, tag)
+	})
+}
+
 func (s *Server) deleteModule(c echo.Context) error {
-	if err := s.config.Host.Remove(c.Request().Context(), param(c, "tenant"), param(c, "name")); err != nil {
+	ctx := wants(c.Request().Context(), c.Request().Header)
+	if err := s.config.Host.Remove(ctx, param(c, "tenant"), param(c, "name")); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
@@ -96,13 +117,18 @@ func (s *Server) rollback(c echo.Context) error {
 			return status.Publicf(status.InvalidArgument, "body: \"revision\" wants a whole number from 1")
 		}
 	}
-	rec, err := s.config.Host.Rollback(c.Request().Context(), param(c, "tenant"), param(c, "name"), revision)
-	if status.Of(err) == status.FailedPrecondition {
+	rec, err := s.config.Host.Rollback(wants(c.Request().Context(), c.Request().Header), param(c, "tenant"), param(c, "name"), revision)
+	if status.Of(err) == status.FailedPrecondition && httpStatusOf(err) != http.StatusPreconditionFailed {
 		return withHTTP(http.StatusConflict, err) // it is about what is there, not about the request
 	}
 	if err != nil {
 		return err
 	}
+	tag, err := moduleTag(&rec)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("ETag", tag)
 	return writeJSON(c, http.StatusOK, rec)
 }
 
@@ -126,6 +152,11 @@ func (s *Server) putModule(c echo.Context) error {
 	}
 	if _, err := s.config.Host.Modules(tenant); err != nil {
 		return err
+	}
+	if len(c.Request().Header.Values(idempotencyKey)) == 0 { // else it may be the one that was carried out
+		if err := s.holdsNow(c, tenant, name); err != nil {
+			return err
+		}
 	}
 	release, err := s.arriving.take(tenant)
 	if err != nil {
@@ -151,6 +182,20 @@ func (s *Server) putModule(c echo.Context) error {
 	return writeAnswer(c, a, replayed)
 }
 
+// holdsNow looks at the preconditions of an upload before its body is read. They are looked at once more when the
+// module is changed.
+func (s *Server) holdsNow(c echo.Context, tenant, name string) error {
+	tag := ""
+	rec, err := s.config.Host.Module(tenant, name)
+	if err == nil {
+		tag, err = moduleTag(&rec)
+	}
+	if err != nil && !errors.Is(err, status.ErrNotFound) {
+		return err
+	}
+	return holds(c.Request().Header, tag)
+}
+
 // uploadOf says in texts what an upload is, where it may be sent again.
 func (s *Server) uploadOf(c echo.Context, tenant string, up wasmhost.Upload, arrived *spool) []string {
 	if arrived.hash == nil {
@@ -172,7 +217,11 @@ func (s *Server) load(c echo.Context, tenant string, up wasmhost.Upload, arrived
 	}
 	arrived.close()
 	release()
-	rec, err := s.config.Host.Load(ctx, tenant, up)
+	rec, err := s.config.Host.Load(wants(ctx, c.Request().Header), tenant, up)
+	if err != nil {
+		return admin.Answer{}, err
+	}
+	tag, err := moduleTag(&rec.Record)
 	if err != nil {
 		return admin.Answer{}, err
 	}
@@ -181,9 +230,9 @@ func (s *Server) load(c echo.Context, tenant string, up wasmhost.Upload, arrived
 		return admin.Answer{}, status.Errorf(status.Internal, "encode a record: %w", err)
 	}
 	if !rec.Changed {
-		return admin.Answer{Status: http.StatusOK, Body: raw}, nil
+		return admin.Answer{Status: http.StatusOK, ETag: tag, Body: raw}, nil
 	}
-	return admin.Answer{Status: http.StatusCreated, Location: c.Request().URL.EscapedPath(), Body: raw}, nil
+	return admin.Answer{Status: http.StatusCreated, Location: c.Request().URL.EscapedPath(), ETag: tag, Body: raw}, nil
 }
 
 // languages are the media types of scripts.

@@ -18,27 +18,33 @@ var (
 		id: "putModule", tag: "modules", summary: "Upload a module or a script",
 		text: "A script is TypeScript or JavaScript, by its media type; a script of several files is a tar, a tar.gz or a zip. The module is checked, compiled and stored before it takes the place of the one of its name; when anything fails, the old one keeps serving. " +
 			"409 when its descriptor's name and version are those of an earlier revision with other bytes. " +
-			"A body that ends before its announced length changes nothing.",
+			"A body that ends before its announced length changes nothing. With If-None-Match: * it is stored only where there is no module of its name.",
+		params: []string{"ifMatch", "ifNoneMatch"},
 		request: map[string]any{
 			"application/wasm": ref("Bytes"), "application/octet-stream": ref("Bytes"), formType: ref("UploadForm"),
 			"text/typescript": ref("Text"), "application/typescript": ref("Text"), "text/javascript": ref("Text"), "application/javascript": ref("Text"),
 			"application/x-tar": ref("Bytes"), "application/gzip": ref("Bytes"), "application/x-gzip": ref("Bytes"), "application/zip": ref("Bytes"),
 		},
 		responses: map[int]answerDoc{
-			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"Location"}, links: afterModule},
-			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module"), links: afterModule},
+			http.StatusCreated: {text: "A new revision is being served.", content: jsonOf("Module"), headers: []string{"ETag", "Location"}, links: afterModule},
+			http.StatusOK:      {text: "The upload changes nothing; this revision was and is being served.", content: jsonOf("Module"), headers: []string{"ETag"}, links: afterModule},
 		},
-		failures: []int{400, 403, 404, 408, 409, 413, 415, 429, 501, 503, 504},
+		failures: []int{400, 403, 404, 408, 409, 412, 413, 415, 429, 501, 503, 504},
 	}
 	docGetModule = operation{
 		id: "getModule", tag: "modules", summary: "Get a module's current record",
-		responses: map[int]answerDoc{http.StatusOK: {text: "The record.", content: jsonOf("Module")}},
-		failures:  []int{403, 404, 503},
+		params: []string{"ifNoneMatch"},
+		responses: map[int]answerDoc{
+			http.StatusOK:          {text: "The record.", content: jsonOf("Module"), headers: []string{"ETag"}},
+			http.StatusNotModified: {text: "It is the one that If-None-Match names.", headers: []string{"ETag"}},
+		},
+		failures: []int{403, 404, 503},
 	}
 	docDeleteModule = operation{
 		id: "deleteModule", tag: "modules", summary: "Remove a module and all its revisions",
+		params:    []string{"ifMatch"},
 		responses: map[int]answerDoc{http.StatusNoContent: {text: "The module is removed. Calls under way run to their end."}},
-		failures:  []int{403, 404, 503},
+		failures:  []int{403, 404, 412, 503},
 	}
 	docListVersions = operation{
 		id: "listVersions", tag: "modules", summary: "List a module's revisions",
@@ -49,12 +55,13 @@ var (
 	docRollback = operation{
 		id: "rollbackModule", tag: "modules", summary: "Serve an earlier revision again",
 		text:     "Without a body, or without a revision in it, that is the one before the current.",
+		params:   []string{"ifMatch"},
 		request:  jsonOf("Rollback"),
 		optional: true,
 		responses: map[int]answerDoc{
-			http.StatusOK: {text: "The record that is being served now.", content: jsonOf("Module")},
+			http.StatusOK: {text: "The record that is being served now.", content: jsonOf("Module"), headers: []string{"ETag"}},
 		},
-		failures: []int{400, 403, 404, 408, 409, 413, 415, 503},
+		failures: []int{400, 403, 404, 408, 409, 412, 413, 415, 503},
 	}
 	docGetUsage = operation{
 		id: "getUsage", tag: "modules", summary: "Get what a tenant takes and has taken",

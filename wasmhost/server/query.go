@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -88,4 +89,17 @@ func queriesOf(document []byte) (map[string][]string, error) {
 		}
 	}
 	return queries, nil
+}
+
+// timeOf reads a time of RFC 3339, and returns it in UTC. A time that could not be written again is none: an offset of a
+// day, or a year beyond 9999 that the offset makes of one before.
+func timeOf(text string) (time.Time, bool) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, false
+	}
+	_, as := at.MarshalText()
+	at = at.UTC()
+	_, inUTC := at.MarshalText()
+	return at, as == nil && inUTC == nil
 }

@@ -69,10 +69,12 @@ func (s *Server) routes() error {
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.identify, s.observe, s.recoverPanic, s.guard, s.authenticate, s.admit)
 	table := s.table()
-	for _, r := range table {
+	for i, r := range table {
 		if err := checkRule(r); err != nil {
 			return err
 		}
+		r = conditional(r)
+		table[i] = r
 		r.handle = s.queried(r)
 		s.echo.Add(r.method, r.path, s.auditing(r))
 		if audited(r) || r.doc.id == docGetBackup.id {

@@ -64,7 +64,7 @@ var (
 	docPutSecret = operation{
 		id: "putSecret", tag: "secrets", summary: "Set a secret",
 		text:    "Guests use it as {{secret:NAME}} in headers of their requests, where a policy grants it. " + putValueText,
-		params:  []string{"ifMatch"},
+		params:  []string{"ifMatch", "ifNoneMatch"},
 		request: jsonOf("NewSecret"),
 		responses: map[int]answerDoc{
 			http.StatusOK:      {text: "What is told of the secret, which was there before.", content: jsonOf("StoredValue"), headers: []string{"ETag"}},
@@ -88,7 +88,7 @@ var (
 		id: "putCredential", tag: "secrets", summary: "Set a tenant's own API key for a provider of models",
 		text: "It is used, in the place of the server's, for the generate calls of the tenant and of its guests. " + putValueText +
 			" It is sent to the URL that the answer tells, and to no other: where the server is started with another one for the provider, it has to be set again.",
-		params:  []string{"ifMatch"},
+		params:  []string{"ifMatch", "ifNoneMatch"},
 		request: jsonOf("NewCredential"),
 		responses: map[int]answerDoc{
 			http.StatusOK:      {text: "What is told of the key; there was one before.", content: jsonOf("StoredValue"), headers: []string{"ETag"}},
@@ -119,10 +119,10 @@ func (s *Server) listValues(v valueKind) echo.HandlerFunc {
 func (s *Server) expectedValue(c echo.Context, v valueKind) (string, error) {
 	e, err := s.config.Secrets.Get(c.Request().Context(), param(c, "tenant"), v.kind, param(c, v.param))
 	if errors.Is(err, status.ErrNotFound) && c.Request().Method == http.MethodPut {
-		if len(c.Request().Header.Values("If-Match")) > 0 {
-			return "", stale(status.Publicf(status.FailedPrecondition, "If-Match: there is nothing of this name"))
+		if len(c.Request().Header.Values("If-None-Match")) > 0 {
+			return "-", holds(c.Request().Header, "")
 		}
-		return "", nil
+		return "", holds(c.Request().Header, "")
 	}
 	if err != nil {
 		return "", err

@@ -64,6 +64,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -176,6 +177,8 @@ type Server struct {
 	openAPI  []byte
 	queries  map[string][]string // by operation: the parameters of its query
 	flows    *flowserver.Server
+	// keyChanges is held from looking at the preconditions of a change of a key to its end.
+	keyChanges sync.Mutex
 }
 
 // Handler returns the API. It keeps the paths that it is given: to mount it below

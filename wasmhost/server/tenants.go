@@ -228,8 +228,7 @@ func (s *Server) getTenant(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if given := c.Request().Header.Values("If-None-Match"); len(given) > 0 && matches(given, etagOf(t.Revision), true) {
-		c.Response().Header().Set("ETag", etagOf(t.Revision))
+	if unchanged(c, etagOf(t.Revision)) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return s.writeTenant(c, http.StatusOK, t)

@@ -94,6 +94,8 @@ type Key struct {
 	// LastUsedAt is when the key last let somebody in; it is up to a few minutes old
 	// after a crash.
 	LastUsedAt time.Time `json:"lastUsedAt,omitzero"`
+	// Revision changes with each change of the key, and not with its use.
+	Revision string `json:"-"`
 }
 
 // KeySpec is what a new key is to be.
@@ -173,6 +175,16 @@ type record struct {
 	// MadeBy and RotatedBy are hashes of requests; see [KeySpec].
 	MadeBy    string `json:"madeBy,omitempty"`
 	RotatedBy string `json:"rotatedBy,omitempty"`
+}
+
+// revision tells the record from others of the key. It tells nothing of the secret, which is in it as a hash.
+func (r *record) revision() string {
+	raw, err := json.Marshal(r)
+	if err != nil { // what was read or written encodes
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:12])
 }
 
 // made reports whether a request has made the key.

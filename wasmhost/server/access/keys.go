@@ -443,7 +443,7 @@ func (e *entry) key(now time.Time) Key {
 	r := e.record
 	key := Key{
 		ID: r.ID, Name: r.Name, Scopes: r.Scopes, State: e.state(now),
-		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, RotatedAt: r.RotatedAt,
+		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, RotatedAt: r.RotatedAt, Revision: r.revision(),
 	}
 	if r.PreviousUntil.After(now) {
 		key.PreviousUntil = r.PreviousUntil.Truncate(time.Second)

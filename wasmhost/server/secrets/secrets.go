@@ -149,7 +149,7 @@ func (s *Store) Get(ctx context.Context, tenant string, kind Kind, name string) 
 // there was none. When it returns nil the value outlives the process; when it fails, the old
 // one is still there. The next request that asks for the value gets the new one.
 //
-// revision is the one that the caller knows, or empty for whatever is stored;
+// revision is the one that the caller knows, "-" where nothing is to be there, or empty for whatever is stored;
 // FAILED_PRECONDITION with [ErrStale] when the stored one is another. It fails with
 // INVALID_ARGUMENT for a name or a value that can't be, NOT_FOUND for a credential of a
 // provider that the server has not, FAILED_PRECONDITION without keys, and RESOURCE_EXHAUSTED
@@ -311,8 +311,11 @@ func isAnothers(raw []byte, id string) bool {
 
 func messageOf(err error) string { return status.Convert(err).Message }
 
+// absent is the revision of what is not there; no other is so.
+const absent = "-"
+
 func checkRevision(old *record, kind Kind, name, revision string) error {
-	if revision == "" || old != nil && old.head.Revision == revision {
+	if revision == "" || old != nil && old.head.Revision == revision || old == nil && revision == absent {
 		return nil
 	}
 	return status.Publicf(status.FailedPrecondition, "%s %q was changed meanwhile", kind, abi.Line(name, 80)).WithCause(ErrStale)
