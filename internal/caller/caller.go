@@ -46,12 +46,23 @@ func Authenticate(ctx context.Context, auth access.Authenticator, given []string
 	switch {
 	case err == nil && identity == nil:
 		return nil, status.Errorf(status.Internal, "the authenticator returned neither an identity nor an error")
+	case err == nil && identity.Life.Err() != nil:
+		answer.Set(Challenge, ChallengeWrong)
+		return nil, over(identity.Life.Err())
 	case err == nil:
 		return identity, nil
 	case status.Of(err) == status.Unauthenticated:
 		answer.Set(Challenge, ChallengeWrong)
 	}
 	return nil, err
+}
+
+// over is the answer to a caller whose identity has ended with err, of an authenticator that may say so in any words.
+func over(err error) error {
+	if status.Of(err) == status.Unauthenticated {
+		return err
+	}
+	return status.Publicf(status.Unauthenticated, "the identity has ended").WithCause(err)
 }
 
 // bearer returns the token of the Authorization headers (RFC 6750, 2.1).

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -80,6 +81,32 @@ func TestAChallengeIsForIdentitiesThatAreNotGood(t *testing.T) {
 		require.Error(t, err, name)
 		assert.Equal(t, test.code, status.Of(err), name)
 		assert.Equal(t, test.challenge, answer.Get(caller.Challenge), name)
+	}
+}
+
+// An identity that has ended lets nobody in, whatever its authenticator looked at.
+func TestALifeThatIsOverLetsNobodyIn(t *testing.T) {
+	ended := access.NewLife(time.Time{}, nil)
+	ended.End(nil)
+	refused := access.NewLife(time.Time{}, nil)
+	refused.End(errors.New("of a database"))
+	for name, life := range map[string]*access.Life{
+		"by the clock":             access.NewLife(time.Now().Add(-time.Second), status.Publicf(status.Unauthenticated, "over")),
+		"by the clock, of nothing": access.NewLife(time.Now().Add(-time.Second), nil),
+		"of nothing":               ended,
+		"of something else":        refused,
+	} {
+		answer := http.Header{}
+		auth := authenticator(func(access.Credentials) (*access.Identity, error) {
+			return &access.Identity{Subject: "x", Life: life}, nil
+		})
+		_, err := caller.Authenticate(t.Context(), auth, []string{"Bearer x"}, home, answer)
+		require.ErrorIs(t, err, status.ErrUnauthenticated, name)
+		assert.True(t, status.Convert(err).Public(), name)
+		assert.Equal(t, caller.ChallengeWrong, answer.Get(caller.Challenge), name)
+		told := false
+		life.OnEnd(func(err error) { told = err != nil })()
+		assert.True(t, told, "%s: who watches is told at once", name)
 	}
 }
 

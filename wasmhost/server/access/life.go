@@ -3,6 +3,8 @@ package access
 import (
 	"sync"
 	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
 
 // Life tells requests under way that their identity has ended: it was revoked, or it has
@@ -51,12 +53,17 @@ func (l *Life) startTimer() {
 	l.timer = time.AfterFunc(time.Until(l.until), func() { l.End(expired) })
 }
 
-// End ends the life with err, once, and tells all who watch it.
+var errEnded = status.Publicf(status.Unauthenticated, "the identity has ended")
+
+// End ends the life with err, or with an UNAUTHENTICATED error where that is nil, once, and tells all who watch it.
 func (l *Life) End(err error) {
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
 		return
+	}
+	if err == nil {
+		err = errEnded // a life that has ended has ended with something
 	}
 	l.err = err
 	watchers := l.watchers
@@ -83,7 +90,15 @@ func (l *Life) Err() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.ended()
+}
+
+// ended is Err. mu is held.
+func (l *Life) ended() error {
 	if l.err == nil && !l.until.IsZero() && !time.Now().Before(l.until) {
+		if l.expired == nil {
+			return errEnded
+		}
 		return l.expired
 	}
 	return l.err
@@ -97,7 +112,7 @@ func (l *Life) OnEnd(ended func(error)) (stop func()) {
 	}
 	w := &watcher{ended}
 	l.mu.Lock()
-	err := l.err
+	err := l.ended()
 	if err == nil {
 		if l.watchers == nil {
 			l.watchers = map[*watcher]struct{}{}
