@@ -172,8 +172,8 @@ type Credentials struct {
 	Token string
 	// From is where the request came from; the zero value is unknown.
 	From netip.Addr
-	// Quick asks for an answer that costs little: without a signature to check and
-	// without the network. What can't be told in that way is refused.
+	// Quick asks for an answer that costs little: few signatures are checked, and nobody is asked for
+	// a key that is not known. What can't be told in that way is refused.
 	Quick bool
 }
 

@@ -99,6 +99,13 @@ func (k *keyring) last(key *jose.JSONWebKey, age time.Duration) (*jose.JSONWebKe
 	return nil, errNoKey
 }
 
+// has reports whether the issuer's key of a token is known. It asks nobody.
+func (k *keyring) has(id, algorithm string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.match(id, algorithm) != nil
+}
+
 // match finds a key. A token that names none takes the only one that fits.
 func (k *keyring) match(id, algorithm string) *jose.JSONWebKey {
 	var found *jose.JSONWebKey

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/time/rate"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -126,6 +127,7 @@ type OIDC struct {
 	verifier *oidc.IDTokenVerifier
 	keys     *keyring
 	log      *slog.Logger
+	quick    *rate.Limiter
 
 	mu    sync.RWMutex // guards known
 	known map[[sha256.Size]byte]knownToken
@@ -157,7 +159,7 @@ func NewOIDC(c OIDCConfig) (*OIDC, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	o := &OIDC{config: c, skew: 30 * time.Second, keys: newKeyring(c.Issuer, c.Logger), log: c.Logger, known: map[[sha256.Size]byte]knownToken{}}
+	o := &OIDC{config: c, skew: 30 * time.Second, keys: newKeyring(c.Issuer, c.Logger), log: c.Logger, quick: rate.NewLimiter(quickChecks, quickChecks), known: map[[sha256.Size]byte]knownToken{}}
 	if c.ClockSkewSeconds > 0 {
 		o.skew = time.Duration(c.ClockSkewSeconds) * time.Second
 	}
@@ -181,17 +183,24 @@ func (o *OIDC) Authenticate(ctx context.Context, c Credentials) (*Identity, erro
 	o.mu.RLock()
 	known, ok := o.known[sum]
 	o.mu.RUnlock()
-	if ok && time.Now().Before(known.again) {
+	if ok {
 		if err := known.identity.Life.Err(); err != nil {
 			return nil, err
 		}
-		return known.identity, nil
+		if time.Now().Before(known.again) {
+			return known.identity, nil
+		}
 	}
-	if c.Quick {
+	if c.Quick && !ok && !o.mayCheck(c.Token) {
 		return nil, errUnknown
 	}
 	identity, err := o.verify(ctx, c.Token)
 	if err != nil {
+		if ok && status.Of(err) == status.Unauthenticated {
+			o.mu.Lock()
+			delete(o.known, sum) // the issuer has withdrawn its key
+			o.mu.Unlock()
+		}
 		return nil, err
 	}
 	o.mu.Lock()
@@ -205,6 +214,21 @@ func (o *OIDC) Authenticate(ctx context.Context, c Credentials) (*Identity, erro
 	o.known[sum] = knownToken{identity, time.Now().Add(o.keys.refreshAfter)}
 	return identity, nil
 }
+
+// mayCheck reports whether a signature of somebody is checked whose source has failed often: where the issuer has the key
+// that the token names, a hundred times a second for all. So nobody locks out those with whom he shares an address, and
+// nobody has the server compute for long.
+func (o *OIDC) mayCheck(token string) bool {
+	jws, err := jose.ParseSignedCompact(token, o.allowed())
+	if err != nil {
+		return false
+	}
+	header := jws.Signatures[0].Protected
+	return o.keys.has(header.KeyID, header.Algorithm) && o.quick.Allow()
+}
+
+// quickChecks are the signatures a second that are checked for sources that have failed often. One takes some 100 µs.
+const quickChecks = 100
 
 // problem carries an error past the library, which keeps its text alone.
 type problem struct{ err error }
@@ -351,17 +375,21 @@ func unescape(step, claim string) string {
 	return strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
 }
 
+func (o *OIDC) allowed() []jose.SignatureAlgorithm {
+	allowed := make([]jose.SignatureAlgorithm, len(o.config.Algorithms))
+	for i, name := range o.config.Algorithms {
+		allowed[i] = jose.SignatureAlgorithm(name)
+	}
+	return allowed
+}
+
 // signatures checks signatures for the library, with the issuer's keys.
 type signatures struct{ o *OIDC }
 
 // VerifySignature looks at the issuer that the token names before it asks for a key: nobody
 // has the server fetch something for a token of another one.
 func (s *signatures) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	allowed := make([]jose.SignatureAlgorithm, len(s.o.config.Algorithms))
-	for i, name := range s.o.config.Algorithms {
-		allowed[i] = jose.SignatureAlgorithm(name)
-	}
-	jws, err := jose.ParseSignedCompact(token, allowed)
+	jws, err := jose.ParseSignedCompact(token, s.o.allowed())
 	if err != nil {
 		return nil, err
 	}

@@ -301,6 +301,39 @@ func TestTokensOfOthersFetchNothing(t *testing.T) {
 	assert.Zero(t, i.asks.Load())
 }
 
+// Whoever shares an address with somebody who guesses goes on to be let in, also with a new token.
+func TestNobodyLocksOutTokensOfAnAddress(t *testing.T) {
+	i := newIssuer(t)
+	key, other := ecKey(t, "one"), ecKey(t, "one")
+	i.publish(key)
+	o := i.open()
+	throttle := access.NewThrottle(access.ThrottleConfig{Next: o})
+	token := func(n int) string { return sign(t, key, i.claims(map[string]any{"n": n}), nil) }
+	_, err := ask(throttle, token(0))
+	require.NoError(t, err)
+	for range 12 {
+		_, err = ask(throttle, "gwk_"+strings.Repeat("a", 16)+"_"+strings.Repeat("a", 52))
+	}
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	_, err = ask(throttle, token(1))
+	require.NoError(t, err, "a new one")
+	o.Refresh(0, time.Hour, time.Hour) // what was verified has to be verified again
+	_, err = ask(throttle, token(2))
+	require.NoError(t, err)
+	_, err = ask(throttle, token(2))
+	require.NoError(t, err, "one that was verified a while ago")
+	asks := i.asks.Load()
+	for range 200 {
+		_, err = ask(throttle, sign(t, other, i.claims(nil), nil))
+		require.ErrorIs(t, err, status.ErrResourceExhausted)
+	}
+	unknown := other
+	unknown.KeyID = "unknown"
+	_, err = ask(throttle, sign(t, unknown, i.claims(nil), nil))
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, asks, i.asks.Load(), "the issuer is asked for nothing")
+}
+
 func TestTheIssuerRotatesItsKeys(t *testing.T) {
 	i := newIssuer(t)
 	first, second := ecKey(t, "first"), ecKey(t, "second")
