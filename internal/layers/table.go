@@ -27,7 +27,7 @@ var layered = map[string]string{
 	"wasmhost/policy":                   "policy | grants | http limits",
 	"wasmhost/script":                   "apart | bundle entry transform | answer engine resolve | archive manifest position | compose language script seal",
 	"wasmhost/internal/condition":       "condition",
-	"wasmhost/server":                   "routes | guard index keys run | admit backup flows identity module secrets tenants | audit body etag idempotency operations usage vouched | address list problem query ratelimit stream | openapi server | route | answer operation page reporting request spool writer",
+	"wasmhost/server":                   "routes | guard index keys run | admit backup flows identity module secrets tenants | audit body etag idempotency operations usage vouched | address list problem query ratelimit stream | openapi server | route | answer operation owed page reporting request spool writer",
 	"wasmhost/server/access":            "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest": "accesstest",
 	"wasmhost/server/audit/audittest":   "audittest",

@@ -42,7 +42,11 @@ func (s *Server) auditing(r route) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		entry := s.entry(c, r.doc.id)
 		entry.Result = audit.Begun
+		s.owed.pay(s.config.Audit)
 		begun, err := s.config.Audit.Append(entry)
+		if err != nil && r.doc.ends {
+			return s.endUnlogged(c, r, entry, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -79,6 +83,30 @@ func (s *Server) auditing(r route) echo.HandlerFunc {
 		return w.send()
 	}
 }
+
+// endUnlogged carries out what ends a caller or a tenant without its entry in the log, which is added as soon as that can be
+// written. The answer is 503 all the same, and says so.
+func (s *Server) endUnlogged(c echo.Context, r route, entry audit.Entry, failed error) error {
+	w, header := hold(c)
+	err := r.handle(c)
+	w.release(c)
+	entry.Result = strconv.Itoa(c.Response().Status)
+	if err != nil {
+		entry.Result = strconv.Itoa(httpStatusOf(err)) + " " + status.Of(err).String()
+	}
+	entry.Result += lateEntry
+	s.owed.add(entry)
+	s.log.ErrorContext(c.Request().Context(), "a change is not in the audit log yet", slog.String("what", entry.What), slog.String("on", entry.On),
+		slog.String("who", entry.Who), slog.String("result", entry.Result), slog.Any("error", failed))
+	if err != nil {
+		return err
+	}
+	restore(c, header)
+	return status.Publicf(status.Unavailable, "it is done; the audit log can't be written, and gets its entry as soon as it can").WithCause(failed)
+}
+
+// lateEntry ends the result of an entry that was written some time after its change.
+const lateEntry = " (late)"
 
 // entry says who asks for what.
 func (s *Server) entry(c echo.Context, what string) audit.Entry {

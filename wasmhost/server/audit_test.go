@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
@@ -205,4 +207,48 @@ func TestWithoutTheAuditLogNothingIsChanged(t *testing.T) {
 	assert.Equal(t, http.StatusOK, a.do("GET", tenant+"/modules/calc", nil, admin).status)
 	r := a.send("POST", tenant+"/tools/calc/add", `{"input":{"a":1,"b":2}}`, admin)
 	assert.Equal(t, http.StatusOK, r.status, r.body)
+}
+
+// fullLog is a log whose disk may be full.
+type fullLog struct {
+	*audit.Log
+	full atomic.Bool
+}
+
+func (l *fullLog) Append(e audit.Entry) (audit.Entry, error) {
+	if l.full.Load() {
+		return audit.Entry{}, status.Publicf(status.Unavailable, "the audit log can't be written: the server's disk is full")
+	}
+	return l.Log.Append(e)
+}
+
+// While the log can't be written a key can be revoked and a tenant suspended, as whoever has filled the disk has to be stopped. The
+// entries come later.
+func TestWithoutTheAuditLogCallersCanBeStopped(t *testing.T) {
+	a := newAudited(t)
+	log := &fullLog{Log: a.kept}
+	g := newGuarded(t, func(c *server.Config) { c.Audit = log })
+	admin := bearer(g.key("admin"))
+	key, token := g.keyOf("acme:manage")
+	require.Equal(t, http.StatusCreated, g.put("calc", calc(t), admin).status)
+	log.full.Store(true)
+	r := g.do("DELETE", "/v1/keys/"+key.ID, nil, admin)
+	assert.Equal(t, http.StatusServiceUnavailable, r.status)
+	assert.Contains(t, r.problem(t).Detail, "it is done")
+	assert.Equal(t, http.StatusUnauthorized, g.do("GET", "/v1/identity", nil, bearer(token)).status)
+	assert.Equal(t, http.StatusServiceUnavailable, g.do("POST", "/v1/tenants/default/suspend", nil, admin).status)
+	assert.Equal(t, http.StatusForbidden, g.post("/tools/calc/add", `{"input":{"a":1,"b":2}}`, admin).status)
+	assert.Equal(t, http.StatusServiceUnavailable, g.do("DELETE", tenant+"/modules/calc", nil, admin).status)
+	assert.Equal(t, http.StatusOK, g.do("GET", tenant+"/modules/calc", nil, admin).status, "all else is refused")
+	log.full.Store(false)
+	require.NoError(t, g.api.Close(t.Context()))
+	entries, _, err := log.List(audit.Query{})
+	require.NoError(t, err)
+	var late []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Result, "(late)") {
+			late = append(late, e.What+" "+e.On+" "+e.Result)
+		}
+	}
+	assert.Equal(t, []string{"suspendTenant /v1/tenants/default/suspend 200 (late)", "revokeKey /v1/keys/" + key.ID + " 204 (late)"}, late)
 }

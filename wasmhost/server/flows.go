@@ -102,4 +102,9 @@ func (w flowWriter) Unwrap() http.ResponseWriter { return w.Writer }
 // Close waits for the flows that run on because their streams are kept, and lets none
 // begin. When ctx ends first they are cancelled and waited for all the same, and ctx's
 // error is returned. Requests that are under way are the HTTP server's to wait for.
-func (s *Server) Close(ctx context.Context) error { return s.flows.Close(ctx) }
+//
+// Entries that the audit log could not take when they were due are added.
+func (s *Server) Close(ctx context.Context) error {
+	defer s.owed.pay(s.config.Audit)
+	return s.flows.Close(ctx)
+}

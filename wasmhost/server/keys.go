@@ -74,7 +74,7 @@ var (
 		failures: []int{403, 404},
 	}
 	docRevokeKey = operation{
-		id: "revokeKey", tag: "keys", summary: "Revoke an API key",
+		id: "revokeKey", ends: true, tag: "keys", summary: "Revoke an API key",
 		text:      "At once: requests that run under it end with UNAUTHENTICATED, streams too. That holds also for a 503, after which the key has to be revoked once more to be gone for good.",
 		params:    []string{"ifMatch"},
 		responses: map[int]answerDoc{http.StatusNoContent: {text: "The key is gone."}},

@@ -4,6 +4,9 @@ import "maps"
 
 // operation is the document's entry of a route.
 type operation struct {
+	// ends is set of what takes from a caller or a tenant all that they may do: it is carried out also while the audit log
+	// can't be written. Who has filled the disk could not be stopped otherwise.
+	ends                   bool
 	id, tag, summary, text string
 	// params names entries of the components' parameters; those of the path
 	// are found by themselves.

@@ -179,6 +179,7 @@ type Server struct {
 	flows    *flowserver.Server
 	// keyChanges is held from looking at the preconditions of a change of a key to its end.
 	keyChanges sync.Mutex
+	owed       owed // to the audit log
 }
 
 // Handler returns the API. It keeps the paths that it is given: to mount it below

@@ -90,7 +90,7 @@ var (
 		failures: []int{403, 404, 409, 412, 429, 503},
 	}
 	docSuspendTenant = operation{
-		id: "suspendTenant", tag: "tenants", summary: "Suspend a tenant",
+		id: "suspendTenant", ends: true, tag: "tenants", summary: "Suspend a tenant",
 		text:      "Its calls, uploads and generate calls end and are answered with 403 until it is resumed. Its modules stay, and can be read and removed.",
 		params:    []string{"ifMatch"},
 		responses: map[int]answerDoc{http.StatusOK: {text: "The tenant as it is now.", content: jsonOf("Tenant"), headers: []string{"ETag"}, links: afterTenant("$response.body#/name")}},

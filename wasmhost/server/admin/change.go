@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -72,24 +73,53 @@ func (t *Tenants) Change(ctx context.Context, name, revision string, change func
 
 // Suspend keeps a tenant's modules and lets nothing of it run; requests under way end. A
 // tenant that is suspended stays as it is. revision is as for [Tenants.Change].
+//
+// Where that can't be stored, for instance because the disk is full, Suspend fails with UNAVAILABLE, and the tenant is suspended
+// all the same, as long as the server runs; its problem says so, and to suspend it once more stores it.
 func (t *Tenants) Suspend(ctx context.Context, name, revision string) (Tenant, error) {
-	return t.enterState(ctx, name, revision, Suspended)
+	defer t.changes.lock(name)()
+	made, err := t.changeLocked(ctx, name, revision, inState(Suspended))
+	if err == nil {
+		return made, nil
+	}
+	t.mu.RLock()
+	r := t.tenants[name]
+	t.mu.RUnlock()
+	if r == nil || r.State != Active || t.host == nil || errors.Is(err, ErrStale) {
+		return made, err
+	}
+	unstored := *r
+	unstored.Settings, unstored.State = r.clone(), Suspended
+	t.mu.Lock()
+	t.set(&unstored)
+	t.mu.Unlock()
+	t.follow(context.WithoutCancel(ctx), &unstored)
+	const text = "the tenant is suspended as long as this server runs, but that could not be stored; suspend it once more"
+	t.mu.Lock()
+	unstored.Problem = text
+	t.mu.Unlock()
+	return Tenant{}, status.Publicf(status.Unavailable, text).WithCause(err)
 }
 
 // Resume lets a suspended tenant run again. revision is as for [Tenants.Change].
 func (t *Tenants) Resume(ctx context.Context, name, revision string) (Tenant, error) {
-	return t.enterState(ctx, name, revision, Active)
+	return t.change(ctx, name, revision, inState(Active))
 }
 
-func (t *Tenants) enterState(ctx context.Context, name, revision string, s State) (Tenant, error) {
-	return t.change(ctx, name, revision, func(r *record) error {
+func inState(s State) func(*record) error {
+	return func(r *record) error {
 		r.State = s
 		return nil
-	})
+	}
 }
 
 func (t *Tenants) change(ctx context.Context, name, revision string, change func(*record) error) (Tenant, error) {
 	defer t.changes.lock(name)()
+	return t.changeLocked(ctx, name, revision, change)
+}
+
+// changeLocked is change. The lock of the name is held.
+func (t *Tenants) changeLocked(ctx context.Context, name, revision string, change func(*record) error) (Tenant, error) {
 	old, err := t.current(name, revision)
 	if err != nil {
 		return Tenant{}, err

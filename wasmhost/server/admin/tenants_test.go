@@ -485,6 +485,36 @@ func TestAFailureOfTheStoreLeavesStoreAndHostInStep(t *testing.T) {
 	}
 }
 
+// A suspension that can't be stored holds all the same, and says so until it is.
+func TestASuspensionHoldsWithoutItsStore(t *testing.T) {
+	store := &flaky{Store: admin.NewMemory()}
+	w := open(t, admin.Config{Store: store}, wasmhost.Config{})
+	w.create("acme", admin.Settings{})
+	runs := func() error {
+		_, done, err := w.host.BeginRun(t.Context(), "acme")
+		if err == nil {
+			done()
+		}
+		return err
+	}
+	store.failures = 1
+	_, err := w.Suspend(t.Context(), "acme", "")
+	require.ErrorIs(t, err, status.ErrUnavailable)
+	assert.ErrorContains(t, err, "suspended as long as this server runs")
+	require.ErrorIs(t, runs(), status.ErrPermissionDenied)
+	shown, err := w.Get("acme")
+	require.NoError(t, err)
+	assert.Equal(t, admin.Suspended, shown.State)
+	assert.Contains(t, shown.Problem, "once more")
+	again, err := w.Suspend(t.Context(), "acme", shown.Revision)
+	require.NoError(t, err)
+	assert.Empty(t, again.Problem)
+	assert.NotEqual(t, shown.Revision, again.Revision)
+	_, err = w.Resume(t.Context(), "acme", "")
+	require.NoError(t, err)
+	assert.NoError(t, runs())
+}
+
 func TestTenantsAreListedInPages(t *testing.T) {
 	w := open(t, admin.Config{MaxTenants: 8}, wasmhost.Config{})
 	for i := range 7 {
