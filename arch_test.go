@@ -138,10 +138,11 @@ var rules = []rule{
 	{"wasmhost/server/audit/audittest", []string{"wasmhost/server/audit"}, "the kit of logs of changes"},
 	{"wasmhost/server/usage/usagetest", []string{"engine/status", "wasmhost/server/usage", "wasmhost/tenant"}, "the kit of stores and sinks of accounts"},
 	{"wasmhost/server/audit", []string{"engine/status", "internal/storedir", "internal/storedir/journal", "wasmhost/abi"}, "who did what, in a chain; knows nothing of HTTP"},
+	{"wasmhost/server/mcp", []string{"engine/status", "engine/content", "engine/action", "engine/registry", "engine/resource", "engine/tool", "internal/rawjson", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"}, "a registry in MCP's form; knows no HTTP server, no host and no identity"},
 	{"wasmhost/server/backup", []string{"engine/status", "internal/storedir", "internal/storedir/journal"}, "archives of the data directory; knows stores by their directories"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/server/usage", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
-	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/negotiation", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/internal/condition", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson", "pdk"), "HTTP; needs no more of the engine than a registry; hands out the types of scripts, a file of the kits"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/negotiation", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/mcp", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/internal/condition", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson", "pdk"), "HTTP; needs no more of the engine than a registry; hands out the types of scripts, a file of the kits"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "engine/evaluate", "engine/resource", "engine/prompt", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/condition", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
 
@@ -183,6 +184,7 @@ var owners = []owner{
 	{"github.com/coreos/go-oidc", []string{"wasmhost/server/access"}, "discovery, and the claims of an issuer's tokens"},
 	{"github.com/go-jose/go-jose", []string{"wasmhost/server/access"}, "their signatures and keys; go-oidc is built upon it"},
 	{"filippo.io/age", []string{"wasmhost/server/secrets"}, "what encrypts at rest, in one place"},
+	{"github.com/modelcontextprotocol/go-sdk", []string{"wasmhost/server/mcp"}, "MCP's messages and transports"},
 	{"github.com/spf13/", []string{"cmd/genkit-wasm", "internal/settings"}, "the command line"},
 	{"github.com/prometheus/client_golang", []string{"wasmhost/server/metrics"}, "metrics in Prometheus' form"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
@@ -508,6 +510,7 @@ var exports = map[string]int{
 	"wasmhost/server/admin":           40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/audit":           15, // what an embedder of the server hands to it, and what it answers with
 	"wasmhost/server/backup":          20, // what the command line does with archives; embedders of the host alone do not meet it
+	"wasmhost/server/mcp":             5,  // what the server and the command line hand to it; embedders of the host alone do not meet it
 	"wasmhost/server/metrics":         10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets":         15, // what an embedder of the server hands to it, and the host gets from it
 	"wasmhost/server/audit/audittest": 2,  // a kit, which tests alone import

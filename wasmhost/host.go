@@ -68,8 +68,9 @@ type Host struct {
 	changing sync.Mutex
 	mu       sync.RWMutex // guards the maps; never held while a guest runs
 	tenants  map[string]*tenant
-	retries  retries          // of modules that could not be brought back
-	damaged  map[string]error // why nothing that is stored of a tenant can be read, by its name
+	changes  map[string]chan struct{} // closed when the tenant's modules change; those that somebody waits for
+	retries  retries                  // of modules that could not be brought back
+	damaged  map[string]error         // why nothing that is stored of a tenant can be read, by its name
 	closed   bool
 }
 
@@ -97,10 +98,29 @@ func (h *Host) swap(t *tenant, name string, l *loaded) {
 		}
 		t.modules[name] = l
 	}
+	if changed := h.changes[t.name]; changed != nil {
+		close(changed)
+		delete(h.changes, t.name)
+	}
 	h.mu.Unlock()
 	if old != nil {
 		old.close()
 	}
+}
+
+// Changed returns a channel that is closed when a module of the tenant is put into service or out of it the next time.
+func (h *Host) Changed(tenantName string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := h.changes[tenantName]
+	if changed == nil {
+		changed = make(chan struct{})
+		if h.changes == nil {
+			h.changes = map[string]chan struct{}{}
+		}
+		h.changes[tenantName] = changed
+	}
+	return changed
 }
 
 // Modules returns the current record of each of a tenant's modules, sorted by

@@ -133,8 +133,8 @@ func checkResponses(t *testing.T, doc object, at string, op object) {
 		if code[0] == '2' {
 			good++
 		}
-		if code == "204" || code == "304" {
-			continue
+		if code == "204" || code == "304" || code == "202" && op["operationId"] == "mcp" {
+			continue // it has no body
 		}
 		content, _ := response["content"].(object)
 		require.NotEmpty(t, content, "%s %s", at, code)

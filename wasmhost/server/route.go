@@ -10,7 +10,10 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 )
 
-const tenantPath = "/v1/tenants/:tenant"
+const (
+	tenantPath = "/v1/tenants/:tenant"
+	mcpPath    = tenantPath + "/mcp"
+)
 
 // route is one operation: where it is, who may use it, what answers it, and what the
 // document says of it.

@@ -37,7 +37,7 @@ func New(config Config) (*Server, error) {
 	config.WriteTimeout = cmp.Or(config.WriteTimeout, defaultWriteTimeout)
 	s := &Server{
 		config: config, log: config.Logger, echo: echo.New(), origins: http.NewCrossOriginProtection(),
-		arriving: spools{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{}, changes: map[ruleKey]string{},
+		arriving: spools{tenant: map[string]int{}}, listening: listeners{tenant: map[string]int{}}, rules: map[ruleKey]access.Scope{}, changes: map[ruleKey]string{},
 		scrapes: make(chan struct{}, 2), reports: newReporting(),
 	}
 	if s.log == nil {
@@ -121,6 +121,7 @@ func (s *Server) table() []route {
 		{http.MethodPost, tenantPath + "/tools/*", access.Invoke, s.runTool, docRunTool},
 		{http.MethodPost, tenantPath + "/generate", access.Invoke, s.generate, docGenerate},
 		{http.MethodPost, tenantPath + "/flows/*", access.Invoke, s.runFlow, docRunFlow},
+		{http.MethodPost, mcpPath, access.Invoke, s.mcp, docMCP},
 		{http.MethodGet, "/", open, s.index, docIndex},
 		{http.MethodGet, "/openapi.json", open, s.getOpenAPI, docOpenAPI},
 		{http.MethodGet, "/genkit-wasm.d.ts", open, s.getTypes, docTypes},

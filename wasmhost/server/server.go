@@ -24,6 +24,7 @@
 //	POST   /v1/tenants/{t}/tools/{tool}               {"input"?, "context"?} → {"result"} or {"interrupt"}
 //	POST   /v1/tenants/{t}/generate                   GenerateActionOptions → GenerateResponse
 //	POST   /v1/tenants/{t}/flows/{flow}               {"data"?} → {"result"}
+//	POST   /v1/tenants/{t}/mcp                        a message of an MCP client; see the package mcp
 //	GET    /v1/tenants, POST /v1/tenants              {"tenants": [Tenant, …], "cursor"?}; {"name", …settings} → 201 Tenant
 //	GET    /v1/tenants/{t}, PATCH /v1/tenants/{t}     Tenant; a merge patch, with If-Match → Tenant
 //	DELETE /v1/tenants/{t}                            202 Operation
@@ -164,19 +165,20 @@ const (
 // Server answers requests. It is safe for concurrent use. Close it where flows have
 // streams that are kept; otherwise it has nothing to close.
 type Server struct {
-	config   Config
-	log      *slog.Logger
-	echo     *echo.Echo
-	origins  *http.CrossOriginProtection
-	hosts    map[string]bool // nil: all
-	rules    map[ruleKey]access.Scope
-	changes  map[ruleKey]string // the operations of routes that the audit log has
-	scrapes  chan struct{}      // a place for each that is answered
-	reports  reporting
-	arriving spools
-	openAPI  []byte
-	queries  map[string][]string // by operation: the parameters of its query
-	flows    *flowserver.Server
+	config    Config
+	log       *slog.Logger
+	echo      *echo.Echo
+	origins   *http.CrossOriginProtection
+	hosts     map[string]bool // nil: all
+	rules     map[ruleKey]access.Scope
+	changes   map[ruleKey]string // the operations of routes that the audit log has
+	scrapes   chan struct{}      // a place for each that is answered
+	reports   reporting
+	arriving  spools
+	listening listeners
+	openAPI   []byte
+	queries   map[string][]string // by operation: the parameters of its query
+	flows     *flowserver.Server
 	// keyChanges is held from looking at the preconditions of a change of a key to its end.
 	keyChanges sync.Mutex
 	owed       owed // to the audit log
