@@ -307,6 +307,7 @@ func TestModulesAreSummedUp(t *testing.T) {
 		"-":                               {},
 		"1 tool":                          {Actions: []string{"/tool/a"}},
 		"2 tools, 1 format":               {Actions: []string{"/tool/a", "/tool.v2/b"}, Values: []string{"/format/c"}},
+		"1 embedder, 2 prompts":           {Actions: []string{"/prompt/a", "/executable-prompt/a", "/prompt/b", "/executable-prompt/b", "/embedder/a"}},
 		"2 middleware":                    {Values: []string{"/middleware/a", "/middleware/b"}},
 		"1 tool, 1 middleware, 2 formats": {Actions: []string{"/tool/a"}, Values: []string{"/format/a", "/format/b", "/middleware/a"}},
 	} {

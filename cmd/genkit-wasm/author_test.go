@@ -10,10 +10,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 )
 
 // guard builds examples/guard: a Go module, which only its genkit_describe can describe,
-// with middleware and a format and no tool.
+// with a part of most kinds.
 func guard(t *testing.T) string {
 	t.Helper()
 	if raced {
@@ -29,7 +31,7 @@ func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
 	file := guard(t)
 	shown := cli(t, "inspect", file)
 	require.Equal(t, exitOK, shown.exit, shown.err)
-	for _, want := range []string{`name +guard`, `middleware +redact`, `format +csv`, `verdict +accepted`} {
+	for _, want := range []string{`name +guard`, `tool +find`, `middleware +redact`, `format +csv`, `embedder +words`, `evaluator +leaks`, `resource +rule`, `prompt +reply`, `verdict +accepted`} {
 		assert.Regexp(t, `(?m)^`+want, shown.out)
 	}
 	static := cli(t, "inspect", "--static", file)
@@ -40,12 +42,22 @@ func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
 	on := func(args ...string) outcome { return cli(t, append(args, "--server", url)...) }
 	up := on("upload", file, "--name", "guard", "--policy", "../../examples/guard/policy.json") // by itself it would be asked for its name
 	require.Equal(t, exitOK, up.exit, up.err)
-	assert.Regexp(t, `^module guard, revision 1, .* MiB\n  middleware guard/redact\n  format guard/csv\n$`, up.out)
+	assert.Regexp(t, `^module guard, revision 1, .* MiB\n  guard/find\n  embedder guard/words\n  evaluator guard/leaks\n  resource guard/rule\n  prompt guard/reply\n  middleware guard/redact\n  format guard/csv\n$`, up.out)
 	assert.Regexp(t, `^module guard, revision 1, .* MiB, unchanged\n`, on("upload", file, "--name", "guard").out)
-	assert.Regexp(t, `(?m)^guard +1 .* 1 middleware, 1 format +rewrite +current$`, on("ls").out)
+	assert.Regexp(t, `(?m)^guard +1 .* 1 tool, 1 middleware, 1 format, 1 embedder, 1 evaluator, 1 resource, 1 prompt +rewrite +current$`, on("ls").out)
 	assert.Regexp(t, `(?m)^middleware +guard/redact`, on("ls", "--actions").out)
 	assert.Regexp(t, `(?m)^format +guard/csv`, on("ls", "--actions").out)
 
+	assert.Regexp(t, `(?m)^embedder +guard/words`, on("ls", "--actions").out)
+	for key, c := range map[string]struct{ input, want string }{
+		"/embedder/guard/words":          {`{"input":[{"content":[{"text":"a a"}]}]}`, `^{"embeddings":\[{"embedding":\[[01,]+\]}\]}\n$`},
+		"/evaluator/guard/leaks":         {`{"dataset":[{"testCaseId":"1","output":"a@b.example"}],"evalRunId":"r"}`, `"status":"FAIL"`},
+		"/resource/guard/rule":           {`{"uri":"wasm://guard/rules/mail"}`, `are replaced by`},
+		"/executable-prompt/guard/reply": {`{"letter":"Dear all"}`, `"tools":\["/tool/guard/find"\],"use":\[{"name":"guard/redact"}\]`},
+		"guard/find":                     {`{"text":"a@b.example"}`, `^{"addresses":\["a@b.example"\]}\n$`},
+	} {
+		assert.Regexp(t, c.want, on("call", key, "--input", c.input).out, key)
+	}
 	got := on("generate", "--model", "test/scripted", "--use", "guard/redact", "--format", "guard/csv",
 		"--config", `{"script":[{"message":{"role":"model","content":[{"text":"name,mail\nAda,[hidden-1]"}]}}]}`, "Ask ada@example.com")
 	assert.Equal(t, outcome{out: "name,mail\nAda,ada@example.com\n"}, got)
@@ -53,6 +65,19 @@ func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
 		"--config", `{"script":[{"message":{"role":"model","content":[{"text":"{}"}]}}]}`, "x")
 	assert.NotEqual(t, exitOK, bad.exit, "the output lacks what the schema requires")
 	assert.Equal(t, exitUsage, on("generate", "--model", "test/scripted", "--use", "a={", "x").exit)
+}
+
+// Actions that are no tools run here by their keys, with the module's name or without.
+func TestOtherActionsRunHere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plug.wasm")
+	require.NoError(t, os.WriteFile(file, wasmtest.Says(`{"abi":"genkit/1","name":"plug","embedders":[{"name":"e","export":"f"}],"prompts":[{"name":"p","source":"Hello."}]}`,
+		"f", `{"embeddings":[{"embedding":[1]}]}`), 0o600))
+	for _, key := range []string{"/embedder/e", "/embedder/plug/e"} {
+		assert.Equal(t, outcome{out: `{"embeddings":[{"embedding":[1]}]}` + "\n"}, cli(t, "run", file, key, "--input", `{"input":[{"content":[{"text":"a"}]}]}`))
+	}
+	assert.Regexp(t, `"text":"Hello."`, cli(t, "run", file, "/executable-prompt/p").out)
+	assert.Equal(t, exitNotFound, cli(t, "run", file, "/embedder/x").exit)
+	assert.Equal(t, exitUsage, cli(t, "bench", file, "/prompt/p", "--count", "1").exit, "it runs nothing")
 }
 
 func TestACommandIsNotTakenForAReactor(t *testing.T) {

@@ -90,6 +90,9 @@ func (a *app) bench(ctx context.Context, f *toolFlags, count int) error {
 	if err := call.again(ctx, count); err != nil {
 		return err
 	}
+	if len(measured.events) == 0 {
+		return usagef("%s runs nothing of the module, so there is no cost to measure", call.tool.Desc().Key())
+	}
 	return a.printCost(measured.cost())
 }
 

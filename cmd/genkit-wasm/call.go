@@ -24,7 +24,7 @@ func (a *app) callCommand() *cobra.Command {
 		Short: "Call a tool on the server",
 		Long: "Call runs a tool of the tenant, by its full name or by a bare one where only one tool has it, and prints its result as JSON. " +
 			"With --stream what it emits is printed as it comes, one JSON object a line: {\"message\": …}, then {\"result\": …}. " +
-			"A tool that stops to ask prints {\"interrupt\": …}.",
+			"A tool that stops to ask prints {\"interrupt\": …}. The key of another action of a module, such as /embedder/acme/words, runs that, with Genkit's input and result of its kind.",
 		Example: "  genkit-wasm call textkit/slugify --input '{\"text\":\"Hello, World\"}'\n  echo '{\"a\":1,\"b\":2}' | genkit-wasm call add --input -",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.callTool(cmd, args[0], &f) },
@@ -51,11 +51,7 @@ func (a *app) callTool(cmd *cobra.Command, name string, f *callFlags) error {
 	if err != nil {
 		return err
 	}
-	segments := strings.Split(strings.TrimPrefix(name, "/tool/"), "/")
-	for i, s := range segments {
-		segments[i] = url.PathEscape(s)
-	}
-	r := request{method: http.MethodPost, path: "/tools/" + strings.Join(segments, "/"), body: bytes.NewReader(raw), kind: "application/json"}
+	r := request{method: http.MethodPost, path: runPath(name), body: bytes.NewReader(raw), kind: "application/json"}
 	if f.stream {
 		return a.stream(cmd.Context(), r, func(_ frame, raw json.RawMessage) error { return a.line("%s", raw) })
 	}
@@ -74,4 +70,17 @@ func (a *app) callTool(cmd *cobra.Command, name string, f *callFlags) error {
 		return a.line(`{"interrupt":%s}`, compact(outcome.Interrupt))
 	}
 	return a.line("%s", compact(outcome.Result))
+}
+
+// runPath is where a tool is run, by its name or key, or another action by its key.
+func runPath(name string) string {
+	base, name := "/tools/", strings.TrimPrefix(name, "/tool/")
+	if rest, isKey := strings.CutPrefix(name, "/"); isKey {
+		base, name = "/actions/", rest
+	}
+	segments := strings.Split(name, "/")
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	return base + strings.Join(segments, "/")
 }

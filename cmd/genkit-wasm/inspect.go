@@ -180,6 +180,9 @@ func (a *app) printFindings(f *findings) error {
 		for _, f := range d.Formats {
 			facts = append(facts, described("format", f.Name, f.Description))
 		}
+		for kind, a := range d.Actions() {
+			facts = append(facts, described(kind, a.Name, a.Description))
+		}
 	}
 	for _, fact := range append(facts, [2]string{"verdict", verdict}) {
 		if err := a.line("%-13s %s", fact[0], fact[1]); err != nil {

@@ -91,21 +91,20 @@ func (a *app) listRecords(cmd *cobra.Command, path, member string) error {
 
 // offers counts the parts of a module: "2 tools, 1 middleware, 1 format".
 func offers(rec *module.Record) string {
-	kinds := []struct{ kind, one, more string }{{"tool", "tool", "tools"}, {"middleware", "middleware", "middleware"}, {"format", "format", "formats"}}
+	kinds := []string{"tool", "middleware", "format", "embedder", "evaluator", "retriever", "indexer", "reranker", "model", "resource", "prompt"}
 	var parts []string
-	for _, k := range kinds {
+	for _, kind := range kinds {
 		n := 0
 		for _, key := range slices.Concat(rec.Actions, rec.Values) {
-			if kind, _, _ := strings.Cut(strings.TrimPrefix(key, "/"), "/"); kind == k.kind || kind == k.kind+".v2" {
+			if of, _, _ := strings.Cut(strings.TrimPrefix(key, "/"), "/"); of == kind || of == kind+".v2" {
 				n++
 			}
 		}
-		switch n {
-		case 0:
-		case 1:
-			parts = append(parts, "1 "+k.one)
-		default:
-			parts = append(parts, strconv.Itoa(n)+" "+k.more)
+		if n > 1 && kind != "middleware" {
+			kind += "s"
+		}
+		if n > 0 {
+			parts = append(parts, strconv.Itoa(n)+" "+kind)
 		}
 	}
 	return cmp.Or(strings.Join(parts, ", "), "-")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,7 +101,8 @@ type localHost struct {
 	close    func()
 }
 
-// tool finds a tool of the module; the only one when name is empty.
+// tool finds a tool of the module; the only one when name is empty. A name such as
+// /embedder/words is the key of another action, with the module's name or without.
 func (h *localHost) tool(ctx context.Context, name string) (action.Action, error) {
 	if name == "" {
 		if len(h.record.Actions) != 1 {
@@ -108,7 +110,7 @@ func (h *localHost) tool(ctx context.Context, name string) (action.Action, error
 		}
 		name = h.record.Actions[0]
 	}
-	t, err := h.registry.Resolve(ctx, name, action.Tool)
+	t, err := h.named(ctx, name)
 	if err != nil {
 		missing := local(err, false)
 		if fail, ok := missing.(*failure); ok { //nolint:errorlint // local has just made it
@@ -117,6 +119,17 @@ func (h *localHost) tool(ctx context.Context, name string) (action.Action, error
 		return nil, missing
 	}
 	return t, nil
+}
+
+func (h *localHost) named(ctx context.Context, name string) (action.Action, error) {
+	key, err := action.ParseKey(name)
+	if err != nil || key.Kind == action.Tool {
+		return h.registry.Resolve(ctx, name, action.Tool)
+	}
+	if !strings.HasPrefix(key.Name, h.record.Name+"/") {
+		key.Name = h.record.Name + "/" + key.Name
+	}
+	return h.registry.Lookup(ctx, key)
 }
 
 // openHost loads a module into a host of its own. The caller closes it.
@@ -169,7 +182,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run FILE|DIR [TOOL]",
 		Short: "Run a tool of a module or a script here, without a server",
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
-			"TOOL may be left out when the module has one. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
+			"TOOL may be left out when the module has one; the key of another action, such as /embedder/words, runs that. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
 			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
 			"The module may use the capabilities that its policy and these flags grant: the user who runs a module here is its operator.",
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",

@@ -199,6 +199,9 @@ func (a *app) upload(cmd *cobra.Command, name string, up wasmhost.Upload) error 
 		return err
 	}
 	for _, key := range slices.Concat(rec.Actions, rec.Values) {
+		if strings.HasPrefix(key, "/executable-prompt/") { // it stands there as a prompt, too
+			continue
+		}
 		if err := a.line("  %s", offer(key)); err != nil {
 			return err
 		}

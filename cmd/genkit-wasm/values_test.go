@@ -116,6 +116,9 @@ func TestFactsAreShort(t *testing.T) {
 	for key, want := range map[string]string{"/tool/calc/add": "calc/add", "/tool.v2/calc/add": "calc/add", "/middleware/guard/redact": "middleware guard/redact"} {
 		assert.Equal(t, want, offer(key))
 	}
+	for name, want := range map[string]string{"add": "/tools/add", "/tool/calc/add": "/tools/calc/add", "/embedder/a b/e": "/actions/embedder/a%20b/e"} {
+		assert.Equal(t, want, runPath(name))
+	}
 	assert.JSONEq(t, `{"a":1}`, string(compact(json.RawMessage("{\n\"a\": 1}"))))
 	assert.Equal(t, "{", string(compact(json.RawMessage("{"))), "what is no JSON stays")
 	found := find("f", &wasmhost.Analysis{Linkage: &abi.Linkage{}, Exports: []string{"a\x1b[2J"}})

@@ -49,3 +49,35 @@ func TestCSVIsRead(t *testing.T) {
 		t.Errorf("a short line: %d %s", r.Code, r.Error)
 	}
 }
+
+func TestTheOtherPartsOfThePlugin(t *testing.T) {
+	for name, c := range map[string]struct {
+		run                 func() int32
+		input, output, fail string
+	}{
+		"find":         {exportFind, `{"text":"to a@b.example and c@d.example"}`, `{"addresses":["a@b.example","c@d.example"]}`, ""},
+		"nothing":      {exportFind, `{"text":"to nobody"}`, `{"addresses":[]}`, ""},
+		"a leak":       {exportLeaks, `{"dataset":[{"testCaseId":"1","output":"ask a@b.example"}]}`, `[{"testCaseId":"1","evaluation":[{"score":false,"status":"FAIL","details":{"reasoning":"it tells an address at b.example"}}]}]`, ""},
+		"an allowed":   {exportLeaks, `{"dataset":[{"testCaseId":"1","output":{"to":"a@b.example"}}],"options":{"domains":["B.example"]}}`, `[{"testCaseId":"1","evaluation":[{"score":true,"status":"PASS"}]}]`, ""},
+		"a rule":       {exportRule, `{"uri":"wasm://guard/rules/words","variables":{"name":"words"}}`, `{"content":[{"text":"The words in the config are replaced as addresses are."}]}`, ""},
+		"another rule": {exportRule, `{"uri":"wasm://guard/rules/x","variables":{"name":"x"}}`, "", "NOT_FOUND"},
+	} {
+		r := pdktest.Call(c.run, c.input, pdktest.Options{})
+		if r.Output != c.output || !strings.Contains(r.Error, c.fail) {
+			t.Errorf("%s: %d %s %s, want %s %s", name, r.Code, r.Output, r.Error, c.output, c.fail)
+		}
+	}
+}
+
+// Two texts that differ in their addresses alone have the same vector.
+func TestVectorsTellNoAddress(t *testing.T) {
+	vectors := map[string]bool{}
+	for _, mail := range []string{"a@b.example", "someone@else.example"} {
+		r := pdktest.Call(exportWords, `{"input":[{"content":[{"text":"Write to `+mail+`, please"}]}]}`, pdktest.Options{})
+		vectors[r.Output] = true
+	}
+	r := pdktest.Call(exportWords, `{"input":[{"content":[{"text":"something else"}]}]}`, pdktest.Options{})
+	if len(vectors) != 1 || vectors[r.Output] {
+		t.Errorf("vectors: %v, and of another text %s", vectors, r.Output)
+	}
+}

@@ -16,6 +16,14 @@ type Module struct {
 	Tools       []ToolInfo       `json:"tools,omitempty"`
 	Middleware  []MiddlewareInfo `json:"middleware,omitempty"`
 	Formats     []FormatInfo     `json:"formats,omitempty"`
+	Embedders   []ActionInfo     `json:"embedders,omitempty"`  // run by [Embedder]
+	Evaluators  []ActionInfo     `json:"evaluators,omitempty"` // run by [Evaluator]
+	Retrievers  []ActionInfo     `json:"retrievers,omitempty"` // run by [Retriever]
+	Indexers    []ActionInfo     `json:"indexers,omitempty"`   // run by [Indexer]
+	Rerankers   []ActionInfo     `json:"rerankers,omitempty"`  // run by [Reranker]
+	Models      []ActionInfo     `json:"models,omitempty"`     // run by [Model]
+	Resources   []ActionInfo     `json:"resources,omitempty"`  // run by [Resource]
+	Prompts     []ActionInfo     `json:"prompts,omitempty"`    // nothing runs
 	Requests    map[string]any   `json:"requests,omitempty"`
 }
 

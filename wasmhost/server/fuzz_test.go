@@ -42,7 +42,7 @@ func FuzzBodies(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind, body, query string) {
 		for _, route := range []string{
 			"PUT /v1/tenants/default/modules/m", "POST /v1/tenants/default/modules/m/rollback",
-			"POST /v1/tenants/default/tools/none", "POST /v1/tenants/default/generate", "POST /v1/tenants/default/flows/none",
+			"POST /v1/tenants/default/tools/none", "POST /v1/tenants/default/actions/embedder/none", "POST /v1/tenants/default/generate", "POST /v1/tenants/default/flows/none",
 		} {
 			method, path, _ := strings.Cut(route, " ")
 			req := httptest.NewRequest(method, path, strings.NewReader(body))

@@ -106,7 +106,7 @@ func bearer(token string) string { return "Authorization: Bearer " + token }
 // rules says who may do what, once more than the server does, by operation.
 var rules = map[string]string{
 	"listModules": "read", "getModule": "read", "listVersions": "read", "getUsage": "read", "listActions": "read", "reportTenantUsage": "read", "reportUsage": "admin",
-	"runTool": "invoke", "generate": "invoke", "runFlow": "invoke", "mcp": "invoke",
+	"runTool": "invoke", "runAction": "invoke", "generate": "invoke", "runFlow": "invoke", "mcp": "invoke",
 	"putModule": "manage", "deleteModule": "manage", "rollbackModule": "manage",
 	"listSecrets": "manage", "putSecret": "manage", "deleteSecret": "manage",
 	"listCredentials": "manage", "putCredential": "manage", "deleteCredential": "manage",

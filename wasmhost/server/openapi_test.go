@@ -49,6 +49,7 @@ func TestOpenAPIListsEachRouteAndOnlyThose(t *testing.T) {
 		}
 		path := regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.Path, "{$1}")
 		path = strings.Replace(strings.Replace(path, "tools/*", "tools/{tool}", 1), "flows/*", "flows/{flow}", 1)
+		path = strings.Replace(path, "actions/*", "actions/{action}", 1)
 		routed = append(routed, r.Method+" "+path)
 	}
 	operations(t, openAPI(t, w), func(method, path string, _ object) { documented = append(documented, method+" "+path) })

@@ -84,6 +84,16 @@ var (
 		responses: map[int]answerDoc{http.StatusOK: {text: "What the tool returned, or what it stopped to ask.", content: streamed("ToolAnswer"), headers: rateHeaders}},
 		failures:  runFailures,
 	}
+	docRunAction = operation{
+		id: "runAction", tag: "actions", summary: "Run an action of a module that is no tool",
+		text: "The path ends in the action's key: embedder, evaluator, retriever, indexer, reranker, resource, prompt or executable-prompt, the module, and the name. " +
+			"Input and result are Genkit's of the kind. Models are asked by generate.",
+		params:    []string{"stream", "heartbeat"},
+		request:   jsonOf("ToolCall"),
+		optional:  true,
+		responses: map[int]answerDoc{http.StatusOK: {text: "What the action returned.", content: streamed("ToolAnswer"), headers: rateHeaders}},
+		failures:  runFailures,
+	}
 	docGenerate = operation{
 		id: "generate", tag: "actions", summary: "Ask a model, with tools",
 		params:    []string{"stream", "heartbeat"},

@@ -38,7 +38,7 @@ func (s *Server) tellRate(c echo.Context, tenantName string) {
 // of which less is left.
 func (s *Server) rateOf(c echo.Context, tenantName string) (tenant.Rate, bool) {
 	calls, bounded := s.config.Host.CallRate(tenantName)
-	if s.config.Tenants == nil || c.Path() == tenantPath+"/tools/*" || c.Path() == mcpPath {
+	if path := c.Path(); s.config.Tenants == nil || path == tenantPath+"/tools/*" || path == tenantPath+"/actions/*" || path == mcpPath {
 		return calls, bounded
 	}
 	models, ok := s.config.Tenants.ModelRate(tenantName)

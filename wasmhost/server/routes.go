@@ -119,6 +119,7 @@ func (s *Server) table() []route {
 		{http.MethodGet, tenantPath + "/usage", access.Read, s.getUsage, docGetUsage},
 		{http.MethodGet, tenantPath + "/actions", access.Read, s.listing(s.listActions), docListActions},
 		{http.MethodPost, tenantPath + "/tools/*", access.Invoke, s.runTool, docRunTool},
+		{http.MethodPost, tenantPath + "/actions/*", access.Invoke, s.runAction, docRunAction},
 		{http.MethodPost, tenantPath + "/generate", access.Invoke, s.generate, docGenerate},
 		{http.MethodPost, tenantPath + "/flows/*", access.Invoke, s.runFlow, docRunFlow},
 		{http.MethodPost, mcpPath, access.Invoke, s.mcp, docMCP},

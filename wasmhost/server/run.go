@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -101,12 +102,46 @@ func (s *Server) runTool(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	return s.runNamed(c, a, false)
+}
+
+// modular are the kinds of actions besides tools that are run by their keys. Models are
+// asked by generate, where their tokens are counted and bounded.
+var modular = []action.Kind{
+	action.Embedder, action.Evaluator, action.Retriever, action.Indexer, action.Reranker,
+	action.Resource, action.Prompt, action.ExecutablePrompt,
+}
+
+// runAction is runTool for a module's action of another kind: the path ends in its key,
+// <kind>/<module>/<name>.
+func (s *Server) runAction(c echo.Context) error {
+	reg, err := s.config.Registry(param(c, "tenant"))
+	if err != nil {
+		return err
+	}
+	key, err := action.ParseKey("/" + param(c, "*"))
+	if err != nil || !slices.Contains(modular, key.Kind) {
+		return status.Publicf(status.NotFound, "the path names no action that is run here; want <kind>/<module>/<name>, such as embedder/acme/words")
+	}
+	a, err := reg.Lookup(c.Request().Context(), key)
+	if err != nil {
+		return err
+	}
+	return s.runNamed(c, a, true)
+}
+
+// runNamed reads the call of an action, and runs it; of a module's only, where modules says so.
+func (s *Server) runNamed(c echo.Context, a action.Action, modules bool) error {
 	call, err := s.readToolCall(c, a)
 	if err != nil {
 		return err
 	}
 	defer call.slot.Done()
-	ctx = call.slot.Context
+	if modules && !call.slot.OfModule() {
+		key := a.Desc().Key()
+		return status.Publicf(status.NotFound, "%s %q is not of a module", key.Kind, key.Name)
+	}
+	ctx := call.slot.Context
 	if err := onlyMembers(call.members, "input", "context"); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 )
 
@@ -340,4 +341,25 @@ func TestToolThatIgnoresItsReaderIsCancelled(t *testing.T) {
 	require.NoError(t, err)
 	req := httptest.NewRequest(http.MethodPost, tenant+"/tools/stubborn?stream=true", nil)
 	srv.Handler().ServeHTTP(brokenWriter{httptest.NewRecorder()}, req) // returns
+}
+
+func TestActionsOfModulesAreRunByTheirKeys(t *testing.T) {
+	w := newWorld(t, nil)
+	put := w.put("plug", wasmtest.Says(`{"abi":"genkit/1","name":"plug","embedders":[{"name":"e","export":"f"}],"models":[{"name":"m","export":"f"}],
+		"prompts":[{"name":"p","source":"Hello, {{name}} of {{@place}}."}]}`, "f", `{"embeddings":[{"embedding":[0.5]}]}`))
+	require.Equal(t, http.StatusCreated, put.status, put.body)
+	assert.JSONEq(t, `{"result":{"embeddings":[{"embedding":[0.5]}]}}`, w.post("/actions/embedder/plug/e", `{"input":{"input":[{"content":[{"text":"a"}]}]}}`).body)
+	assert.JSONEq(t, `{"result":{"messages":[{"role":"user","content":[{"text":"Hello, Ada of here."}]}]}}`,
+		w.post("/actions/executable-prompt/plug%2Fp", `{"input":{"name":"Ada"},"context":{"place":"here"}}`).body)
+	for path, want := range map[string]int{
+		"/actions/embedder/plug/none": http.StatusNotFound,
+		"/actions/embedder":           http.StatusNotFound,
+		"/actions/":                   http.StatusNotFound,
+		"/actions/model/plug/m":       http.StatusNotFound, // its tokens are counted by generate
+		"/actions/tool/native/pretty": http.StatusNotFound,
+		"/actions/embedder/plug/e":    http.StatusBadRequest,
+	} {
+		r := w.post(path, `{"input":{}}`)
+		assert.Equal(t, want, r.status, "%s: %s", path, r.body)
+	}
 }
