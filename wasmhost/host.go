@@ -62,6 +62,8 @@ type Host struct {
 	registry func(tenant string) (*registry.Registry, error)
 	scripts  *scriptEngine // nil: there is none
 	compiler []string      // transforms scripts
+	// interpreter returns what runs code for a tenant.
+	interpreter func(tenant string) any
 
 	// changing serialises changes of the set of tenants. It is taken before a tenant's
 	// loading and mu.

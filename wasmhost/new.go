@@ -22,6 +22,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	}
 	h.limits = config.Limits.OrDefaults()
 	h.scripts, h.compiler = newScriptEngine(config.JavaScript), config.Compiler
+	h.interpreter = func(tenant string) any { return &interpreter{h, tenant} }
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -81,6 +82,7 @@ func (h *Host) Close(ctx context.Context) error {
 		for _, l := range t.modules {
 			l.services.Close()
 		}
+		t.code.end()
 	}
 	return err
 }

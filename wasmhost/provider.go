@@ -21,6 +21,9 @@ var (
 	_ registry.ValueProvider = (*provider)(nil)
 )
 
+// codeKind is the kind of the value by which a registry finds what runs code, and codeLanguage its name.
+const codeKind, codeLanguage = "interpreter", "javascript"
+
 // Provider returns the tenant's tools as a source of actions for a registry, and the
 // middleware and formats of its modules as values. It follows every later upload,
 // rollback and removal. A registry refuses to add that of a tenant that does not exist,
@@ -78,8 +81,14 @@ func (p *provider) Resolve(_ context.Context, key action.Key) (action.Action, er
 	return nil, status.Publicf(status.NotFound, "%s %q not found", key.Kind, key.Name)
 }
 
-// Values returns the middleware or the formats of the tenant's modules.
+// Values returns the middleware or the formats of the tenant's modules, or what runs code.
 func (p *provider) Values(kind string) map[string]any {
+	if kind == codeKind {
+		if p.host.scripts == nil {
+			return nil
+		}
+		return map[string]any{codeLanguage: p.host.interpreter(p.tenant)}
+	}
 	p.host.mu.RLock()
 	defer p.host.mu.RUnlock()
 	t, ok := p.host.tenants[p.tenant]

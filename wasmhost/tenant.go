@@ -13,6 +13,7 @@ func (t *tenant) close() {
 	for _, l := range t.modules {
 		l.close()
 	}
+	t.code.close()
 }
 
 // here fails when the tenant was changed or removed meanwhile. The loading lock is held.
@@ -31,6 +32,7 @@ type tenant struct {
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
 	modules map[string]*loaded
+	code    codeGuest // runs what models write
 	lives   map[string]*services.Lifetime // of the modules, by name
 	schemas atomic.Int64                  // bytes of memory that the modules' compiled schemas hold
 	kept    kept                          // the stored state of its modules; guarded by Host.mu

@@ -3,7 +3,7 @@ package main
 // layered are the layers of each package, top first, separated by bars. A group may use
 // groups of lower layers, and none of its own layer.
 var layered = map[string]string{
-	"wasmhost":                          "erase new | tenants | restore upload versions | prepare | admission bind provider revisions start usage values | host | tenant | actions | format loaded middleware tool | guest | capacity scripts | analysis config | bill emit isolation json kept limits machine prompts retries serving source",
+	"wasmhost":                          "erase new | tenants | code restore upload versions | prepare | admission bind provider revisions start usage values | host | tenant | actions | format loaded middleware tool | guest | capacity scripts | analysis config | bill emit isolation json kept limits machine prompts retries serving source",
 	"wasmhost/abi":                      "descriptor | guesterror link schematext | text",
 	"wasmhost/capability/egress":        "exchange | url | egress | address",
 	"wasmhost/capability/kv":            "file memory | kv",
