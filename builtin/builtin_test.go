@@ -31,7 +31,7 @@ func newRegistry(t *testing.T) *registry.Registry {
 func TestEveryMiddlewareDescribesItselfAndItsConfig(t *testing.T) {
 	descs, err := middleware.Descriptors(newRegistry(t))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"budget", "cache", "fallback", "filesystem", "retry", "skills", "toolApproval"}, slices.Sorted(maps.Keys(descs)))
+	assert.Equal(t, []string{"budget", "cache", "codeMode", "fallback", "filesystem", "retry", "skills", "toolApproval"}, slices.Sorted(maps.Keys(descs)))
 	for name, raw := range descs {
 		var d struct {
 			Name         string `json:"name"`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/codemode"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/downloadmedia"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/fallback"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/filesystem"
@@ -18,7 +19,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/scripted"
 	"github.com/genkit-wasm/genkit-wasm/engine/enginetest"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
+
+// interpreter stands for what runs code, which the kit asks for nothing.
+type interpreter struct{ codemode.Interpreter }
+
+func (interpreter) Scope() (string, error) { return "kit", nil }
 
 func TestMiddlewareKeepsTheContract(t *testing.T) {
 	dir := t.TempDir()
@@ -35,6 +42,7 @@ func TestMiddlewareKeepsTheContract(t *testing.T) {
 		valid   string
 		invalid []string
 	}{
+		{made(codemode.New(codemode.Options{})), `{"only":["kitTool"]}`, []string{`{"only":"kitTool"}`, `{"beside":1}`}},
 		{made(budget.New(budget.Options{})), `{"maxTokens":1000}`, []string{`{"maxTokens":-1}`, `{"maxTokens":"many"}`, `[]`}},
 		{made(cache.New(cache.Options{})), `{"ttlMs":1000}`, []string{`{"ttlMs":-1}`, `1`}},
 		{made(downloadmedia.New(downloadmedia.Options{})), `{"maxBytes":1}`, []string{`{"maxBytes":0}`}},
@@ -45,7 +53,8 @@ func TestMiddlewareKeepsTheContract(t *testing.T) {
 		{made(toolapproval.New()), `{"approved":["kitTool"]}`, []string{`{"approved":{}}`}},
 	} {
 		t.Run(c.factory.Desc().Name, func(t *testing.T) {
-			config := enginetest.MiddlewareConfig{}
+			config := enginetest.MiddlewareConfig{Registry: registry.New(nil)}
+			require.NoError(t, config.Registry.RegisterValue("interpreter", "javascript", interpreter{}))
 			if c.valid != "" {
 				config.Valid = json.RawMessage(c.valid)
 			}

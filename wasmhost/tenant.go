@@ -32,7 +32,7 @@ type tenant struct {
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
 	modules map[string]*loaded
-	code    codeGuest // runs what models write
+	code    codeGuest                     // runs what models write
 	lives   map[string]*services.Lifetime // of the modules, by name
 	schemas atomic.Int64                  // bytes of memory that the modules' compiled schemas hold
 	kept    kept                          // the stored state of its modules; guarded by Host.mu

@@ -15,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
+	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/codemode"
 	"github.com/genkit-wasm/genkit-wasm/engine"
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -194,9 +195,14 @@ func (b *backend) openReach(config *wasmhost.Config, c backendConfig) error {
 }
 
 func (b *backend) openEngine(ctx context.Context, c backendConfig) error {
-	var err error
+	key, err := codeKey(filepath.Join(c.data, datadir.CodeKey))
+	if err != nil {
+		return err
+	}
+	code := codemode.Plugin(codemode.Options{Key: key})
+	plugins := append(slices.DeleteFunc(builtin.All(), func(p registry.Plugin) bool { return p.Name() == code.Name() }), code)
 	b.engine, err = engine.New(ctx, engine.Config{
-		Name: "genkit-wasm", Plugins: builtin.All(), DefaultModel: c.defaultModel, GenerateLimits: c.generates, Logger: c.log,
+		Name: "genkit-wasm", Plugins: plugins, DefaultModel: c.defaultModel, GenerateLimits: c.generates, Logger: c.log,
 	})
 	if err != nil {
 		return err

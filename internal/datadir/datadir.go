@@ -35,6 +35,8 @@ const (
 	Tenants = "tenants"
 	Usage   = "usage"
 	Cache   = "cache"
+	// CodeKey is a file and in no backup: what it seals is asked for anew where it is missing.
+	CodeKey = "code.key"
 )
 
 // legacyValues is the file by whose name the store of values finds its directory, and an earlier version's values.
