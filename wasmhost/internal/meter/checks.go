@@ -19,7 +19,8 @@ const (
 //     lead on to a later place, over a table at the loop's head, has become a jump to that place: see leadsTo.)
 //   - Every cycle of direct calls goes through a hub (see graph). A hub has had a check before it calls what may lead
 //     back to one, so there is one for each turn on the way down, and it ends with one unless what it does after its
-//     calls is cheap, so that a million frames on their way up do not add up.
+//     calls is cheap, so that a million frames on their way up do not add up. A hub that calls itself in more than one
+//     place has that check at its entry: a tree of calls then passes one check for each node, not one for each branch.
 //   - A call through a table may lead anywhere, so there is a check in its function before it, and one after it unless
 //     the function ends there.
 const (
@@ -117,6 +118,7 @@ type checker struct {
 	ifs    []way   // of each block: what arrives at its condition
 	begins []begin // of each block: its end, where rounds may begin
 	again  bool    // a check at the entry would spare others, or is needed
+	twice  int     // calls of the function itself that have a check because none came since its entry
 	worst  int64   // the most that is charged between two checks
 	before int64   // of what is called through tables: the most that may have been charged before, since a check; -1 without such calls
 }
@@ -141,7 +143,8 @@ func (c *checker) place(p *plan, n int) {
 	c.plan, c.self = p, &c.functions[n]
 	c.again = false
 	worst, before := c.worst, c.before
-	if c.walk(); c.again { // one check at the entry instead of many in loops
+	c.twice = 0
+	if c.walk(); c.again || c.twice > 1 { // one check at the entry instead of many, in loops or before calls of itself
 		c.worst, c.before = worst, before
 		for i := range p.edits {
 			p.edits[i].on = false
@@ -349,6 +352,9 @@ func (c *checker) call(s *step, i int32) {
 	g := c.functions[s.at]
 	c.self.deep = c.self.deep || g.deep
 	if before.on = c.over(g.pre) || c.self.hub && g.deep && c.entry >= 0; before.on {
+		if c.entry >= 0 && &c.functions[s.at] == c.self {
+			c.twice++
+		}
 		c.checked()
 	}
 	c.reaches(g.pre)
