@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/codec"
 )
 
 // agree decodes data in both ways, and encodes what comes out of it.
@@ -31,6 +33,34 @@ func agreeOn(t *testing.T, s species, v any) {
 	got, want, gotErr, wantErr := s.encode(v)
 	if string(got) != string(want) || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 		t.Fatalf("encode %s %#v:\ngot  %s, %v\nwant %s, %v", s.name, v, got, gotErr, want, wantErr)
+	}
+}
+
+// Values are parts of larger pieces of memory, of which nobody may notice anything.
+func TestValuesDoNotShareMemory(t *testing.T) {
+	const input = `{"name":"r","left":{"name":"l"},"children":[{"name":"\u0061","children":[{"name":"b"},{"name":"c"}]},{"name":"d","children":[{"name":"e"}]}]}`
+	var want tree
+	if err := json.Unmarshal([]byte(input), &want); err != nil {
+		t.Fatal(err)
+	}
+	var all []tree
+	for range 200 {
+		var v tree
+		if err := codec.Decode([]byte(input), &v); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+		_ = append(v.Children, tree{Name: "more"})
+		_ = append(v.Children[0].Children, tree{Name: "more"})
+		var broken tree
+		if codec.Decode([]byte(input[:len(input)-9]), &broken) == nil || broken.Name != "" {
+			t.Fatalf("got %+v", broken)
+		}
+	}
+	for _, v := range all {
+		if !reflect.DeepEqual(v, want) {
+			t.Fatalf("got  %+v\nwant %+v", v, want)
+		}
 	}
 }
 

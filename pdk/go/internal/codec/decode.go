@@ -36,7 +36,7 @@ func (d *decoder) value(n *node, p unsafe.Pointer) bool {
 		*(*int64)(p) = v
 		return ok
 	case opFloat64:
-		f, ok := d.float(64)
+		f, ok := d.double()
 		*(*float64)(p) = f
 		return ok
 	case opBool:
@@ -47,7 +47,7 @@ func (d *decoder) value(n *node, p unsafe.Pointer) bool {
 	case opSlice:
 		return c == '[' && d.slice(n, p)
 	case opPointer:
-		v := reflect.New(n.elem.typ).UnsafePointer()
+		v := n.elem.one()
 		*(*unsafe.Pointer)(p) = v
 		return d.value(n.elem, v)
 	case opAny:
@@ -154,25 +154,24 @@ func (d *decoder) object(n *node, p unsafe.Pointer) bool {
 		return false
 	}
 	var seen uint64
-	expected := 0
+	at := -1
 	for {
-		f, at, ok := d.member(n, expected)
-		if !ok {
-			return false
+		f, ok := d.expected(n, at+1)
+		if at++; !ok {
+			if f, at, ok = d.member(n, at); !ok {
+				return false
+			}
+			if f == nil {
+				at--
+				ok = d.skip()
+			}
 		}
-		if f == nil {
-			ok = d.skip()
-		} else {
+		if f != nil {
 			if seen&(1<<at) != 0 {
 				return false
 			}
 			seen |= 1 << at
-			expected = at + 1
-			if f.quoted {
-				ok = d.quoted(f, unsafe.Add(p, f.offset))
-			} else {
-				ok = d.value(f.node, unsafe.Add(p, f.offset))
-			}
+			ok = d.field(f, unsafe.Add(p, f.offset))
 		}
 		if !ok {
 			return false
@@ -184,18 +183,49 @@ func (d *decoder) object(n *node, p unsafe.Pointer) bool {
 	}
 }
 
-// member reads a key and the colon after it and finds its field, nil if there is none. The next of the struct's fields is the
-// likeliest one.
-func (d *decoder) member(n *node, expected int) (f *field, at int, ok bool) {
+// expected skips the key and colon of a field if they come next, written as encoding/json writes them.
+func (d *decoder) expected(n *node, at int) (*field, bool) {
+	if at >= len(n.fields) {
+		return nil, false
+	}
+	f := &n.fields[at]
+	b, i := d.b, d.i
+	size := len(f.key)
+	if i+max(size, 8) > len(b) || (load(b, i)^f.head)&f.mask != 0 {
+		return nil, false
+	}
+	if size > 8 {
+		if load(b, i+size-8) != f.tail || size > 16 && string(b[i:i+size]) != f.key {
+			return nil, false
+		}
+	}
+	d.i = i + size
+	return f, true
+}
+
+// field decodes the value of a struct's field.
+func (d *decoder) field(f *field, p unsafe.Pointer) (ok bool) {
+	if d.i >= len(d.b) {
+		return false
+	}
+	switch c := d.b[d.i]; {
+	case f.dec == opString && c == '"':
+		*(*string)(p), ok = d.text()
+		return ok
+	case f.quoted:
+		return d.quoted(f, p)
+	default:
+		return d.value(f.node, p)
+	}
+}
+
+// member reads a key and the colon after it and finds its field, nil if there is none: then at is as before.
+func (d *decoder) member(n *node, before int) (f *field, at int, ok bool) {
 	if d.i >= len(d.b) || d.b[d.i] <= ' ' && !d.space() {
 		return nil, 0, false
 	}
-	if expected < len(n.fields) {
-		f = &n.fields[expected]
-		if end := d.i + len(f.key); end <= len(d.b) && string(d.b[d.i:end]) == f.key {
-			d.i = end
-			return f, expected, true
-		}
+	if f, ok = d.expected(n, before); ok {
+		return f, before, true
 	}
 	if d.b[d.i] != '"' {
 		return nil, 0, false
@@ -219,7 +249,7 @@ func (d *decoder) member(n *node, expected int) (f *field, at int, ok bool) {
 			return nil, 0, false
 		}
 	}
-	return nil, 0, true
+	return nil, before, true
 }
 
 // sameLetters compares two names without regard to case.
@@ -258,33 +288,47 @@ type header struct {
 
 func (d *decoder) slice(n *node, p unsafe.Pointer) bool {
 	d.i++
-	s := (*header)(p)
+	h, elem := (*header)(p), n.elem
 	if d.at(']') {
-		s.data = reflect.MakeSlice(n.typ, 0, 0).UnsafePointer()
+		h.data = reflect.MakeSlice(n.typ, 0, 0).UnsafePointer()
 		return true
 	}
 	if d.depth++; d.depth > maxDepth {
 		return false
 	}
-	var values reflect.Value
-	for {
-		if s.len == s.cap {
-			larger := reflect.MakeSlice(n.typ, max(4, 2*s.cap), max(4, 2*s.cap))
-			if s.len > 0 {
-				reflect.Copy(larger, values)
-			}
-			values = larger
-			s.data, s.cap = values.UnsafePointer(), values.Len()
-		}
-		if !d.value(n.elem, unsafe.Add(s.data, uintptr(s.len)*n.elem.size)) {
-			return false
-		}
-		s.len++
-		if more, ok := d.more(']'); !more {
-			d.depth--
-			return ok
-		}
+	s := &elem.slab
+	var outer slab
+	if s.open { // a type that has slices of itself
+		outer = *s
+		elem.renew(4)
 	}
+	s.open = true
+	count := 0
+	ok, more := true, true
+	for more {
+		if s.used+count == s.size {
+			elem.move(count)
+		}
+		v := unsafe.Add(s.base, uintptr(s.used+count)*elem.size)
+		count++
+		if elem.dec == opString && d.i < len(d.b) && d.b[d.i] == '"' {
+			*(*string)(v), ok = d.text()
+		} else {
+			ok = d.value(elem, v)
+		}
+		if !ok {
+			break
+		}
+		more, ok = d.more(']')
+	}
+	h.data, h.len, h.cap = unsafe.Add(s.base, uintptr(s.used)*elem.size), count, count
+	s.used += count
+	s.open = false
+	if outer.open {
+		*s = outer
+	}
+	d.depth--
+	return ok
 }
 
 // array decodes into an array: elements that it has no room for are skipped.
@@ -346,9 +390,9 @@ func (d *decoder) dictionary(n *node, p unsafe.Pointer) bool {
 			ok = d.value(n.elem, unsafe.Pointer(&v))
 			(*(*map[string]string)(p))[k] = v
 		} else {
-			v := reflect.New(n.elem.typ)
-			ok = d.value(n.elem, v.UnsafePointer())
-			m.SetMapIndex(reflect.ValueOf(k).Convert(n.typ.Key()), v.Elem())
+			v := n.elem.one()
+			ok = d.value(n.elem, v)
+			m.SetMapIndex(reflect.ValueOf(k).Convert(n.typ.Key()), reflect.NewAt(n.elem.typ, v).Elem())
 		}
 		if !ok {
 			return false
@@ -379,7 +423,7 @@ func (d *decoder) any() (any, bool) {
 	case 'n':
 		return nil, d.word("null")
 	default:
-		return wrap(d.float(64))
+		return wrap(d.double())
 	}
 }
 

@@ -11,9 +11,13 @@ import (
 // field is a member of a struct's JSON form.
 type field struct {
 	*node
-	name   string
-	key    string // the name as it is written: `"name":`
-	next   string // the same after another member: `,"name":`
+	name string
+	key  string // the name as it is written: `"name":`
+	next string // the same after another member: `,"name":`
+	// head is the first eight bytes of key, of which those in mask count, and tail the last.
+	head, mask, tail uint64
+	nexts            [2]uint64 // the first 16 bytes of next
+
 	offset uintptr
 	quoted bool // the number is written as a string
 	empty  rule // leaves the member out, for omitempty
@@ -108,8 +112,8 @@ func (c compiler) field(s embedded, i int, addr bool) (*candidate, *embedded, bo
 		return nil, nil, true
 	}
 	name, options, _ := strings.Cut(tag, ",")
-	if !nameAllowed(name) {
-		name = ""
+	if name != "" && !nameAllowed(name) {
+		return nil, nil, false // which name that gives depends on the version of encoding/json
 	}
 	index := append(slices.Clone(s.index), i)
 	if f.Anonymous && name == "" && base.Kind() == reflect.Struct {
@@ -122,11 +126,13 @@ func (c compiler) field(s embedded, i int, addr bool) (*candidate, *embedded, bo
 	if name == "" {
 		name = f.Name
 	}
-	quoted, ok := appendString(nil, name)
-	if !ok {
+	var quoted encoder
+	if !quoted.text(name) {
 		return nil, nil, false
 	}
-	m.field = field{node: c.node(f.Type, addr), name: name, key: string(quoted) + ":", next: "," + string(quoted) + ":", offset: s.offset + f.Offset}
+	m.field = field{node: c.node(f.Type, addr), name: name, offset: s.offset + f.Offset}
+	m.write(string(quoted.done()) + ":")
+	var ok bool
 	for o := range strings.SplitSeq(options, ",") {
 		switch o {
 		case "omitempty":
@@ -142,6 +148,19 @@ func (c compiler) field(s embedded, i int, addr bool) (*candidate, *embedded, bo
 		}
 	}
 	return m, nil, true
+}
+
+// write keeps the forms of a key.
+func (f *field) write(key string) {
+	f.key, f.next = key, ","+key
+	padded := append([]byte(f.next), make([]byte, 16)...)
+	f.nexts = [2]uint64{load(padded, 0), load(padded, 8)}
+	f.head, f.mask = load(padded, 1), ^uint64(0)
+	if len(key) < 8 {
+		f.mask = 1<<(8*len(key)) - 1
+	} else {
+		f.tail = load(padded, 1+len(key)-8)
+	}
 }
 
 // dominant keeps of the fields of one name the one that encoding/json takes, if any, and puts them in order.
@@ -179,7 +198,7 @@ func nameAllowed(name string) bool {
 			return false
 		}
 	}
-	return name != ""
+	return true
 }
 
 // quotable says what the option string of a tag means for a type: it quotes integers, is ignored for what is no scalar, and is

@@ -1,7 +1,7 @@
 package codec
 
 import (
-	"math"
+	"math/bits"
 	"strconv"
 	"unsafe"
 )
@@ -80,8 +80,48 @@ func (n *literal) add(c byte) {
 	}
 }
 
+// few reads up to seven digits at i, all at once. count is 0 where that is not possible.
+func few(b []byte, i int) (v uint64, count int) {
+	if i+8 > len(b) {
+		return 0, 0
+	}
+	x := load(b, i) ^ ones*'0' // a digit is now its value
+	count = bits.TrailingZeros64((x&^highs+ones*(0x80-10)|x)&highs) >> 3
+	if count == 8 {
+		return 0, 0
+	}
+	// The digits go to the end of the word, behind zeros, and are added up in pairs, fours and eights.
+	x <<= 64 - uint(count)*8
+	x = x * (10<<8 + 1) >> 8
+	x = x & 0x00ff00ff00ff00ff * (100<<16 + 1) >> 16
+	x = x & 0x0000ffff0000ffff * (10000<<32 + 1) >> 32
+	return x, count
+}
+
 // signed reads an integer that fits into so many bits.
 func (d *decoder) signed(size uint) (int64, bool) {
+	b, i := d.b, d.i
+	minus := i < len(b) && b[i] == '-'
+	if minus {
+		i++
+	}
+	m, count := few(b, i)
+	if count == 0 || count > 1 && b[i] == '0' {
+		return d.signedSlowly(size)
+	}
+	i += count
+	if c := b[i]; c == '.' || c|0x20 == 'e' { // there is an eighth byte
+		return 0, false
+	}
+	d.i = i
+	v := int64(m)
+	if minus {
+		v = -v
+	}
+	return v, v<<(64-size)>>(64-size) == v
+}
+
+func (d *decoder) signedSlowly(size uint) (int64, bool) {
 	n, ok := d.number()
 	if !ok || !n.integer || n.digits > 18 {
 		return 0, false
@@ -100,6 +140,41 @@ func (d *decoder) unsigned(size uint) (uint64, bool) {
 }
 
 var powers = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// double reads a number of 64 bits.
+func (d *decoder) double() (float64, bool) {
+	b, i := d.b, d.i
+	minus := i < len(b) && b[i] == '-'
+	if minus {
+		i++
+	}
+	m, count := few(b, i)
+	if count == 0 || count > 1 && b[i] == '0' {
+		return d.float(64)
+	}
+	i += count
+	f := float64(m)
+	if b[i] == '.' {
+		i++
+		part, places := few(b, i)
+		if places == 0 {
+			return d.float(64)
+		}
+		i += places
+		// Both are exact, so that one operation rounds as it should.
+		f = float64(m*units[places]+part) / powers[places]
+	}
+	if b[i]|0x20 == 'e' {
+		return d.float(64)
+	}
+	d.i = i
+	if minus {
+		f = -f
+	}
+	return f, true
+}
+
+var units = [...]uint64{1, 10, 100, 1000, 10000, 100000, 1000000, 10000000}
 
 // float reads a number of 64 or 32 bits.
 func (d *decoder) float(size int) (float64, bool) {
@@ -122,56 +197,4 @@ func (d *decoder) float(size int) (float64, bool) {
 	}
 	f, err := strconv.ParseFloat(unsafe.String(&d.b[n.start], d.i-n.start), size)
 	return f, err == nil
-}
-
-// appendFloat writes a number as encoding/json does, which has no form for infinities.
-func appendFloat(b []byte, f float64, size int) ([]byte, bool) {
-	magnitude := math.Abs(f)
-	if magnitude < 1e15 && size == 64 {
-		// A number of up to 15 digits is the shortest that is read as f if it is read as f at all.
-		if i := int64(f); float64(i) == f && (i != 0 || !math.Signbit(f)) {
-			return strconv.AppendInt(b, i, 10), true
-		}
-		if magnitude >= 1e-3 && magnitude < 1e9 {
-			if decimal, ok := appendDecimal(b, f, magnitude); ok {
-				return decimal, true
-			}
-		}
-	}
-	if math.IsInf(f, 0) || math.IsNaN(f) {
-		return b, false
-	}
-	format := byte('f')
-	if magnitude != 0 && (size == 64 && (magnitude < 1e-6 || magnitude >= 1e21) ||
-		size == 32 && (float32(magnitude) < 1e-6 || float32(magnitude) >= 1e21)) {
-		format = 'e'
-	}
-	b = strconv.AppendFloat(b, f, format, -1, size)
-	if n := len(b); format == 'e' && n >= 4 && b[n-4] == 'e' && b[n-3] == '-' && b[n-2] == '0' {
-		b[n-2] = b[n-1] // e-09 is written e-9
-		b = b[:n-1]
-	}
-	return b, true
-}
-
-// appendDecimal writes numbers that have up to four digits after the point.
-func appendDecimal(b []byte, f, magnitude float64) ([]byte, bool) {
-	for places := 1; places <= 4; places++ {
-		scaled := uint64(magnitude*powers[places] + 0.5)
-		if float64(scaled)/powers[places] != magnitude {
-			continue
-		}
-		if f < 0 {
-			b = append(b, '-')
-		}
-		unit := uint64(powers[places])
-		b = strconv.AppendUint(b, scaled/unit, 10)
-		b = append(b, '.')
-		for rest := scaled % unit; unit > 1; rest %= unit {
-			unit /= 10
-			b = append(b, '0'+byte(rest/unit))
-		}
-		return b, true
-	}
-	return b, false
 }

@@ -49,8 +49,9 @@ type node struct {
 	size   uintptr
 	length int // of an array
 	fields []field
-	ascii  bool // all the fields' names are
-	list   reflect.Type
+	ascii  bool         // all the fields' names are
+	list   reflect.Type // a slice of the type
+	slab   slab
 }
 
 type compiler map[place]*node
@@ -133,6 +134,7 @@ func (c compiler) shape(n *node) {
 		if t.Name() == "" { // encoding/json looks for methods behind one that has a name in its own way
 			set(opPointer)
 			n.elem = c.node(t.Elem(), true)
+			n.elem.prepare()
 		}
 	case reflect.Struct:
 		if fields, ok := c.fields(n); ok {
@@ -147,6 +149,7 @@ func (c compiler) shape(n *node) {
 			return
 		}
 		set(opSlice)
+		n.elem.prepare()
 	case reflect.Array:
 		n.elem, n.length = c.node(t.Elem(), n.addr), t.Len()
 		set(opArray)
@@ -166,7 +169,8 @@ func (c compiler) mapShape(n *node) {
 	if key.Kind() != reflect.String || hasMethod(key, textMarshaler) || hasMethod(key, textUnmarshaler) {
 		return
 	}
-	n.elem, n.list = c.node(n.typ.Elem(), false), reflect.SliceOf(n.typ.Elem())
+	n.elem = c.node(n.typ.Elem(), false)
+	n.elem.prepare()
 	switch n.typ.Elem() {
 	case reflect.TypeFor[string]():
 		n.dec, n.enc = opMapString, opMapString

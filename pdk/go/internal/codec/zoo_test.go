@@ -47,8 +47,12 @@ type flat struct {
 	Out   string `json:"-"`
 	Dash  string `json:"-,"` //nolint:staticcheck // a tag that encoding/json takes
 	Odd   string `json:"a<b>&c"`
-	Bad   string `json:"with\"quote"` //nolint:staticcheck // a tag that encoding/json ignores
 	Ä     string
+}
+
+type badTag struct {
+	A   int
+	Bad string `json:"with\"quote"` //nolint:staticcheck // a tag that encoding/json ignores
 }
 
 type widths struct {
@@ -310,7 +314,7 @@ type cases struct {
 }
 
 var zoo = []species{
-	of[flat](), of[widths](), of[quotedNumbers](), of[quotedText](), of[order](), of[tree](), of[listOfLists](), of[embeds](),
+	of[flat](), of[badTag](), of[widths](), of[quotedNumbers](), of[quotedText](), of[order](), of[tree](), of[listOfLists](), of[embeds](),
 	of[embedsTwice](), of[embedsPointer](), of[embedsTagged](), of[embedsUnexported](), of[methods](), of[zeros](), of[bytesAndSuch](),
 	of[noForm](), of[cases](), of[any](), of[string](), of[int](), of[float64](), of[*order](), of[[]order](), of[map[string]any](),
 	of[map[string]string](), of[json.RawMessage](), of[shout](), of[*shout](), of[time.Time](), of[[]byte](), of[[3]int](), of[json.Number](),
