@@ -46,22 +46,46 @@ type capacity struct {
 	// has answered guests and they have not done with.
 	answers, replies *tenants.Share
 	// files counts the files and directories that the tenant's guests have open in mounts.
-	files *tenants.Share
-	// generates has a token for each generate call.
-	generates chan struct{}
+	files     *tenants.Share
+	generates *generating
 	bill      *bill
 	lines     *tenants.Lines // of the modules, in the log
 }
 
-// suspend refuses what would run, or lets it run again.
+// generating counts the generate calls of a tenant.
+type generating struct {
+	mu             sync.Mutex // guards the fields below
+	running, limit int64
+}
+
+func (g *generating) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.running >= g.limit {
+		return false
+	}
+	g.running++
+	return true
+}
+
+func (g *generating) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+}
+
+func (g *generating) setLimit(limit int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit = limit
+}
+
 func (t *capacity) beginGenerate() (func(), error) {
 	if err := t.serving.check(); err != nil {
 		return nil, err
 	}
-	select {
-	case t.generates <- struct{}{}:
-		return sync.OnceFunc(func() { <-t.generates }), nil
-	default:
+	if t.generates.begin() {
+		return sync.OnceFunc(t.generates.end), nil
 	}
 	return nil, status.Publicf(status.ResourceExhausted, "tenant limit reached: %d generate calls running; try again later", t.quota.Generates).
 		WithRetryAfter(generateRetry).WithDetails(map[string]string{"quota": "generates"})

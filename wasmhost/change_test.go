@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/wasmtest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 func plain(answer byte) []byte {
@@ -98,4 +99,75 @@ func TestARollbackQueuesWithUploads(t *testing.T) {
 	rec, err := h.Rollback(t.Context(), DefaultTenant, "m", 0)
 	require.NoError(t, err)
 	assert.Equal(t, 1, rec.Revision)
+}
+
+// What a tenant's calls take together counts on when its settings change, whatever is changed.
+func TestAChangeOfSettingsForgetsNothingInUse(t *testing.T) {
+	ctx := t.Context()
+	h, err := New(ctx, Config{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close(context.WithoutCancel(ctx))) }()
+	quota := tenants.Quota{Generates: 2, CallsPerMinute: 3, Concurrency: 1, FuelPerMinute: 1_000_000, EgressBytesPerMinute: 1_000_000, RequestBytes: 100}
+	set := func(change func(*TenantConfig)) {
+		t.Helper()
+		c := TenantConfig{ID: "id", Quota: quota}
+		change(&c)
+		require.NoError(t, h.SetTenant(ctx, "acme", c))
+	}
+	tenant := func() *tenant {
+		found, err := h.tenant("acme")
+		require.NoError(t, err)
+		return found
+	}
+	set(func(*TenantConfig) {})
+	for range 2 {
+		_, err := h.BeginGenerate("acme")
+		require.NoError(t, err)
+	}
+	for range 2 {
+		_, done, err := tenant().calls.Enter(ctx)
+		require.NoError(t, err)
+		done()
+	}
+	_, leave, err := tenant().calls.Enter(ctx) // runs on
+	require.NoError(t, err)
+	require.NoError(t, tenant().requests.Take(100))
+	for _, a := range []func(int64){tenant().account.Spend, tenant().account.SpendEgress} {
+		a(3_000_000) // two minutes more than there is
+	}
+	inUse := func(name string) {
+		t.Helper()
+		_, err := h.BeginGenerate("acme")
+		require.ErrorIs(t, err, status.ErrResourceExhausted, name)
+		_, _, err = tenant().calls.Enter(ctx)
+		require.ErrorIs(t, err, status.ErrResourceExhausted, name)
+		assert.Equal(t, 1, tenant().calls.Load().Running, name)
+		require.ErrorIs(t, tenant().requests.Take(1), status.ErrResourceExhausted, name)
+		assert.Positive(t, tenant().account.FuelWait(), name)
+		assert.Positive(t, tenant().account.EgressWait(), name)
+	}
+	inUse("at first")
+	for i := range int64(3) {
+		set(func(c *TenantConfig) { c.Limits.TimeoutMS = 500 + i })
+		inUse("after a change of limits")
+	}
+	set(func(c *TenantConfig) { c.Quota.Modules = 8 })
+	inUse("after a change of the quota")
+	set(func(c *TenantConfig) { c.Quota.FuelPerMinute, c.Quota.EgressBytesPerMinute = 2_000_000, 2_000_000 })
+	inUse("after a change of what is in use")
+	set(func(c *TenantConfig) { c.Quota.Generates, c.Quota.CallsPerMinute, c.Quota.RequestBytes = 3, 5, 101 })
+	_, err = h.BeginGenerate("acme")
+	require.NoError(t, err, "one more")
+	_, err = h.BeginGenerate("acme")
+	require.Error(t, err)
+	leave()
+	for range 2 {
+		_, done, err := tenant().calls.Enter(ctx)
+		require.NoError(t, err, "two more")
+		done()
+	}
+	_, _, err = tenant().calls.Enter(ctx)
+	require.Error(t, err)
+	require.NoError(t, tenant().requests.Take(1))
+	require.Error(t, tenant().requests.Take(1))
 }

@@ -39,9 +39,9 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err := h.startSandbox(ctx, &config); err != nil {
 		return nil, err
 	}
-	h.tenants[DefaultTenant] = h.newTenant(DefaultTenant, config.Tenants[DefaultTenant])
+	h.tenants[DefaultTenant] = h.newTenant(DefaultTenant, config.Tenants[DefaultTenant], nil)
 	for name, c := range config.Tenants {
-		h.tenants[name] = h.newTenant(name, c)
+		h.tenants[name] = h.newTenant(name, c, nil)
 	}
 	if err := h.restore(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))

@@ -14,23 +14,19 @@ import (
 )
 
 // newTenant makes a tenant that has no modules yet, and a place in every queue.
-func (h *Host) newTenant(name string, c TenantConfig) *tenant {
+func (h *Host) newTenant(name string, c TenantConfig, old *tenant) *tenant {
 	quota := c.Quota.Or(h.quota)
 	t := &tenant{modules: map[string]*loaded{}, lives: map[string]*services.Lifetime{}, kept: kept{}, leftover: map[string]bool{}}
 	t.capacity = capacity{
 		name: name, class: "tenant " + name, limits: c.Limits.Within(h.limits), quota: quota,
-		grants: h.grants, inFlight: make(chan struct{}, maxInFlight), connections: egress.NewConnections(2 * maxInFlight),
+		grants:  h.grants,
 		account: h.sandbox.NewAccount(share.AccountLimits{MemoryBytes: quota.MemoryBytes, FuelPerMinute: quota.FuelPerMinute, EgressBytesPerMinute: quota.EgressBytesPerMinute}),
-		calls:   h.calls.Join(quota),
-		loads:   h.loads.Join(tenants.Quota{Concurrency: loadsOfTenant, Queue: loadQueue, Weight: quota.Weight}),
-		lists:   h.lists.Join(tenants.Quota{Concurrency: listsOfTenant, Queue: listQueue, Weight: quota.Weight}),
-		// These queues need no bound of their own: only admitted calls get there.
-		compiles: h.compiles.Join(tenants.Quota{Queue: 1 << 20, Weight: quota.Weight}),
-		decodes:  h.decodes.Join(tenants.Quota{Queue: 1 << 20, Weight: quota.Weight}),
-		checks:   h.checks.Join(tenants.Quota{Queue: 1 << 20, Waiting: 1 << 20, Weight: quota.Weight}),
-		requests: h.requests.Join(quota.RequestBytes), answers: h.answers.Join(quota.RequestBytes), replies: h.replies.Join(quota.RequestBytes),
-		files: h.opens.Join(h.opens.Limit() / 4), generates: make(chan struct{}, quota.Generates),
-		bill: &bill{modules: map[string]*tenants.Totals{}}, config: c, serving: &serving{},
+		bill:    &bill{modules: map[string]*tenants.Totals{}}, config: c, serving: &serving{},
+	}
+	if old != nil {
+		t.share(&old.capacity)
+	} else {
+		h.join(&t.capacity)
 	}
 	if why := c.refusal(); why != nil {
 		t.serving.refuse(why)
@@ -42,8 +38,44 @@ func (h *Host) newTenant(name string, c TenantConfig) *tenant {
 	if c.Grants != nil {
 		t.grants = c.Grants
 	}
-	t.account.QueueCompiles(t.compiles.Enter)
 	return t
+}
+
+// join gives a tenant that is new its places in the queues, and what else it counts by.
+func (h *Host) join(t *capacity) {
+	t.calls, t.loads, t.lists = h.calls.Join(t.quota), h.loads.Join(tenants.Quota{}), h.lists.Join(tenants.Quota{})
+	t.compiles, t.decodes, t.checks = h.compiles.Join(tenants.Quota{}), h.decodes.Join(tenants.Quota{}), h.checks.Join(tenants.Quota{})
+	t.requests, t.answers, t.replies = h.requests.Join(0), h.answers.Join(0), h.replies.Join(0)
+	t.files, t.generates = h.opens.Join(h.opens.Limit()/4), &generating{}
+	t.inFlight, t.connections = make(chan struct{}, maxInFlight), egress.NewConnections(2*maxInFlight)
+	t.bound()
+	t.account.QueueCompiles(t.compiles.Enter)
+}
+
+// share has the tenant count where an earlier one of its name does, in whose place it is to come: what runs and what was used counts
+// on. What the two share has the earlier one's bounds until follow is called.
+func (t *capacity) share(old *capacity) {
+	t.calls, t.loads, t.lists, t.compiles, t.decodes, t.checks = old.calls, old.loads, old.lists, old.compiles, old.decodes, old.checks
+	t.requests, t.answers, t.replies, t.files = old.requests, old.answers, old.replies, old.files
+	t.inFlight, t.connections, t.generates = old.inFlight, old.connections, old.generates
+	t.account.Follow(old.account)
+	t.account.QueueCompiles(t.compiles.Enter)
+}
+
+// bound gives what the tenant counts by the bounds of its quota.
+func (t *capacity) bound() {
+	t.calls.SetQuota(t.quota)
+	t.loads.SetQuota(tenants.Quota{Concurrency: loadsOfTenant, Queue: loadQueue, Weight: t.quota.Weight})
+	t.lists.SetQuota(tenants.Quota{Concurrency: listsOfTenant, Queue: listQueue, Weight: t.quota.Weight})
+	// These queues need no bound of their own: only admitted calls get there.
+	for _, place := range []*tenants.Tenant{t.compiles, t.decodes} {
+		place.SetQuota(tenants.Quota{Queue: 1 << 20, Weight: t.quota.Weight})
+	}
+	t.checks.SetQuota(tenants.Quota{Queue: 1 << 20, Waiting: 1 << 20, Weight: t.quota.Weight})
+	for _, bytes := range []*tenants.Share{t.requests, t.answers, t.replies} {
+		bytes.SetLimit(t.quota.RequestBytes)
+	}
+	t.generates.setLimit(t.quota.Generates)
 }
 
 // SetTenant adds a tenant, or changes the settings of an existing one; it serves the tenant's modules
@@ -83,7 +115,7 @@ func (h *Host) SetTenant(ctx context.Context, name string, c TenantConfig) error
 	if err != nil {
 		return err
 	}
-	t := h.newTenant(name, c)
+	t := h.newTenant(name, c, old)
 	if old != nil {
 		h.mu.RLock()
 		t.bill, t.leftover, t.lives, t.lines, t.serving = old.bill, old.leftover, old.lives, old.lines, old.serving
@@ -98,7 +130,7 @@ func (h *Host) SetTenant(ctx context.Context, name string, c TenantConfig) error
 			again = append(again, rec)
 		default:
 			t.close()
-			h.leave(t)
+			h.drop(t)
 			return status.Publicf(status.Unavailable, "the tenant's module %q can't be brought back now: %s", rec.Name, status.ToWire(err, false).Message).
 				WithRetryAfter(retryFirst).WithCause(err)
 		}
@@ -152,7 +184,7 @@ func (h *Host) replaceTenant(name string, old, t *tenant) error {
 		h.mu.Unlock()
 		if t != nil {
 			t.close()
-			h.leave(t)
+			h.leave(t, old)
 		}
 		return status.Publicf(status.Unavailable, "the host is shutting down")
 	}
@@ -165,16 +197,27 @@ func (h *Host) replaceTenant(name string, old, t *tenant) error {
 	if old != nil {
 		old.gone = true
 		old.close()
-		h.leave(old)
+		h.leave(old, t)
+	}
+	if t != nil {
+		t.bound()
 	}
 	return nil
 }
 
-// leave gives up a tenant's places in the queues. Its calls under way keep their slots.
-func (h *Host) leave(t *tenant) {
+// leave gives up a tenant's places in the queues, unless another one shares them. Its calls under way keep their slots.
+func (h *Host) leave(t, other *tenant) {
+	h.drop(t)
+	if other != nil {
+		return
+	}
 	for _, place := range []*tenants.Tenant{t.calls, t.loads, t.lists, t.compiles, t.decodes, t.checks} {
 		place.Quit()
 	}
+}
+
+// drop gives up a tenant's account.
+func (h *Host) drop(t *tenant) {
 	h.sandbox.DropAccount(t.account)
 	h.guests.DropAccount(t.account)
 }

@@ -35,6 +35,18 @@ type Share struct {
 // Join gives a tenant a share of at most so many bytes.
 func (b *Bytes) Join(limit int64) *Share { return &Share{of: b, limit: limit} }
 
+// SetLimit changes how many bytes the tenant may have counted. What is counted stays.
+func (s *Share) SetLimit(limit int64) {
+	b := s.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.limit = limit
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
+}
+
 // Take counts n more bytes; RESOURCE_EXHAUSTED when there may be no more.
 func (s *Share) Take(n int64) error {
 	b := s.of
@@ -66,9 +78,9 @@ func (s *Share) most(n int64) int64 {
 // ctx does.
 func (s *Share) Wait(ctx context.Context, n int64) (int64, error) {
 	b := s.of
-	n = min(n, s.limit, b.limit-b.limit/8)
 	for {
 		b.mu.Lock()
+		n = min(n, s.limit, b.limit-b.limit/8)
 		if s.used+n <= s.limit && b.used+n <= s.most(n) {
 			s.used += n
 			b.used += n

@@ -3,6 +3,7 @@ package tenant
 import (
 	"container/list"
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,11 +81,11 @@ func (g *Gate) Patient(wait time.Duration) *Gate {
 
 // Tenant is one tenant's place at a gate.
 type Tenant struct {
-	gate  *Gate
-	quota Quota
-	rate  *rate.Limiter // nil: no limit
+	gate *Gate
+	rate atomic.Pointer[callRate] // nil: no limit
 
 	// The fields below are guarded by the gate.
+	quota     Quota
 	running   int
 	suspended int           // calls that have begun and wait without a slot
 	arrived   *list.List    // of *waiter: calls that have not begun
@@ -100,13 +101,45 @@ type waiter struct{ ready chan struct{} }
 // Join gives a tenant a place. A quota's field that is 0 takes its default.
 func (g *Gate) Join(quota Quota) *Tenant {
 	t := &Tenant{gate: g, quota: quota.Or(Defaults()), arrived: list.New(), returning: list.New()}
-	if n := t.quota.CallsPerMinute; n > 0 {
-		t.rate = rate.NewLimiter(rate.Limit(float64(n)/60), int(n))
-	}
+	t.setRate(t.quota.CallsPerMinute)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tenants++
 	return t
+}
+
+// SetQuota changes the quota of a tenant. What it runs goes on to count, and of its calls of this minute those are left that
+// the new quota leaves.
+func (t *Tenant) SetQuota(quota Quota) {
+	quota = quota.Or(Defaults())
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	if quota.CallsPerMinute != t.quota.CallsPerMinute {
+		t.setRate(quota.CallsPerMinute)
+	}
+	t.quota = quota
+	t.gate.dispatch() // there may be more slots for it
+}
+
+// callRate bounds the calls of a minute.
+type callRate struct {
+	*rate.Limiter
+	perMinute int64
+}
+
+// setRate bounds the calls of a minute; 0 is no bound. What was used of an earlier bound is used of this one.
+func (t *Tenant) setRate(perMinute int64) {
+	old := t.rate.Load()
+	if perMinute <= 0 {
+		t.rate.Store(nil)
+		return
+	}
+	r := &callRate{rate.NewLimiter(rate.Limit(float64(perMinute)/60), int(perMinute)), perMinute}
+	if old != nil {
+		used := float64(old.perMinute) - old.Tokens()
+		r.AllowN(time.Now(), int(math.Round(min(max(used, 0), float64(perMinute)))))
+	}
+	t.rate.Store(r)
 }
 
 // Quit gives the tenant's place up: it counts no more among those for which slots are kept.
@@ -206,10 +239,11 @@ func (t *Tenant) unclaim(p *Pass) {
 
 // take charges the rate for a call.
 func (t *Tenant) take() error {
-	if t.rate == nil {
+	limiter := t.rate.Load()
+	if limiter == nil {
 		return nil
 	}
-	r := t.rate.Reserve()
+	r := limiter.Reserve()
 	wait := r.Delay()
 	if wait == 0 {
 		return nil
@@ -218,7 +252,7 @@ func (t *Tenant) take() error {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
 	t.refused++
-	return status.Publicf(status.ResourceExhausted, "the tenant has made its %d calls of this minute; try again in %v", t.quota.CallsPerMinute, wait.Round(time.Second)).
+	return status.Publicf(status.ResourceExhausted, "the tenant has made its %d calls of this minute; try again in %v", limiter.perMinute, wait.Round(time.Second)).
 		WithRetryAfter(wait).WithDetails(map[string]string{"quota": "callsPerMinute"})
 }
 
@@ -241,10 +275,11 @@ func RateAt(limit int64, held float64) Rate {
 
 // Rate returns what is left of the tenant's calls of a minute; false where they are not bounded.
 func (t *Tenant) Rate() (Rate, bool) {
-	if t.rate == nil {
+	limiter := t.rate.Load()
+	if limiter == nil {
 		return Rate{}, false
 	}
-	return RateAt(t.quota.CallsPerMinute, t.rate.Tokens()), true
+	return RateAt(limiter.perMinute, limiter.Tokens()), true
 }
 
 func (t *Tenant) errFull() error {

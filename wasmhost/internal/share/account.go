@@ -14,8 +14,8 @@ import (
 // It is safe for concurrent use.
 type Account struct {
 	memory Budget
-	fuel   bucket
-	egress bucket
+	fuel   *bucket
+	egress *bucket
 	token  chan struct{}
 	// reports holds the latest report of each worker process.
 	reporting sync.Mutex // guards reports
@@ -36,11 +36,17 @@ type AccountLimits struct {
 // NewAccount makes an account whose memory counts against m as well.
 func (m *Memory) NewAccount(limits AccountLimits) *Account {
 	a := &Account{
-		memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: bucket{perMinute: limits.FuelPerMinute},
-		egress: bucket{perMinute: limits.EgressBytesPerMinute}, token: make(chan struct{}, 1),
+		memory: Budget{parent: &m.Budget, limit: limits.MemoryBytes}, fuel: &bucket{perMinute: limits.FuelPerMinute},
+		egress: &bucket{perMinute: limits.EgressBytesPerMinute}, token: make(chan struct{}, 1),
 	}
 	m.accounts.Add(1)
 	return a
+}
+
+// Follow has an account go on where another one of the same tenant, with other limits perhaps, is now: what was used of its fuel
+// and egress of this minute is used, and their calls that run long share a token. It is called before anything counts against a.
+func (a *Account) Follow(old *Account) {
+	a.fuel, a.egress, a.token = a.fuel.after(old.fuel), a.egress.after(old.egress), old.token
 }
 
 // Drop removes an account that will reserve no more memory. Memory that it holds stays counted until
@@ -180,6 +186,16 @@ type bucket struct {
 	// full is the time, in nanoseconds since 1970, at which everything taken so far
 	// will have been filled again.
 	full atomic.Int64
+}
+
+// after returns the bucket that goes on after another one: that one itself where the bound is the same, as calls under way
+// still take from it.
+func (b *bucket) after(old *bucket) *bucket {
+	if b.perMinute == old.perMinute {
+		return old
+	}
+	b.full.Store(old.full.Load())
+	return b
 }
 
 // mostDebt is what a bucket can be overdrawn by: more would be a time that can't be written.
