@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"strconv"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -99,20 +98,12 @@ func (d *Dir) writeRecord(dir string, rec Record) error {
 	return storedir.WriteFile(d.files, dir, strconv.Itoa(rec.Revision)+recordExt, raw)
 }
 
-// putBlob writes the bytes unless an intact, synced copy exists.
+// putBlob writes the bytes, also where another module has the same: who uploads could tell by the time that it takes
+// whether another tenant has them. A copy that is there is replaced as a whole, and stays where that fails.
 func (d *Dir) putBlob(digest string, wasm []byte) error {
 	path, ok := blobPath(digest)
 	if !ok {
 		return errNoBytes(digest)
-	}
-	if d.refs[digest] > 0 { // a file without references may not have been synced
-		old, err := d.files.ReadFile(path, math.MaxInt64-1)
-		if err == nil && Digest(old) == digest {
-			return nil
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storedir.ErrIrregular) {
-			return err
-		}
 	}
 	return storedir.WriteFile(d.files, blobsDir, path[len(blobsDir)+1:], wasm)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir/faultfs"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -138,4 +140,20 @@ func TestADamagedModuleIsNeverTakenForAnother(t *testing.T) {
 	c := faultCase()
 	c.Stride = 3
 	faultfs.Flips(t, c)
+}
+
+// TestAnUploadDoesTheSameWhetherTheBytesAreThereOrNot: otherwise its time would tell a tenant what another one has uploaded.
+func TestAnUploadDoesTheSameWhetherTheBytesAreThereOrNot(t *testing.T) {
+	disk := faultfs.New(1)
+	d, err := module.OpenFS(disk.FS())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, d.Close()) }()
+	operations := func(tenant, name, seed string) int {
+		before := disk.Ops()
+		require.NoError(t, uploaded(tenant, name, seed).Do(d))
+		return disk.Ops() - before
+	}
+	operations("default", "textkit", "a")
+	operations("acme", "first", "b")
+	require.Equal(t, operations("acme", "second", "c"), operations("acme", "third", "a"))
 }
