@@ -524,6 +524,11 @@ func TestAScriptRunsInAWorkerProcess(t *testing.T) {
 	_, err = h.Load(t.Context(), tenant, scripted("bad", "null.x"))
 	require.ErrorIs(t, err, status.ErrInvalidArgument)
 	assert.Contains(t, status.Convert(err).Message, "bad.ts:1:")
+
+	r, err := runCode(t, interpreterOf(t, h), `return await Promise.all([tools.echo(1), tools.echo(2)])`)
+	require.NoError(t, err)
+	assert.Equal(t, "[1,2]", *r.Result)
+	assert.Equal(t, []string{"echo1 echo2"}, r.rounds)
 }
 
 func TestAScriptIsDescribedWithoutAHost(t *testing.T) {

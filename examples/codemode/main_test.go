@@ -26,6 +26,8 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/internal/jsengine/jsenginetest"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 func TestMain(m *testing.M) {
@@ -58,6 +60,7 @@ func TestTheExample(t *testing.T) {
 
 // server is an engine with thirty tools, of which a task needs three, and what its model was asked.
 type server struct {
+	host   *wasmhost.Host
 	engine *engine.Engine
 	tools  []engine.ToolRef
 	asked  int // bytes of all requests
@@ -69,8 +72,10 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{JavaScript: jsenginetest.File(t), CacheDir: cacheDir(t)})
+	// One slot: the code gives its own up while it waits for tools that are guests, too.
+	host, err := wasmhost.New(t.Context(), wasmhost.Config{JavaScript: jsenginetest.File(t), CacheDir: cacheDir(t), Quota: tenant.Quota{Concurrency: 1}})
 	require.NoError(t, err)
+	s.host = host
 	t.Cleanup(func() { assert.NoError(t, host.Close(context.WithoutCancel(t.Context()))) })
 	s.engine, err = engine.New(t.Context(), engine.Config{Plugins: []registry.Plugin{
 		scripted.Plugin(), toolapproval.Plugin(), codemode.Plugin(codemode.Options{Key: []byte("kept")}),
@@ -180,6 +185,24 @@ return [...ids, ...found.map(([issue]) => issue.id)];`)+`,`+ended+`]}`, engine.U
 	saved := 100 - 100*other.asked/one.asked
 	t.Logf("plain calls: %d bytes of requests; code: %d bytes, %d %% less", one.asked, other.asked, saved)
 	assert.Greater(t, saved, 70)
+}
+
+// A provider's tools, as MCP's are, and tools that are guests themselves, at the same time.
+func TestCodeCallsToolsOfProvidersAndModules(t *testing.T) {
+	s := start(t)
+	engine.DefineDynamicActionProvider(s.engine, "shop", registry.DynamicConfig{}, func(context.Context) ([]action.Action, error) {
+		price, err := tool.New("price", "Tells the price of a thing.", func(_ context.Context, thing string) (int, error) { return len(thing), nil })
+		return []action.Action{price}, err
+	})
+	_, err := s.host.Load(t.Context(), wasmhost.DefaultTenant, wasmhost.Upload{
+		Name: "fruit", Language: script.JavaScript, Wasm: []byte(`tool({ name: "of", description: "The fruit of a number.", run: (n) => ["pear", "plum", "fig"][n] })`),
+	})
+	require.NoError(t, err)
+	s.tools = []engine.ToolRef{engine.ToolName("shop:tool/*"), engine.ToolName("fruit/of")}
+	resp := s.generate(t, `{"script":[`+code(`const fruit = await Promise.all([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2].map((n) => tools.of(n)));
+return (await Promise.all(fruit.map((one) => tools.price(one)))).join("");`)+`,`+ended+`]}`, engine.UseName(codemode.Name, nil))
+	history := resp.History()
+	assert.JSONEq(t, `{"result":"443443443443"}`, string(history[len(history)-2].Content[0].ToolResponse.Output))
 }
 
 func TestAnApprovalOutlivesTheServer(t *testing.T) {
