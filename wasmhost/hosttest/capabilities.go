@@ -30,10 +30,11 @@ import (
 
 // CapabilityVector is a conversation of several steps with the module "capabilities".
 type CapabilityVector struct {
-	Name   string          `json:"name"`
-	Says   string          `json:"says"`
-	Limits json.RawMessage `json:"limits"`
-	Steps  []struct {
+	Name    string          `json:"name"`
+	Says    string          `json:"says"`
+	Clauses []string        `json:"clauses"`
+	Limits  json.RawMessage `json:"limits"`
+	Steps   []struct {
 		Tool   string          `json:"tool"`
 		Input  json.RawMessage `json:"input"`
 		Expect struct {

@@ -41,6 +41,7 @@ import (
 type Vector struct {
 	Name    string          `json:"name"`
 	Says    string          `json:"says"`
+	Clauses []string        `json:"clauses"` // of pdk/abi.md that it shows
 	Tool    string          `json:"tool"`
 	Input   json.RawMessage `json:"input"`
 	Context json.RawMessage `json:"context"`
