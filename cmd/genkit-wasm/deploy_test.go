@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,4 +68,50 @@ func TestTheUnitIsOneOfSystemd(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Empty(t, string(out))
+}
+
+// What the documents have in files, a service of the unit can read and write: the keys are credentials of it, and the
+// rest is below its directories. A server starts with the configuration of the documents and those credentials.
+func TestTheUnitHasTheFilesOfTheDocuments(t *testing.T) {
+	raw, err := os.ReadFile("../../deploy/genkit-wasm.service")
+	require.NoError(t, err)
+	unit := string(raw)
+	places := []string{"/run/secrets/"} // those of containers
+	for setting, root := range map[string]string{"StateDirectory": "/var/lib/", "LogsDirectory": "/var/log/"} {
+		if m := regexp.MustCompile(`(?m)^` + setting + `=(\S+)$`).FindStringSubmatch(unit); m != nil {
+			places = append(places, root+m[1])
+		}
+	}
+	const credentials = "/etc/genkit-wasm/"
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
+	for _, m := range regexp.MustCompile(`(?m)^#?LoadCredential=(\S+?):(\S+)$`).FindAllStringSubmatch(unit, -1) {
+		assert.Equal(t, credentials+m[1], m[2], "a file is found in both places")
+		places = append(places, "/run/credentials/"+m[1])
+	}
+	var config string
+	for _, name := range []string{"operations", "usage", "secrets", "access"} {
+		doc, err := os.ReadFile("../../docs/" + name + ".md")
+		require.NoError(t, err)
+		for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(doc, -1) {
+			text := string(block[1])
+			if config == "" {
+				config = text
+			}
+			text = regexp.MustCompile(`\$\{(\w+)(:-[^}]*)?\}`).ReplaceAllStringFunc(text, func(s string) string {
+				return os.Getenv(strings.SplitN(s[2:len(s)-1], ":", 2)[0])
+			})
+			for _, path := range regexp.MustCompile(`(?:[ "@])(/[^\s"',}]+)`).FindAllStringSubmatch(text, -1) {
+				assert.True(t, slices.ContainsFunc(places, func(place string) bool { return strings.HasPrefix(path[1], place) }),
+					"docs/%s.md: the unit gives its service no %s, but %q", name, path[1], places)
+			}
+		}
+	}
+
+	dir := t.TempDir()
+	cert, key := certificate(t, dir, 1)
+	require.NoError(t, os.Chmod(key, 0o400))
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	require.Equal(t, []string{"cert.pem", "key.pem"}, []string{filepath.Base(cert), filepath.Base(key)})
+	_, printed, _, _ := start(t, t.TempDir(), "--config", write(t, "server.yaml", config), "--isolation", "in-process")
+	assert.Contains(t, printed, "admin key")
 }
