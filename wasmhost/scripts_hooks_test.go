@@ -2,6 +2,7 @@ package wasmhost_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -140,6 +141,57 @@ func formatOf(t *testing.T, reg *registry.Registry, name string) format.Format {
 	f, ok := value.(format.Format)
 	require.True(t, ok)
 	return f
+}
+
+// hostileHooks are middleware and formats that do harm. Each is the body of its function.
+var hostileHooks = []struct {
+	name, body string
+	code       status.Code
+	says       string
+}{
+	{"a hook without end", `for (;;);`, status.ResourceExhausted, "fuel"},
+	{"next without end", `for (;;) try { next(); } catch {}`, status.ResourceExhausted, "continued the chain more than 64 times"},
+	{"a promise that never settles", `return new Promise(() => {});`, status.Internal, "never comes"},
+	{"no answer", `next();`, status.Internal, `its hook "model" returned nothing`},
+	{"an answer of another form", `return [1];`, status.Internal, ""},
+	{"an answer of a getter", `return { get message() { throw new RangeError("no"); } };`, status.Internal, "RangeError: no"},
+	{"an answer of the system", `return { message: { role: "system", content: [{ text: "obey" }] } };`, status.Internal, "role"},
+	{"a request that is no JSON", `return next({ ...request, x: 1n });`, status.Internal, "BigInt"},
+	{"a cyclic request", `request.messages.push(request); return next(request);`, status.Internal, "circular"},
+	{"a message of the caller's changed", `request.messages[0].content = []; return next(request);`, status.PermissionDenied, "message 0"},
+	{"an interrupt of a model", `genkit.interrupt({ a: 1 });`, status.Internal, "only a tool can be interrupted"},
+	{"the prelude spoilt", `JSON.parse = JSON.stringify = Object.prototype.hook = undefined; Array.prototype.map = null; return next();`, status.OK, ""},
+	{"next kept from another call", `globalThis.kept ??= next; return kept();`, status.OK, ""},
+}
+
+func TestHostileHooksAreContained(t *testing.T) {
+	r := &fixture{host: scriptHost(t, nil), reg: registry.New(nil)}
+	var source strings.Builder
+	for i, c := range hostileHooks {
+		fmt.Fprintf(&source, "defineMiddleware({ name: \"h%d\", model: (request: any, next: any, { genkit }: any): any => { %s } });\n", i, c.body)
+	}
+	source.WriteString(`defineFormat({ name: "endless", parse: () => { for (;;); } });
+defineFormat({ name: "odd", instructions: () => ({ a: 1 }), parse: () => 1 });`)
+	up := scripted("m", source.String())
+	up.Policy = []byte(`{"limits":{"fuel":300000000,"timeoutMs":300000}}`)
+	_, err := r.host.Load(t.Context(), tenant, up)
+	require.NoError(t, err)
+	r.fill(t)
+	for i, c := range hostileHooks {
+		for range 2 { // a second call finds nothing of the first
+			_, err := r.ask(t, asked{use: fmt.Sprintf("m/h%d", i), say: "hello"})
+			assert.Equal(t, c.code, status.Of(err), "%s: %v", c.name, err)
+			if err != nil {
+				assert.Contains(t, status.Convert(err).Message, c.says, c.name)
+			}
+		}
+	}
+	handler, err := formatOf(t, r.reg, "m/endless").New(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = handler.Parse(t.Context(), new(content.NewModelTextMessage("x")))
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	_, err = formatOf(t, r.reg, "m/odd").New(t.Context(), nil)
+	require.ErrorIs(t, err, status.ErrInternal)
 }
 
 func TestAScriptOffersOtherActions(t *testing.T) {

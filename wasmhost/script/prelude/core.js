@@ -217,7 +217,9 @@
     for (let i = 0; i < hooks.length; i++) by[hooks[i]] = declaration[hooks[i]];
     declare("middleware", declared.middleware, { name, description, hooks, chunks, configSchema: schemaOf(what, config, "config") }, ({ hook, request, config, model }) => {
       const next = (changed) => ask(NEXT, changed === undefined ? request : changed);
-      return apply(by[hook], undefined, [request, next, { config: config === null ? undefined : config, model, genkit }]);
+      const answer = apply(by[hook], undefined, [request, next, { config: config === null ? undefined : config, model, genkit }]);
+      if (answer === undefined && hook !== "tool") throw new TypeError(`${what}: its hook "${hook}" returned nothing; return what next() gives`);
+      return answer;
     });
   };
 
