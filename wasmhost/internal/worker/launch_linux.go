@@ -87,9 +87,26 @@ func (s *spawner) start(command func() *exec.Cmd) (cmd *exec.Cmd, err error) {
 	}
 }
 
-// run never unlocks its thread, which ends with it.
+// run takes a thread for the spawner that is not the process's first one. Landlock judges a signal to a process by the
+// restrictions of its first thread: were these the spawner's, workers, which inherit them, might signal the server.
 func (s *spawner) run(program string) {
 	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		s.serve(program)
+		return
+	}
+	taken := make(chan struct{})
+	go func() { // on another thread, as long as this goroutine has the first
+		runtime.LockOSThread()
+		close(taken)
+		s.serve(program)
+	}()
+	<-taken
+	runtime.UnlockOSThread()
+}
+
+// serve never unlocks its thread, which ends with it.
+func (s *spawner) serve(program string) {
 	if !s.without["no-new-privileges"] {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			s.missing = append(s.missing, fmt.Sprintf("no-new-privileges: %v", err))
