@@ -130,28 +130,37 @@ func (s *sinkSpec) open() (accounts.Target, error) {
 		t.Sink = f
 		return t, err
 	}
+	header, err := s.headers()
+	if err != nil {
+		return t, err
+	}
+	h, err := accounts.NewHTTP(s.http(header))
+	t.Sink = h
+	return t, err
+}
+
+// headers reads the values of the headers.
+func (s *sinkSpec) headers() (map[string]string, error) {
 	header := map[string]string{}
 	for name, from := range s.Header {
 		if file, ok := strings.CutPrefix(from, "@"); ok {
 			if err := checkKeyFile("\"header."+name+"\"", file); err != nil {
-				return t, err
+				return nil, err
 			}
 			raw, err := readFile(file, 64<<10)
 			if err != nil {
-				return t, err
+				return nil, err
 			}
 			header[name] = string(bytes.TrimRight(raw, "\r\n"))
 			continue
 		}
 		value, there := os.LookupEnv(strings.TrimPrefix(from, "env:"))
 		if !there {
-			return t, fmt.Errorf("\"header.%s\": the variable of the environment is not set", name)
+			return nil, fmt.Errorf("\"header.%s\": the variable of the environment is not set", name)
 		}
 		header[name] = value
 	}
-	h, err := accounts.NewHTTP(s.http(header))
-	t.Sink = h
-	return t, err
+	return header, nil
 }
 
 // open opens the accounts in a directory, with their sinks.

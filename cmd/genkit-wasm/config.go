@@ -1,14 +1,22 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/settings"
-	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
 )
 
 // settingsFrom is where the settings of a server come from, which are flags of serve.
@@ -37,13 +45,16 @@ func (a *app) configCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.configSubcommand("check [FILE]", "Check a file, and what the environment adds", func([]settings.Setting) error {
+	cmd.AddCommand(a.configSubcommand("check [FILE]", "Check a file, the files that it names, and what the environment adds", func(ctx context.Context, f *serveFlags, all []settings.Setting) error {
+		if err := a.checkSettings(ctx, f); err != nil {
+			return located(err, all)
+		}
 		return a.line("the configuration is in order")
 	}), a.configSubcommand("show [FILE]", "Show all settings and where each comes from", a.showConfig))
 	return cmd
 }
 
-func (a *app) configSubcommand(use, short string, then func([]settings.Setting) error) *cobra.Command {
+func (a *app) configSubcommand(use, short string, then func(context.Context, *serveFlags, []settings.Setting) error) *cobra.Command {
 	f := &serveFlags{}
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: a.usageArgs(cobra.MaximumNArgs(1)),
@@ -53,13 +64,10 @@ func (a *app) configSubcommand(use, short string, then func([]settings.Setting) 
 				file = args[0]
 			}
 			all, err := settingsOf(cmd.Flags(), file)
-			if err == nil {
-				err = a.checkSettings(f)
-			}
 			if err != nil {
 				return err
 			}
-			return then(all)
+			return then(cmd.Context(), f, all)
 		},
 	}
 	serveFlagsOn(cmd, f)
@@ -67,40 +75,150 @@ func (a *app) configSubcommand(use, short string, then func([]settings.Setting) 
 	return cmd
 }
 
-// checkSettings tells of settings that serve would refuse, as far as that shows without starting anything.
-func (a *app) checkSettings(f *serveFlags) error {
-	if _, err := a.logger(f); err != nil {
-		return err
-	}
-	if err := f.check(); err != nil {
-		return err
-	}
-	if _, err := a.limits(f.limits); err != nil {
-		return err
-	}
-	if _, err := a.generates(f.generateLimits); err != nil {
-		return err
-	}
-	if _, err := a.grants(f.grants); err != nil {
-		return err
-	}
-	if _, err := a.accounts(&f.accountFlags); err != nil {
-		return err
-	}
-	if _, err := f.keys(); err != nil {
-		return err
-	}
-	raw, err := a.jsonValue("quota", f.quota)
-	if err != nil {
-		return err
-	}
-	if _, err := tenants.ParseQuota(raw); err != nil {
-		return usagef("--quota: %s", status.Convert(err).Message)
+// checkSettings tells of settings that serve would refuse, as far as that shows without starting anything. Serve begins with it,
+// so that a setting is refused by both, or by neither.
+func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
+	for _, check := range []func() error{
+		func() error { _, err := a.logger(f); return err },
+		f.check, f.checkNumbers, f.checkHosts,
+		func() error { _, err := a.limits(f.limits); return err },
+		func() error { _, err := a.generates(f.generateLimits); return err },
+		func() error { return a.checkTenants(ctx, f) },
+		func() error { return a.checkAccounts(f) },
+		func() error { _, err := f.keys(); return err },
+		func() error { return f.loadTLS(slog.New(slog.DiscardHandler)) },
+		func() error { _, err := f.checkAddr(f.addr, f.allowedHosts); return err },
+		func() error { _, err := a.issuers(f, slog.New(slog.DiscardHandler)); return err },
+		f.checkReach, f.checkProviders, f.checkLoad,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (a *app) showConfig(all []settings.Setting) error {
+func (f *serveFlags) checkNumbers() error {
+	switch {
+	case f.auditDays < 0 || f.auditDays > 36500:
+		return usagef("--audit-days is %d, want 0 to 36500", f.auditDays)
+	case f.drainDelay < 0:
+		return usagef("--drain-delay can't be negative")
+	case f.drainTimeout < 0:
+		return usagef("--drain-timeout can't be negative")
+	}
+	return nil
+}
+
+// checkHosts refuses names and origins that no request can be for.
+func (f *serveFlags) checkHosts() error {
+	for _, host := range f.allowedHosts {
+		if ip := net.ParseIP(strings.Trim(host, "[]")); ip == nil && !hostName.MatchString(host) {
+			return usagef("--allowed-host %q: want a name or an address, without scheme, port and path, such as tools.example.com", host)
+		}
+	}
+	for _, origin := range f.origins {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
+			return usagef("--trusted-origin %q: want an origin such as https://console.example.com", origin)
+		}
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
+
+// checkTenants looks at what is said of the tenants that are to be there, as a start does.
+func (a *app) checkTenants(ctx context.Context, f *serveFlags) error {
+	config, err := a.hostSettings(&f.resourceFlags, f.tenants, false)
+	if err != nil {
+		return err
+	}
+	if _, err = a.grants(f.grants); err != nil {
+		return err
+	}
+	initial := map[string]admin.Settings{}
+	for name, t := range config.Tenants {
+		initial[name] = admin.Settings{Quota: t.Quota, Group: t.Group}
+	}
+	all, err := admin.Open(ctx, admin.Config{Store: admin.NewMemory(), Initial: initial})
+	if err != nil {
+		return usagef("--tenant: %s", messageOf(err))
+	}
+	all.Close()
+	return nil
+}
+
+// checkAccounts looks at the sinks of usage, at what their headers hold, and at the directories of the files that a start makes.
+func (a *app) checkAccounts(f *serveFlags) error {
+	c, err := a.accounts(&f.accountFlags)
+	if err != nil {
+		return err
+	}
+	files := map[string]string{"--usage": f.usage}
+	for i := range c.sinks {
+		s := &c.sinks[i]
+		if _, err := s.headers(); err != nil {
+			return usagef("--usage-sink %s: %w", s.Name, err)
+		}
+		files["--usage-sink "+s.Name] = s.File
+	}
+	for flag, file := range files {
+		if file == "" {
+			continue
+		}
+		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+			return usagef("%s: there is no directory %q for the file", flag, filepath.Dir(file))
+		}
+	}
+	return nil
+}
+
+func (f *serveFlags) checkReach() error {
+	end, err := f.open(&wasmhost.Config{})
+	if err != nil {
+		return err
+	}
+	return end()
+}
+
+func (f *serveFlags) checkProviders() error {
+	b := &backend{}
+	err := b.openProviders(f.providers)
+	for _, end := range b.closers {
+		err = errors.Join(err, end())
+	}
+	return err
+}
+
+func (f *serveFlags) checkLoad() error {
+	for _, path := range f.load {
+		if _, err := os.Stat(path); err != nil {
+			return usagef("--load: %w", err)
+		}
+	}
+	return nil
+}
+
+var flagOf = regexp.MustCompile(`^--([a-z0-9-]+)`)
+
+// located adds to a refusal of a setting where that comes from, when it is not the command line.
+func located(err error, set []settings.Setting) error {
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
+		return err
+	}
+	name := flagOf.FindStringSubmatch(f.text)
+	for _, s := range set {
+		if name != nil && s.Name == name[1] && s.Where != "" {
+			said := *f
+			said.text = s.Where + ": " + f.text
+			return &said
+		}
+	}
+	return err
+}
+
+func (a *app) showConfig(_ context.Context, _ *serveFlags, all []settings.Setting) error {
 	if a.json() {
 		return a.printJSON(map[string]any{"settings": all})
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,6 +23,8 @@ func shownConfig(t *testing.T, args ...string) map[string]settings.Setting {
 	require.NoError(t, json.Unmarshal([]byte(got.out), &list))
 	all := map[string]settings.Setting{}
 	for _, s := range list.Settings {
+		assert.Equal(t, s.From == "file" || s.From == "environment", s.Where != "", s.Name)
+		s.Where = ""
 		all[s.Name] = s
 	}
 	return all
@@ -124,6 +128,10 @@ func TestServeReadsItsFile(t *testing.T) {
 
 // A setting that serve would refuse is told by "config check", which starts nothing.
 func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
+	// Settings that take every value of their type have no wrong one.
+	tried := map[string]bool{
+		"auth": true, "data": true, "default-model": true, "dev": true, "interpreter": true, "keep-streams": true, "metrics-by-tenant": true,
+	}
 	for _, c := range []struct {
 		says string
 		args []string
@@ -134,6 +142,36 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{"--tls-cert and --tls-key go together", []string{"--tls-cert", "x"}},
 		{"--max-connections can't be negative", []string{"--max-connections", "-1"}},
 		{"--oidc is for --auth", []string{"--oidc", "{}"}},
+		{`has to be https`, []string{"--auth", "--oidc", `{"issuer":"http://x","audience":"a","rules":[{"claim":"c","value":"v","scopes":["admin"]}]}`}},
+		{`"audience" is required`, []string{"--auth", "--oidc", `{"issuer":"https://x"}`}},
+		{"in the clear", []string{"--auth", "--addr", "0.0.0.0:3400"}},
+		{"without a login", []string{"--addr", "0.0.0.0:3400"}},
+		{"want HOST:PORT", []string{"--addr", "foo"}},
+		{"want HOST:PORT", []string{"--addr", "127.0.0.1:none such"}},
+		{`--isolation is "foo"`, []string{"--isolation", "foo"}},
+		{"--isolation-group", []string{"--isolation-group", "g"}},
+		{`tenant "a/b"`, []string{"--tenant", "a/b"}},
+		{`--tenant-quota "x"`, []string{"--tenant-quota", "x"}},
+		{"--tls-cert, --tls-key: ", []string{"--tls-cert", "nope.pem", "--tls-key", "nope.pem"}},
+		{"--usage-sink http: ", []string{"--usage-sink", `{"url":"http://x","header":{"A":"@nofile"}}`}},
+		{"--usage-sink file: there is no directory", []string{"--usage-sink", `{"file":"/nowhere/x"}`}},
+		{"--usage: there is no directory", []string{"--usage", "/nowhere/x"}},
+		{"--secret: ", []string{"--secret", "A=@nofile"}},
+		{"--mount: ", []string{"--mount", "A=/nodir"}},
+		{"--allow-network", []string{"--allow-network", "x"}},
+		{"--load: ", []string{"--load", "nofile.wasm"}},
+		{"--provider", []string{"--provider", "nobody"}},
+		{"--engine", []string{"--engine", "python=x"}},
+		{"--trusted-origin", []string{"--trusted-origin", "console"}},
+		{"--allowed-host", []string{"--allowed-host", "tools.example.com:3400"}},
+		{"--allowed-host", []string{"--allowed-host", "https://two.example.com"}},
+		{"--allowed-host", []string{"--allowed-host", "*"}},
+		{"--audit-days", []string{"--audit-days", "-1"}},
+		{"--drain-delay", []string{"--drain-delay", "-5s"}},
+		{"--drain-timeout", []string{"--drain-timeout", "-5s"}},
+		{"--memory", []string{"--memory", "-1"}},
+		{"--slots", []string{"--slots", "-1"}},
+		{"--idle-timeout", []string{"--idle-timeout", "-1s"}},
 		{"does not go with --tls-cert", []string{"--tls-cert", "x", "--tls-key", "y", "--plain-http-beyond-loopback"}},
 		{`--pprof "x": want HOST:PORT`, []string{"--pprof", "x"}},
 		{`--limits: `, []string{"--limits", `{"feul":1}`}},
@@ -158,6 +196,9 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{`"fiel" is not known here`, []string{"--usage-sink", `{"fiel":"a"}`}},
 		{"--secrets-key-file: ", []string{"--secrets-key-file", "none"}},
 	} {
+		for _, arg := range c.args {
+			tried[strings.TrimPrefix(arg, "--")] = true
+		}
 		got := cli(t, append([]string{"config", "check"}, c.args...)...)
 		assert.Equal(t, exitUsage, got.exit, "%v: %s", c.args, got.err)
 		assert.Contains(t, got.err, c.says, "%v", c.args)
@@ -165,11 +206,33 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"--limits", `{"timeoutMs":5}`, "--grants", `{"kv":true}`, "--generate-limits", `{"tokens":5}`, "--quota", `{"concurrency":1}`},
-		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:X"}}`, "--usage-sink", `{"otlp":"http://b:4318"}`},
-		{"--auth", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "192.0.2.1", "--oidc", `{"issuer":"https://x"}`, "--pprof", "[::1]:6060"},
+		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:PATH"}}`, "--usage-sink", `{"otlp":"http://b:4318"}`},
+		{"--auth", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "192.0.2.1", "--oidc", `{"issuer":"https://x","audience":"a","rules":[{"claim":"c","value":"v","scopes":["admin"]}]}`, "--pprof", "[::1]:6060"},
 	} {
 		assert.Equal(t, outcome{out: "the configuration is in order\n"}, cli(t, append([]string{"config", "check"}, args...)...))
 	}
+	serve := (&app{}).serveCommand()
+	source := settingsFrom(serve.Flags())
+	serve.Flags().VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains(source.Except, f.Name) {
+			assert.True(t, tried[f.Name], "--%s: give it a wrong value in the table of this test", f.Name)
+		}
+	})
+}
+
+// A refusal says where the setting comes from.
+func TestARefusedSettingIsFoundInItsFile(t *testing.T) {
+	file := write(t, "server.yaml", "# one\ntenant: [acme]\nquota: {concurrency: -1}\n")
+	got := cli(t, "config", "check", file)
+	assert.Equal(t, exitUsage, got.exit)
+	assert.Contains(t, got.err, file+":3: --quota: ")
+	assert.Contains(t, cli(t, "serve", "--config", file).err, file+":3: --quota: ", "serve says the same")
+	got = cli(t, "config", "check", write(t, "server.yaml", "# one\nauth: often\n"))
+	assert.Contains(t, got.err, `server.yaml:2: "auth"`)
+	got = cli(t, "config", "check", write(t, "server.yaml", "data: ${x\n"))
+	assert.Contains(t, got.err, "begins no variable")
+	t.Setenv("GENKIT_WASM_ISOLATION", "foo")
+	assert.Contains(t, cli(t, "config", "check").err, "$GENKIT_WASM_ISOLATION: --isolation is")
 }
 
 // Settings are shown as a table for people, with the place that each comes from.

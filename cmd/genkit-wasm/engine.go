@@ -41,10 +41,10 @@ func (f *engineFlags) javascript() ([]byte, error) {
 	}
 	content, err := readFile(file, maxEngine)
 	if err != nil {
-		return nil, err
+		return nil, usagef("--engine: %w", err)
 	}
 	if _, err := script.Engine(bytes.Clone(content)); err != nil {
-		return nil, usage(err)
+		return nil, usagef("--engine: %w", err)
 	}
 	return content, nil
 }

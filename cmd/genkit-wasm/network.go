@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -125,30 +126,42 @@ func (f *networkFlags) scheme() string {
 	return "http"
 }
 
-// listen opens the port; an address beyond loopback only where it may.
-func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+// checkAddr reports why the server may not listen at an address, and whether it is one of loopback.
+func (f *networkFlags) checkAddr(addr string, allowedHosts []string) (loopback bool, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
-		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:3400", addr)
+		return false, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:3400", addr)
 	}
 	ip := net.ParseIP(host)
-	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	loopback = host == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
 	case !loopback && !f.auth:
-		return nil, &failure{
+		return false, &failure{
 			exit: exitUsage, text: fmt.Sprintf("--addr %q is reachable from other machines, and this server accepts requests without a login", addr),
 			hint: "listen on 127.0.0.1, [::1] or localhost; or have it ask who calls with --auth, and secure what crosses the network",
 		}
 	case !loopback && !f.beyond():
-		return nil, &failure{
+		return false, &failure{
 			exit: exitUsage, text: fmt.Sprintf("--addr %q is reachable from other machines, and keys would cross the network in the clear", addr),
 			hint: "give --tls-cert and --tls-key, or --trusted-proxy with the network of a proxy that does TLS; --plain-http-beyond-loopback goes without",
 		}
 	case !loopback && (ip == nil || ip.IsUnspecified()) && len(allowedHosts) == 0:
-		return nil, &failure{
+		return false, &failure{
 			exit: exitUsage, text: fmt.Sprintf("--addr %q does not say by which name the server is reached", addr),
 			hint: "give --allowed-host with each name or address that a request's Host header may carry",
 		}
+	}
+	return loopback, nil
+}
+
+// listen opens the port; an address beyond loopback only where it may.
+func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []string) (net.Listener, error) {
+	loopback, err := f.checkAddr(addr, allowedHosts)
+	if err != nil {
+		return nil, err
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {

@@ -47,48 +47,12 @@ func (f *resourceFlags) add(flags *pflag.FlagSet) {
 // closes the journal.
 func (a *app) hostConfig(ctx context.Context, f *resourceFlags, tenants []string, dev bool, log *slog.Logger) (wasmhost.Config, func() error, error) {
 	none := func() error { return nil }
-	if f.memory < 0 || f.slots < 0 || f.idle < 0 {
-		return wasmhost.Config{}, none, usagef("--memory, --slots and --idle-timeout can't be negative")
-	}
-	config := wasmhost.Config{
-		Compiler: a.compiler, MemoryBytes: f.memory, IdleTimeout: f.idle, Slots: f.slots, Interpreter: f.interpreter,
-		ReplaceVersions: dev, Tenants: map[string]wasmhost.TenantConfig{},
-	}
-	var err error
-	if config.JavaScript, err = f.javascript(); err != nil {
-		return config, none, err
-	}
-	for _, name := range tenants {
-		config.Tenants[name] = wasmhost.TenantConfig{}
-	}
-	if f.idle == 0 {
-		config.IdleTimeout = -1
-	}
-	mode, groups, err := f.isolate(ctx, a.compiler)
+	config, err := a.hostSettings(f, tenants, dev)
 	if err != nil {
 		return config, none, err
 	}
-	config.Isolation = mode
-	for name, group := range groups {
-		if err := configure(&config, name, "--isolation-group", func(c *wasmhost.TenantConfig) { c.Group = group }); err != nil {
-			return config, none, err
-		}
-	}
-	if config.Quota, err = a.quota("--quota", f.quota); err != nil {
+	if _, _, err := f.isolate(ctx, a.compiler); err != nil {
 		return config, none, err
-	}
-	for _, text := range f.tenantQuotas {
-		name, value, found := strings.Cut(text, "=")
-		if !found {
-			return config, none, usagef("--tenant-quota %q: want NAME=JSON", text)
-		}
-		quota, err := a.quota("--tenant-quota "+name, value)
-		if err != nil {
-			return config, none, err
-		}
-		if err := configure(&config, name, "--tenant-quota", func(c *wasmhost.TenantConfig) { c.Quota = quota }); err != nil {
-			return config, none, err
-		}
 	}
 	if f.usage == "" {
 		return config, none, nil
@@ -99,6 +63,56 @@ func (a *app) hostConfig(ctx context.Context, f *resourceFlags, tenants []string
 	}
 	config.Usage = journal
 	return config, journal.Close, nil
+}
+
+// hostSettings is what the flags say of the host. Nothing is started, and no journal opened.
+func (a *app) hostSettings(f *resourceFlags, tenants []string, dev bool) (wasmhost.Config, error) {
+	for flag, negative := range map[string]bool{"memory": f.memory < 0, "slots": f.slots < 0, "idle-timeout": f.idle < 0} {
+		if negative {
+			return wasmhost.Config{}, usagef("--%s can't be negative", flag)
+		}
+	}
+	config := wasmhost.Config{
+		Compiler: a.compiler, MemoryBytes: f.memory, IdleTimeout: f.idle, Slots: f.slots, Interpreter: f.interpreter,
+		ReplaceVersions: dev, Tenants: map[string]wasmhost.TenantConfig{},
+	}
+	var err error
+	if config.JavaScript, err = f.javascript(); err != nil {
+		return config, err
+	}
+	for _, name := range tenants {
+		config.Tenants[name] = wasmhost.TenantConfig{}
+	}
+	if f.idle == 0 {
+		config.IdleTimeout = -1
+	}
+	mode, groups, err := f.modes()
+	if err != nil {
+		return config, err
+	}
+	config.Isolation = mode
+	for name, group := range groups {
+		if err := configure(&config, name, "--isolation-group", func(c *wasmhost.TenantConfig) { c.Group = group }); err != nil {
+			return config, err
+		}
+	}
+	if config.Quota, err = a.quota("--quota", f.quota); err != nil {
+		return config, err
+	}
+	for _, text := range f.tenantQuotas {
+		name, value, found := strings.Cut(text, "=")
+		if !found {
+			return config, usagef("--tenant-quota %q: want NAME=JSON", text)
+		}
+		quota, err := a.quota("--tenant-quota "+name, value)
+		if err != nil {
+			return config, err
+		}
+		if err := configure(&config, name, "--tenant-quota", func(c *wasmhost.TenantConfig) { c.Quota = quota }); err != nil {
+			return config, err
+		}
+	}
+	return config, nil
 }
 
 // configure changes what a tenant has that --tenant has named.
@@ -116,6 +130,21 @@ func configure(config *wasmhost.Config, name, flag string, change func(*wasmhost
 // then a server that has several tenants keeps their modules in processes of their own, if
 // that works here.
 func (f *resourceFlags) isolate(ctx context.Context, program []string) (wasmhost.Isolation, map[string]string, error) {
+	mode, groups, err := f.modes()
+	if err != nil || mode != wasmhost.Process {
+		return mode, groups, err
+	}
+	if err := wasmhost.TryProcess(ctx, program); err != nil {
+		return "", nil, &failure{
+			exit: exitFailed, text: fmt.Sprintf("--isolation process does not work here: %v", err),
+			hint: "run modules in the server's own process with --isolation in-process", cause: err,
+		}
+	}
+	return mode, groups, nil
+}
+
+// modes is isolate, and tries nothing.
+func (f *resourceFlags) modes() (wasmhost.Isolation, map[string]string, error) {
 	mode := wasmhost.Isolation(f.isolation)
 	if mode == "" && len(f.groups) > 0 {
 		mode = wasmhost.Process
@@ -126,13 +155,6 @@ func (f *resourceFlags) isolate(ctx context.Context, program []string) (wasmhost
 		return "", nil, usagef("--isolation is %q, want %s or %s", f.isolation, wasmhost.InProcess, wasmhost.Process)
 	case mode != wasmhost.Process && len(f.groups) > 0:
 		return "", nil, usagef("--isolation-group is for --isolation process")
-	case mode == wasmhost.Process && (f.isolation != "" || len(f.groups) > 0):
-		if err := wasmhost.TryProcess(ctx, program); err != nil {
-			return "", nil, &failure{
-				exit: exitFailed, text: fmt.Sprintf("--isolation process does not work here: %v", err),
-				hint: "run modules in the server's own process with --isolation in-process", cause: err,
-			}
-		}
 	}
 	groups := map[string]string{}
 	for _, text := range f.groups {

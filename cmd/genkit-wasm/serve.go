@@ -173,15 +173,12 @@ const guardedGrants = `{"kv":true,"clock":true}`
 
 // serve runs until ctx ends, and then drains.
 func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
+	if err := a.checkSettings(ctx, f); err != nil {
+		return located(err, f.set)
+	}
 	log, err := a.logger(f)
 	if err != nil {
 		return err
-	}
-	if err := f.check(); err != nil {
-		return err
-	}
-	if f.auditDays < 0 || f.auditDays > 36500 {
-		return usagef("--audit-days is %d, want 0 to 36500", f.auditDays)
 	}
 	limits, err := a.limits(f.limits)
 	if err != nil {

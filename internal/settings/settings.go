@@ -41,6 +41,8 @@ type Setting struct {
 	Name  string   `json:"name"`
 	Value []string `json:"value"` // one, but for flags that may be given again
 	From  string   `json:"from"`  // "flag", "environment", "file" or "default"
+	// Where is its place there: the name of a variable, or of a file with the line. Empty where it is of neither.
+	Where string `json:"where,omitempty"`
 }
 
 // Variable is the name of a flag's variable: with the prefix A_, that of --drain-delay is A_DRAIN_DELAY.
@@ -68,11 +70,11 @@ func (s Source) Apply(file string) ([]Setting, error) {
 		case f.Changed:
 			found.From = "flag"
 		case there:
-			found.From = "environment"
+			found.From, found.Where = "environment", "$"+variable
 			failed = s.set(f, textsOfVariable(f, text), "$"+variable)
 		case inFile[f.Name] != nil:
-			found.From = "file"
-			failed = s.set(f, inFile[f.Name], fmt.Sprintf("%s: %q", file, f.Name))
+			found.From, found.Where = "file", inFile[f.Name].where
+			failed = s.set(f, inFile[f.Name].texts, fmt.Sprintf("%s: %q", found.Where, f.Name))
 		}
 		found.Value = valuesOf(f)
 		all = append(all, found)
@@ -120,8 +122,14 @@ func textsOfVariable(f *pflag.Flag, text string) []string {
 	return []string{text}
 }
 
+// placed is what a file says of a setting.
+type placed struct {
+	texts []string
+	where string
+}
+
 // read reads a file's settings as texts that flags take.
-func (s Source) read(file string) (map[string][]string, error) {
+func (s Source) read(file string) (map[string]*placed, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -140,7 +148,7 @@ func (s Source) read(file string) (map[string][]string, error) {
 	return s.parse(file, raw)
 }
 
-func (s Source) parse(file string, raw []byte) (map[string][]string, error) {
+func (s Source) parse(file string, raw []byte) (map[string]*placed, error) {
 	top, err := yamljson.Read(raw)
 	switch {
 	case err != nil:
@@ -150,7 +158,7 @@ func (s Source) parse(file string, raw []byte) (map[string][]string, error) {
 	case top.Kind != yaml.MappingNode:
 		return nil, fmt.Errorf("%s:%d: want settings, NAME: VALUE", file, top.Line)
 	}
-	found := map[string][]string{}
+	found := map[string]*placed{}
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, node := top.Content[i], top.Content[i+1]
 		flag := s.Flags.Lookup(key.Value)
@@ -164,7 +172,7 @@ func (s Source) parse(file string, raw []byte) (map[string][]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %q: %w", file, node.Line, key.Value, err)
 		}
-		found[key.Value] = texts
+		found[key.Value] = &placed{texts, fmt.Sprintf("%s:%d", file, key.Line)}
 	}
 	return found, nil
 }
@@ -241,5 +249,8 @@ func expand(text string) (string, error) {
 		}
 		return value
 	})
+	if missing == nil && strings.Contains(variable.ReplaceAllString(text, ""), "${") {
+		missing = errors.New("\"${\" begins no variable: want ${NAME} or ${NAME:-DEFAULT}, and $${ for the text itself")
+	}
 	return out, missing
 }

@@ -95,7 +95,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		"adr: x":                          `s.yaml:1: there is no setting "adr"`,
 		"\nhelp: true":                    `s.yaml:2: there is no setting "help"`,
 		"addr: a\naddr: b":                `"addr" stands there twice`,
-		"slots: many":                     `s.yaml: "slots": "many" does not fit`,
+		"slots: many":                     `s.yaml:1: "slots": "many" does not fit`,
 		"keep: perhaps":                   `"perhaps" does not fit`,
 		"addr:":                           `s.yaml:1: "addr": it has no value`,
 		"tenant: [a, ~]":                  "it has no value",
@@ -131,9 +131,9 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for name, texts := range found {
-			if _, several := repeated(s.Flags.Lookup(name)); !several && len(texts) != 1 {
-				t.Fatalf("%s has %d values", name, len(texts))
+		for name, one := range found {
+			if _, several := repeated(s.Flags.Lookup(name)); !several && len(one.texts) != 1 {
+				t.Fatalf("%s has %d values", name, len(one.texts))
 			}
 		}
 	})
