@@ -12,7 +12,7 @@ var layered = map[string]string{
 	"wasmhost/capability/vfs":           "file | vfs | system",
 	"wasmhost/hosttest":                 "corpus | hostile | capabilities stage | assemble norace sources vectors world",
 	"wasmhost/internal/compile":         "prepare | code job | child | compile | cache | artifact scratch | norace private verify",
-	"wasmhost/internal/inspect":         "inspect | code segments | sections | cost instruction | opcode | module reader | limits refusal",
+	"wasmhost/internal/inspect":         "inspect | code segments | sections | cost instruction | opcode | module reader | component limits refusal",
 	"wasmhost/internal/memory":          "linear | pages | image | alloc sparse",
 	"wasmhost/internal/meter":           "meter | rewrite | plan | loops | unroll words | checks pieces | state | graph weight",
 	"wasmhost/internal/rules":           "rules",

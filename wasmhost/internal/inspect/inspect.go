@@ -62,8 +62,6 @@ var sectionRank = [...]int{
 	SectionExport: 7, SectionStart: 8, SectionElement: 9, SectionDataCount: 10, SectionCode: 11, SectionData: 12,
 }
 
-const componentHint = "pass the core module: build for wasm32-wasip1 or wasm32-unknown-unknown, or take the core module out with `wasm-tools component unbundle`"
-
 // Parse reads the whole module and returns its content, or a *[Refusal]; it never panics. It keeps wasm, which the
 // caller must not change afterwards. Zero fields of lim mean their defaults.
 func Parse(wasm []byte, lim Limits) (*Module, error) {
@@ -101,7 +99,7 @@ func (p *parser) header() {
 	case len(buf) < 8:
 		p.fail(CodeTruncated, len(buf), "send the whole file", "the module ends in its version")
 	case string(buf[4:8]) == "\x0d\x00\x01\x00" || buf[6] == 1 && buf[7] == 0:
-		p.fail(CodeComponent, 4, componentHint, "the file is a WebAssembly component, not a core module")
+		p.fail(CodeComponent, 4, rebuildHint(buf), "the file is a WebAssembly component, not a core module%s", worldOf(buf))
 	case string(buf[4:8]) != "\x01\x00\x00\x00":
 		p.fail(CodeBadVersion, 4, "build for version 1 of WebAssembly", "the module has the unknown version % x", buf[4:8])
 	}
