@@ -35,7 +35,7 @@ func openAudit(data string, days int, set []settings.Setting, log *slog.Logger) 
 	}
 	l, err := audit.Open(auditDir(data), audit.Config{Logger: log, Keep: time.Duration(days) * 24 * time.Hour})
 	if errors.Is(err, status.ErrDataLoss) {
-		return nil, &failure{exit: exitFailed, cause: err, text: messageOf(err), hint: "look at it with \"genkit-wasm audit verify\", and move the directory " + auditDir(data) + " away to begin a new log"}
+		return nil, &failure{exit: exitFailed, cause: err, text: messageOf(err), hint: "look at it with \"genkit-wasm audit verify\", and set what is damaged aside with \"genkit-wasm audit repair\", which the log then tells"}
 	}
 	if err != nil {
 		return nil, local(err, false)
@@ -140,7 +140,7 @@ func (a *app) auditCommand() *cobra.Command {
 	cmd.Flags().StringVar(&what, "what", "", "only entries of this `OPERATION`, such as putModule or signIn")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many entries at most, the newest")
 	a.serverFlags(cmd)
-	cmd.AddCommand(a.auditVerifyCommand())
+	cmd.AddCommand(a.auditVerifyCommand(), a.auditRepairCommand())
 	for _, c := range cmd.Commands() {
 		c.Args = a.usageArgs(c.Args)
 	}
@@ -216,8 +216,13 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 			}
 			if a.json() {
 				return a.printJSON(map[string]any{
-					"files": report.Files, "entries": report.Entries, "first": report.First, "last": report.Head.Seq, "hash": report.Head.Hash, "unfinishedBytes": report.Unfinished,
+					"files": report.Files, "entries": report.Entries, "first": report.First, "last": report.Head.Seq, "hash": report.Head.Hash, "unfinishedBytes": report.Unfinished, "repairs": report.Repairs,
 				})
+			}
+			if report.Repairs > 0 {
+				if err := a.line("%d files were set aside because the log was damaged; the entries %s tell which", report.Repairs, audit.RepairWhat); err != nil {
+					return err
+				}
 			}
 			return a.line("%d entries, %d to %d, are as they were written; the last has the hash %s", report.Entries, report.First, report.Head.Seq, report.Head.Hash)
 		},
@@ -225,5 +230,41 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 	cmd.Flags().StringVar(&data, "data", "./data", "the data `DIRECTORY`")
 	cmd.Flags().StringVar(&known, "known", "", "the `HASH` of an entry that has to be there")
 	cmd.Flags().BoolVar(&moved, "moved", false, "the oldest files were moved away on purpose, so that entries before the first one may be missing")
+	return cmd
+}
+
+func (a *app) auditRepairCommand() *cobra.Command {
+	var data string
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "repair", Short: "Set the damaged files of the audit log aside, so that the server starts", Args: cobra.NoArgs,
+		Long: "Repair works on the data directory of a server that is stopped. The first file of the log that does not verify, and those after it, get another name in the same directory; nothing is deleted. " +
+			"The log goes on after the last entry before them, with an entry \"" + audit.RepairWhat + "\" for each file.\n\n" +
+			"  genkit-wasm audit repair --data ./data --dry-run",
+		RunE: func(_ *cobra.Command, _ []string) error {
+			if _, err := os.Stat(auditDir(data)); err != nil {
+				return usagef("--data: %w", err)
+			}
+			done, err := audit.Repair(auditDir(data), dry)
+			if err != nil {
+				return local(err, false)
+			}
+			if a.json() {
+				return a.printJSON(map[string]any{"files": done.Files, "problem": messageOf(done.Problem), "last": done.Head.Seq, "hash": done.Head.Hash, "dryRun": dry})
+			}
+			verb := "set aside"
+			if dry {
+				verb = "would be set aside"
+			}
+			for _, file := range done.Files {
+				if err := a.line("%s: %s", verb, filepath.Join(auditDir(data), file)); err != nil {
+					return err
+				}
+			}
+			return a.line("the first is damaged: %s. The log goes on after entry %d", messageOf(done.Problem), done.Head.Seq)
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "./data", "the data `DIRECTORY` of a server that is stopped")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be set aside")
 	return cmd
 }

@@ -233,6 +233,20 @@ func TestAnAuditLogIsVerified(t *testing.T) {
 	assert.Contains(t, damaged.err, "the audit log is not whole")
 	_, err = openAudit(data, 0, nil, nil)
 	assert.ErrorContains(t, err, "is damaged")
+	tried := cli(t, "audit", "repair", "--data", data, "--dry-run")
+	assert.Contains(t, tried.out, "would be set aside: ")
+	assert.FileExists(t, files[0])
+	repaired := cli(t, "audit", "repair", "--data", data)
+	assert.Equal(t, exitOK, repaired.exit, repaired.err)
+	assert.Contains(t, repaired.out, "The log goes on after entry 0")
+	again := cli(t, "audit", "verify", "--data", data)
+	assert.Equal(t, exitOK, again.exit, again.err)
+	assert.Contains(t, again.out, "1 files were set aside")
+	l, err = openAudit(data, 0, nil, nil)
+	require.NoError(t, err, "and a server starts")
+	require.NoError(t, l.Close())
+	assert.Equal(t, exitFailed, cli(t, "audit", "repair", "--data", data).exit, "nothing is left to repair")
+	assert.Equal(t, exitUsage, cli(t, "audit", "repair", "--data", "/nowhere").exit)
 }
 
 // Where a server may listen is decided before the port is opened.

@@ -34,7 +34,7 @@ var layered = map[string]string{
 	"wasmhost/server/usage/usagetest":   "usagetest",
 	"wasmhost/server/admin":             "start | repair | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
 	"wasmhost/server/admin/admintest":   "admintest",
-	"wasmhost/server/audit":             "keeper | list | audit verify | file | entry",
+	"wasmhost/server/audit":             "keeper repair | list | audit verify | file | entry",
 	"wasmhost/server/backup":            "restore | read snapshot | backup",
 	"wasmhost/server/mcp":               "mcp | call prompt resource | interrupt list | content face schema | error hints name",
 	"wasmhost/server/metrics":           "metrics | accounts tenants",

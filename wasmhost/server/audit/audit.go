@@ -109,6 +109,13 @@ func open(files storedir.FS, c Config) (*Log, error) {
 		return nil, err
 	}
 	go l.run()
+	entries, err := files.ReadDir(".")
+	if err == nil {
+		err = l.noteAside(entries)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.end())
+	}
 	return l, nil
 }
 
@@ -176,11 +183,18 @@ func (l *Log) Close() error {
 		l.mu.Unlock()
 		return nil
 	}
+	l.mu.Unlock()
+	return errors.Join(l.end(), l.files.Close())
+}
+
+// end writes what waits, and closes the last file.
+func (l *Log) end() error {
+	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	l.signal()
 	<-l.done
-	return l.close()
+	return l.at.file.Close()
 }
 
 func (l *Log) signal() {
@@ -300,5 +314,3 @@ func (l *Log) commit(payloads [][]byte) error {
 	_, err := l.at.journal.Commit(payloads)
 	return err
 }
-
-func (l *Log) close() error { return errors.Join(l.at.file.Close(), l.files.Close()) }

@@ -58,6 +58,9 @@ type Removal struct {
 // Begun is the result of an entry that is written before its change is made.
 const Begun = "begun"
 
+// RepairWhat is the operation of an entry that tells of a file which was set aside because the log was damaged.
+const RepairWhat = "repairAudit"
+
 const (
 	hashBytes = sha256.Size
 	// maxEntryBytes bounds the JSON of an entry. The bounds of its texts keep it within.

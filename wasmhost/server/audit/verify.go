@@ -20,6 +20,8 @@ type Report struct {
 	// Unexplained is how many entries before First are missing of which no entry says that they were
 	// removed because they were old: somebody has moved or deleted their files.
 	Unexplained uint64
+	// Repairs are how many files were set aside by [Repair], as entries say.
+	Repairs int
 	// Head is the end of the log. Kept elsewhere, it tells later whether the end was cut off.
 	Head Head
 	// Unfinished is how many bytes follow the last entry: of a server that is writing, or
@@ -54,6 +56,9 @@ func Verify(dir, known string) (Report, error) {
 		part := strings.ToLower(known)
 		end, before, err := verifyFile(root, first, &report, func(e Entry) {
 			found = found || e.Hash == part
+			if e.What == RepairWhat {
+				report.Repairs++
+			}
 			if e.Removed != nil {
 				removals = append(removals, *e.Removed)
 			}
