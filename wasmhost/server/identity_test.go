@@ -116,7 +116,7 @@ var rules = map[string]string{
 	"suspendTenant": "admin", "resumeTenant": "admin", "repairTenant": "admin", "getBudget": "read", "listOperations": "admin", "getOperation": "admin",
 	"getIdentity": "signed in",
 	"listAudit":   "admin", "getBackup": "admin",
-	"getIndex": "open", "getOpenAPI": "open", "getHealth": "open", "getReadiness": "open",
+	"getIndex": "open", "getOpenAPI": "open", "getScriptTypes": "open", "getHealth": "open", "getReadiness": "open",
 }
 
 // ruleOf reads the rule of an operation out of the document.
