@@ -278,6 +278,17 @@ func TestACarriedPromptIsRenderedWithItsTenantsRegistry(t *testing.T) {
 	assert.Equal(t, "whole", resp.Text())
 }
 
+// A prompt that names its module's parts by their whole names finds them under the name of the upload, too.
+func TestAPromptFollowsTheNameOfItsUpload(t *testing.T) {
+	p := plug(t, wasmhost.Config{})
+	_, err := p.host.Load(t.Context(), tenant, wasmhost.Upload{Name: "other", Wasm: saying(`{"abi":"genkit/1","name":"kit","tools":[{"name":"t"}],
+		"prompts":[{"name":"p","source":"---\ntools: [kit/t]\n---\nHello."}]}`, map[string]string{"t": "1"})})
+	require.NoError(t, err)
+	out, err := p.action(action.ExecutablePrompt, "other/p").RunJSON(t.Context(), nil, nil)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"tools":["/tool/other/t"],"messages":[{"role":"user","content":[{"text":"Hello."}]}]}`, string(out))
+}
+
 // What a prompt names runs with its caller's rights: it reaches no further than its module.
 func TestAPromptNamesOnlyWhatItsModuleMayReach(t *testing.T) {
 	p := plug(t, wasmhost.Config{})

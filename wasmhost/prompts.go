@@ -91,6 +91,9 @@ func (w *wasmPrompt) editModel(c *prompt.Config) error {
 func (w *wasmPrompt) own(name, kind string) (key string, own bool) {
 	short := strings.TrimPrefix(name, "/"+kind+"/")
 	short = strings.TrimPrefix(short, w.module+"/")
+	if name := w.descriptor.Name; name != "" { // the module may be uploaded under another one
+		short = strings.TrimPrefix(short, name+"/")
+	}
 	if slices.Contains(w.names(kind), short) {
 		return "/" + w.kindOf(kind, short) + "/" + w.module + "/" + short, true
 	}

@@ -80,6 +80,29 @@ func TestOtherActionsRunHere(t *testing.T) {
 	assert.Equal(t, exitUsage, cli(t, "bench", file, "/prompt/p", "--count", "1").exit, "it runs nothing")
 }
 
+// Cases call them as well, and hostile inputs go to them.
+func TestCasesOfOtherActions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plug.wasm")
+	require.NoError(t, os.WriteFile(file, wasmtest.Says(`{"abi":"genkit/1","name":"plug","embedders":[{"name":"e","export":"f"},{"name":"bad","export":"f","info":{"dimensions":2}}],"models":[{"name":"m","export":"f"}],
+		"prompts":[{"name":"p","source":"Hello, {{name}}."}]}`, "f", `{"embeddings":[{"embedding":[1]}]}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(file), "cases.yaml"), []byte(`cases:
+  - name: embeds
+    tool: /embedder/e
+    input: {input: [{content: [{text: a}]}]}
+    want: {embeddings: [{embedding: [1]}]}
+  - name: greets
+    tool: /executable-prompt/p
+    input: {name: Ada}
+    want: {messages: [{role: user, content: [{text: "Hello, Ada."}]}]}
+`), 0o600))
+	got := cli(t, "test", file, "--no-hostile")
+	assert.Equal(t, outcome{out: "ok    embeds\nok    greets\nno case calls: /embedder/bad, /model/m\n2 passed, 0 failed\n"}, got)
+	hostile := cli(t, "test", file)
+	assert.Equal(t, exitFailed, hostile.exit)
+	assert.Regexp(t, `ok    /embedder/e: \d+ hostile inputs (?s:.*)FAIL  /embedder/bad: \d+ hostile inputs`, hostile.out, "its vectors are shorter than it says")
+	assert.NotContains(t, hostile.out, "prompt/p:")
+}
+
 func TestACommandIsNotTakenForAReactor(t *testing.T) {
 	dir := t.TempDir()
 	source := "package main\n\n//go:wasmexport greet\nfunc greet() int32 { return 0 }\n\nfunc main() {}\n"

@@ -151,7 +151,8 @@ func readCases(file string, asked bool) (*tooltest.File, error) {
 	return found, nil
 }
 
-// toolsOf lists the tools of a module that the host has loaded under a name.
+// toolsOf lists the tools of a module that the host has loaded under a name, and its other
+// actions by their keys without the module's name, such as /embedder/words.
 func toolsOf(ctx context.Context, host *localHost, name string) ([]tooltest.Tool, error) {
 	d, err := abi.ParseStored(host.record.Descriptor)
 	if err != nil {
@@ -159,7 +160,7 @@ func toolsOf(ctx context.Context, host *localHost, name string) ([]tooltest.Tool
 	}
 	var tools []tooltest.Tool
 	for _, t := range d.Tools {
-		run, err := host.registry.Resolve(ctx, name+"/"+t.Name, action.Tool)
+		run, err := host.registry.Resolve(ctx, name+"/"+t.Name, action.Tool, action.ToolV2)
 		if err != nil {
 			return nil, local(err, false)
 		}
@@ -168,6 +169,17 @@ func toolsOf(ctx context.Context, host *localHost, name string) ([]tooltest.Tool
 			schema = json.RawMessage(`{"const":"text"}`)
 		}
 		tools = append(tools, tooltest.Tool{Name: t.Name, Schema: schema, Run: run})
+	}
+	for of, about := range d.Actions() {
+		kind := action.Kind(of)
+		if kind == action.Prompt { // this one tells all that the file says
+			kind = action.ExecutablePrompt
+		}
+		run, err := host.registry.Lookup(ctx, action.Key{Kind: kind, Name: name + "/" + about.Name})
+		if err != nil {
+			return nil, local(err, false)
+		}
+		tools = append(tools, tooltest.Tool{Name: "/" + string(kind) + "/" + about.Name, Schema: run.Desc().InputSchema, Run: run})
 	}
 	return tools, nil
 }
@@ -205,6 +217,9 @@ func (a *app) runHostile(ctx context.Context, host *localHost, good map[string]j
 		return err
 	}
 	for _, t := range tools {
+		if t.Run.Desc().Kind == action.ExecutablePrompt { // nothing of the module runs
+			continue
+		}
 		result, err := r.RunHostile(ctx, t, good[t.Name])
 		if err != nil {
 			return err
