@@ -91,6 +91,7 @@ vacuity: ## run each hostile case without the limit that contains it, and see it
 vet: ## vet all modules, tests and files behind build tags too
 	@for m in $(LINTED); do echo "cd $$m && go vet ./..."; (cd $$m && $(GO) vet ./...) || exit 1; done
 	cd test/oracle && $(GO) vet -tags peers ./...
+	$(GO) vet -tags test262 ./wasmhost
 	@for m in $(GUESTS); do for tags in guest extism; do echo "cd $$m && GOOS=wasip1 go vet -tags $$tags ./..."; \
 		(cd $$m && GOOS=wasip1 GOARCH=wasm $(GO) vet -tags $$tags ./...) || exit 1; done; done
 
@@ -143,6 +144,10 @@ oracle: ## run the same conversations through Genkit's own SDKs (downloads them)
 faces: ## drive the server and the Dev UI's API with Genkit's own command line and client (needs npm)
 	npm --prefix test/faces ci --ignore-scripts --no-audit --no-fund
 	$(GO) test -count=1 -timeout 20m ./test/faces/...
+
+.PHONY: test262
+test262: ## run test262's language part in the engine of scripts: make test262 TEST262=DIR (a copy of tc39/test262; 3 minutes)
+	TEST262="$(abspath $(TEST262))" $(GO) test -count=1 -timeout 30m -tags test262 -run TestTest262 -v ./wasmhost
 
 SCHEMATHESIS ?= schemathesis
 .PHONY: openapi
