@@ -510,7 +510,7 @@ var exports = map[string]int{
 	"wasmhost/server/admin":           40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/audit":           15, // what an embedder of the server hands to it, and what it answers with
 	"wasmhost/server/backup":          20, // what the command line does with archives; embedders of the host alone do not meet it
-	"wasmhost/server/mcp":             5,  // what the server and the command line hand to it; embedders of the host alone do not meet it
+	"wasmhost/server/mcp":             7,  // what the server and the command line hand to it; embedders of the host alone do not meet it
 	"wasmhost/server/metrics":         10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets":         15, // what an embedder of the server hands to it, and the host gets from it
 	"wasmhost/server/audit/audittest": 2,  // a kit, which tests alone import

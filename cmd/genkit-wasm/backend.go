@@ -363,19 +363,25 @@ func (b *backend) close(ctx context.Context) error {
 // means its modules and scripts, or, with a package.json, one script. Beside FILE.wasm, FILE.descriptor.json and FILE.policy.json
 // go with it.
 func (b *backend) load(ctx context.Context, paths []string, log *slog.Logger) error {
-	for _, path := range paths {
-		modules := []string{path}
-		if packdir.IsDirectory(path) && !packdir.IsPackage(path) {
-			modules = modulesIn(path)
-		}
-		for _, file := range modules {
-			log.Info("loading a module", slog.String("file", file)) // which takes a while where it must be compiled
-			if err := b.loadFile(ctx, file); err != nil {
-				return err
-			}
+	for _, file := range modulesOf(paths) {
+		log.Info("loading a module", slog.String("file", file)) // which takes a while where it must be compiled
+		if err := b.loadFile(ctx, file); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// modulesOf lists modules and scripts: those that are named, and those in directories.
+func modulesOf(paths []string) (files []string) {
+	for _, path := range paths {
+		if packdir.IsDirectory(path) && !packdir.IsPackage(path) {
+			files = append(files, modulesIn(path)...)
+			continue
+		}
+		files = append(files, path)
+	}
+	return files
 }
 
 // modulesIn lists the modules and scripts of a directory, and those of its directories that are packages, sorted.
@@ -398,8 +404,7 @@ func modulesIn(dir string) []string {
 }
 
 func (b *backend) loadFile(ctx context.Context, file string) error {
-	base := baseOf(file)
-	up, err := (&files{module: file, descriptor: existing(base + ".descriptor.json"), policy: existing(base + ".policy.json")}).readFiles()
+	up, err := sidecars(file).readFiles()
 	if err != nil {
 		return err
 	}
@@ -413,6 +418,12 @@ func (b *backend) loadFile(ctx context.Context, file string) error {
 		return refusal
 	}
 	return nil
+}
+
+// sidecars are a module and what lies beside it.
+func sidecars(file string) *files {
+	base := baseOf(file)
+	return &files{module: file, descriptor: existing(base + ".descriptor.json"), policy: existing(base + ".policy.json")}
 }
 
 // baseOf is the path of a module or script without its ending.

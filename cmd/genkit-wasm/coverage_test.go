@@ -63,6 +63,7 @@ var noVerb = map[string]string{
 	"getHealth":    "a supervisor asks it",
 	"getReadiness": "a load balancer asks it",
 	"getMetrics":   "Prometheus asks it",
+	"mcp":          "a client of MCP asks it; \"mcp\" relays what its client sends",
 	"getModule":    "the list of modules has the same record, and \"versions\" those of one module",
 }
 

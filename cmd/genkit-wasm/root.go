@@ -69,6 +69,7 @@ Or try a tool without a server:
 
   genkit-wasm inspect textkit.wasm
   genkit-wasm run textkit.wasm slugify --input '{"text":"Hello, World"}'
+  genkit-wasm mcp textkit.wasm
 
 Values: where a flag takes JSON or text, @FILE reads it from a file and - from the
 standard input.
@@ -131,7 +132,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.configCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
-		a.newCommand(), a.buildCommand(), a.testCommand(), a.benchCommand(), a.doctorCommand(), a.inspectCommand(), a.runCommand(), a.callCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
+		a.newCommand(), a.buildCommand(), a.testCommand(), a.benchCommand(), a.doctorCommand(), a.inspectCommand(), a.runCommand(), a.callCommand(), a.mcpCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = a.usageArgs(cmd.Args)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,8 +83,9 @@ type hostFlags struct {
 	engineFlags
 	localGrants
 	verbose bool
-	nowhere bool        // policies may grant requests to noHost, too
-	sink    tenant.Sink // gets an event for each call; nil for none
+	nowhere bool              // policies may grant requests to noHost, too
+	sink    tenant.Sink       // gets an event for each call; nil for none
+	also    []wasmhost.Upload // modules beside the first
 }
 
 func (f *hostFlags) add(cmd *cobra.Command) {
@@ -136,7 +139,7 @@ func (h *localHost) named(ctx context.Context, name string) (action.Action, erro
 func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
 	h := &localHost{registry: registry.New(nil), upload: up}
 	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
-	if up.Language == script.Package {
+	if slices.ContainsFunc(append([]wasmhost.Upload{up}, f.also...), func(u wasmhost.Upload) bool { return u.Language == script.Package }) {
 		config.Compiler = a.compiler // what bundles it
 	}
 	var err error
@@ -153,12 +156,17 @@ func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*
 		}
 		_ = unmount()
 	}
-	if err = f.apply(&h.upload, &config, f.secrets); err == nil {
+	if err = f.applyAll(&h.upload, &config); err == nil {
 		if f.nowhere {
 			config.Grants.HTTP = append(config.Grants.HTTP, toNowhere())
 		}
 		h.Host, err = wasmhost.New(ctx, config)
 		err = local(err, false)
+	}
+	for i := 0; err == nil && i < len(f.also); i++ {
+		if _, err = h.Load(ctx, wasmhost.DefaultTenant, f.also[i]); err != nil {
+			err = refusedModule(err)
+		}
 	}
 	if err == nil {
 		if h.record, err = h.Load(ctx, wasmhost.DefaultTenant, h.upload); err != nil {
@@ -173,6 +181,32 @@ func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*
 		return nil, err
 	}
 	return h, nil
+}
+
+// applyAll adds the grants of the flags to the policies of all modules, and lets the host allow what each of them grants.
+func (f *hostFlags) applyAll(up *wasmhost.Upload, config *wasmhost.Config) error {
+	if err := f.apply(up, config, f.secrets); err != nil {
+		return err
+	}
+	all := *config.Grants
+	for i := range f.also {
+		if err := f.apply(&f.also[i], config, f.secrets); err != nil {
+			return err
+		}
+		g := config.Grants
+		all.HTTP, all.Generate, all.Actions, all.Files = append(all.HTTP, g.HTTP...), append(all.Generate, g.Generate...), append(all.Actions, g.Actions...), append(all.Files, g.Files...)
+		all.KV, all.Clock, all.Rewrite = all.KV || g.KV, all.Clock || g.Clock, all.Rewrite || g.Rewrite
+		secrets := maps.Clone(g.Secrets)
+		for name, origins := range all.Secrets {
+			if secrets == nil {
+				secrets = map[string][]string{}
+			}
+			secrets[name] = append(slices.Clip(secrets[name]), origins...)
+		}
+		all.Secrets = secrets
+	}
+	config.Grants = &all
+	return nil
 }
 
 func (a *app) runCommand() *cobra.Command {

@@ -36,7 +36,7 @@ var layered = map[string]string{
 	"wasmhost/server/admin/admintest":   "admintest",
 	"wasmhost/server/audit":             "keeper repair | list | audit verify | file | entry",
 	"wasmhost/server/backup":            "restore | read snapshot | backup",
-	"wasmhost/server/mcp":               "mcp | call prompt resource | interrupt list | content face schema | error hints name",
+	"wasmhost/server/mcp":               "mcp relay | call prompt resource | interrupt list | content face schema | error hints name",
 	"wasmhost/server/metrics":           "metrics | accounts tenants",
 	"wasmhost/server/secrets":           "secrets | dir | store | key opened | file | entry space",
 	"wasmhost/server/usage":             "report | book file http | otlp | sink | queue refusal | day | store sums | event price | money",

@@ -126,7 +126,17 @@ func resultOf(d action.Desc, out json.RawMessage) (*sdk.CallToolResult, error) {
 	return result, nil
 }
 
+// anyTool is the name of the one tool that the SDK knows, which stands for all.
+const anyTool = "any"
+
 type nameKey struct{}
+
+// callNamed has the SDK call that tool, under a context with the name that the client has used.
+func callNamed(ctx context.Context, call *sdk.CallToolRequest, p *sdk.CallToolParamsRaw, next sdk.MethodHandler) (sdk.Result, error) {
+	named, params := *call, *p
+	params.Name, named.Params = anyTool, &params
+	return next(context.WithValue(ctx, nameKey{}, p.Name), "tools/call", &named)
+}
 
 // toolInput is a tool's input out of a call's arguments.
 func (f *Face) toolInput(d action.Desc, arguments json.RawMessage) (json.RawMessage, error) {

@@ -1,9 +1,13 @@
 package mcp
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
@@ -28,4 +32,12 @@ func protocolError(code int64, text string, wire status.Wire) error {
 		data = nil
 	}
 	return &jsonrpc.Error{Code: code, Message: abi.Clean(text, maxErrorText), Data: data}
+}
+
+// ended is an error that is not the end of a connection.
+func ended(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, sdk.ErrConnectionClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return status.Errorf(status.Unavailable, "serve MCP: %w", err)
 }

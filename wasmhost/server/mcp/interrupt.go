@@ -21,21 +21,30 @@ const maxQuestion = 4 << 10
 // earlier revisions itself where it can. A client that can't be asked reads what the tool wanted to know.
 func (f *Face) ask(req *sdk.CallToolRequest, d action.Desc, i *tool.InterruptError) (*sdk.CallToolResult, error) {
 	text := questionOf(d, i.Metadata)
-	old, asks := true, false
-	if p := req.Session.InitializeParams(); p != nil {
-		old = p.ProtocolVersion < newRevision
-		asks = p.Capabilities != nil && p.Capabilities.Elicitation != nil
+	why := cannotAsk(req)
+	if p := req.Session.InitializeParams(); f.request != nil && (p == nil || p.ProtocolVersion < newRevision) {
+		why = unasked // over HTTP, earlier revisions would need a session
 	}
-	again := len(req.Params.InputResponses) > 0
-	switch {
-	case !asks, old && f.request != nil: // over HTTP, earlier revisions would need a session
-		return f.toolError(status.Publicf(status.FailedPrecondition, "the tool asks before it goes on, and this client can't be asked: %s", text)), nil
-	case old && again:
-		return f.toolError(status.Publicf(status.FailedPrecondition, "the tool asks a second time: %s", text)), nil
+	if why != "" {
+		return f.toolError(status.Publicf(status.FailedPrecondition, "%s: %s", why, text)), nil
 	}
 	return &sdk.CallToolResult{InputRequests: sdk.InputRequestMap{question: &sdk.ElicitParams{
 		Mode: "form", Message: text, RequestedSchema: answerSchema(d),
 	}}}, nil
+}
+
+const unasked = "the tool asks before it goes on, and this client can't be asked"
+
+// cannotAsk tells why a client can't be asked a question; empty when it can.
+func cannotAsk(req *sdk.CallToolRequest) string {
+	p := req.Session.InitializeParams()
+	switch {
+	case p == nil || p.Capabilities == nil || p.Capabilities.Elicitation == nil:
+		return unasked
+	case p.ProtocolVersion < newRevision && len(req.Params.InputResponses) > 0: // the SDK asks for them, once
+		return "the tool asks a second time"
+	}
+	return ""
 }
 
 // questionOf is an interrupt in words: its message where it has one, else all that it says.

@@ -17,7 +17,6 @@ package mcp
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -39,10 +38,7 @@ func (f *Face) Serve(ctx context.Context, t sdk.Transport) error {
 	err := server.Run(ctx, t)
 	cancel()
 	<-watched
-	if err != nil {
-		return status.Errorf(status.Cancelled, "serve MCP: %w", err)
-	}
-	return nil
+	return ended(err)
 }
 
 // ServeHTTP answers one request of the streamable HTTP transport, as a stream where the request accepts one, else as
@@ -90,10 +86,8 @@ func (f *Face) server(changes bool) *sdk.Server {
 	return server
 }
 
-const anyTool = "any"
-
 func (f *Face) addTool(server *sdk.Server) {
-	server.AddTool(&sdk.Tool{Name: anyTool, InputSchema: json.RawMessage(`{"type":"object"}`)}, f.callTool)
+	server.AddTool(&sdk.Tool{Name: anyTool, InputSchema: anyObject}, f.callTool)
 }
 
 // watch tells the server's clients of changes until ctx ends. To put a tool in again is how the SDK is told.
@@ -115,13 +109,9 @@ func (f *Face) watch(ctx context.Context, server *sdk.Server) {
 func (f *Face) handle(ctx context.Context, server *sdk.Server, method string, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
 	switch p := req.GetParams().(type) {
 	case *sdk.CallToolParamsRaw:
-		call, ok := req.(*sdk.CallToolRequest)
-		if !ok || p == nil {
-			return next(ctx, method, req)
+		if call, ok := req.(*sdk.CallToolRequest); ok && p != nil {
+			return callNamed(ctx, call, p, next)
 		}
-		named, params := *call, *p
-		params.Name, named.Params = anyTool, &params
-		return next(context.WithValue(ctx, nameKey{}, p.Name), method, &named)
 	case *sdk.ListToolsParams:
 		return f.listTools(f.under(ctx), p)
 	case *sdk.ListPromptsParams:
