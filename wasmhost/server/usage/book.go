@@ -430,6 +430,9 @@ func (b *Book) keepDay(d *day) error {
 			return again(err)
 		}
 		d.size += int64(len(lines))
+		if err := setAtLeast(b.store, d.number, d.size); err != nil {
+			b.log.Warn("the length of a file of the usage accounts can't be stored: what is cut off from it would not be noticed", slog.Any("error", err))
+		}
 	}
 	if over && len(all) > 0 || long && d.size > slackBytes && d.size > 3*estimate(all) {
 		size, err := rewrite(b.store, d.number, all, d.damaged)
@@ -468,9 +471,19 @@ func (b *Book) load(d *day) error {
 	if loaded {
 		return nil
 	}
-	rows, size, damaged, err := readDay(b.store, d.number)
+	rows, size, damaged, cut, err := readDay(b.store, d.number)
 	if err != nil && !errors.Is(err, status.ErrDataLoss) {
 		return err
+	}
+	if cut { // the next length would hide it
+		note := damageLine([]byte("\n"), damaged)
+		if err := b.store.Append(fileOf(d.number), note); err != nil {
+			return err
+		}
+		size += int64(len(note))
+		if err := setAtLeast(b.store, d.number, size); err != nil {
+			return err
+		}
 	}
 	if size > 0 { // what is told from now on outlives a power cut
 		if err := b.store.Append(fileOf(d.number), nil); err != nil {
@@ -502,6 +515,7 @@ func (b *Book) forget() {
 		if err := b.store.Replace(fileOf(number), nil); err != nil {
 			b.log.Warn("an old day of the usage accounts can't be removed", slog.String("day", dateOf(number)), slog.Any("error", err))
 		}
+		_ = b.store.Replace(sizeOf(number), nil) // says nothing without the other
 	}
 }
 

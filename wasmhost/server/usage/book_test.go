@@ -191,6 +191,44 @@ func TestDamagedLinesArePassedOverAndReported(t *testing.T) {
 	}
 }
 
+// A file of sums that is cut off exactly between two lines, or is gone, looks whole, and is told all the same: by the log, and by
+// each report, also when it has grown again.
+func TestAFileThatIsCutOffBetweenTwoLinesIsTold(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, usage.Config{Dir: dir})
+	for _, tool := range []string{"a", "b", "c"} {
+		b.Record(tenant.Event{Time: time.Now(), Tenant: "acme", Tool: tool})
+	}
+	require.NoError(t, b.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "day-*.log"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	raw, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	assert.Zero(t, report(t, open(t, usage.Config{Dir: killed(t, dir)}), "tool", usage.Query{}).Damaged, "one that is whole is not")
+	for name, keep := range map[string]int{"cut off": bytes.LastIndexByte(raw[:len(raw)-1], '\n') + 1, "gone": -1} {
+		t.Run(name, func(t *testing.T) {
+			dir := killed(t, dir)
+			path := filepath.Join(dir, filepath.Base(files[0]))
+			require.NoError(t, os.Remove(path))
+			if keep >= 0 {
+				require.NoError(t, os.WriteFile(path, raw[:keep], 0o600))
+			}
+			for range 3 {
+				var log bytes.Buffer
+				b := open(t, usage.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				assert.Contains(t, log.String(), "level=ERROR")
+				assert.Equal(t, 1, report(t, b, "tool", usage.Query{}).Damaged)
+				_, whole, err := b.ModelCalls(t.Context(), time.Now(), time.Now())
+				require.NoError(t, err)
+				assert.False(t, whole)
+				b.Record(tenant.Event{Time: time.Now(), Tenant: "acme", Tool: "d"})
+				require.NoError(t, b.Close())
+			}
+		})
+	}
+}
+
 // A day whose file is empty or cut off is told, by the log at the start and by each report, and is not taken for
 // one without calls. So is the loss of the time since which the accounts are complete.
 func TestADayThatIsCutOffIsNotTakenForOneWithoutCalls(t *testing.T) {
@@ -216,6 +254,7 @@ func TestADayThatIsCutOffIsNotTakenForOneWithoutCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := killed(t, dir)
 			require.NoError(t, os.Remove(filepath.Join(dir, filepath.Base(files[0]))))
+			require.NoError(t, os.Remove(filepath.Join(dir, "size-"+time.Now().UTC().Format(time.DateOnly)))) // of a version before it
 			day := time.Now()
 			if test.over {
 				day = yesterday

@@ -225,21 +225,50 @@ func decodeDay(raw []byte) (rows []row, damaged int) {
 	return rows, damaged
 }
 
-// readDay reads a day's file; nothing where there is none. A file that can't be read, or is empty, is
-// damaged as a whole.
-func readDay(store Store, number int64) (rows []row, size int64, damaged int, err error) {
+// readDay reads a day's file; nothing where there is none. A file that can't be read, is empty, or is shorter than it was, is
+// damaged as a whole; cut says that nothing in it tells so.
+func readDay(store Store, number int64) (rows []row, size int64, damaged int, cut bool, err error) {
 	raw, err := store.Read(fileOf(number))
-	if errors.Is(err, status.ErrNotFound) {
-		return nil, 0, 0, nil
-	}
-	if err != nil {
-		return nil, 0, 1, err
+	missing := errors.Is(err, status.ErrNotFound)
+	if err != nil && !missing {
+		return nil, 0, 1, false, err
 	}
 	rows, damaged = decodeDay(raw)
-	if len(raw) == 0 {
+	size = int64(len(raw))
+	cut = damaged == 0 && size < atLeast(store, number)
+	if size == 0 && !missing || cut {
 		damaged = 1
 	}
-	return rows, int64(len(raw)), damaged, nil
+	return rows, size, damaged, cut, nil
+}
+
+// How long a day's file is at least is kept beside it, because a file that is cut off between two lines, or gone, looks whole.
+// It is written after the file has grown, and before it becomes shorter, so that no crash makes a whole file look cut off.
+
+const sizePrefix = "size-"
+
+func sizeOf(number int64) string { return sizePrefix + dateOf(number) }
+
+// atLeast is how long a day's file has to be; 0 where that is not known.
+func atLeast(store Store, number int64) int64 {
+	raw, err := store.Read(sizeOf(number))
+	if err != nil {
+		return 0
+	}
+	size, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+func setAtLeast(store Store, number, size int64) error {
+	return store.Replace(sizeOf(number), strconv.AppendInt(nil, size, 10))
+}
+
+// damageLine notes lines that were damaged and are not there any more.
+func damageLine(b []byte, damaged int) []byte {
+	return appendLine(b, fmt.Appendf(nil, `{"damaged":%d}`, damaged))
 }
 
 // rewrite puts a file with one line for each row into the place of a day's file.
@@ -250,10 +279,13 @@ func rewrite(store Store, number int64, rows []row, damaged int) (size int64, er
 	})
 	var b []byte
 	if damaged > 0 {
-		b = appendLine(b, fmt.Appendf(nil, `{"damaged":%d}`, damaged))
+		b = damageLine(b, damaged)
 	}
 	for i := range rows {
 		b = rows[i].line(b)
+	}
+	if err := setAtLeast(store, number, int64(len(b))); err != nil {
+		return 0, err
 	}
 	return int64(len(b)), store.Replace(fileOf(number), b)
 }

@@ -55,7 +55,7 @@ func NewFile(config FileConfig) (*File, error) {
 }
 
 func (f *File) open() error {
-	out, err := os.OpenFile(f.config.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(f.config.Path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,14 @@ func (f *File) open() error {
 		return errors.Join(err, out.Close())
 	}
 	f.out, f.size = out, info.Size()
-	f.torn = f.size > 0 // perhaps: an empty line is passed over
+	last := []byte{'\n'}
+	if f.size > 0 && info.Mode().IsRegular() {
+		if _, err := out.ReadAt(last, f.size-1); err != nil {
+			f.out = nil
+			return errors.Join(err, out.Close())
+		}
+	}
+	f.torn = last[0] != '\n' // a process was killed while it wrote
 	return nil
 }
 
@@ -94,7 +101,10 @@ func (f *File) Send(_ context.Context, events []json.RawMessage) error {
 	}
 	n, err := f.out.Write(raw)
 	f.size += int64(n)
-	if f.torn = err != nil && (n > 0 || f.torn); err != nil {
+	if n > 0 {
+		f.torn = raw[n-1] != '\n'
+	}
+	if err != nil {
 		return fmt.Errorf("write usage events: %w", err)
 	}
 	return nil

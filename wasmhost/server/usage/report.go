@@ -253,7 +253,7 @@ func (b *Book) rowsOn(number int64) ([]row, int, error) {
 		if b.store == nil {
 			return nil, 0, nil
 		}
-		rows, _, damaged, err := readDay(b.store, number)
+		rows, _, damaged, _, err := readDay(b.store, number)
 		if errors.Is(err, status.ErrDataLoss) {
 			err = nil
 		}

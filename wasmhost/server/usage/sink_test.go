@@ -272,6 +272,25 @@ func TestADamagedQueueIsReadAsFarAsItGoes(t *testing.T) {
 	assert.Positive(t, b.Sinks()[0].Dropped)
 }
 
+// A file has lines of events and nothing else, also where it is opened again; only a line that was cut off is ended.
+func TestAFileThatIsOpenedAgainHasNoEmptyLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	send := func(event string) {
+		t.Helper()
+		f, err := usage.NewFile(usage.FileConfig{Path: path})
+		require.NoError(t, err)
+		require.NoError(t, f.Send(t.Context(), []json.RawMessage{json.RawMessage(event)}))
+		require.NoError(t, f.Close())
+	}
+	send("1")
+	send("2")
+	require.NoError(t, os.WriteFile(path, []byte("1\n2\n{\"cut"), 0o600))
+	send("3")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "1\n2\n{\"cut\n3\n", string(raw))
+}
+
 func TestAFileIsRotated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "usage.jsonl")
 	require.NoError(t, os.WriteFile(path, []byte("a line that was cut o"), 0o600))

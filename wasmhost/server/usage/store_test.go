@@ -139,7 +139,7 @@ func TestABookInAnotherStore(t *testing.T) {
 	require.NoError(t, b.Close())
 	names, err := s.Names()
 	require.NoError(t, err)
-	assert.Equal(t, []string{"began", "day-2030-01-03.log", "day-2030-01-04.log"}, names)
+	assert.Equal(t, []string{"began", "day-2030-01-03.log", "day-2030-01-04.log", "size-2030-01-03", "size-2030-01-04"}, names)
 	b = open(t, usage.Config{Store: s})
 	assert.EqualValues(t, 1, report(t, b, "", usage.Query{Since: at("2030-01-04T00:00:00Z"), Until: at("2030-01-04T00:00:00Z")}).Total.Calls)
 }
