@@ -117,6 +117,8 @@ func TestMCPWithoutAClient(t *testing.T) {
 		"another type":        {rpcCall, []string{"Content-Type: text/plain"}, 415},
 		"a page's request":    {rpcCall, []string{"Origin: https://evil.example"}, 403},
 		"an unknown revision": {rpcCall, []string{"Mcp-Protocol-Version: 1999-01-01"}, 400},
+		"too much":            {`{"x":"` + strings.Repeat("x", 5<<20) + `"}`, nil, 413},
+		"a deep message":      {strings.Repeat(`{"x":`, 20000) + "1" + strings.Repeat("}", 20000), nil, 400},
 		"a long revision":     {rpcCall, []string{"Mcp-Protocol-Version: " + strings.Repeat("9", 99)}, 400},
 	} {
 		assert.Equal(t, c.status, w.post("/mcp", c.body, c.headers...).status, name)

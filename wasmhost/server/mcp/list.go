@@ -26,12 +26,12 @@ const (
 func (f *Face) listed(ctx context.Context) ([]action.Desc, error) {
 	done, err := f.c.List(ctx)
 	if err != nil {
-		return nil, f.failure(err)
+		return nil, err
 	}
 	defer done()
 	descs, failed := f.c.Registry.List(ctx)
 	if ctx.Err() != nil {
-		return nil, f.failure(context.Cause(ctx))
+		return nil, status.Errorf(status.Cancelled, "list the actions: %w", context.Cause(ctx))
 	}
 	if failed != nil {
 		f.c.Log.WarnContext(ctx, "some actions can't be listed", slog.Any("error", failed))
@@ -85,7 +85,7 @@ func page(descs []action.Desc, cursor string) ([]action.Desc, string, error) {
 func (f *Face) listTools(ctx context.Context, p *sdk.ListToolsParams) (sdk.Result, error) {
 	descs, err := f.listed(ctx)
 	if err != nil {
-		return nil, err
+		return nil, f.failure(err)
 	}
 	descs, next, err := page(tools(descs), cursorOf(p))
 	if err != nil {

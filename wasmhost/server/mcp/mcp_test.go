@@ -349,6 +349,25 @@ func TestACallEndsWithItsClient(t *testing.T) {
 	})
 }
 
+// A list that has to wait for others refuses in words, also where a tool's name needs it.
+func TestListsThatAreRefusedSayWhy(t *testing.T) {
+	busy := status.Publicf(status.ResourceExhausted, "too many lists").WithRetryAfter(1)
+	s := connect(t, mcp.Config{Registry: made(t), List: func(context.Context) (func(), error) { return nil, busy }}, true, "", nil)
+	for _, list := range []func() error{
+		func() error { _, err := s.ListTools(t.Context(), nil); return err },
+		func() error { _, err := s.ListPrompts(t.Context(), nil); return err },
+		func() error { _, err := s.ListResources(t.Context(), nil); return err },
+		func() error {
+			_, err := s.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "menu://today"})
+			return err
+		},
+	} {
+		require.ErrorContains(t, list(), "too many lists")
+	}
+	assert.Contains(t, call(t, s, "kit__odd-0123456789ab__", `{}`), "RESOURCE_EXHAUSTED: too many lists (try again in 1 s)")
+	assert.Contains(t, call(t, s, "kit__any", `{}`), `{}`, "a name that can be read back needs no list")
+}
+
 // A panic of code that the face calls answers one request, and ends nothing else.
 func TestPanicsAnswerOneRequest(t *testing.T) {
 	s := connect(t, mcp.Config{Registry: made(t), List: func(context.Context) (func(), error) { panic("the secret is 42") }}, true, "", nil)

@@ -19,7 +19,7 @@ import (
 func (f *Face) listPrompts(ctx context.Context, p *sdk.ListPromptsParams) (sdk.Result, error) {
 	descs, err := f.listed(ctx)
 	if err != nil {
-		return nil, err
+		return nil, f.failure(err)
 	}
 	cursor := ""
 	if p != nil {

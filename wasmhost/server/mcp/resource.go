@@ -33,7 +33,7 @@ func addressOf(d action.Desc) (a address) {
 func (f *Face) resources(ctx context.Context, cursor string, templates bool) ([]action.Desc, string, error) {
 	descs, err := f.listed(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, "", f.failure(err)
 	}
 	var chosen []action.Desc
 	for _, d := range only(descs, action.Resource) {
@@ -89,7 +89,7 @@ func (f *Face) readResource(ctx context.Context, p *sdk.ReadResourceParams) (sdk
 	}
 	descs, err := f.listed(inner)
 	if err != nil {
-		return nil, err
+		return nil, f.failure(err)
 	}
 	d, ok := resource.Find(descs, p.URI)
 	if !ok {
