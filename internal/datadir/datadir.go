@@ -25,7 +25,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
-// The names in a data directory. All but the cache, which is made anew, is in a backup.
+// The names in a data directory. All but the cache and the key of code, which are made anew, is in a backup.
 const (
 	Audit   = "audit"
 	Keys    = "keys"
@@ -35,7 +35,7 @@ const (
 	Tenants = "tenants"
 	Usage   = "usage"
 	Cache   = "cache"
-	// CodeKey is a file and in no backup: what it seals is asked for anew where it is missing.
+	// CodeKey is a file. Who has it can read and write what code of models had done, so it stays where it is.
 	CodeKey = "code.key"
 )
 
