@@ -140,7 +140,7 @@ func TestServerCommands(t *testing.T) {
 	assert.JSONEq(t, `{"modules":[]}`, on("ls", "-o", "json").out)
 	up := on("upload", calcFile)
 	require.Equal(t, exitOK, up.exit, up.err)
-	assert.Equal(t, "module calc, revision 1, 9.9 KiB\n  calc/add\n  calc/echo\n", up.out)
+	assert.Equal(t, "module calc, revision 1, 10.1 KiB\n  calc/add\n  calc/echo\n", up.out)
 	policy := write(t, "policy.json", `{"limits":{"timeoutMs":700}}`)
 	up = on("upload", calcFile, "--policy", policy, "-o", "json")
 	require.Equal(t, exitOK, up.exit, up.err)
@@ -150,7 +150,7 @@ func TestServerCommands(t *testing.T) {
 
 	ls := on("ls")
 	assert.Regexp(t, `(?m)^NAME +REVISION +VERSION +SIZE +DIGEST +UPLOADED +OFFERS +POLICY +STATE$`, ls.out)
-	assert.Regexp(t, `(?m)^calc +2 +\S+ +9\.9 KiB +[0-9a-f]{12} .* +2 tools +no grants; limits timeoutMs +current$`, ls.out)
+	assert.Regexp(t, `(?m)^calc +2 +\S+ +10\.1 KiB +[0-9a-f]{12} .* +2 tools +no grants; limits timeoutMs +current$`, ls.out)
 	assert.Regexp(t, `(?m)^tool +calc/add +Adds`, on("ls", "--actions").out)
 	assert.Contains(t, on("ls", "--tenant", "acme").out, "no modules yet")
 	assert.Regexp(t, `(?s)calc +2 .*current\ncalc +1 `, on("versions", "calc").out)

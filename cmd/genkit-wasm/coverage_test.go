@@ -26,6 +26,7 @@ var verbs = map[string][]string{
 	"reportTenantUsage": {"usage", "--tenant", "default"},
 	"listActions":       {"ls", "--actions"},
 	"runTool":           {"call", "x/y"},
+	"runAction":         {"call", "/embedder/x/y"},
 	"generate":          {"generate", "--model", "m", "hi"},
 	"runFlow":           {"flow", "x"},
 	"reportUsage":       {"usage"},
@@ -58,13 +59,14 @@ var verbs = map[string][]string{
 
 // noVerb has the operations that no command carries out, and why.
 var noVerb = map[string]string{
-	"getIndex":     "it tells a person with another client where to look; the help does that here",
-	"getOpenAPI":   "it is for programs that make clients of it",
-	"getHealth":    "a supervisor asks it",
-	"getReadiness": "a load balancer asks it",
-	"getMetrics":   "Prometheus asks it",
-	"mcp":          "a client of MCP asks it; \"mcp\" relays what its client sends",
-	"getModule":    "the list of modules has the same record, and \"versions\" those of one module",
+	"getIndex":       "it tells a person with another client where to look; the help does that here",
+	"getOpenAPI":     "it is for programs that make clients of it",
+	"getHealth":      "a supervisor asks it",
+	"getReadiness":   "a load balancer asks it",
+	"getMetrics":     "Prometheus asks it",
+	"getScriptTypes": "an editor asks it; \"new\" writes the same file",
+	"mcp":            "a client of MCP asks it; \"mcp\" relays what its client sends",
+	"getModule":      "the list of modules has the same record, and \"versions\" those of one module",
 }
 
 // Each operation of the API has a command that sends its request, or a reason to have none.

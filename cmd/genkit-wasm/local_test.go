@@ -90,7 +90,7 @@ func TestRunFailures(t *testing.T) {
 func TestInspect(t *testing.T) {
 	got := cli(t, "inspect", calcFile)
 	require.Equal(t, exitOK, got.exit, got.err)
-	for _, want := range []string{"9.9 KiB", "genkit_v1", "add, echo", "sha256:", "code ", "Adds two numbers", "verdict       accepted"} {
+	for _, want := range []string{"10.1 KiB", "genkit_v1", "add, echo", "sha256:", "code ", "Adds two numbers", "verdict       accepted"} {
 		assert.Contains(t, got.out, want)
 	}
 	var found findings
@@ -104,7 +104,7 @@ func TestInspect(t *testing.T) {
 		says []string
 	}{
 		"a file that is no module":       {[]string{"cli_test.go"}, []string{"error: module refused: the file is not WebAssembly", "\n       send a binary .wasm file"}},
-		"a component":                    {[]string{write(t, "c.wasm", "\x00asm\x0d\x00\x01\x00")}, []string{"component", "\n       pass the core module"}},
+		"a component":                    {[]string{write(t, "c.wasm", "\x00asm\x0d\x00\x01\x00")}, []string{"component", "\n       build the core module"}},
 		"a module without a descriptor":  {[]string{extism(t, "count_vowels.wasm")}, []string{"--descriptor"}},
 		"a grant that is missing":        {[]string{extism(t, "http.wasm"), "--descriptor", write(t, "d.json", `{"abi":"genkit/1","tools":[{"name":"get","export":"run_test"}]}`)}, []string{`"http"`, "--policy"}},
 		"a descriptor that does not fit": {[]string{calcFile, "--descriptor", write(t, "d.json", vowels)}, []string{"count_vowels"}},
