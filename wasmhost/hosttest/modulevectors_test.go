@@ -2,6 +2,7 @@ package hosttest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -58,10 +59,21 @@ func TestModuleVectorsHold(t *testing.T) {
 	if *update {
 		writeModuleVectors(t)
 	}
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{Registry: func(string) (*registry.Registry, error) { return moduleRegistry, nil }})
+	if testing.Short() { // worker processes take 3 s, of which make long has time
+		holdModuleVectors(t, func(*wasmhost.Config) {})
+		return
+	}
+	inBothModes(t, holdModuleVectors)
+}
+
+func holdModuleVectors(t *testing.T, configure func(*wasmhost.Config)) {
+	t.Helper()
+	reg := registry.New(nil)
+	config := wasmhost.Config{Registry: func(string) (*registry.Registry, error) { return reg, nil }}
+	configure(&config)
+	host, err := wasmhost.New(t.Context(), config)
 	require.NoError(t, err)
-	defer host.Close(t.Context())
-	reg := moduleRegistry
+	defer host.Close(context.WithoutCancel(t.Context()))
 	require.NoError(t, reg.Register(generate.Action(reg)))
 	require.NoError(t, reg.AddProvider(host.Provider(wasmhost.DefaultTenant)))
 	for _, v := range readModuleVectors(t) {
@@ -84,8 +96,6 @@ func TestModuleVectorsHold(t *testing.T) {
 		})
 	}
 }
-
-var moduleRegistry = registry.New(nil)
 
 func (r *moduleRun) run(t *testing.T, reg *registry.Registry) {
 	t.Helper()
