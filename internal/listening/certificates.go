@@ -2,6 +2,7 @@ package listening
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -9,7 +10,7 @@ import (
 )
 
 // Certificates gives a certificate for each connection, and reads its files again when they have changed. While they can't
-// be read, or don't belong together, the one before serves. It is safe for concurrent use.
+// be read, don't belong together, or are not valid at the time, the one before serves, as long as it is. It is safe for concurrent use.
 type Certificates struct {
 	certFile, keyFile string
 	checkKey          func(file string) error
@@ -54,6 +55,13 @@ func (c *Certificates) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return c.current, nil
 	}
 	loaded, err := c.load()
+	if err == nil && !validNow(&loaded) {
+		if c.current != nil && validNow(c.current) {
+			err = fmt.Errorf("the certificate is valid from %s to %s alone", loaded.Leaf.NotBefore.UTC().Format(time.RFC3339), loaded.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		} else {
+			c.log.Error("the certificate is not valid now, and clients refuse it", slog.Time("from", loaded.Leaf.NotBefore), slog.Time("to", loaded.Leaf.NotAfter))
+		}
+	}
 	if err == nil {
 		if c.current != nil {
 			c.log.Info("the certificate was read again", slog.Time("expires", loaded.Leaf.NotAfter))
@@ -69,6 +77,11 @@ func (c *Certificates) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	c.seen = seen
 	return c.current, nil
+}
+
+func validNow(c *tls.Certificate) bool {
+	now := time.Now()
+	return !now.Before(c.Leaf.NotBefore) && !now.After(c.Leaf.NotAfter)
 }
 
 func (c *Certificates) load() (tls.Certificate, error) {

@@ -23,9 +23,14 @@ import (
 // write writes a certificate with a serial number into dir.
 func write(t *testing.T, dir string, serial int64) (certFile, keyFile string) {
 	t.Helper()
+	return writeUntil(t, dir, serial, time.Now().Add(time.Hour))
+}
+
+func writeUntil(t *testing.T, dir string, serial int64, until time.Time) (certFile, keyFile string) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	require.NoError(t, err)
 	raw, err := x509.MarshalPKCS8PrivateKey(private)
@@ -81,6 +86,25 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	refused = nil
 	require.NoError(t, os.Chmod(key, 0o400))
 	assert.EqualValues(t, 3, serial(t, c), "a mode is a change, too")
+}
+
+// A certificate that has expired is no better than a good one that serves; alone, it is told.
+func TestAnExpiredCertificateReplacesNoGoodOne(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := write(t, dir, 1)
+	var log bytes.Buffer
+	c, err := LoadCertificates(cert, key, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	writeUntil(t, dir, 2, time.Now().Add(-time.Hour))
+	assert.EqualValues(t, 1, serial(t, c))
+	assert.Contains(t, log.String(), "level=ERROR")
+	write(t, dir, 3)
+	assert.EqualValues(t, 3, serial(t, c))
+	log.Reset()
+	writeUntil(t, dir, 4, time.Now().Add(-time.Hour))
+	_, err = LoadCertificates(cert, key, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	assert.Contains(t, log.String(), "not valid now")
 }
 
 func TestCertificatesThatDoNotFitAreRefused(t *testing.T) {
