@@ -78,7 +78,10 @@ type backendConfig struct {
 	// apart chooses the isolation of a server with several tenants, where host says nothing;
 	// nil is in-process.
 	apart func(ctx context.Context) wasmhost.Isolation
-	keys  *access.Keys
+	// guarded is set where identities are asked for. Such a server is for customers, who come
+	// while it runs, so apart chooses however many tenants there are yet.
+	guarded bool
+	keys    *access.Keys
 	// secretKeys encrypt the tenants' secrets; nil lets none be set.
 	secretKeys *secrets.Keys
 	log        *slog.Logger
@@ -168,7 +171,7 @@ func (b *backend) openTenants(ctx context.Context, c backendConfig, config *wasm
 		return err
 	}
 	config.Isolation = wasmhost.InProcess
-	if all, _ := b.tenants.List("", 2); len(all) > 1 {
+	if all, _ := b.tenants.List("", 2); c.guarded || len(all) > 1 {
 		config.Isolation = c.apart(ctx)
 		return nil
 	}

@@ -99,7 +99,7 @@ func engineFinding(flags *engineFlags) finding {
 
 // isolationFindings are what keeps guests apart: processes of their own, and what the kernel takes from those.
 func isolationFindings(ctx context.Context, compiler []string) []finding {
-	f := finding{Name: "worker processes", OK: true, Found: "serve --isolation process keeps tenants apart; the default with several tenants"}
+	f := finding{Name: "worker processes", OK: true, Found: "serve --isolation process keeps tenants apart; the default with --auth, and with several tenants"}
 	if err := tryProcess(ctx, compiler); err != nil {
 		f.OK, f.Found = false, "they don't work here: "+err.Error()
 		f.Fix = "they need Linux 5.13 or later on amd64 or arm64; elsewhere run a server for each group of tenants that trust each other"

@@ -51,7 +51,9 @@ type process struct {
 	url string
 	// printed is what it wrote to its standard output until it listened.
 	printed string
-	log     locked
+	// key is the API key that do calls with; empty is none.
+	key string
+	log locked
 }
 
 // serve starts the binary's server in data and waits until it says where it listens.
@@ -79,6 +81,9 @@ func (p *process) do(args ...string) outcome {
 	p.t.Helper()
 	cmd := command(p.t, args...)
 	cmd.Env = append(cmd.Env, serverEnv+"="+p.url)
+	if p.key != "" {
+		cmd.Env = append(cmd.Env, keyEnv+"="+p.key)
+	}
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

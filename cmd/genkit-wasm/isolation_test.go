@@ -11,8 +11,8 @@ import (
 // confined is logged when the first worker process of a server starts.
 const confined = "worker processes are confined"
 
-// A server with several tenants keeps their modules apart unless told otherwise, and one
-// with a single tenant does when told so.
+// A server with several tenants, or one that asks who calls, keeps their modules apart unless
+// told otherwise, and another with a single tenant does when told so.
 func TestSeveralTenantsAreKeptApartByDefault(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -25,6 +25,8 @@ func TestSeveralTenantsAreKeptApartByDefault(t *testing.T) {
 		"one tenant":                        {nil, false},
 		"one tenant, named twice":           {[]string{"--tenant", "default"}, false},
 		"one tenant, apart":                 {[]string{"--isolation", "process"}, true},
+		"a server for customers to come":    {[]string{"--auth"}, true},
+		"the same, together":                {[]string{"--auth", "--isolation", "in-process"}, false},
 		"two tenants":                       {[]string{"--tenant", "acme"}, true},
 		"two tenants, together":             {[]string{"--tenant", "acme", "--isolation", "in-process"}, false},
 		"two tenants, in a group of theirs": {[]string{"--tenant", "acme", "--isolation-group", "g=acme,default"}, true},
@@ -32,6 +34,7 @@ func TestSeveralTenantsAreKeptApartByDefault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := serve(t, t.TempDir(), c.args...)
+			p.key = tokenForm.FindString(p.printed)
 			up := p.do("upload", calcFile)
 			require.Equal(t, exitOK, up.exit, up.err)
 			require.Equal(t, "{\"sum\":3}\n", p.do("call", "calc/add", "--input", `{"a":1,"b":2}`).out)

@@ -37,7 +37,7 @@ func (f *resourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.quota, "quota", "", "quota of each tenant, `JSON` or @FILE, such as {\"concurrency\":16,\"fuelPerMinute\":60000000000}")
 	flags.StringArrayVar(&f.tenantQuotas, "tenant-quota", nil, "quota of one tenant, `NAME=JSON`; may be given again")
 	flags.StringVar(&f.usage, "usage", "", "a `FILE` to which a line of JSON is added for each call: who, what, fuel, time, memory")
-	flags.StringVar(&f.isolation, "isolation", "", "where modules run, `MODE`: in-process, or process: each tenant's in a process of its own that can reach nothing (default: process on Linux where there are tenants besides \"default\" and it works, else in-process)")
+	flags.StringVar(&f.isolation, "isolation", "", "where modules run, `MODE`: in-process, or process: each tenant's in a process of its own that can reach nothing (default: process on Linux with --auth or tenants besides \"default\", where it works, else in-process)")
 	flags.StringArrayVar(&f.groups, "isolation-group", nil, "tenants that trust each other and may share a process, `NAME=TENANT,TENANT`; may be given again")
 	f.addEngines(flags)
 	flags.BoolVar(&f.interpreter, "interpreter", false, "interpret modules: slower by a factor of tens, no machine code is made of them")
@@ -127,8 +127,8 @@ func configure(config *wasmhost.Config, name, flag string, change func(*wasmhost
 }
 
 // isolate reads --isolation and --isolation-group. The mode is empty where nothing was chosen:
-// then a server that has several tenants keeps their modules in processes of their own, if
-// that works here.
+// then a server that has several tenants, or asks who calls, keeps their modules in processes
+// of their own, if that works here.
 func (f *resourceFlags) isolate(ctx context.Context, program []string) (wasmhost.Isolation, map[string]string, error) {
 	mode, groups, err := f.modes()
 	if err != nil || mode != wasmhost.Process {
@@ -172,7 +172,7 @@ func (f *resourceFlags) modes() (wasmhost.Isolation, map[string]string, error) {
 	return mode, groups, nil
 }
 
-// byDefault chooses for a server with several tenants.
+// byDefault chooses for a server that has several tenants, or is to get them.
 func byDefault(ctx context.Context, program []string, log *slog.Logger) wasmhost.Isolation {
 	why := errors.New("worker processes are confined on Linux alone")
 	if runtime.GOOS == "linux" {

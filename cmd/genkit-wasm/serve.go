@@ -271,7 +271,8 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	b, err := openBackend(ctx, backendConfig{
 		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, providers: f.providers, generates: generates, host: host, log: log,
-		keys: g.all(), accounts: &accounts, secretKeys: secretKeys, apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
+		keys: g.all(), accounts: &accounts, secretKeys: secretKeys, guarded: f.auth,
+		apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
 	})
 	if err != nil {
 		return errors.Join(local(err, false), stop(nil))
