@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
 )
 
 // measured is a world with metrics.
@@ -127,4 +131,28 @@ func TestMetricsInOpenMetrics(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, resp.Header.Get("Content-Type"), "application/openmetrics-text")
 	assert.True(t, strings.HasSuffix(string(text), "# EOF\n"))
+}
+
+// Events that are lost or wait are to be seen where operators' alerts look.
+func TestMetricsTellHowSinksDeliver(t *testing.T) {
+	m, err := metrics.New(metrics.Config{})
+	require.NoError(t, err)
+	book, err := usage.Open(usage.Config{Sinks: []usage.Target{{Name: "bills", Sink: refusing{}, InMemory: true}}})
+	require.NoError(t, err)
+	require.NoError(t, m.WatchUsage(book))
+	book.Count(usage.Event{Kind: usage.Tool, Name: "calc/add", Tenant: "acme"})
+	require.NoError(t, book.Close(), "all is delivered, or refused, by then")
+	answer := httptest.NewRecorder()
+	m.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{"failing", "delivered_events_total", "dropped_events_total", "queued_events", "queued_bytes"} {
+		assert.Contains(t, answer.Body.String(), "\ngenkit_wasm_usage_sink_"+want+`{sink="bills"} 0`)
+	}
+	assert.Contains(t, answer.Body.String(), `genkit_wasm_usage_sink_refused_events_total{sink="bills"} 1`)
+}
+
+// refusing is a sink whose receiver refuses all for good.
+type refusing struct{}
+
+func (refusing) Send(context.Context, []json.RawMessage) error {
+	return &usage.RefusedError{Err: io.ErrUnexpectedEOF}
 }

@@ -92,3 +92,43 @@ func kindOf(kind usage.Kind) string {
 	}
 	return "other"
 }
+
+// sinks reads how events are delivered at each scrape. Its label is the name of a sink, which
+// the operator chose; there are few.
+type sinks struct{ book *usage.Book }
+
+func sinkDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("genkit_wasm_usage_sink_"+name, help, []string{"sink"}, nil)
+}
+
+var (
+	sinkFailing   = sinkDesc("failing", "1 while the last delivery to the sink has failed and is tried again, else 0.")
+	sinkDelivered = sinkDesc("delivered_events_total", "Events that the sink has taken.")
+	sinkDropped   = sinkDesc("dropped_events_total", "Events that are lost because the sink's queue was full or damaged.")
+	sinkRefused   = sinkDesc("refused_events_total", "Events that the sink's receiver has refused for good.")
+	sinkQueued    = sinkDesc("queued_events", "Events that wait for the sink.")
+	sinkBytes     = sinkDesc("queued_bytes", "Size of the events that wait for the sink.")
+)
+
+// Describe implements [prometheus.Collector].
+func (s *sinks) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{sinkFailing, sinkDelivered, sinkDropped, sinkRefused, sinkQueued, sinkBytes} {
+		out <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (s *sinks) Collect(out chan<- prometheus.Metric) {
+	for _, r := range s.book.Sinks() {
+		failing := 0.0
+		if r.Failing {
+			failing = 1
+		}
+		out <- prometheus.MustNewConstMetric(sinkFailing, prometheus.GaugeValue, failing, r.Name)
+		out <- prometheus.MustNewConstMetric(sinkDelivered, prometheus.CounterValue, float64(r.Delivered), r.Name)
+		out <- prometheus.MustNewConstMetric(sinkDropped, prometheus.CounterValue, float64(r.Dropped+r.RefusalsDropped), r.Name)
+		out <- prometheus.MustNewConstMetric(sinkRefused, prometheus.CounterValue, float64(r.Refused), r.Name)
+		out <- prometheus.MustNewConstMetric(sinkQueued, prometheus.GaugeValue, float64(r.Queued+r.RefusalsQueued), r.Name)
+		out <- prometheus.MustNewConstMetric(sinkBytes, prometheus.GaugeValue, float64(r.QueuedBytes), r.Name)
+	}
+}

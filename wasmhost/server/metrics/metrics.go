@@ -83,10 +83,13 @@ func (m *Metrics) Watch(host *wasmhost.Host) error {
 	return nil
 }
 
-// WatchUsage adds the metrics of what calls have used since the book was opened. It is called once.
+// WatchUsage adds the metrics of what calls have used since the book was opened, and of the
+// sinks of its events. It is called once.
 func (m *Metrics) WatchUsage(book *usage.Book) error {
-	if err := m.registry.Register(newAccounts(book, m.byTenant)); err != nil {
-		return status.Errorf(status.Internal, "metrics: %w", err)
+	for _, collector := range []prometheus.Collector{newAccounts(book, m.byTenant), &sinks{book}} {
+		if err := m.registry.Register(collector); err != nil {
+			return status.Errorf(status.Internal, "metrics: %w", err)
+		}
 	}
 	return nil
 }
