@@ -18,7 +18,7 @@ const (
 
 // Shells are offered what there is: commands, flags, languages, and the names of a server's tenants.
 func TestShellsAreOfferedWhatThereIs(t *testing.T) {
-	all := answer(http.StatusOK, `{"tenants":[{"name":"acme"},{"name":"default"},{"name":"adept"}]}`)
+	all := answer(http.StatusOK, `{"tenants":[{"name":"acme"},{"name":"default"},{"name":"adept"}],"modules":[{"name":"calc"}],"keys":[{"name":"laptop"},{"name":"ci"}]}`)
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -34,6 +34,11 @@ func TestShellsAreOfferedWhatThereIs(t *testing.T) {
 		"no second tenant":                {[]string{"tenant", "show", "--server", "URL", "acme", ""}, none4},
 		"no tenants of what is no server": {[]string{"tenant", "rm", "--server", "http://127.0.0.1:1", ""}, none4},
 		"no tenants of what is no URL":    {[]string{"tenant", "rm", "--server", "ftp://x", ""}, none4},
+		"modules":                         {[]string{"rm", "--server", "URL", "--tenant", "acme", ""}, "calc " + none4},
+		"modules of versions":             {[]string{"versions", "--server", "URL", "c"}, "calc " + none4},
+		"modules to roll back":            {[]string{"rollback", "--server", "URL", ""}, "calc " + none4},
+		"keys to revoke":                  {[]string{"key", "revoke", "--server", "URL", "l"}, "laptop " + none4},
+		"keys to rotate":                  {[]string{"key", "rotate", "--server", "URL", ""}, "laptop ci " + none4},
 		"files":                           {[]string{"upload", ""}, files0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -271,7 +271,7 @@ func (a *app) keyID(ctx context.Context, key string) (string, error) {
 func (a *app) keyRotateCommand() *cobra.Command {
 	var overlap, expires string
 	cmd := &cobra.Command{
-		Use: "rotate KEY", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1),
+		Use: "rotate KEY", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeKeys,
 		Long: "Rotate prints the new token on the standard output. The old one works for --overlap, so that who uses it can be told in peace. " +
 			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -309,7 +309,7 @@ func keyPath(id string) string { return "/keys/" + url.PathEscape(id) }
 func (a *app) keyRevokeCommand() *cobra.Command {
 	var yes, dry bool
 	cmd := &cobra.Command{
-		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1),
+		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeKeys,
 		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first; --dry-run shows which key would go. " +
 			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {

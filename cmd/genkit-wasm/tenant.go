@@ -562,19 +562,33 @@ const completionPatience = 2 * time.Second
 
 // completeTenants offers the names of the server's tenants to a shell.
 func (a *app) completeTenants(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNames(cmd, args, prefix, "/tenants", "tenants")
+}
+
+// completeModules offers the names of the tenant's modules, and completeKeys those of the server's keys.
+func (a *app) completeModules(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNames(cmd, args, prefix, "/modules", "modules")
+}
+
+func (a *app) completeKeys(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNames(cmd, args, prefix, "/keys", "keys")
+}
+
+// completeNames offers the names in a list of the server's, as the first argument; nothing where the server does not answer.
+func (a *app) completeNames(cmd *cobra.Command, args []string, prefix, path, member string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 || a.connect(cmd) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
 	defer cancel()
-	all, err := listAll[admin.Tenant](ctx, a, "/tenants", "tenants")
+	all, err := listAll[struct{ Name string }](ctx, a, path, member)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
-	for _, t := range all {
-		if strings.HasPrefix(t.Name, prefix) {
-			names = append(names, t.Name)
+	for _, one := range all {
+		if strings.HasPrefix(one.Name, prefix) && !slices.Contains(names, one.Name) {
+			names = append(names, one.Name)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
