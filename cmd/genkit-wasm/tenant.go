@@ -567,7 +567,7 @@ func (a *app) completeTenants(cmd *cobra.Command, args []string, prefix string) 
 
 // completeModules offers the names of the tenant's modules, and completeKeys those of the server's keys.
 func (a *app) completeModules(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return a.completeNames(cmd, args, prefix, "/modules", "modules")
+	return a.completeNames(cmd, args, prefix, "", "modules")
 }
 
 func (a *app) completeKeys(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -581,6 +581,9 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, prefix, path, mem
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
 	defer cancel()
+	if path == "" {
+		path = tenantPath(a.tenant) + "/modules" // of --tenant, the profile or the default, which connect knows
+	}
 	all, err := listAll[struct{ Name string }](ctx, a, path, member)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -173,6 +173,9 @@ func TestShellsCompleteTheNamesOfTenants(t *testing.T) {
 		assert.Equal(t, "acme\nacme2\n:4\n", got.out, args)
 	}
 	assert.Equal(t, ":4\n", cli(t, "__complete", "tenant", "show", "acme", "").out, "one name is enough")
+	require.Equal(t, exitOK, cli(t, "upload", calcFile, "--tenant", "acme").exit)
+	assert.Equal(t, "calc\n:4\n", cli(t, "__complete", "rm", "--tenant", "acme", "").out)
+	assert.Equal(t, ":4\n", cli(t, "__complete", "rm", "--tenant", "other", "").out, "another tenant's modules")
 	t.Setenv(serverEnv, "http://127.0.0.1:1")
 	assert.Equal(t, ":4\n", cli(t, "__complete", "tenant", "show", "ac").out, "a server that is not there is no error of a shell")
 }
