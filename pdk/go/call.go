@@ -52,10 +52,12 @@ func Tool[In, Out any](fn func(In) (Out, error)) int32 {
 // Warm does once, while the module initialises, what a tool's first call would otherwise do. It learns the types In and Out: with
 // the tables that it makes of them a call reads and writes JSON several times as fast as encoding/json does inside WebAssembly, with
 // the same results and errors. Every call starts from the state after initialisation, so whatever is not done there every call
-// pays for (without Warm about 0.3 ms). It does not run the tool. Call it at package level:
+// pays for (without Warm about 0.3 ms), and has the heap grow by 2 MiB, so that a call can allocate that much without growing the
+// memory. It does not run the tool. Call it at package level:
 //
 //	var _ = pdk.Warm(slugify)
 func Warm[In, Out any](_ func(In) (Out, error)) struct{} {
+	makeRoom()
 	codec.Learn[In]()
 	codec.Learn[Out]()
 	var in In
