@@ -153,7 +153,7 @@ var rules = []rule{
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
 	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "internal/storedir/journal", "builtin/vectorstore/", "internal/rawjson"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
-	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/datadir", "internal/closing", "internal/descriptors", "internal/guestbuild", "internal/listening", "internal/logins", "internal/packdir", "internal/prettylog", "internal/profiling", "internal/scaffold", "internal/settings", "internal/tooltest"}, "the only place where engine, wasmhost and builtin meet"},
+	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/datadir", "internal/closing", "internal/descriptors", "internal/guestbuild", "internal/listening", "internal/logins", "internal/packdir", "internal/prettylog", "internal/profiling", "internal/scaffold", "internal/settings", "internal/storedir", "internal/tooltest"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/wasmtest"}, "measures everything"},

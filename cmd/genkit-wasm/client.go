@@ -155,7 +155,7 @@ func (a *app) problem(resp *http.Response, refusing bool) error {
 	case scope:
 		hint = scopeHint
 	case resp.StatusCode == http.StatusForbidden && p.Detail == suspendedTenant:
-		hint = "\"genkit-wasm tenant resume " + a.tenant + "\" lets it run again"
+		hint = "whoever runs the server can let it run again, with \"genkit-wasm tenant resume " + a.tenant + "\""
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:
 		hint = ""
 	case resp.StatusCode == http.StatusNotFound && strings.HasPrefix(p.Detail, server.NoPath):

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // Exit codes; the root command's help documents them.
@@ -67,7 +69,11 @@ func local(err error, refusing bool) error {
 		return err
 	}
 	e := status.Convert(err)
-	return &failure{exit: exitOf(e.Code, refusing), code: e.Code.String(), text: e.Message, details: e.Details, cause: err}
+	text := e.Message
+	if path, ok := errors.AsType[*fs.PathError](err); ok && !strings.Contains(text, path.Error()) {
+		text = strings.TrimSuffix(text, storedir.ForOperator) + ": " + path.Error()
+	}
+	return &failure{exit: exitOf(e.Code, refusing), code: e.Code.String(), text: text, details: e.Details, cause: err}
 }
 
 func (a *app) report(err error) int {

@@ -2,16 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/peer"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
 // extism returns the path of a plug-in that the Extism SDK ships for its tests.
@@ -138,4 +142,13 @@ func TestHelpAndCompletion(t *testing.T) {
 func TestServerFromEnvironment(t *testing.T) {
 	t.Setenv(serverEnv, startServer(t))
 	assert.Contains(t, cli(t, "ls").out, "no modules yet")
+}
+
+// A command that works on files says which one it was and what the system said; a server tells its callers neither.
+func TestTheOperatorReadsWhichFileItWas(t *testing.T) {
+	err := storedir.Problem("make the data directory", &fs.PathError{Op: "mkdir", Path: "/srv/data", Err: syscall.EROFS})
+	require.NotContains(t, status.Convert(err).Message, "/srv")
+	told := local(err, false)
+	assert.EqualError(t, told, "make the data directory: the server may not write where it has to: mkdir /srv/data: read-only file system")
+	assert.Equal(t, told, local(told, false))
 }

@@ -37,7 +37,7 @@ func Problem(doing string, err error) error {
 	case is(syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG):
 		return status.Publicf(status.ResourceExhausted, "%s: the server's disk is full", doing).WithCause(err)
 	case is(syscall.EROFS, syscall.EACCES, syscall.EPERM, fs.ErrPermission):
-		return status.Publicf(status.Unavailable, "%s: the server may not write where it has to; its operator finds the place in its log", doing).WithCause(err)
+		return status.Publicf(status.Unavailable, "%s: the server may not write where it has to"+ForOperator, doing).WithCause(err)
 	case is(syscall.EMFILE, syscall.ENFILE):
 		return status.Publicf(status.Unavailable, "%s: the server has no file descriptors left", doing).WithRetryAfter(time.Second).WithCause(err)
 	case is(syscall.ENOMEM):
@@ -45,6 +45,9 @@ func Problem(doing string, err error) error {
 	}
 	return status.Errorf(status.Internal, "%s: %w", doing, err)
 }
+
+// ForOperator ends the text of a [Problem] whose place callers may not learn.
+const ForOperator = "; its operator finds the place in its log"
 
 // Exhausted reports whether the system lacked something for a moment, so that an error says
 // nothing of what is stored.
