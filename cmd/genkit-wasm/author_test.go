@@ -28,6 +28,9 @@ func guard(t *testing.T) string {
 }
 
 func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a module of four megabytes and compiles it; the race target runs it, and examples/guard tests the module")
+	}
 	file := guard(t)
 	shown := cli(t, "inspect", file)
 	require.Equal(t, exitOK, shown.exit, shown.err)

@@ -15,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/mcp"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
@@ -70,8 +71,48 @@ func (s *Server) mcp(c echo.Context) error {
 		Log:     s.log.With(slog.String("tenant", tenantName), slog.String("request_id", requestID(c))),
 		Version: apiVersion,
 	})
-	face.ServeHTTP(flowWriter{c.Response(), c}, r)
-	return nil
+	w := &mcpWriter{flowWriter: flowWriter{c.Response(), c}}
+	face.ServeHTTP(w, r)
+	return w.problem()
+}
+
+// mcpWriter holds back failures that the SDK writes as plain text: they are answered with problems, as all others are.
+type mcpWriter struct {
+	flowWriter
+	code int // of a failure that is held back; 0: none
+	text []byte
+}
+
+// maxMCPFailure bounds the text of such a failure, in bytes.
+const maxMCPFailure = 300
+
+func (w *mcpWriter) WriteHeader(code int) {
+	if code >= http.StatusBadRequest && strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		w.code = code
+		return
+	}
+	w.flowWriter.WriteHeader(code)
+}
+
+func (w *mcpWriter) Write(b []byte) (int, error) {
+	if w.code == 0 {
+		return w.flowWriter.Write(b)
+	}
+	w.text = append(w.text, b[:min(len(b), maxMCPFailure-len(w.text))]...)
+	return len(b), nil
+}
+
+// problem is the failure that was held back.
+func (w *mcpWriter) problem() error {
+	if w.code == 0 {
+		return nil
+	}
+	w.Header().Del("Content-Type")
+	code := status.InvalidArgument
+	if w.code >= http.StatusInternalServerError {
+		code = status.Internal
+	}
+	return status.Publicf(code, "the message is none that MCP has: %s", abi.Line(strings.TrimSpace(string(w.text)), maxMCPFailure))
 }
 
 // runFor runs an action in the tenant's slot, which it has for no longer than that.

@@ -217,3 +217,20 @@ func TestMCPListenersAreBounded(t *testing.T) {
 	}
 	assert.Equal(t, []int{64, 6}, []int{open, refused})
 }
+
+// What the SDK refuses as plain text is answered with a problem, as everything else is.
+func TestMCPFailuresAreProblems(t *testing.T) {
+	w := newWorld(t, nil)
+	for body, header := range map[string]string{
+		`{}`: sse,
+		`{"jsonrpc":"1.0","method":"ping","id":1}`:  sse,
+		`{"jsonrpc":"2.0","method":"ping","id":{}}`: sse,
+		rpcCall: "Mcp-Protocol-Version: 1999-01-01",
+	} {
+		r := w.post("/mcp", body, header)
+		assert.Equal(t, http.StatusBadRequest, r.status, body)
+		assert.NotContains(t, r.header.Get("Content-Type"), "text/plain", body)
+		assert.Equal(t, "{", r.body[:1], body)
+	}
+	assert.Contains(t, w.post("/mcp", `{}`).body, "the message is none that MCP has: ")
+}
