@@ -29,7 +29,7 @@ func guard(t *testing.T) string {
 
 func TestAModuleThatDescribesItselfIsShownWhole(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it builds a module of four megabytes and compiles it; the race target runs it, and examples/guard tests the module")
+		t.Skip("it builds a module of four megabytes and compiles it, which make long does")
 	}
 	file := guard(t)
 	shown := cli(t, "inspect", file)

@@ -1,7 +1,6 @@
 package pdk
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,12 +122,4 @@ func attempt(body func() ([]byte, error)) (r result) {
 }
 
 // encode is json.Marshal without the escaping of <, > and &.
-func encode(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
+func encode(v any) ([]byte, error) { return codec.Standard(v) }

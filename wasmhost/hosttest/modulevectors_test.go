@@ -59,7 +59,7 @@ func TestModuleVectorsHold(t *testing.T) {
 	if *update {
 		writeModuleVectors(t)
 	}
-	if testing.Short() { // worker processes take 3 s, of which make long has time
+	if testing.Short() { // starting worker processes takes 3 s; make long does it
 		holdModuleVectors(t, func(*wasmhost.Config) {})
 		return
 	}

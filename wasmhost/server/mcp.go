@@ -108,11 +108,11 @@ func (w *mcpWriter) problem() error {
 		return nil
 	}
 	w.Header().Del("Content-Type")
-	code := status.InvalidArgument
-	if w.code >= http.StatusInternalServerError {
-		code = status.Internal
+	text := abi.Line(strings.TrimSpace(string(w.text)), maxMCPFailure)
+	if w.code >= http.StatusInternalServerError { // its text may tell of the server, and goes to the log
+		return status.Errorf(status.Internal, "answer a message of MCP: %s", text)
 	}
-	return status.Publicf(code, "the message is none that MCP has: %s", abi.Line(strings.TrimSpace(string(w.text)), maxMCPFailure))
+	return status.Publicf(status.InvalidArgument, "the message is none that MCP has: %s", text)
 }
 
 // runFor runs an action in the tenant's slot, which it has for no longer than that.

@@ -171,9 +171,9 @@ func (p *place) Return(context.Context) error {
 func TestASlotIsGivenBackWhileItsCallWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slots, p := make(chan struct{}, 1), &place{}
-		s := share.NewSlot(slots, p)
+		s := newSlot(slots, p)
 		require.True(t, s.TryTake())
-		assert.False(t, share.NewSlot(slots, nil).TryTake())
+		assert.False(t, newSlot(slots, nil).TryTake())
 		s.Leave()
 		s.Leave()
 		assert.Empty(t, slots)
@@ -192,7 +192,7 @@ func TestASlotIsGivenBackWhileItsCallWaits(t *testing.T) {
 		assert.Empty(t, slots, "it did not")
 		s.Stay()
 
-		other := share.NewSlot(slots, nil)
+		other := newSlot(slots, nil)
 		require.True(t, other.TryTake())
 		timer := time.After(time.Second)
 		held, err = s.Take(t.Context(), timer)
@@ -374,4 +374,10 @@ func TestTheLatestReportsOfWorkersCount(t *testing.T) {
 	assert.Positive(t, held(), "what they say is not believed without bound")
 	_, most := a.MemoryBytes()
 	assert.GreaterOrEqual(t, most, held())
+}
+
+func newSlot(slots chan struct{}, place share.Place) *share.Slot {
+	s := &share.Slot{}
+	s.Init(slots, place)
+	return s
 }

@@ -20,7 +20,7 @@ type Place interface {
 type placeKey struct{}
 
 // WithPlace returns a context that carries the place to give up while an initialisation
-// waits. Calls pass theirs to [NewSlot].
+// waits. Calls pass theirs to [Slot.Init].
 func WithPlace(ctx context.Context, place Place) context.Context {
 	return context.WithValue(ctx, placeKey{}, place)
 }
@@ -44,15 +44,8 @@ type Slot struct {
 	timer *time.Timer // nil until it is needed
 }
 
-// NewSlot returns the Slot of a call; slots is the semaphore of its module. It holds nothing
-// yet. place is nil where nothing beyond the module bounds its calls.
-func NewSlot(slots chan struct{}, place Place) *Slot {
-	s := new(Slot)
-	s.Init(slots, place)
-	return s
-}
-
-// Init makes s what [NewSlot] returns, for one that lies in another value. s must be zero.
+// Init makes s, which must be zero, the Slot of a call; slots is the semaphore of its module. It holds nothing yet. place is
+// nil where nothing beyond the module bounds its calls.
 func (s *Slot) Init(slots chan struct{}, place Place) { s.slots, s.place = slots, place }
 
 // InitialSlot returns the Slot of an initialisation. It has no module slot, and its place is held.

@@ -65,13 +65,14 @@ func Encode[T any](v *T) ([]byte, error) {
 			return e.done(), nil
 		}
 	}
-	return standard(*v)
+	return Standard(*v)
 }
 
 // spare is the buffer of the next Encode, in which a call finds room that does not have to be allocated.
 var spare = make([]byte, 4<<10)
 
-func standard(v any) ([]byte, error) {
+// Standard encodes v with encoding/json as [Encode] does, for what is encoded once or of any type.
+func Standard(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

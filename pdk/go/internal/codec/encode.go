@@ -241,7 +241,7 @@ func (e *encoder) integer(o op, p unsafe.Pointer) {
 
 // std appends the form that encoding/json gives a value.
 func (e *encoder) std(v any) bool {
-	b, err := standard(v)
+	b, err := Standard(v)
 	e.set(append(e.b[:e.n], b...))
 	return err == nil
 }

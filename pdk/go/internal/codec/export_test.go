@@ -16,6 +16,3 @@ func Gave[T any](data []byte) (up bool) {
 	e := encoder{}
 	return !e.value(n, unsafe.Pointer(&v))
 }
-
-// Standard is what Encode is compared with.
-var Standard = standard
