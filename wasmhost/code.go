@@ -49,7 +49,7 @@ func (i *interpreter) Run(ctx context.Context, request json.RawMessage, next fun
 	if err != nil {
 		return nil, err
 	}
-	l, err := t.code.of(func() (*loaded, error) { // nothing of it runs before it is called
+	l, err := t.code.of(ctx, func() (*loaded, error) { // nothing of it runs before it is called
 		return i.host.prepare(share.WithPlace(ctx, t.place(ctx)), t, Upload{
 			Name: codeModule, Language: script.JavaScript, Wasm: codeScript, Descriptor: []byte(codeDescriptor), lazy: true,
 		})

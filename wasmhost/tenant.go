@@ -4,7 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/services"
 )
 
@@ -19,7 +18,7 @@ func (t *tenant) close() {
 // here fails when the tenant was changed or removed meanwhile. The loading lock is held.
 func (t *tenant) here() error {
 	if t.gone {
-		return status.Publicf(status.Unavailable, "the tenant was changed meanwhile; try again")
+		return errTenantChanged()
 	}
 	return nil
 }
@@ -32,7 +31,7 @@ type tenant struct {
 	// are stored and swapped in the same order. It is taken before Host.mu.
 	loading sync.Mutex
 	modules map[string]*loaded
-	code    codeGuest                     // runs what models write
+	code    *codeGuest                    // runs what models write
 	lives   map[string]*services.Lifetime // of the modules, by name
 	schemas atomic.Int64                  // bytes of memory that the modules' compiled schemas hold
 	kept    kept                          // the stored state of its modules; guarded by Host.mu

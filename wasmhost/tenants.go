@@ -16,7 +16,7 @@ import (
 // newTenant makes a tenant that has no modules yet, and a place in every queue.
 func (h *Host) newTenant(name string, c TenantConfig, old *tenant) *tenant {
 	quota := c.Quota.Or(h.quota)
-	t := &tenant{modules: map[string]*loaded{}, lives: map[string]*services.Lifetime{}, kept: kept{}, leftover: map[string]bool{}}
+	t := &tenant{modules: map[string]*loaded{}, lives: map[string]*services.Lifetime{}, kept: kept{}, leftover: map[string]bool{}, code: newCodeGuest()}
 	t.capacity = capacity{
 		name: name, class: "tenant " + name, limits: c.Limits.Within(h.limits), quota: quota,
 		grants:  h.grants,
