@@ -95,6 +95,7 @@ var rules = []rule{
 	{"internal/layers", nil, "draws the layers of files; a program for maintainers"},
 	{"internal/descriptors", nil, "how many files and connections there may be"},
 	{"internal/peer", nil, "what a test does without a program from outside"},
+	{"internal/kittest", nil, "holds kits against implementations with a fault"},
 	{"internal/wasmtest", []string{"internal/peer"}, "assembles modules for tests"},
 	{"internal/jsengine", []string{"wasmhost/script"}, "downloads the JavaScript engine for the build"},
 	{"internal/jsengine/get", []string{"internal/jsengine", "wasmhost/script"}, "puts it where the build embeds it"},
@@ -376,7 +377,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest", "internal/jsengine/jsenginetest"}
+var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest", "internal/jsengine/jsenginetest", "internal/kittest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {
