@@ -26,6 +26,20 @@ func DefineStreamingFlow[In, Out, Chunk any](e *Engine, name string, fn func(ctx
 	return define(e, f, err)
 }
 
+// DefineBidiFlow makes and registers a flow that takes a value at its start and reads a
+// stream of inputs while it streams chunks; see [action.DefineBidi]. It panics like
+// [DefineFlow].
+func DefineBidiFlow[Init, In, Out, Chunk any](e *Engine, name string, fn action.BidiTyped[Init, In, Out, Chunk], options ...flow.Option) *flow.BidiFlow[Init, In, Out, Chunk] {
+	f, err := flow.NewBidi(name, fn, options...)
+	return define(e, f, err)
+}
+
+// DefineBidiAction is [DefineBidiFlow] for an action of another kind.
+func DefineBidiAction[Init, In, Out, Chunk any](e *Engine, desc action.Desc, fn action.BidiTyped[Init, In, Out, Chunk]) *action.BidiDef[Init, In, Out, Chunk] {
+	a, err := action.DefineBidi(desc, fn)
+	return define(e, a, err)
+}
+
 // Run runs a step of a flow: a span of its own, whose output is recorded; see [flow.Run].
 func Run[Out any](ctx context.Context, name string, fn func(ctx context.Context) (Out, error)) (Out, error) {
 	return flow.Run(ctx, name, fn)

@@ -13,7 +13,6 @@
 package action
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +46,10 @@ type Desc struct {
 	Description  string
 	InputSchema  json.RawMessage
 	OutputSchema json.RawMessage
+	// StreamSchema and InitSchema are those of a bidirectional action's chunks and of the
+	// value at its start; see [NewBidi]. Other actions do not check them.
+	StreamSchema json.RawMessage
+	InitSchema   json.RawMessage
 	Metadata     map[string]json.RawMessage
 	// Stored says that the schemas were compiled before: they are compiled again when
 	// they are first used. It is not on the wire.
@@ -71,15 +74,17 @@ type wireDesc struct {
 	Description  string                     `json:"description,omitempty"`
 	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
 	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	StreamSchema json.RawMessage            `json:"streamSchema,omitempty"`
+	InitSchema   json.RawMessage            `json:"initSchema,omitempty"`
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
 }
 
 // MarshalJSON gives Genkit's {key, type, name, description, inputSchema,
-// outputSchema, metadata}.
+// outputSchema, streamSchema, initSchema, metadata}.
 func (d Desc) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireDesc{
 		Key: d.Key().String(), Kind: d.Kind, Name: d.Name, Description: d.Description,
-		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, Metadata: d.Metadata,
+		InputSchema: d.InputSchema, OutputSchema: d.OutputSchema, StreamSchema: d.StreamSchema, InitSchema: d.InitSchema, Metadata: d.Metadata,
 	})
 }
 
@@ -91,7 +96,7 @@ func (d *Desc) UnmarshalJSON(b []byte) error {
 	}
 	*d = Desc{
 		Kind: w.Kind, Name: w.Name, Description: w.Description,
-		InputSchema: w.InputSchema, OutputSchema: w.OutputSchema, Metadata: w.Metadata,
+		InputSchema: w.InputSchema, OutputSchema: w.OutputSchema, StreamSchema: w.StreamSchema, InitSchema: w.InitSchema, Metadata: w.Metadata,
 	}
 	return nil
 }
@@ -115,10 +120,19 @@ var _ Action = (*rawAction)(nil)
 // New makes an action of fn. It compiles both schemas and fails with
 // INVALID_ARGUMENT when one is broken or the name is not usable.
 func New(desc Desc, fn Func) (Action, error) {
+	a, err := newRaw(desc)
+	if err != nil {
+		return nil, err
+	}
+	a.fn = fn
+	return a, nil
+}
+
+func newRaw(desc Desc) (*rawAction, error) {
 	if err := checkName(desc.Kind, desc.Name); err != nil {
 		return nil, err
 	}
-	a := &rawAction{desc: desc, fn: fn}
+	a := &rawAction{desc: desc}
 	var err error
 	if a.in, err = schema.Compile(desc.InputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "input schema of %q: %w", desc.Name, err)
@@ -126,7 +140,7 @@ func New(desc Desc, fn Func) (Action, error) {
 	if a.out, err = schema.Compile(desc.OutputSchema, desc.SchemaOptions()...); err != nil {
 		return nil, status.Publicf(status.InvalidArgument, "output schema of %q: %w", desc.Name, err)
 	}
-	a.absent = sync.OnceValue(a.findAbsence)
+	a.absent = sync.OnceValue(func() absence { return absenceOf(a.in) })
 	return a, nil
 }
 
@@ -134,14 +148,14 @@ func New(desc Desc, fn Func) (Action, error) {
 // was given.
 type absence struct{ input, null json.RawMessage }
 
-// findAbsence asks the compiled schema, since its text has many ways to ask for an object:
+// absenceOf asks the compiled schema, since its text has many ways to ask for an object:
 // $ref, allOf, a list of types, properties alone. One that takes a number, too, says
 // nothing of null: it describes objects.
-func (a *rawAction) findAbsence() absence {
-	takes := func(in string) bool { return a.in.Validate(json.RawMessage(in)) == nil }
+func absenceOf(s *schema.Schema) absence {
+	takes := func(in string) bool { return s.Validate(json.RawMessage(in)) == nil }
 	null, nothing := json.RawMessage("null"), json.RawMessage("{}")
 	switch {
-	case !a.in.Demanding():
+	case !s.Demanding():
 		return absence{}
 	case takes("{}") && takes("null") && takes("0"):
 		return absence{input: nothing}
@@ -153,22 +167,6 @@ func (a *rawAction) findAbsence() absence {
 	return absence{}
 }
 
-// given returns the input that an action gets for in: models leave inputs out, or write
-// null, where nothing is required.
-func (a *rawAction) given(in json.RawMessage) json.RawMessage {
-	instead := json.RawMessage(nil)
-	switch {
-	case len(in) == 0:
-		instead = a.absent().input
-	case string(bytes.TrimSpace(in)) == "null":
-		instead = a.absent().null
-	}
-	if instead == nil {
-		return in
-	}
-	return instead
-}
-
 // Desc returns the descriptor. The caller must not change anything that it refers to.
 func (a *rawAction) Desc() Desc { return a.desc }
 
@@ -178,20 +176,32 @@ func (a *rawAction) RunJSON(ctx context.Context, in json.RawMessage, emit Emit) 
 		return nil, status.Convert(err)
 	}
 	ctx = handed.Take(ctx)
-	in = a.given(in)
-	if in != nil || a.wantsInput() {
-		if err := a.in.In(ctx).Check(ctx, in); err != nil {
-			return nil, refused(err, func(err error) error { return InvalidInput(a.desc, err) })
-		}
+	if in, err = a.accept(ctx, in); err != nil {
+		return nil, err
 	}
 	ctx, span := telemetry.Start(ctx, telemetry.Span{
 		Name: a.desc.Name, Type: telemetry.TypeAction, Subtype: string(a.desc.Kind), Key: a.desc.Key().String(), Input: in,
 	})
 	defer func() { err = span.End(err) }()
-	out, err = a.guarded(ctx, in, emit)
-	if err != nil {
+	if out, err = a.guarded(func() (json.RawMessage, error) { return a.fn(ctx, in, emit) }); err != nil {
 		return nil, err
 	}
+	return a.checked(ctx, span, out)
+}
+
+// accept returns an input as the action gets it, once it has passed the schema.
+func (a *rawAction) accept(ctx context.Context, in json.RawMessage) (json.RawMessage, error) {
+	in = instead(in, a.absent)
+	if in != nil || a.wantsInput() {
+		if err := a.in.In(ctx).Check(ctx, in); err != nil {
+			return nil, refused(err, func(err error) error { return InvalidInput(a.desc, err) })
+		}
+	}
+	return in, nil
+}
+
+// checked records an output and returns it, once it has passed the schema.
+func (a *rawAction) checked(ctx context.Context, span *telemetry.Running, out json.RawMessage) (json.RawMessage, error) {
 	if out == nil {
 		out = json.RawMessage("null")
 	}
@@ -214,14 +224,14 @@ func refused(err error, word func(error) error) error {
 // input has to be refused.
 func (a *rawAction) wantsInput() bool { return a.in.Demanding() }
 
-// guarded turns a panic of fn into an error.
-func (a *rawAction) guarded(ctx context.Context, in json.RawMessage, emit Emit) (out json.RawMessage, err error) {
+// guarded turns a panic of work into an error.
+func (a *rawAction) guarded(work func() (json.RawMessage, error)) (out json.RawMessage, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			out, err = nil, status.Errorf(status.Internal, "%s panicked: %v\n%s", a.desc.Key(), r, debug.Stack())
 		}
 	}()
-	return a.fn(ctx, in, emit)
+	return work()
 }
 
 // ErrInvalidInput and ErrInvalidOutput tell a schema failure from other errors of

@@ -26,6 +26,9 @@ import (
 // Flow is a flow with the Go types of its edge.
 type Flow[In, Out, Chunk any] = action.Def[In, Out, Chunk]
 
+// BidiFlow is a flow that reads a stream of inputs, with the Go types of its edge.
+type BidiFlow[Init, In, Out, Chunk any] = action.BidiDef[Init, In, Out, Chunk]
+
 // Option describes a flow further.
 type Option func(*action.Desc)
 
@@ -65,6 +68,12 @@ func NewStreaming[In, Out, Chunk any](name string, fn func(ctx context.Context, 
 		}
 		return fn(ctx, in, send)
 	})
+}
+
+// NewBidi makes a flow that takes a value at its start and reads a stream of inputs while
+// it streams chunks; see [action.DefineBidi]. It fails like [New].
+func NewBidi[Init, In, Out, Chunk any](name string, fn action.BidiTyped[Init, In, Out, Chunk], options ...Option) (*BidiFlow[Init, In, Out, Chunk], error) {
+	return action.DefineBidi(desc(name, options), fn)
 }
 
 func desc(name string, options []Option) action.Desc {

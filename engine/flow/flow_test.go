@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -110,4 +111,34 @@ func TestAStepShowsItsInputAndItsPanic(t *testing.T) {
 	plain, err := flow.RunWith(t.Context(), "double", 1, func(_ context.Context, n int) (int, error) { return n, nil })
 	require.NoError(t, err)
 	assert.Equal(t, 1, plain)
+}
+
+func TestABidiFlowIsAFlow(t *testing.T) {
+	f, err := flow.NewBidi("talk", func(_ context.Context, init string, inputs iter.Seq2[int, error], send func(int) error) (string, error) {
+		for n, err := range inputs {
+			if err != nil {
+				return "", err
+			}
+			if err := send(n * 2); err != nil {
+				return "", err
+			}
+		}
+		return init, nil
+	}, flow.WithDescription("Talks."))
+	require.NoError(t, err)
+	raw, err := json.Marshal(f.Desc())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"key":"/flow/talk","type":"flow","name":"talk","description":"Talks.","inputSchema":{"type":"integer"},
+		"outputSchema":{"type":"string"},"streamSchema":{"type":"integer"},"initSchema":{"type":"string"},"metadata":{"type":"flow","bidi":true}}`, string(raw))
+	c, err := f.Connect(t.Context(), "bye")
+	require.NoError(t, err)
+	require.NoError(t, c.Send(t.Context(), 21))
+	c.Close()
+	for n, err := range c.Receive() {
+		require.NoError(t, err)
+		assert.Equal(t, 42, n)
+	}
+	out, err := c.Output()
+	require.NoError(t, err)
+	assert.Equal(t, "bye", out)
 }

@@ -22,38 +22,38 @@ const firstRead = 64 << 10
 // errBroken marks a body that ended or stalled before it was complete.
 var errBroken = errors.New("broken body")
 
-// input reads the body and returns the flow's input, nil when there is none.
-func (s *Server) input(rc *http.ResponseController, r *http.Request) (json.RawMessage, error) {
+// input reads the body and returns the flow's input and init, nil where there is none.
+func (s *Server) input(rc *http.ResponseController, r *http.Request) (data, init json.RawMessage, err error) {
 	if r.Body == nil || r.ContentLength == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err := negotiation.Plain(r.Header); err != nil {
-		return nil, withHTTP(http.StatusUnsupportedMediaType, err)
+		return nil, nil, withHTTP(http.StatusUnsupportedMediaType, err)
 	}
 	if r.ContentLength > 0 && !isJSON(r.Header) {
-		return nil, notJSON()
+		return nil, nil, notJSON()
 	}
 	if r.ContentLength > s.config.MaxBodyBytes {
-		return nil, tooLarge(s.config.MaxBodyBytes)
+		return nil, nil, tooLarge(s.config.MaxBodyBytes)
 	}
 	// A response that is not a connection's, such as a recorder's, has no
 	// deadlines and needs none.
 	_ = rc.SetReadDeadline(time.Now().Add(s.config.ReadTimeout))
 	body, err := readAll(r.Body, r.ContentLength, s.config.MaxBodyBytes)
 	if err != nil {
-		return nil, err // the deadline stays, as what is left may never come
+		return nil, nil, err // the deadline stays, as what is left may never come
 	}
 	// While the flow runs, the connection is watched for its end, which a
 	// deadline must not be taken for.
 	_ = rc.SetReadDeadline(time.Time{})
 	if len(body) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if !isJSON(r.Header) { // of a body whose length was not said
-		return nil, notJSON()
+		return nil, nil, notJSON()
 	}
 	if err := schema.CheckUnique(body); err != nil {
-		return nil, status.Publicf(status.InvalidArgument, "body: %w", err)
+		return nil, nil, status.Publicf(status.InvalidArgument, "body: %w", err)
 	}
 	return envelope(body)
 }
@@ -114,14 +114,14 @@ func isJSON(header http.Header) bool {
 	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// envelope returns the member "data" of a body, which has been checked to be JSON: nil
+// envelope returns the member "data" of a body, which has been checked to be JSON, nil
 // when it is absent. No name comes twice (JS takes the last; a body with two is refused
-// here, since others may take the first). Other members are passed over, but "init", which is for bidirectional actions (Genkit Go
-// refuses it for others, too).
-func envelope(body []byte) (data json.RawMessage, err error) {
+// here, since others may take the first), and "init", the value at the start of a
+// bidirectional action. Other members are passed over.
+func envelope(body []byte) (data, init json.RawMessage, err error) {
 	i := space(body, 0)
 	if body[i] != '{' {
-		return nil, status.Publicf(status.InvalidArgument, "body: want a JSON object")
+		return nil, nil, status.Publicf(status.InvalidArgument, "body: want a JSON object")
 	}
 	for i = space(body, i+1); body[i] != '}'; i = space(body, i) {
 		if body[i] == ',' {
@@ -135,10 +135,10 @@ func envelope(body []byte) (data json.RawMessage, err error) {
 		case "data":
 			data = body[start:i:i]
 		case "init":
-			return nil, status.Publicf(status.InvalidArgument, "body: \"init\" is for bidirectional actions, and this is none")
+			init = body[start:i:i]
 		}
 	}
-	return data, nil
+	return data, init, nil
 }
 
 func memberName(quoted []byte) string {

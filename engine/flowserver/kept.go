@@ -112,7 +112,7 @@ func (s *Server) keep(q *request, writer durable.Writer) {
 	ctx, stop := context.WithTimeout(ctx, s.config.StreamTimeout)
 	defer stop()
 	k := &keeper{ctx: context.WithoutCancel(ctx), writer: writer, cancel: cancel}
-	out, err := s.run(ctx, q.flow.Action, q.in, k.chunk)
+	out, err := s.run(ctx, q, k.chunk)
 	if kept := k.failed(); kept != nil {
 		err = kept // a stream with a gap is not one
 	}

@@ -47,7 +47,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, f Flow) (err erro
 	case !q.stream:
 		var traceID, spanID string
 		ctx := telemetry.OnStart(q.ctx, func(ctx context.Context) { traceID, spanID = telemetry.TraceIDs(ctx) })
-		out, err := s.run(ctx, f.Action, q.in, nil)
+		out, err := s.run(ctx, q, nil)
 		if traceID != "" {
 			w.Header().Set(traceIDHeader, traceID)
 			w.Header().Set(spanIDHeader, spanID)
@@ -71,6 +71,7 @@ type request struct {
 	flow   Flow
 	ctx    context.Context // with the action context
 	in     json.RawMessage
+	init   json.RawMessage // for a bidirectional action
 	stream bool
 	every  time.Duration // between heartbeats; 0 for none
 	id     string        // of the stream to resume
@@ -97,11 +98,14 @@ func (s *Server) request(w http.ResponseWriter, rc *http.ResponseController, r *
 			return nil, err
 		}
 	}
-	if q.in, err = s.input(rc, r); err != nil {
+	if q.in, q.init, err = s.input(rc, r); err != nil {
 		if errors.Is(err, errBroken) {
 			w.Header().Set("Connection", "close")
 		}
 		return nil, err
+	}
+	if _, ok := f.Action.(action.Bidi); !ok && q.init != nil { // Genkit Go refuses it, too
+		return nil, status.Publicf(status.InvalidArgument, "body: \"init\" is for bidirectional actions, and this is none")
 	}
 	if q.stream {
 		q.id = r.Header.Get(streamIDHeader)
@@ -178,7 +182,7 @@ func (s *Server) runPlain(w http.ResponseWriter, rc *http.ResponseController, q 
 	defer cancel()
 	f := s.frames(w, rc, cancel)
 	defer f.watch(q.every)()
-	out, err := s.run(ctx, q.flow.Action, q.in, f.message)
+	out, err := s.run(ctx, q, f.message)
 	if err == nil {
 		return f.end(memberResult, out)
 	}
@@ -188,13 +192,17 @@ func (s *Server) runPlain(w http.ResponseWriter, rc *http.ResponseController, q 
 }
 
 // run runs an action; its panic is an error.
-func (s *Server) run(ctx context.Context, a action.Action, in json.RawMessage, emit action.Emit) (out json.RawMessage, err error) {
+func (s *Server) run(ctx context.Context, q *request, emit action.Emit) (out json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			out, err = nil, status.Errorf(status.Internal, "panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	out, err = a.RunJSON(ctx, in, emit)
+	if b, ok := q.flow.Action.(action.Bidi); ok {
+		out, err = b.RunBidiJSON(ctx, q.init, action.OneInput(q.in), emit)
+	} else {
+		out, err = q.flow.Action.RunJSON(ctx, q.in, emit)
+	}
 	if err == nil && len(out) == 0 {
 		out = json.RawMessage("null")
 	}

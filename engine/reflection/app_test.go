@@ -54,10 +54,8 @@ func (p provider) Resolve(_ context.Context, key action.Key) (action.Action, err
 	return nil, status.Publicf(status.NotFound, "%s not found", key)
 }
 
-// talker reads a stream of inputs.
-type talker struct{ action.Action }
-
-func (talker) RunBidiJSON(ctx context.Context, init json.RawMessage, next reflection.NextInput, emit action.Emit) (json.RawMessage, error) {
+// talk reads a stream of inputs.
+func talk(ctx context.Context, init json.RawMessage, next action.NextInput, emit action.Emit) (json.RawMessage, error) {
 	all := []json.RawMessage{}
 	for {
 		in, more, err := next(ctx)
@@ -68,10 +66,8 @@ func (talker) RunBidiJSON(ctx context.Context, init json.RawMessage, next reflec
 			return json.Marshal(map[string]any{"init": init, "inputs": all})
 		}
 		all = append(all, in)
-		if emit != nil {
-			if err := emit(json.RawMessage(`{"heard":` + string(in) + `}`)); err != nil {
-				return nil, err
-			}
+		if err := emit(json.RawMessage(`{"heard":` + string(in) + `}`)); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -113,9 +109,7 @@ func newApp(t testing.TB) *app {
 	named, err := raw(action.Custom, "named", nil)
 	require.NoError(t, err)
 	register(described{named, generate.SchemaRef("Pair")}, nil)
-	bidi, err := raw(action.Custom, "talk", nil)
-	require.NoError(t, err)
-	register(talker{bidi}, nil)
+	register(action.NewBidi(action.Desc{Kind: action.Custom, Name: "talk", StreamSchema: json.RawMessage(`{"type":"object","required":["heard"]}`)}, talk))
 	register(model.New("kit/reflector", model.Info{Supports: model.Supports{Multiturn: true}}, func(_ context.Context, req *model.Request, _ model.Send) (*model.Response, error) {
 		text, err := json.Marshal(map[string]any{"messages": req.Messages})
 		msg := content.Message{Role: content.RoleModel, Content: []content.Part{content.NewTextPart(string(text))}}

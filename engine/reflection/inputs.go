@@ -58,7 +58,7 @@ func (i *inputs) tell() {
 	i.news = make(chan struct{})
 }
 
-// next implements [NextInput].
+// next implements [action.NextInput].
 func (i *inputs) next(ctx context.Context) (json.RawMessage, bool, error) {
 	for {
 		i.mu.Lock()

@@ -20,18 +20,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// Bidi is implemented by an action that reads a stream of inputs and may take a value
-// before the first. Version 2 of the API feeds it.
-type Bidi interface {
-	action.Action
-	// RunBidiJSON runs the action. next returns the next input; more is false at the
-	// end of the stream, and err says that the caller has gone.
-	RunBidiJSON(ctx context.Context, init json.RawMessage, next NextInput, emit action.Emit) (json.RawMessage, error)
-}
-
-// NextInput waits for the next input of a stream.
-type NextInput func(ctx context.Context) (in json.RawMessage, more bool, err error)
-
 // runs starts actions and ends them.
 type runs struct {
 	app      App
@@ -131,7 +119,7 @@ func resolve(ctx context.Context, reg *registry.Registry, text string) (_ action
 // run runs a to its end, for a caller that has entered. ctx may carry a deadline or an end of its own; started is called
 // once, before anything of the action runs, when its span has started. next is nil where
 // no stream of inputs was asked for.
-func (r *runs) run(ctx context.Context, a action.Action, q *request, next NextInput, started func(traceID, spanID string), emit action.Emit) (o outcome) {
+func (r *runs) run(ctx context.Context, a action.Action, q *request, next action.NextInput, started func(traceID, spanID string), emit action.Emit) (o outcome) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.base, func() { cancel(errCancelled) })()
@@ -179,11 +167,11 @@ const cancelledText = "Action was cancelled"
 
 // start runs an action of either form. A panic of what stands around the action becomes
 // an error here.
-func start(ctx context.Context, a action.Action, q *request, next NextInput, emit action.Emit) (out json.RawMessage, err error) {
+func start(ctx context.Context, a action.Action, q *request, next action.NextInput, emit action.Emit) (out json.RawMessage, err error) {
 	defer recovered(&err)
-	if b, ok := a.(Bidi); ok {
+	if b, ok := a.(action.Bidi); ok {
 		if next == nil {
-			next = one(q.Input)
+			next = action.OneInput(q.Input)
 		}
 		return b.RunBidiJSON(ctx, q.Init, next, emit)
 	}
@@ -196,15 +184,6 @@ func start(ctx context.Context, a action.Action, q *request, next NextInput, emi
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = status.Errorf(status.Internal, "panic: %v\n%s", p, debug.Stack())
-	}
-}
-
-// one is a stream of one input, or of none.
-func one(in json.RawMessage) NextInput {
-	return func(context.Context) (json.RawMessage, bool, error) {
-		first := in
-		in = nil
-		return first, first != nil, nil
 	}
 }
 

@@ -382,9 +382,9 @@ func (c *connection) runOne(id json.RawMessage, name string, q *request, how run
 		c.failed(id, codeFailed, f.Message, f)
 		return
 	}
-	var next NextInput
+	var next action.NextInput
 	if in != nil {
-		if _, ok := a.(Bidi); !ok {
+		if _, ok := a.(action.Bidi); !ok {
 			c.failed(id, codeInvalidParams, "action "+q.Key+" takes no stream of inputs", nil)
 			return
 		}

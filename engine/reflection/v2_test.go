@@ -228,6 +228,7 @@ func TestALostConnectionEndsTheStreamOfInputs(t *testing.T) {
 	m, p, _ := connected(t, newApp(t), reflection.Config{})
 	p.say(`{"jsonrpc":"2.0","id":"7","method":"runAction","params":{"key":"/custom/talk","stream":true,"streamInput":true}}`)
 	p.say(`{"jsonrpc":"2.0","method":"sendInputStreamChunk","params":{"requestId":"7","chunk":1}}`)
+	assert.Contains(t, p.hear(), `"runActionState"`)
 	assert.Contains(t, p.hear(), `"heard":1`)
 	require.NoError(t, p.ws.CloseNow())
 	p = m.next()
@@ -242,6 +243,7 @@ func TestAnInputStreamIsBounded(t *testing.T) {
 	p.say(`{"jsonrpc":"2.0","id":"7","method":"runAction","params":{"key":"/flow/echo","streamInput":true}}`)
 	assert.Contains(t, p.hear(), `"code":-32602`, "echo takes no stream")
 	p.say(`{"jsonrpc":"2.0","id":"8","method":"runAction","params":{"key":"/custom/talk","streamInput":true}}`)
+	assert.Contains(t, p.hear(), `"runActionState"`)
 	for range 5000 {
 		p.say(`{"jsonrpc":"2.0","method":"sendInputStreamChunk","params":{"requestId":"8","chunk":"` + strings.Repeat("x", 800) + `"}}`)
 	}

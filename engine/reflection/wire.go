@@ -64,6 +64,8 @@ type described struct {
 	Description  string                     `json:"description,omitempty"`
 	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
 	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+	StreamSchema json.RawMessage            `json:"streamSchema,omitempty"`
+	InitSchema   json.RawMessage            `json:"initSchema,omitempty"`
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
 }
 
@@ -88,6 +90,8 @@ func (s *Server) describe(ctx context.Context) (_ map[string]described, err erro
 			Key: key, Type: d.Kind, Name: d.Name, Description: d.Description, Metadata: d.Metadata,
 			InputSchema:  resolved(ctx, reg, d.InputSchema, key, log),
 			OutputSchema: resolved(ctx, reg, d.OutputSchema, key, log),
+			StreamSchema: resolved(ctx, reg, d.StreamSchema, key, log),
+			InitSchema:   resolved(ctx, reg, d.InitSchema, key, log),
 		}
 	}
 	return all, nil

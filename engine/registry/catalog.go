@@ -27,8 +27,10 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 		Description  string                     `json:"description,omitempty"`
 		InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
 		OutputSchema json.RawMessage            `json:"outputSchema,omitempty"`
+		StreamSchema json.RawMessage            `json:"streamSchema,omitempty"`
+		InitSchema   json.RawMessage            `json:"initSchema,omitempty"`
 		Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
-	}{e.Key, d.Kind, d.Name, d.Description, d.InputSchema, d.OutputSchema, d.Metadata})
+	}{e.Key, d.Kind, d.Name, d.Description, d.InputSchema, d.OutputSchema, d.StreamSchema, d.InitSchema, d.Metadata})
 }
 
 func entries(provider string, descs []action.Desc) []Entry {

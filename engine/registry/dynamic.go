@@ -337,7 +337,7 @@ func (d *Dynamic) check(actions []action.Action) (*offer, error) {
 }
 
 func bytesOf(d action.Desc) int {
-	n := len(d.Name) + len(d.Description) + len(d.InputSchema) + len(d.OutputSchema)
+	n := len(d.Name) + len(d.Description) + len(d.InputSchema) + len(d.OutputSchema) + len(d.StreamSchema) + len(d.InitSchema)
 	for key, raw := range d.Metadata {
 		n += len(key) + len(raw)
 	}

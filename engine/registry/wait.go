@@ -145,7 +145,12 @@ func readable(d action.Desc) bool {
 			return false
 		}
 	}
-	return (len(d.InputSchema) == 0 || json.Valid(d.InputSchema)) && (len(d.OutputSchema) == 0 || json.Valid(d.OutputSchema))
+	for _, raw := range []json.RawMessage{d.InputSchema, d.OutputSchema, d.StreamSchema, d.InitSchema} {
+		if len(raw) > 0 && !json.Valid(raw) {
+			return false
+		}
+	}
+	return true
 }
 
 // list asks a provider; quietly makes no span for a fetch that this needs.

@@ -52,6 +52,7 @@ const (
 	attrInputBytes      = "genkit:metadata:inputBytes"
 	attrOutputBytes     = "genkit:metadata:outputBytes"
 	attrInput           = "genkit:input"
+	attrInit            = "genkit:init"
 	attrOutput          = "genkit:output"
 	attrInterrupt       = "genkit:metadata:interrupt"
 	attrContext         = "genkit:metadata:context"
@@ -99,6 +100,7 @@ type Span struct {
 	Subtype string // the kind of action, such as "tool"
 	Key     string // the registry key, when there is one
 	Input   json.RawMessage
+	Init    json.RawMessage // the value at the start of a bidirectional action
 }
 
 // Running is a started span.
@@ -182,6 +184,9 @@ func startAttributes(ctx context.Context, s Span, p path) []attribute.KeyValue {
 	if s.Input != nil && Bodies(ctx) {
 		attrs = append(attrs, attribute.String(attrInput, string(secretjson.Hide(s.Input))))
 	}
+	if s.Init != nil && Bodies(ctx) {
+		attrs = append(attrs, attribute.String(attrInit, string(secretjson.Hide(s.Init))))
+	}
 	attrs = append(attrs, genAIOf(s).attributes()...)
 	if labels, ok := ctx.Value(labelsKey).([]attribute.KeyValue); ok {
 		attrs = append(attrs, labels...)
@@ -201,6 +206,17 @@ func provider(ctx context.Context, parent trace.Span) (p trace.TracerProvider, a
 		}
 	}
 	return otel.GetTracerProvider(), false
+}
+
+// Input records an input that was not known when the span started.
+func (r *Running) Input(in json.RawMessage) {
+	if !r.span.IsRecording() {
+		return
+	}
+	r.span.SetAttributes(attribute.Int(attrInputBytes, len(in)))
+	if r.bodies {
+		r.span.SetAttributes(attribute.String(attrInput, string(secretjson.Hide(in))))
+	}
 }
 
 // Output records the result of the span's work.
