@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Bounds of one operation.
@@ -204,10 +203,6 @@ func (in *inbox) pop() (message, bool) {
 // errStopping ends an await when the pool closes.
 var errStopping = errors.New("the pool is closing")
 
-// nudgeAfter is how long a call waits before it has both sides look for frames: a frame that one of
-// them sleeps over delays its call, and holds it no longer than that.
-const nudgeAfter = 250 * time.Millisecond
-
 // await returns the call's next message. It fails with ctx's error, with errStopping, or
 // with the link's.
 func (l *link) await(ctx context.Context, in *inbox) (message, error) {
@@ -228,17 +223,12 @@ func (l *link) awaitUntil(ctx context.Context, in *inbox, end <-chan struct{}) (
 	if m, ok := in.pop(); ok {
 		return m, nil
 	}
-	again := time.NewTimer(nudgeAfter)
-	defer again.Stop()
 	for bell := l.listen(in); ; {
 		if m, ok := in.pop(); ok {
 			return m, nil
 		}
 		select {
 		case <-bell:
-		case <-again.C:
-			l.transport.nudge()
-			again.Reset(nudgeAfter)
 		case <-ctx.Done():
 			return message{}, ctx.Err()
 		case <-end:

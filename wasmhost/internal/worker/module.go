@@ -68,7 +68,7 @@ func (m *Module) attempt(ctx context.Context, work func(context.Context, *proces
 	if err := ctx.Err(); err != nil {
 		return nil, contextError(err)
 	}
-	p.begin()
+	p.calls.Add(1)
 	defer p.calls.Add(-1)
 	class := m.class
 	for try := 0; ; try++ {
@@ -149,9 +149,9 @@ func (p *Pool) dismiss(w *process) {
 	w.retire()
 }
 
-// begin counts a call, and wakes the watch for the first.
-func (p *Pool) begin() {
-	if p.calls.Add(1) == 1 {
+// watched counts a slot in use, and wakes the watch for the first.
+func (p *Pool) watched() {
+	if p.under.Add(1) == 1 {
 		select {
 		case p.stir <- struct{}{}:
 		default:

@@ -48,6 +48,7 @@ func (p *Pool) start(ctx context.Context) (_ *process, err error) {
 	p.group.Go(w.wait)
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
+	p.group.Go(func() { w.nudge(ctx) }) // the watch knows it when it has started
 	raw, err := w.obey(ctx, &order{Op: opStart, Start: &startOrder{MemoryBytes: p.config.MemoryBytes, Interpreter: p.config.Interpreter}}, nil, nil, nil)
 	if err == nil {
 		err = json.Unmarshal(raw, &w.says)
@@ -166,6 +167,7 @@ func (w *process) open(m *Module, place share.Place, want int) (*callState, erro
 	}
 	w.calls[slot] = c
 	w.under++
+	w.pool.watched()
 	w.link.active.Add(1)
 	w.link.inboxes[slot].Store(c.in)
 	w.used.Store(c.began.UnixNano())
@@ -182,6 +184,7 @@ func (w *process) end(c *callState) {
 	w.free = append(w.free, c.in.slot)
 	stop := w.retired && w.under == 0
 	w.mu.Unlock()
+	w.pool.under.Add(-1)
 	w.used.Store(time.Now().UnixNano())
 	for _, m := range c.in.shut() {
 		if m.kind == kindClose {

@@ -41,19 +41,28 @@ func ends(t *testing.T) (near, far *ringTransport, l *link, in *inbox) {
 
 var abc = header{kind: kindResult, slot: 1, gen: 1, size: 3, total: 3}
 
-// A frame for which nobody was woken reaches its call all the same.
+// A frame for which nobody was woken reaches its call all the same: the watch has both sides look, and
+// while a worker starts, which the watch doesn't know yet, so does its start.
 func TestAFrameIsFoundThoughNobodyWasWoken(t *testing.T) {
-	_, far, l, in := ends(t)
-	far.out.waiting.Store(0)
-	ok, err := far.out.write(&abc, []byte("abc"))
-	require.True(t, ok)
-	require.NoError(t, err)
-	require.False(t, far.out.mustWake())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	m, err := l.await(ctx, in)
-	require.NoError(t, err)
-	assert.Equal(t, "abc", string(m.body))
+	for name, nudge := range map[string]func(ctx context.Context, w *process){
+		"watch": func(_ context.Context, w *process) { (&Pool{workers: map[*process]struct{}{w: {}}}).look(time.Now()) },
+		"start": func(ctx context.Context, w *process) { w.nudge(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, far, l, in := ends(t)
+			far.out.waiting.Store(0)
+			ok, err := far.out.write(&abc, []byte("abc"))
+			require.True(t, ok)
+			require.NoError(t, err)
+			require.False(t, far.out.mustWake())
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			go nudge(ctx, &process{link: l})
+			m, err := l.await(ctx, in)
+			require.NoError(t, err)
+			assert.Equal(t, "abc", string(m.body))
+		})
+	}
 }
 
 // Who is woken for a frame while another still holds the reader's side sleeps again. The other

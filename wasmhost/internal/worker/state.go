@@ -157,7 +157,8 @@ type Pool struct {
 	end     context.CancelFunc
 	closing atomic.Bool
 	numbers atomic.Uint32 // of modules
-	calls   atomic.Int64  // under way; the watch sleeps at 0
+	calls   atomic.Int64  // whose callers wait
+	under   atomic.Int64  // slots in use, of all workers; the watch sleeps at 0
 	stir    chan struct{} // wakes the watch
 	tell    sync.Once     // the mechanisms that confine the workers
 
@@ -229,6 +230,7 @@ type process struct {
 	started time.Time
 	says    startReply
 	used    atomic.Int64  // when a call last began or ended, in nanoseconds since 1970
+	nudged  time.Time     // when both sides were last made to look for frames; the watch's
 	held    atomic.Int64  // bytes that its modules hold, as it says
 	exited  chan struct{} // closed when it has ended, after verdict is set
 	verdict verdict

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
@@ -26,12 +27,30 @@ const (
 	doubtSpent = slowdown * 10 * time.Millisecond
 )
 
-// watch runs while calls are under way.
+// nudgeEvery is how often both sides of a link with calls under way are made to look for frames: a frame
+// that one of them sleeps over delays its call, and holds it no longer than that.
+const nudgeEvery = 250 * time.Millisecond
+
+// nudge has both sides look for frames until ctx ends.
+func (w *process) nudge(ctx context.Context) {
+	tick := time.NewTicker(nudgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.link.transport.nudge()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch runs while calls and orders are under way.
 func (p *Pool) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		if p.calls.Load() == 0 {
+		if p.under.Load() == 0 {
 			tick.Stop()
 			select {
 			case <-p.stir:
@@ -59,6 +78,10 @@ func (p *Pool) look(now time.Time) {
 	for _, w := range workers {
 		if w.look(now) {
 			p.doubt(w)
+		}
+		if now.Sub(w.nudged) >= nudgeEvery {
+			w.nudged = now
+			w.link.transport.nudge()
 		}
 	}
 }
