@@ -14,6 +14,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -32,10 +33,12 @@ func TestAModelThatCanNotBeAskedSaysWhatToDo(t *testing.T) {
 		"anthropic, gone":  {"ANTHROPIC_BASE_URL", gone.URL + "/v1", "anthropic/claude-sonnet-5", refused},
 		"googleai, unset":  {"GOOGLE_GEMINI_BASE_URL", "", "googleai/gemini-2.5-flash", "start the server with GEMINI_API_KEY"},
 		"googleai, gone":   {"GOOGLE_GEMINI_BASE_URL", gone.URL + "/v1", "googleai/gemini-2.5-flash", refused},
+		"ollama, unset":    {"OLLAMA_HOST", "", "ollama/llama3.2", "start the server with OLLAMA_HOST"},
+		"ollama, gone":     {"OLLAMA_HOST", gone.URL, "ollama/llama3.2", "the model server at " + gone.URL + " can't be reached: it refuses connections"},
 		"a known server":   {"DEEPSEEK_API_KEY", "", "deepseek/deepseek-chat", "start the server with DEEPSEEK_API_KEY"},
 		"one of one's own": {"LOCAL_API_KEY", "", "local/x", refused},
 	} {
-		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment)...) {
+		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment, ollama.Environment)...) {
 			t.Setenv(variable, "")
 		}
 		t.Setenv(c.variable, c.value)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
@@ -26,6 +27,8 @@ type modelOffer struct {
 	provider
 	// unset stands in for a provider that the server is not set up for; nil where it is.
 	unset registry.Provider
+	// yields is set when a --provider of its name goes before it.
+	yields bool
 }
 
 // shown is what those see that have no key of their own.
@@ -57,6 +60,11 @@ func (b *backend) openProviders(more []string) error {
 		return err
 	}
 	b.offer(gemini, inEnvironment(googleai.Environment), "start the server with GEMINI_API_KEY, or with GOOGLE_GEMINI_BASE_URL for another server than Google's")
+	local, err := ollama.New(ollama.FromEnv())
+	if err != nil {
+		return err
+	}
+	b.offer(local, inEnvironment(ollama.Environment), "start the server with OLLAMA_HOST, such as "+ollama.DefaultBaseURL).yields = true
 	for _, spec := range more {
 		if err := b.addProvider(spec); err != nil {
 			return err
@@ -70,13 +78,14 @@ func inEnvironment(variables []string) bool {
 	return slices.ContainsFunc(variables, func(name string) bool { return os.Getenv(name) != "" })
 }
 
-func (b *backend) offer(p provider, isSet bool, hint string) {
+func (b *backend) offer(p provider, isSet bool, hint string) *modelOffer {
 	o := &modelOffer{provider: p}
 	if !isSet {
 		o.unset = openai.Unset(p.Name(), hint+", or give the tenant an API key of its own with \"genkit-wasm credential set "+p.Name()+"\"")
 	}
 	b.models = append(b.models, o)
 	b.closers = append(b.closers, p.Close)
+	return o
 }
 
 var providerName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
@@ -86,6 +95,9 @@ var providerName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 func (b *backend) addProvider(spec string) error {
 	name, baseURL, given := strings.Cut(spec, "=")
 	known, isKnown := openai.ServerNamed(name)
+	if given {
+		b.models = slices.DeleteFunc(b.models, func(o *modelOffer) bool { return o.yields && o.Name() == name })
+	}
 	taken := slices.ContainsFunc(b.models, func(o *modelOffer) bool { return o.Name() == name })
 	switch {
 	case !providerName.MatchString(name):

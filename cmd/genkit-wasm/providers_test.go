@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -42,6 +44,21 @@ func TestProvidersOfTheCommandLineAreRefused(t *testing.T) {
 	}
 }
 
+// Ollama's server also speaks OpenAI's chat completions, and who has asked it so goes on.
+func TestAProviderOfTheCommandLineGoesBeforeOneOfTheSameName(t *testing.T) {
+	b, err := openBackend(t.Context(), backendConfig{data: t.TempDir(), providers: []string{"ollama=http://localhost:11434/v1"}, log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.close(context.Background())) })
+	var urls []string
+	for _, o := range b.models {
+		if o.Name() == "ollama" {
+			urls = append(urls, o.BaseURL())
+			assert.Nil(t, o.unset)
+		}
+	}
+	assert.Equal(t, []string{"http://localhost:11434/v1"}, urls)
+}
+
 // modelServer answers as the server of each provider would, and notes the keys it was asked
 // with.
 type modelServer struct {
@@ -58,6 +75,7 @@ func newModelServer(t *testing.T) *modelServer {
 		answer := map[string]string{
 			"/v1/messages":         `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}`,
 			"/v1/chat/completions": `{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`,
+			"/api/chat":            `{"message":{"role":"assistant","content":"hello"},"done":true,"done_reason":"stop"}`,
 			"/v1beta/models/gemini-2.5-flash:generateContent": `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
 		}[r.URL.Path]
 		if answer == "" {
@@ -92,12 +110,14 @@ func TestEveryProviderServesTenants(t *testing.T) {
 	t.Setenv("ANTHROPIC_BASE_URL", s.URL)
 	t.Setenv("GEMINI_API_KEY", "sk-of-the-server-3")
 	t.Setenv("GOOGLE_GEMINI_BASE_URL", s.URL)
+	t.Setenv("OLLAMA_HOST", s.URL)
+	t.Setenv("OLLAMA_API_KEY", "sk-of-the-server-4")
 	t.Setenv("LM_STUDIO_API_KEY", "sk-of-the-server-2")
 	key := cli(t, "secret", "key")
 	require.Equal(t, exitOK, key.exit)
 	url := startServer(t, "--tenant", "acme", "--provider", "lm-studio="+s.URL+"/v1", "--default-model", "anthropic/claude-sonnet-5",
 		"--secrets-key-file", write(t, "secrets.key", key.out), "--isolation", "in-process")
-	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}} {
+	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}, {"ollama", "ollama/llama3.2", "Bearer "}} {
 		args := []string{"generate", "hi", "--server", url}
 		if c.model != "" {
 			args = append(args, "--model", c.model)
@@ -110,7 +130,7 @@ func TestEveryProviderServesTenants(t *testing.T) {
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme")...).exit)
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme", "--config", `{"apiKey":"sk-of-the-request"}`)...).exit)
 		require.Equal(t, exitOK, cli(t, args...).exit)
-		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3"}[c.name]
+		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3", "ollama": "sk-of-the-server-4"}[c.name]
 		assert.Equal(t, []string{c.header + server, c.header + "sk-of-the-tenant-9", c.header + "sk-of-the-request", c.header + server}, s.asked())
 	}
 }
@@ -129,11 +149,13 @@ func TestProvidersAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	gemini, err := googleai.New(googleai.Config{})
 	require.NoError(t, err)
+	local, err := ollama.New(ollama.Config{NoModelListing: true})
+	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	want := string(text)
 	for name, table := range map[string]string{
-		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}),
+		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}, documented{local, ollama.Environment}),
 		"servers":   serverTable(),
 	} {
 		before, rest, found := strings.Cut(want, "<!-- "+name+": written by go test ./cmd/genkit-wasm -run ProvidersAreDocumented -update -->\n")
@@ -185,6 +207,9 @@ func providerTable(t *testing.T, all ...documented) string {
 		}
 		slices.Sort(keys)
 		listed := fmt.Sprintf("%d models", models)
+		if models == 0 {
+			listed = "what the server has"
+		}
 		if embedders > 0 {
 			listed += fmt.Sprintf(", %d embedders", embedders)
 		}

@@ -83,9 +83,9 @@ Environment:
   NO_COLOR            no colours, whatever the output is
   GENKIT_WASM_SECRETS_KEY
                       serve: the key that encrypts secrets, in the place of --secrets-key-file
-  OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY
-                      serve: the models of openai/…, anthropic/… and googleai/…; docs/providers.md
-                      has the others, such as OPENAI_BASE_URL
+  OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, OLLAMA_HOST
+                      serve: the models of openai/…, anthropic/…, googleai/… and ollama/…;
+                      docs/providers.md has the others, such as OPENAI_BASE_URL
   OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables
                       serve: where traces, metrics and logs go
 

@@ -99,7 +99,11 @@ func (s *Server) collect(ctx context.Context, out Outgoing, maxEvent int, left *
 	if whole = send == nil || contentType == JSON; whole {
 		return whole, RequestID(resp.Header), s.readDocument(ctx, out.Key, body, a)
 	}
-	if err = s.readEvents(ctx, out.Key, NewEvents(body, maxEvent), a, send); err == nil {
+	var frames Frames = NewEvents(body, maxEvent)
+	if out.Frames != nil {
+		frames = out.Frames(body, maxEvent)
+	}
+	if err = s.readEvents(ctx, out.Key, frames, a, send); err == nil {
 		Drain(resp.Body, cancel)
 	}
 	return whole, RequestID(resp.Header), err
@@ -116,7 +120,7 @@ func (s *Server) readDocument(ctx context.Context, key string, body io.Reader, a
 	return a.Document(raw)
 }
 
-func (s *Server) readEvents(ctx context.Context, key string, stream *Events, a Answer, send model.Send) error {
+func (s *Server) readEvents(ctx context.Context, key string, stream Frames, a Answer, send model.Send) error {
 	for {
 		ev, err := stream.Next()
 		atEnd := errors.Is(err, io.EOF)

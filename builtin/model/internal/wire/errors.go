@@ -270,7 +270,7 @@ func (s *Server) TextError(text []byte, key string) error {
 
 // EndError is the error of a stream that ended before its answer did: the text that stood in
 // it beside its events, as some servers say what went wrong, else that it was cut off.
-func (s *Server) EndError(stream *Events, key string) error {
+func (s *Server) EndError(stream Frames, key string) error {
 	if stray := stream.Stray(); len(stray) > 0 {
 		return s.TextError(stray, key)
 	}

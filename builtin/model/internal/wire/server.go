@@ -142,6 +142,9 @@ type Outgoing struct {
 	Path, Key, Accept, ContentType string
 	Header                         http.Header // may be nil
 	Body                           []byte
+	// Frames reads the events of a streamed answer, of at most maxBytes each; nil is that of
+	// server-sent events.
+	Frames func(r io.Reader, maxBytes int) Frames
 }
 
 // Do makes one request. The caller closes the answer's body.

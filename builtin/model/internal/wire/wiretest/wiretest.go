@@ -62,6 +62,19 @@ type Target struct {
 	// tools of these names.
 	Error string
 	Tools []string
+	// StreamType is the content type of Stream; empty is that of server-sent events. Of other
+	// streams Failed writes an error such as Error as an event, and Endless are beginnings,
+	// each with the text that follows it without end, of what exceeds a limit.
+	StreamType string
+	Failed     func(body string) string
+	Endless    map[string][2]string
+}
+
+func (k *Target) streamType() string {
+	if k.StreamType == "" {
+		return "text/event-stream"
+	}
+	return k.StreamType
 }
 
 // Canned answers every request with one answer, without a network.
@@ -221,7 +234,7 @@ func (k *Target) splits(t *testing.T) {
 	}
 	want := Shown(t, resp)
 	step, at := step(), 0
-	m := k.model(t, &Canned{Status: 200, ContentType: "text/event-stream", Body: func() io.Reader { return &split{k.Stream, at} }})
+	m := k.model(t, &Canned{Status: 200, ContentType: k.streamType(), Body: func() io.Reader { return &split{k.Stream, at} }})
 	for ; at < len(k.Stream); at += step { // 0 is one byte at a time
 		var chunks []*model.Chunk
 		resp, err := Ask(t, m, k.hello(), &chunks)
@@ -243,7 +256,7 @@ func (k *Target) splits(t *testing.T) {
 
 func (k *Target) cuts(t *testing.T) {
 	whole, step, at := false, step(), 0
-	m := k.model(t, &Canned{Status: 200, ContentType: "text/event-stream", Body: func() io.Reader { return strings.NewReader(k.Stream[:at]) }})
+	m := k.model(t, &Canned{Status: 200, ContentType: k.streamType(), Body: func() io.Reader { return strings.NewReader(k.Stream[:at]) }})
 	for ; at < len(k.Stream); at += step {
 		var chunks []*model.Chunk
 		_, err := Ask(t, m, k.hello(), &chunks)
@@ -319,7 +332,7 @@ func (k *Target) errors(t *testing.T) {
 		t.Error("an empty error beside an answer:", err)
 	}
 	// After 200 an error may come as text, which is not tried again.
-	for _, contentType := range []string{"text/event-stream", "text/plain", "application/json"} {
+	for _, contentType := range []string{k.streamType(), "text/plain", "application/json"} {
 		chunks := &[]*model.Chunk{}
 		if contentType == "application/json" {
 			chunks = nil
@@ -330,10 +343,14 @@ func (k *Target) errors(t *testing.T) {
 		}
 	}
 	// After 200 an error may come by itself, or as an event.
-	for _, body := range []string{k.Error, "data: " + k.Error + "\n\n", "event: error\ndata: " + k.Error + "\n\n", k.begun() + k.Piece + "event: error\ndata: " + k.Error + "\n\n"} {
+	failed := strings.ReplaceAll(k.Error, "%s", Key)
+	bodies := []string{failed, "data: " + failed + "\n\n", "event: error\ndata: " + failed + "\n\n", k.begun() + k.Piece + "event: error\ndata: " + failed + "\n\n"}
+	if k.Failed != nil {
+		bodies = []string{k.Failed(failed), k.begun() + k.Piece + k.Failed(failed)}
+	}
+	for _, body := range bodies {
 		var chunks []*model.Chunk
-		body = strings.ReplaceAll(body, "%s", Key)
-		_, err := Ask(t, k.model(t, Answering(200, "text/event-stream", body)), k.hello(), &chunks)
+		_, err := Ask(t, k.model(t, Answering(200, k.streamType(), body)), k.hello(), &chunks)
 		if err == nil || !strings.Contains(err.Error(), "no [hidden]") {
 			t.Errorf("%q gives %v", body, err)
 		}
@@ -382,14 +399,22 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func (k *Target) tooMuch(t *testing.T) {
-	for name, c := range map[string]struct{ contentType, first, text string }{
-		"an endless stream":    {"text/event-stream", k.begun(), k.Piece},
-		"an endless event":     {"text/event-stream", "data: ", strings.Repeat("x", 4096)},
-		"an endless line":      {"text/event-stream", "", ": comment "},
-		"an endless document":  {"application/json", `{"a":"`, "xxxxxxxxxxxxxxxx"},
-		"an endless error":     {"text/event-stream", "event: error\ndata: ", "x"},
-		"empty lines, endless": {"text/event-stream", "", "\n\n\n\n"},
-	} {
+	type torrent struct{ contentType, first, text string }
+	torrents := map[string]torrent{
+		"an endless stream":    {k.streamType(), k.begun(), k.Piece},
+		"an endless event":     {k.streamType(), "data: ", strings.Repeat("x", 4096)},
+		"an endless line":      {k.streamType(), "", ": comment "},
+		"an endless error":     {k.streamType(), "event: error\ndata: ", "x"},
+		"empty lines, endless": {k.streamType(), "", "\n\n\n\n"},
+	}
+	if k.Endless != nil {
+		torrents = map[string]torrent{"an endless stream": torrents["an endless stream"]}
+		for name, texts := range k.Endless {
+			torrents[name] = torrent{k.streamType(), texts[0], texts[1]}
+		}
+	}
+	torrents["an endless document"] = torrent{"application/json", `{"a":"`, "xxxxxxxxxxxxxxxx"}
+	for name, c := range torrents {
 		source := &endless{text: c.text, rest: c.first}
 		var chunks []*model.Chunk
 		_, err := Ask(t, k.model(t, &Canned{Status: 200, ContentType: c.contentType, Body: func() io.Reader { return source }}), k.hello(), &chunks)
@@ -434,7 +459,7 @@ func (k *Target) cancels(t *testing.T) {
 	} {
 		gone := make(chan struct{})
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/event-stream")
+			w.Header().Set("Content-Type", k.streamType())
 			_, _ = io.WriteString(w, k.begun()+k.Piece)
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
@@ -469,7 +494,7 @@ func Fuzz(f *testing.F, k Target, seeds ...string) {
 		c := &Canned{Status: 200, ContentType: "application/json", Body: func() io.Reader { return &pieces{body, max(size, 1)} }}
 		var chunks *[]*model.Chunk
 		if streaming {
-			c.ContentType, chunks = "text/event-stream", &[]*model.Chunk{}
+			c.ContentType, chunks = k.streamType(), &[]*model.Chunk{}
 		}
 		resp, err := ask(context.WithValue(t.Context(), cannedKey{}, c), t, m, k.hello(), chunks)
 		if err != nil {
