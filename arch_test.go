@@ -135,6 +135,7 @@ var rules = []rule{
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
 	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
+	{"wasmhost/server/secrets/secretstest", []string{"engine/status", "wasmhost/capability/secret", "wasmhost/server/secrets"}, "the kit of backends of secrets"},
 	{"wasmhost/server/usage", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/tenant"}, "accounts of calls, and where their events go; knows no host"},
 	{"wasmhost/server/audit/audittest", []string{"wasmhost/server/audit"}, "the kit of logs of changes"},
 	{"wasmhost/server/usage/usagetest", []string{"engine/status", "wasmhost/server/usage", "wasmhost/tenant"}, "the kit of stores and sinks of accounts"},
@@ -194,7 +195,7 @@ var owners = []owner{
 	{"golang.org/x/sys", []string{"wasmhost/internal/memory", "wasmhost/internal/compile", "wasmhost/internal/worker", "cmd/genkit-wasm"}, "memory maps; what confines a worker, and whether it is offered"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},
 	{"golang.org/x/term", []string{"cmd/genkit-wasm"}, "how wide a terminal is"},
-	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest"}, "tests and kits"},
+	{"github.com/stretchr/testify", []string{"wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "wasmhost/hosttest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest", "wasmhost/server/secrets/secretstest"}, "tests and kits"},
 	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter", "internal/settings", "internal/yamljson"}, "front matter, what people write in YAML; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
@@ -377,7 +378,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // kits are packages for tests; code that ships never imports them.
-var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest", "internal/jsengine/jsenginetest", "internal/kittest"}
+var kits = []string{"internal/peer", "engine/enginetest", "engine/telemetry/telemetrytest", "wasmhost/hosttest", "wasmhost/module/moduletest", "wasmhost/server/admin/admintest", "internal/wasmtest", "wasmhost/capability/kv/kvtest", "engine/flowserver/durable/durabletest", "internal/storedir/faultfs", "wasmhost/server/access/accesstest", "wasmhost/server/audit/audittest", "wasmhost/server/usage/usagetest", "wasmhost/server/secrets/secretstest", "internal/jsengine/jsenginetest", "internal/kittest"}
 
 func TestKitsAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range packages(t) {
@@ -506,18 +507,19 @@ func calls(c *ast.CallExpr, pkg, name string) bool {
 
 // exports are limits of packages of wasmhost that count by themselves, each with its reason.
 var exports = map[string]int{
-	"wasmhost/abi":                    60, // the contract's Go form; it grows with the contract
-	"wasmhost/script":                 24, // which engine there is, and the form and bounds of a script; embedders meet three names of it
-	"wasmhost/server/admin":           40, // the resources of a server's operator; embedders of the host alone do not meet them
-	"wasmhost/server/audit":           15, // what an embedder of the server hands to it, and what it answers with
-	"wasmhost/server/backup":          20, // what the command line does with archives; embedders of the host alone do not meet it
-	"wasmhost/server/mcp":             7,  // what the server and the command line hand to it; embedders of the host alone do not meet it
-	"wasmhost/server/metrics":         10, // what an embedder of the server hands to it
-	"wasmhost/server/secrets":         15, // what an embedder of the server hands to it, and the host gets from it
-	"wasmhost/server/audit/audittest": 2,  // a kit, which tests alone import
-	"wasmhost/server/usage/usagetest": 3,  // a kit, which tests alone import
-	"wasmhost/server/usage":           45, // embedders bring a Sink of their own, and read what it gets
-	"wasmhost/server/access":          46, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
+	"wasmhost/abi":                        60, // the contract's Go form; it grows with the contract
+	"wasmhost/script":                     24, // which engine there is, and the form and bounds of a script; embedders meet three names of it
+	"wasmhost/server/admin":               40, // the resources of a server's operator; embedders of the host alone do not meet them
+	"wasmhost/server/audit":               15, // what an embedder of the server hands to it, and what it answers with
+	"wasmhost/server/backup":              20, // what the command line does with archives; embedders of the host alone do not meet it
+	"wasmhost/server/mcp":                 7,  // what the server and the command line hand to it; embedders of the host alone do not meet it
+	"wasmhost/server/metrics":             10, // what an embedder of the server hands to it
+	"wasmhost/server/secrets":             20, // what an embedder of the server hands to it, and the host gets from it; a Backend, and what goes through it
+	"wasmhost/server/secrets/secretstest": 2,  // a kit, which tests alone import
+	"wasmhost/server/audit/audittest":     2,  // a kit, which tests alone import
+	"wasmhost/server/usage/usagetest":     3,  // a kit, which tests alone import
+	"wasmhost/server/usage":               45, // embedders bring a Sink of their own, and read what it gets
+	"wasmhost/server/access":              46, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
 // Exported names of wasmhost can't change after the first tag: there are few, and the
@@ -596,13 +598,13 @@ func TestStoresHaveFewMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, methods := range interfaces(f) {
-				if strings.HasSuffix(name, "Store") || strings.HasSuffix(name, "Manager") || strings.HasSuffix(name, "Sink") {
+				if slices.ContainsFunc([]string{"Store", "Manager", "Sink", "Backend", "Keeper", "Queue"}, func(kind string) bool { return strings.HasSuffix(name, kind) }) {
 					stores[strings.TrimPrefix(p.ImportPath, root+"/")+"."+name] = methods
 				}
 			}
 		}
 	}
-	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink"} {
+	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink", "wasmhost/server/secrets.Backend", "wasmhost/server/audit.Keeper"} {
 		if stores[name] == 0 {
 			t.Errorf("the interface %s was not found", name)
 		}

@@ -170,8 +170,8 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 	assert.Contains(t, got.err, "[hidden]")
 
 	serving(second)
-	assert.Contains(t, log.String(), `"file":"t-acme/secret-_57_45_41_54_48_45_52_5f_4b_45_59.age"`)
-	assert.Contains(t, log.String(), `"file":"t-acme/credential-openai.age"`)
+	assert.Contains(t, log.String(), `"tenant":"acme","kind":"secret","name":"WEATHER_KEY"`)
+	assert.Contains(t, log.String(), `"tenant":"acme","kind":"credential","name":"openai"`)
 	assert.Contains(t, weather().err+weather().out, "the server's key does not open it")
 	got = generate("acme", "hi")
 	assert.NotEqual(t, exitOK, got.exit)

@@ -17,6 +17,13 @@ const (
 	Credential Kind = "credential"
 )
 
+// Key is where a value is kept.
+type Key struct {
+	Tenant string
+	Kind   Kind
+	Name   string
+}
+
 // MaxSecrets bounds the values of a kind that a tenant has. A value's length is bounded by
 // [secret.MaxBytes].
 const MaxSecrets = 256

@@ -9,7 +9,7 @@ import (
 
 // OpenFS opens a store on a file system that fails.
 func OpenFS(c Config, files storedir.FS) (*Store, error) {
-	return openFS(context.Background(), c, files)
+	return open(context.Background(), c, files)
 }
 
 // Decode reports whether a file is whole, and how it would be written.
@@ -61,3 +61,6 @@ func (s *Store) FillOpened() (n, most int) {
 	}
 	return s.Opened(), maxOpened
 }
+
+// DirBackend is the backend of a directory, as a store opens it.
+func DirBackend(files storedir.FS) (Backend, error) { return openDir(files) }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
@@ -56,12 +57,31 @@ func (r *record) entry() Entry {
 	return Entry{Name: r.head.Name, Revision: r.head.Revision, ChangedAt: r.head.ChangedAt, URL: r.head.URL}
 }
 
-func dirOf(tenant string) string { return storedir.FileName(tenantPrefix, tenant, "") }
+func (r *record) key() Key { return Key{r.head.Tenant, r.head.Kind, r.head.Name} }
+
+// dirOf names the directory of a tenant.
+func dirOf(tenant string) string {
+	if isHashed(tenantPrefix, tenant, "") {
+		return tenant
+	}
+	return storedir.FileName(tenantPrefix, tenant, "")
+}
 
 func prefixOf(kind Kind) string { return string(kind) + "-" }
 
+// fileOf names the file of a value.
 func fileOf(kind Kind, name string) string {
+	if isHashed(prefixOf(kind), name, fileSuffix) {
+		return name
+	}
 	return storedir.FileName(prefixOf(kind), name, fileSuffix)
+}
+
+// isHashed reports whether a name is one that [storedir.FileName] gives to a file whose own name would be too long. It
+// is longer than any of a tenant or a value, and stands for it where what the file holds can't be read.
+func isHashed(prefix, name, suffix string) bool {
+	const hashBytes = 2 + 2*sha256.Size
+	return len(name) == len(prefix)+hashBytes+len(suffix) && strings.HasPrefix(name, prefix+"_-") && strings.HasSuffix(name, suffix)
 }
 
 func encode(r *record) []byte {

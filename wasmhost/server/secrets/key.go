@@ -100,25 +100,29 @@ func (k *Keys) open(r *record) (secret.Value, error) {
 	return openWith(r, k.all)
 }
 
+func damaged(kind Kind, name string) *status.Error {
+	return status.Publicf(status.DataLoss, "what is stored of the %s %q is damaged; set it again", kind, name)
+}
+
 func openWith(r *record, keys []age.Identity) (secret.Value, error) {
-	damaged := func(err error) (secret.Value, error) {
-		return secret.Value{}, status.Publicf(status.DataLoss, "what is stored of the %s %q is damaged; set it again", r.head.Kind, r.head.Name).WithCause(err)
+	broken := func(err error) (secret.Value, error) {
+		return secret.Value{}, damaged(r.head.Kind, r.head.Name).WithCause(err)
 	}
 	plain, err := age.Decrypt(bytes.NewReader(r.sealed), keys...)
 	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
 		return secret.Value{}, status.Publicf(status.FailedPrecondition, "the %s %q can't be used: the server's key does not open it", r.head.Kind, r.head.Name).WithCause(errors.Join(errWrongKey, err))
 	}
 	if err != nil {
-		return damaged(err)
+		return broken(err)
 	}
 	const most = bindingBytes + secret.MaxBytes
 	content, err := io.ReadAll(io.LimitReader(plain, most+1))
 	if err != nil {
-		return damaged(err)
+		return broken(err)
 	}
 	binding := sha256.Sum256(r.headLine)
 	if len(content) < bindingBytes || len(content) > most || subtle.ConstantTimeCompare(binding[:], content[:bindingBytes]) != 1 {
-		return damaged(fmt.Errorf("it was encrypted for another place"))
+		return broken(fmt.Errorf("it was encrypted for another place"))
 	}
 	return secret.New(string(content[bindingBytes:])), nil
 }

@@ -20,8 +20,8 @@ type openedValues struct {
 }
 
 type openedValue struct {
-	dir string
-	v   secret.Value
+	tenant string
+	v      secret.Value
 }
 
 func (o *openedValues) get(r *record) (secret.Value, bool) {
@@ -32,7 +32,7 @@ func (o *openedValues) get(r *record) (secret.Value, bool) {
 }
 
 // put keeps a value, in the place of any other where there are too many.
-func (o *openedValues) put(dir string, r *record, v secret.Value) {
+func (o *openedValues) put(tenant string, r *record, v secret.Value) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.all == nil {
@@ -44,15 +44,15 @@ func (o *openedValues) put(dir string, r *record, v secret.Value) {
 		}
 		delete(o.all, sum)
 	}
-	o.all[r.sum] = openedValue{dir, v}
+	o.all[r.sum] = openedValue{tenant, v}
 }
 
 // forget drops the values of a tenant.
-func (o *openedValues) forget(dir string) {
+func (o *openedValues) forget(tenant string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for sum, v := range o.all {
-		if v.dir == dir {
+		if v.tenant == tenant {
 			delete(o.all, sum)
 		}
 	}

@@ -33,7 +33,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 )
 
-// Open opens the directory, and makes it where it is not there. It decrypts every value once:
+// Open opens the directory, and makes it where it is not there, or begins with what [Config.Backend] has. It decrypts every value once:
 // those that the keys don't open are named in the log, and are refused when they are asked
 // for; all others are served. Values that an older key alone opens are encrypted anew with the
 // first. It fails with FAILED_PRECONDITION when another process has the directory open.
@@ -41,26 +41,40 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.TenantID == nil {
 		return nil, status.Errorf(status.InvalidArgument, "secrets: TenantID is required")
 	}
+	if (c.Path == "") == (c.Backend == nil) {
+		return nil, status.Errorf(status.InvalidArgument, "secrets: want one of Path and Backend")
+	}
+	if c.Backend != nil {
+		return open(ctx, c, nil)
+	}
 	files, err := storedir.Open(c.Path, "store of secrets")
 	if err != nil {
 		return nil, err
 	}
-	return openFS(ctx, c, files)
+	return open(ctx, c, files)
 }
 
-func openFS(ctx context.Context, c Config, files storedir.FS) (*Store, error) {
+// open opens the directory files, or where it is nil the backend.
+func open(ctx context.Context, c Config, files storedir.FS) (*Store, error) {
 	c.Providers = maps.Clone(c.Providers)
-	s := &Store{config: c, files: files, log: c.Logger, spaces: map[string]*space{}}
+	s := &Store{config: c, files: files, backend: c.Backend, log: c.Logger, spaces: map[string]*space{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.recover(ctx); err != nil {
+	var err error
+	if files != nil {
+		s.backend, err = openDir(files)
+	}
+	if err == nil {
+		err = s.look(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(storedir.Problem("open the store of secrets", err), s.Close())
 	}
 	return s, nil
 }
 
-// Close gives the directory free for others. A closed store fails with FAILED_PRECONDITION.
+// Close gives the directory free for others, and leaves another backend open. A closed store fails with FAILED_PRECONDITION.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,12 +82,20 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.files == nil {
+		return nil
+	}
 	return s.files.Close()
 }
 
 // Hold has changes wait until release is called, so that all files can be copied as they are at
-// one moment. Reading goes on. It is meant for backups, and short.
-func (s *Store) Hold() (release func()) { return storedir.Hold(s.files) }
+// one moment. Reading goes on. It is meant for backups of the directory, and short; another backend goes on.
+func (s *Store) Hold() (release func()) {
+	if s.files == nil {
+		return func() {}
+	}
+	return storedir.Hold(s.files)
+}
 
 // Found returns how many values Open has found, and how many of them are damaged.
 func (s *Store) Found() (stored, damaged int) {
@@ -99,20 +121,16 @@ func (s *Store) List(ctx context.Context, tenant string, kind Kind) ([]Entry, er
 		return nil, err
 	}
 	defer leave()
-	files, err := s.filesOf(at, kind)
+	keys, err := s.keysOf(ctx, at, kind)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, 0, len(files))
-	for _, file := range files {
-		r, err := s.read(at, file)
+	entries := make([]Entry, 0, len(keys))
+	for _, key := range keys {
+		r, err := s.read(ctx, key)
 		switch {
 		case errors.Is(err, status.ErrDataLoss):
-			name, ok := storedir.NamedBy(prefixOf(kind), file, fileSuffix)
-			if !ok {
-				name = file // of a name that is too long for a file's
-			}
-			entries = append(entries, Entry{Name: name, Problem: messageOf(err)})
+			entries = append(entries, Entry{Name: key.Name, Problem: messageOf(err)})
 		case err != nil:
 			return nil, err
 		case r != nil && r.head.TenantID == at.id:
@@ -133,7 +151,7 @@ func (s *Store) Get(ctx context.Context, tenant string, kind Kind, name string) 
 		return Entry{}, err
 	}
 	defer leave()
-	r, err := s.read(at, fileOf(kind, name))
+	r, err := s.read(ctx, at.key(kind, name))
 	switch {
 	case errors.Is(err, status.ErrDataLoss):
 		return Entry{Name: name, Problem: messageOf(err)}, nil
@@ -163,15 +181,15 @@ func (s *Store) Put(ctx context.Context, tenant string, kind Kind, name string, 
 		return Entry{}, false, err
 	}
 	defer leave()
-	old, raw, err := s.current(at, kind, name)
+	old, stored, _, err := s.current(ctx, at, kind, name)
 	if err != nil {
 		return Entry{}, false, err
 	}
 	if err := checkRevision(old, kind, name, revision); err != nil {
 		return Entry{}, false, err
 	}
-	if raw == nil {
-		if err := s.checkRoom(at, kind); err != nil {
+	if !stored {
+		if err := s.checkRoom(ctx, at, kind); err != nil {
 			return Entry{}, false, err
 		}
 	}
@@ -185,8 +203,8 @@ func (s *Store) Put(ctx context.Context, tenant string, kind Kind, name string, 
 	if err := s.config.Keys.seal(&r, value); err != nil {
 		return Entry{}, false, err
 	}
-	defer s.opened.forget(at.dir)
-	if err := s.write(at, &r, raw); err != nil {
+	defer s.opened.forget(tenant)
+	if err := s.write(ctx, &r); err != nil {
 		return Entry{}, false, storedir.Problem(fmt.Sprintf("store the %s %q", kind, name), err)
 	}
 	s.log.InfoContext(ctx, "a value was set", slog.String("tenant", tenant), slog.String("kind", string(kind)), slog.String("name", name))
@@ -204,19 +222,19 @@ func (s *Store) Delete(ctx context.Context, tenant string, kind Kind, name, revi
 		return err
 	}
 	defer leave()
-	old, raw, err := s.current(at, kind, name)
+	old, stored, others, err := s.current(ctx, at, kind, name)
 	if err != nil {
 		return err
 	}
 	if err := checkRevision(old, kind, name, revision); err != nil {
 		return err
 	}
-	if old == nil && (raw == nil || isAnothers(raw, at.id)) {
+	if !stored || others {
 		return notThere(kind, name)
 	}
-	defer s.opened.forget(at.dir)
-	if err := s.remove(at, fileOf(kind, name)); err != nil {
-		return storedir.Problem(fmt.Sprintf("remove the %s %q", kind, name), err)
+	defer s.opened.forget(tenant)
+	if err := s.backend.Delete(ctx, at.key(kind, name)); err != nil {
+		return storedir.Problem(fmt.Sprintf("remove the %s %q", kind, name), unavailable(err))
 	}
 	s.log.InfoContext(ctx, "a value was removed", slog.String("tenant", tenant), slog.String("kind", string(kind)), slog.String("name", name))
 	return nil
@@ -226,14 +244,14 @@ func (s *Store) Delete(ctx context.Context, tenant string, kind Kind, name, revi
 // [Config.TenantID] must not give out the ID. One that has none is no failure. After a failure
 // it may be called again.
 func (s *Store) Drop(ctx context.Context, tenant string) error {
-	at, leave, err := s.enterAs(ctx, tenant, "", true)
+	leave, err := s.lock(ctx, tenant, true)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	defer s.opened.forget(at.dir)
-	if err := s.dropSpace(at); err != nil {
-		return storedir.Problem("remove the secrets of a tenant", err)
+	defer s.opened.forget(tenant)
+	if err := drop(ctx, s.backend, tenant); err != nil {
+		return storedir.Problem("remove the secrets of a tenant", unavailable(err))
 	}
 	return nil
 }
@@ -278,7 +296,7 @@ func (s *Store) reveal(ctx context.Context, tenant string, kind Kind, name strin
 	if err != nil {
 		return secret.Value{}, err
 	}
-	r, err := s.read(at, fileOf(kind, name))
+	r, err := s.read(ctx, at.key(kind, name))
 	leave()
 	if err != nil {
 		return secret.Value{}, err
@@ -294,19 +312,13 @@ func (s *Store) reveal(ctx context.Context, tenant string, kind Kind, name strin
 	}
 	v, err := s.config.Keys.open(r)
 	if err == nil {
-		s.opened.put(at.dir, r, v)
+		s.opened.put(tenant, r, v)
 	}
 	return v, err
 }
 
 func notThere(kind Kind, name string) error {
 	return status.Publicf(status.NotFound, "%s %q does not exist", kind, abi.Line(name, 80)).WithCause(errNotStored)
-}
-
-// isAnothers reports whether a file is of a tenant that had the name before.
-func isAnothers(raw []byte, id string) bool {
-	r, ok := decode(raw)
-	return ok && r.head.TenantID != id
 }
 
 func messageOf(err error) string { return status.Convert(err).Message }

@@ -278,7 +278,7 @@ func TestAnotherKeyOpensNothingOfTheFirst(t *testing.T) {
 	w.put("acme", secrets.Secret, "a", canary)
 	w.open(keys(t, second))
 	assert.Contains(t, w.log.String(), "can't be opened")
-	assert.Contains(t, w.log.String(), "file=t-acme/secret-a.age")
+	assert.Contains(t, w.log.String(), "tenant=acme kind=secret name=a")
 	next := secret.Static{"acme": {"a": secret.New("of the operator"), "b": secret.New("of the operator")}}
 	_, err := w.Source(next).Secret(t.Context(), "acme", "a")
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
@@ -507,7 +507,7 @@ func TestDamageIsTold(t *testing.T) {
 	w.put("acme", secrets.Secret, "b", canary)
 	require.NoError(t, os.WriteFile(w.file("acme", secrets.Secret, "a"), []byte("x"), 0o600))
 	w.open(keys(t, key))
-	assert.Contains(t, w.log.String(), "file=t-acme/secret-a.age")
+	assert.Contains(t, w.log.String(), "tenant=acme kind=secret name=a")
 	entries, err := w.List(t.Context(), "acme", secrets.Secret)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)

@@ -7,10 +7,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
-// Config configures a store. Path and TenantID are required.
+// Config configures a store. TenantID is required, and one of Path and Backend.
 type Config struct {
 	// Path is the directory of the values, which one process at a time may use.
 	Path string
+	// Backend keeps the values in the place of the directory; nil has them there. Its owner closes it, after
+	// [Store.Close].
+	Backend Backend
 	// Keys encrypt and decrypt. Without them nothing can be stored, and nothing that is
 	// stored can be used.
 	Keys *Keys
@@ -30,17 +33,15 @@ type Config struct {
 // Store keeps values. It is safe for concurrent use: changes of one tenant come one after the
 // other, and wait for no other tenant's. Close it.
 type Store struct {
-	config Config
-	files  storedir.FS
-	log    *slog.Logger
-	opened openedValues
+	config  Config
+	files   storedir.FS // nil where the backend is another
+	backend Backend
+	log     *slog.Logger
+	opened  openedValues
 
 	mu     sync.Mutex // guards the fields below
 	spaces map[string]*space
 	closed bool
 	// stored and damaged count what Open has found.
 	stored, damaged int
-	// unsynced says that a directory was made or removed and that the sync of the one above
-	// has failed.
-	unsynced bool
 }
