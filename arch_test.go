@@ -78,6 +78,7 @@ var rules = []rule{
 	{"engine/client", []string{"engine/status", "engine/action", "internal/rawjson"}, "the flow protocol's other end"},
 
 	{"internal/rawjson", nil, "JSON objects that survive a round trip"},
+	{"internal/ballast", nil, "spaces collections; knows nothing of the program"},
 	{"internal/caller", []string{"engine/status", "wasmhost/server/access"}, "who sends a request, for all handlers that ask"},
 	{"internal/closing", []string{"engine/status"}, "answers requests whose bodies are still arriving when their server closes, for all faces"},
 	{"internal/datadir", []string{"engine/status", "wasmhost/capability/kv", "wasmhost/module", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/secrets", "wasmhost/server/usage"}, "the parts of a data directory; opens every store, of a server that is stopped"},
@@ -123,7 +124,7 @@ var rules = []rule{
 	{"wasmhost/internal/memory", nil, "linear memories and their images; counts nothing"},
 	{"wasmhost/internal/compile", []string{"engine/status", "internal/storedir", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/verify", "wasmhost/internal/share"}, "from an upload's bytes to machine code; runs no guest"},
 	{"wasmhost/internal/sandbox", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/inspect", "wasmhost/internal/meter", "wasmhost/internal/wasi", "wasmhost/internal/share", "wasmhost/internal/memory", "wasmhost/internal/compile"}, "the only room that runs guests"},
-	{"wasmhost/internal/worker", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/memory"}, "runs sandboxes in processes of their own; decides nothing about modules"},
+	{"wasmhost/internal/worker", []string{"engine/status", "engine/schema", "wasmhost/abi", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/memory", "internal/ballast"}, "runs sandboxes in processes of their own; decides nothing about modules"},
 	{"wasmhost/script", []string{"engine/status", "wasmhost/abi", "wasmhost/internal/compile", "wasmhost/internal/inspect"}, "makes of a script what an engine evaluates; runs nothing"},
 	{"wasmhost/internal/services", []string{"engine/action", "engine/middleware", "engine/model", "engine/registry", "engine/schema", "engine/status", "engine/telemetry", "engine/tool", "internal/rawjson", "wasmhost/abi", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/internal/sandbox", "wasmhost/policy", "wasmhost/tenant"}, "what a call may ask of the host; knows neither the host nor its modules"},
 	{"wasmhost/internal/condition", []string{"wasmhost/module"}, "what a caller wants to find when it changes a module; from the server's requests to the host's locks"},
@@ -155,10 +156,10 @@ var rules = []rule{
 	{"builtin/middleware/", leaves, "first-party middleware uses the engine's leaves, never the façade"},
 	{"builtin/vectorstore/", append(slices.Clone(leaves), "internal/storedir", "internal/storedir/journal", "builtin/vectorstore/", "internal/rawjson"), "first-party stores use the engine's leaves, never the façade"},
 	{"builtin", append(slices.Clone(leaves), "builtin/"), "the list that the binary links"},
-	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/datadir", "internal/closing", "internal/descriptors", "internal/guestbuild", "internal/listening", "internal/logins", "internal/packdir", "internal/prettylog", "internal/profiling", "internal/scaffold", "internal/settings", "internal/storedir", "internal/tooltest"}, "the only place where engine, wasmhost and builtin meet"},
+	{"cmd/genkit-wasm", []string{"engine/", "wasmhost/", "builtin/", "internal/ballast", "internal/datadir", "internal/closing", "internal/descriptors", "internal/guestbuild", "internal/listening", "internal/logins", "internal/packdir", "internal/prettylog", "internal/profiling", "internal/scaffold", "internal/settings", "internal/storedir", "internal/tooltest"}, "the only place where engine, wasmhost and builtin meet"},
 	{"examples/", []string{"engine/", "wasmhost/", "builtin/"}, "users of everything public"},
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
-	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/wasmtest"}, "measures everything"},
+	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/ballast", "internal/wasmtest"}, "measures everything"},
 	{"test/faces/client", []string{"engine/", "wasmhost/"}, "Genkit's JS client against the flow server"},
 }
 

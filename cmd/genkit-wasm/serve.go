@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/allowance"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/ballast"
 	"github.com/genkit-wasm/genkit-wasm/internal/closing"
 	"github.com/genkit-wasm/genkit-wasm/internal/descriptors"
 	"github.com/genkit-wasm/genkit-wasm/internal/listening"
@@ -172,7 +173,11 @@ func (a *app) generates(text string) (allowance.Limits, error) {
 const guardedGrants = `{"kv":true,"clock":true}`
 
 // serve runs until ctx ends, and then drains.
+// ballastBytes spaces the server's collections, whose own heap is a few MiB: see docs/benchmarks.md, BenchmarkTenfoldQuota.
+const ballastBytes = 32 << 20
+
 func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
+	defer ballast.Keep(ballastBytes)()
 	if err := a.checkSettings(ctx, f); err != nil {
 		return located(err, f.set)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/ballast"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
@@ -34,15 +35,12 @@ func Child(hooks Hooks) {
 	os.Exit(exitOrderly)
 }
 
-// ballastBytes is memory that nobody touches, so that it takes none: with it on the heap, a
-// collection comes after so many bytes, and not after each 4 MiB, of which a worker that
-// is busy makes dozens a second.
+// ballastBytes spaces a worker's collections: one that is busy makes 4 MiB of garbage dozens of times a second.
 const ballastBytes = 16 << 20
 
 // serve is a worker: it follows the server's orders until the server is gone.
 func serve(mode string, hooks Hooks) error {
-	ballast := make([]byte, ballastBytes)
-	defer runtime.KeepAlive(ballast)
+	defer ballast.Keep(ballastBytes)()
 	t, err := connect(mode)
 	if err != nil {
 		return err
