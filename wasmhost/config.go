@@ -12,6 +12,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/intercept"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
@@ -90,6 +91,10 @@ type Config struct {
 	// other bytes. It is for development: elsewhere a version names its bytes
 	// for as long as its revision is kept.
 	ReplaceVersions bool
+	// Start gives the random bytes and times of each initialisation of a module, so that two hosts have guests in the same
+	// state; nil is the system. It is for tests and recordings: what such a guest takes for random is known. It has no
+	// effect on worker processes.
+	Start func() intercept.Sources
 	// Logger gets the host's and the guests' log lines; nil drops them.
 	Logger *slog.Logger
 }

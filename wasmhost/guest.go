@@ -48,6 +48,12 @@ type inService interface {
 	isClosed() bool
 }
 
+// asking is what a guest asks, as [services.Call] counts it.
+type asking interface {
+	HTTPBytes() int64
+	Sends() bool
+}
+
 // once calls the module that the guest was made for; [sandbox.ErrClosed] when that is
 // no longer in service.
 func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, error) {
@@ -73,9 +79,11 @@ func (g *guest) once(ctx context.Context, call sandbox.Call) (*sandbox.Result, e
 	if call.Emit != nil {
 		call.WriteBy = writeBy(ctx)
 	}
+	ended := interceptor(ctx, g.kind, g.name, &call, calls)
 	var usage sandbox.Usage
 	call.Usage = &usage
 	res, err := g.admitted(ctx, call)
+	ended(res, usage.Fuel, err)
 	if usage.Fuel > 0 { // it ran, with or without success
 		telemetry.AnnotateInt(ctx, "wasm.fuel.consumed", usage.Fuel)
 		telemetry.AnnotateInt(ctx, "wasm.memory.peak_bytes", usage.MemoryBytes)
@@ -165,7 +173,7 @@ func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, 
 		InputBytes: len(c.Input), TenantID: g.owner.config.ID, Caller: tenants.CallerOf(ctx),
 	}
 	e.Kind = billed(g.kind)
-	if calls, ok := c.Door.(*services.Call); ok {
+	if calls, ok := c.Door.(asking); ok {
 		e.EgressBytes = calls.HTTPBytes()
 	}
 	if res != nil {
@@ -209,7 +217,7 @@ func (g *guest) enter(ctx context.Context, c sandbox.Call) (context.Context, fun
 		return nil, nil, status.Publicf(status.ResourceExhausted, "the tenant has used up its fuel of %d units a minute; try again in %v", g.owner.quota.FuelPerMinute, wait.Round(time.Second)).
 			WithRetryAfter(wait).WithDetails(map[string]string{"quota": "fuelPerMinute"})
 	}
-	if calls, ok := c.Door.(*services.Call); ok && calls.Sends() {
+	if calls, ok := c.Door.(asking); ok && calls.Sends() {
 		if err := g.owner.egressLeft(); err != nil {
 			return nil, nil, err
 		}

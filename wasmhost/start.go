@@ -79,11 +79,15 @@ func (h *Host) startSandbox(ctx context.Context, config *Config) error {
 		*count = tenants.NewBytes(cmp.Or(config.RequestBytes, max(64<<20, config.MemoryBytes/8)))
 	}
 	h.opens = tenants.NewBytes(min(maxOpens, descriptors.Limit()/4))
+	var start func() sandbox.Sources
+	if config.Start != nil {
+		start = func() sandbox.Sources { return config.Start() }
+	}
 	var err error
 	h.sandbox, err = sandbox.New(ctx, sandbox.Config{
 		CacheDir: config.CacheDir, Interpreter: config.Interpreter, Compiler: config.Compiler,
 		MemoryBytes: config.MemoryBytes, IdleTimeout: max(0, config.IdleTimeout), Logger: h.log,
-		Compilers: compilers,
+		Compilers: compilers, Start: start,
 	})
 	if err != nil {
 		return err

@@ -32,6 +32,14 @@ type Fetched struct {
 	Body    []byte
 }
 
+// Sources are where a guest has from what it can't compute. They belong to one call or initialisation.
+type Sources interface {
+	// Random fills p.
+	Random(p []byte) error
+	// Clock returns what a clock of WASI shows in the place of now. Clocks that were not granted are not asked.
+	Clock(clock uint32, now int64) int64
+}
+
 // Next calls the rest of the chain that a middleware wraps: request and answer are those of the hook.
 // It may take as long as its caller allows, and has to end with ctx. Errors go to the guest as far
 // as they are public.
@@ -65,6 +73,8 @@ type Call struct {
 	// Files is for [Bound] file systems, which find it in their call and in its
 	// initialisation; the sandbox looks at it not.
 	Files any
+	// Sources give random bytes and clocks; nil is the system.
+	Sources Sources
 	// Log receives the guest's log lines, cleaned; nil drops them.
 	Log func(level Level, line string)
 	// Usage is filled in when the call ends, also when it fails; nil when nobody

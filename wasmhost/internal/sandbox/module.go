@@ -67,6 +67,9 @@ func (m *Module) begin(ctx context.Context, st *state, call *Call) {
 func (m *Module) initialState(ctx context.Context, call *Call, slot *share.Slot) *state {
 	st := &state{slot: slot}
 	m.begin(ctx, st, call)
+	if m.sandbox.start != nil {
+		st.call.Sources = m.sandbox.start()
+	}
 	return st
 }
 

@@ -70,13 +70,15 @@ type Config struct {
 	// Freed is called when memory of an account has been given back at another time than
 	// the end of a call; nil for an account of the process alone. It must not block.
 	Freed func(*share.Account)
+	// Start gives the sources of each initialisation, so that the images of two sandboxes are alike; nil is the system.
+	Start func() Sources
 	// Rewrite replaces [meter.Rewrite] in tests.
 	Rewrite func(wasm []byte, m *inspect.Module, opt meter.Options) (*meter.Result, error)
 }
 
 // New starts a sandbox. Close it to free the memory of its guests.
 func New(ctx context.Context, config Config) (*Sandbox, error) {
-	s := &Sandbox{log: config.Logger, modules: map[*Module]struct{}{}, bases: map[baseKey]*base{}, processors: share.NewProcessors(), swept: make(chan struct{})}
+	s := &Sandbox{log: config.Logger, modules: map[*Module]struct{}{}, bases: map[baseKey]*base{}, processors: share.NewProcessors(), start: config.Start, swept: make(chan struct{})}
 	s.memory = share.NewMemory(config.MemoryBytes, s.makeRoom)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx)) // not New's caller's: it lasts until Close
 	if s.log == nil {

@@ -141,6 +141,7 @@ type Sandbox struct {
 	memory     *share.Memory
 	processors *share.Processors
 	compiler   *compile.Compiler
+	start      func() Sources // of initialisations; nil: the system
 
 	life  context.Context //nolint:containedctx // ends with the sandbox, and what the host does for its guests
 	end   context.CancelFunc

@@ -45,8 +45,19 @@ func (h wasiHost) Random(p []byte) error {
 	if st.randomBytes += int64(len(p)); st.randomBytes > maxRandomBytes {
 		halt(status.ResourceExhausted, "the module took more than %d random bytes", maxRandomBytes)
 	}
+	if s := st.call.Sources; s != nil {
+		return s.Random(p)
+	}
 	_, err := rand.Read(p)
 	return err
+}
+
+// Clock gives the time that it is.
+func (h wasiHost) Clock(clock uint32, now int64) int64 {
+	if s := h.in.state.call.Sources; s != nil {
+		return s.Clock(clock, now)
+	}
+	return now
 }
 
 // Sleep ends with the call.

@@ -25,9 +25,9 @@ var began = time.Now()
 func (p *Process) now(clock uint32) (int64, bool) {
 	switch {
 	case clock == clockRealtime && p.config.Clock:
-		return time.Now().UnixNano(), true
+		return p.host.Clock(clock, time.Now().UnixNano()), true
 	case clock == clockMonotonic && p.config.Clock:
-		return standingMonotonic + int64(time.Since(began)), true
+		return p.host.Clock(clock, standingMonotonic+int64(time.Since(began))), true
 	case clock == clockRealtime:
 		return standingRealtime + p.slept, true
 	case clock == clockMonotonic:

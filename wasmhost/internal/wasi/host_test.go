@@ -51,6 +51,8 @@ func (h *testHost) Print(fd int32, text []byte) {
 
 func (h *testHost) Random(p []byte) error { _, err := rand.Read(p); return err }
 
+func (h *testHost) Clock(_ uint32, now int64) int64 { return now }
+
 func (h *testHost) Sleep(d time.Duration) {
 	h.slept = append(h.slept, d)
 	if !h.fake {

@@ -95,6 +95,8 @@ type Host interface {
 	Print(fd int32, text []byte)
 	// Random fills p with fresh bytes.
 	Random(p []byte) error
+	// Clock returns what a clock that was granted shows, of which now is the system's.
+	Clock(clock uint32, now int64) int64
 	// Sleep returns after d, which is positive, or ends the guest.
 	Sleep(d time.Duration)
 	// Yield lets others run.
