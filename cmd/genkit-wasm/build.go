@@ -196,13 +196,15 @@ func notBuilt(err error) error {
 }
 
 // writeWhole replaces a file as a whole or not at all.
-func writeWhole(file string, content []byte) error {
+func writeWhole(file string, content []byte) error { return writeWholeAs(file, content, 0o644) }
+
+func writeWholeAs(file string, content []byte, mode os.FileMode) error {
 	part, err := os.CreateTemp(filepath.Dir(file), ".genkit-wasm-*")
 	if err != nil {
 		return usage(err)
 	}
 	_, err = part.Write(content)
-	if err = errors.Join(err, part.Chmod(0o644), part.Close()); err == nil {
+	if err = errors.Join(err, part.Chmod(mode), part.Close()); err == nil {
 		err = os.Rename(part.Name(), file)
 	}
 	if err != nil {

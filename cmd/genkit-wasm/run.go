@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/tool"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/intercept"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/script"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
@@ -44,9 +45,10 @@ func (f *toolFlags) take(args []string) {
 
 // localCall is a tool in this process, and what it is to be called with.
 type localCall struct {
-	host  *localHost
-	tool  action.Action
-	input json.RawMessage
+	host   *localHost
+	tool   action.Action
+	input  json.RawMessage
+	result json.RawMessage // after the call, when it was not interrupted and did not fail
 }
 
 // openCall prepares a call. The caller closes its host; the returned context is the call's.
@@ -74,7 +76,7 @@ func (a *app) openCall(ctx context.Context, f *toolFlags) (context.Context, *loc
 		host.close()
 		return ctx, nil, err
 	}
-	return ctx, &localCall{host, t, input}, nil
+	return ctx, &localCall{host: host, tool: t, input: input}, nil
 }
 
 // hostFlags are the flags of the commands that run modules in this process.
@@ -83,7 +85,8 @@ type hostFlags struct {
 	engineFlags
 	localGrants
 	verbose bool
-	nowhere bool              // policies may grant requests to noHost, too
+	nowhere bool // policies may grant requests to noHost, too
+	start   func() intercept.Sources
 	sink    tenant.Sink       // gets an event for each call; nil for none
 	also    []wasmhost.Upload // modules beside the first
 }
@@ -138,7 +141,7 @@ func (h *localHost) named(ctx context.Context, name string) (action.Action, erro
 // openHost loads a module into a host of its own. The caller closes it.
 func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
 	h := &localHost{registry: registry.New(nil), upload: up}
-	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }}
+	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }, Start: f.start}
 	if slices.ContainsFunc(append([]wasmhost.Upload{up}, f.also...), func(u wasmhost.Upload) bool { return u.Language == script.Package }) {
 		config.Compiler = a.compiler // what bundles it
 	}
@@ -212,22 +215,29 @@ func (f *hostFlags) applyAll(up *wasmhost.Upload, config *wasmhost.Config) error
 func (a *app) runCommand() *cobra.Command {
 	var f toolFlags
 	var stream bool
+	var record string
 	cmd := &cobra.Command{
 		Use:   "run FILE|DIR [TOOL]",
 		Short: "Run a tool of a module or a script here, without a server",
 		Long: "Run loads a module into this process, with the checks and limits of a server, and calls one of its tools. " +
 			"TOOL may be left out when the module has one; the key of another action, such as /embedder/words, runs that. The result is printed as JSON; chunks that the tool emits go to the standard error, " +
 			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
-			"The module may use the capabilities that its policy and these flags grant: the user who runs a module here is its operator.",
+			"The module may use the capabilities that its policy and these flags grant: the user who runs a module here is its operator.\n\n" +
+			"With --record the call is kept in a file, with all that crossed its border: input and context, what the module asked of its host and was answered, random bytes, times, chunks, log lines, and how it ended. \"replay\" runs it again, and makes a case for \"test\" of it. " +
+			"Secrets are in it by name; their values never reach a module. The rest is in it as it is. The file holds 16 MiB of that at most, and only its owner can read it. A module that sees directories can't be recorded.",
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.take(args)
+			if record != "" {
+				return a.recordRun(cmd.Context(), &f, stream, record)
+			}
 			return a.run(cmd.Context(), &f, stream)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&stream, "stream", false, "print chunks and result as they come, one JSON object a line")
+	cmd.Flags().StringVar(&record, "record", "", "keep the call in a new or replaced `FILE`, for replay")
 	return cmd
 }
 
@@ -278,6 +288,7 @@ func (a *app) runTool(ctx context.Context, call *localCall, stream bool) error {
 	if err != nil {
 		return callFailure(ctx, err)
 	}
+	call.result = out
 	if stream {
 		return a.line(`{"result":%s}`, compact(out))
 	}

@@ -41,6 +41,8 @@ func (a *app) testCommand() *cobra.Command {
 		Short: "Run an author's cases and hostile inputs against a module, without a server",
 		Long: "Test runs the tools of a module or a script in this process, with the checks and limits of a server. DIR (default: this directory) is built first, as \"build\" does; FILE is taken as it is.\n\n" +
 			"The cases are in " + casesFile + " in DIR, or beside FILE: a list \"cases\" with name, tool, input, context, and one of want (the same JSON), wantError (a status such as NOT_FOUND) and wantInterrupt. " +
+			"With \"host\" a case has answers of its own in the place of the real host's: a list of {http: {method, url}, answer: {status, headers, body}} and the same of kv_get, run, generate and the like, where * in a url stands for any characters. " +
+			"Nothing goes out then; a request without an answer fails the case and is shown as text to paste, and so does an answer that nothing asked for. \"replay --case\" writes such cases.\n\n" +
 			"They run in their order, and values that a tool keeps with kv stay from one to the next. \"grant: [kv, clock]\" in the file is --grant; all else that reaches beyond the call is these flags' to grant.\n\n" +
 			"Then each tool gets inputs that are made from its schema and its cases: members missing, wrong types, numbers and texts that are huge, deep nesting, text that is not ASCII, a megabyte. " +
 			"They must end in an answer or in an error that says what is wrong, and never in a trap or another INTERNAL. The module reaches no network, secret or directory meanwhile.\n\n" +
@@ -76,6 +78,9 @@ func (a *app) test(ctx context.Context, target string, f *testFlags) error {
 		if grant != "kv" && grant != "clock" {
 			return usagef("%s: grant: %q, want kv or clock; anything else is granted by the flags of test", file, grant)
 		}
+	}
+	if up.Policy, err = loadable(up.Policy, cases); err != nil {
+		return err
 	}
 	granting := f.hostFlags
 	granting.names, granting.nowhere = slices.Concat(f.names, cases.Grant), true
@@ -134,6 +139,37 @@ func (a *app) tested(ctx context.Context, target string, f *testFlags) (up wasmh
 	up.Name, err = a.moduleName(ctx, up, f.module)
 	return up, cases, err
 }
+
+// loadable grants what cases answer for: a module that imports the capability would not load without. What is granted
+// reaches nothing.
+func loadable(raw []byte, cases *tooltest.File) ([]byte, error) {
+	answered := tooltest.Answers(cases.Cases)
+	if len(answered) == 0 {
+		return raw, nil
+	}
+	p, err := policy.Parse(raw)
+	if err != nil {
+		return nil, refusedModule(err)
+	}
+	g := &p.Grants
+	if len(g.HTTP) == 0 {
+		g.HTTP = []policy.HTTPGrant{toNowhere()}
+	}
+	if len(g.Generate) == 0 {
+		g.Generate = []string{nothing}
+	}
+	if len(g.Actions) == 0 {
+		g.Actions = []string{"tool/" + nothing}
+	}
+	for _, c := range answered {
+		g.KV = g.KV || strings.HasPrefix(string(c), "kv_")
+		g.Clock = g.Clock || c == abi.CapNow
+	}
+	return json.Marshal(p)
+}
+
+// nothing is the name of an action that nobody has.
+const nothing = "test-case/none"
 
 // readCases reads a file of cases. One that is missing is no mistake unless it was asked for.
 func readCases(file string, asked bool) (*tooltest.File, error) {
@@ -194,7 +230,37 @@ func (a *app) tellCase(result tooltest.CaseResult) error {
 	if result.OK {
 		return a.line("ok    %s", brief(result.Name))
 	}
-	return a.line("%s  %s (%s)\n        got  %s\n        want %s", colour(a.out, red, "FAIL"), brief(result.Name), brief(result.Tool), brief(result.Got), brief(result.Want))
+	if err := a.line("%s  %s (%s)", colour(a.out, red, "FAIL"), brief(result.Name), brief(result.Tool)); err != nil {
+		return err
+	}
+	if result.Got != "" {
+		if err := a.line("        got  %s\n        want %s", brief(result.Got), brief(result.Want)); err != nil {
+			return err
+		}
+	}
+	return a.tellHost(&result)
+}
+
+// tellHost shows which answers of the host a case lacks, and which it has in vain.
+func (a *app) tellHost(result *tooltest.CaseResult) error {
+	if len(result.Missing) > 0 {
+		if err := a.line("        the case has no answer to these; add them to its \"host\":"); err != nil {
+			return err
+		}
+	}
+	for _, text := range result.Missing {
+		for line := range strings.Lines(text) {
+			if err := a.line("          %s", abi.Line(strings.TrimSuffix(line, "\n"), 4000)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, text := range result.Unasked {
+		if err := a.line("        nothing asked for %s", brief(text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hostileName is the name of the module that gets the hostile inputs.

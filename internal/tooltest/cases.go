@@ -29,6 +29,9 @@ type Case struct {
 	Want          json.RawMessage `json:"want,omitempty"`          // the output, as JSON
 	WantError     string          `json:"wantError,omitempty"`     // a status, such as NOT_FOUND
 	WantInterrupt json.RawMessage `json:"wantInterrupt,omitempty"` // its metadata
+	// Host is what the host answers, in the place of the real one. With it nothing goes out: a request that nothing here
+	// answers fails the case, and so does an answer that nothing asks for.
+	Host []Fake `json:"host,omitempty"`
 }
 
 // Parse reads and checks cases in YAML. Each of them has a name.
@@ -78,6 +81,11 @@ func (c *Case) check() error {
 	}
 	if c.Context != nil && c.Context[0] != '{' {
 		return errors.New("context: want an object")
+	}
+	for i := range c.Host {
+		if err := c.Host[i].check(); err != nil {
+			return fmt.Errorf("host: answer %d: %w", i+1, err)
+		}
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ type CaseResult struct {
 	OK   bool   `json:"ok"`
 	Got  string `json:"got,omitempty"` // of a case that failed: in words, or JSON
 	Want string `json:"want,omitempty"`
+	// Missing are answers that the case lacks, each as text to paste into it; Unasked those that nothing asked for.
+	Missing []string `json:"missing,omitempty"`
+	Unasked []string `json:"unasked,omitempty"`
 }
 
 // HostileResult is what a tool did with its hostile inputs.
@@ -90,7 +93,13 @@ func (r *Report) RunCases(ctx context.Context, tools []Tool, cases []Case, told 
 		result := CaseResult{Name: c.Name, Tool: c.Tool}
 		if t := byName[c.Tool]; t != nil {
 			called[c.Tool] = true
-			result.Got, result.OK = c.run(ctx, t.Run)
+			host := newHost(r.Module, c.Host)
+			var as bool
+			if result.Got, as = c.run(host.on(ctx), t.Run); as {
+				result.Got = ""
+			}
+			result.Missing, result.Unasked = host.faults(as)
+			result.OK = as && len(result.Missing)+len(result.Unasked) == 0
 			if result.OK && c.Want != nil && good[c.Tool] == nil {
 				good[c.Tool] = c.Input
 			}
@@ -100,9 +109,7 @@ func (r *Report) RunCases(ctx context.Context, tools []Tool, cases []Case, told 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if result.OK {
-			result.Got = ""
-		} else {
+		if result.Got != "" {
 			result.Want = c.wanted()
 		}
 		r.Cases = append(r.Cases, result)
