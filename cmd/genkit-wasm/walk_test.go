@@ -199,7 +199,7 @@ func TestNewTellsProgramsWhatItMade(t *testing.T) {
 	var made created
 	require.NoError(t, json.Unmarshal([]byte(got.out), &made))
 	assert.Equal(t, created{
-		Language: "c", Name: "x", Dir: dir, Files: []string{".gitignore", "README.md", "cases.yaml", "genkit.h", "json.h", "x.c"},
+		Language: "c", Name: "x", Dir: dir, Files: []string{".gitignore", "README.md", "actions.h", "cases.yaml", "genkit.h", "json.h", "number.h", "x.c"},
 		Next: []string{"genkit-wasm build", "genkit-wasm test", "genkit-wasm upload x.wasm"},
 	}, made)
 	script := cli(t, "new", "js", "y", filepath.Join(t.TempDir(), "y"))

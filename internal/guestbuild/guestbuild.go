@@ -156,7 +156,9 @@ func findRust(dir string, names []string) (*Project, error) {
 	if _, err := os.Stat(filepath.Join(dir, "src", "lib.rs")); err == nil {
 		return &Project{dir, Rust, []string{"src/lib.rs"}}, nil
 	}
-	roots := slices.DeleteFunc(withSuffix(names, ".rs"), func(name string) bool { return name == "genkit.rs" || name == "json.rs" })
+	roots := slices.DeleteFunc(withSuffix(names, ".rs"), func(name string) bool {
+		return slices.Contains([]string{"genkit.rs", "json.rs", "actions.rs"}, name)
+	})
 	switch {
 	case slices.Contains(roots, "lib.rs"):
 		return &Project{dir, Rust, []string{"lib.rs"}}, nil

@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 	}{
 		"Go":                               {map[string]string{"go.mod": "", "a.go": "", "x.ts": ""}, guestbuild.Go, nil},
 		"a crate":                          {map[string]string{"Cargo.toml": "[package]\n", "src/lib.rs": "", "x.ts": ""}, guestbuild.Rust, []string{"src/lib.rs"}},
-		"Rust in one file, beside the kit": {map[string]string{"tool.rs": "", "genkit.rs": "", "json.rs": ""}, guestbuild.Rust, []string{"tool.rs"}},
+		"Rust in one file, beside the kit": {map[string]string{"tool.rs": "", "genkit.rs": "", "json.rs": "", "actions.rs": ""}, guestbuild.Rust, []string{"tool.rs"}},
 		"Rust with lib.rs":                 {map[string]string{"lib.rs": "", "other.rs": ""}, guestbuild.Rust, []string{"lib.rs"}},
 		"C":                                {map[string]string{"b.c": "", "a.c": "", "-x.c": "", "genkit.h": ""}, guestbuild.C, []string{"a.c", "b.c"}},
 		"C++ with C":                       {map[string]string{"b.c": "", "a.cpp": "", "c.cc": ""}, guestbuild.CPP, []string{"a.cpp", "c.cc", "b.c"}},

@@ -40,12 +40,12 @@ type Language struct {
 
 // Languages lists all of them.
 func Languages() []Language {
-	c := map[string]string{"genkit.h": "c/genkit.h", "json.h": "c/json.h"}
+	c := map[string]string{"genkit.h": "c/genkit.h", "json.h": "c/json.h", "number.h": "c/number.h", "actions.h": "c/actions.h"}
 	return []Language{
 		{Name: "go", Title: "Go", Needs: "Go 1.24 or later", Source: "greet.go"},
 		{Name: "ts", Title: "TypeScript", Needs: "nothing", Source: "NAME.ts", kit: map[string]string{"genkit-wasm.d.ts": pdk.Types}},
 		{Name: "js", Title: "JavaScript", Needs: "nothing", Source: "NAME.js"},
-		{Name: "rust", Title: "Rust", Needs: "rustc with wasm32-unknown-unknown", Source: "src/lib.rs", kit: map[string]string{"src/genkit.rs": "rust/genkit.rs", "src/json.rs": "rust/json.rs"}},
+		{Name: "rust", Title: "Rust", Needs: "rustc with wasm32-unknown-unknown", Source: "src/lib.rs", kit: map[string]string{"src/genkit.rs": "rust/genkit.rs", "src/json.rs": "rust/json.rs", "src/actions.rs": "rust/actions.rs"}},
 		{Name: "c", Title: "C", Needs: "clang and wasm-ld", Source: "NAME.c", kit: c},
 		{Name: "cpp", Title: "C++", Needs: "clang and wasm-ld", Source: "NAME.cpp", kit: c},
 	}

@@ -52,8 +52,11 @@ func TestFilesOfTheKitsAreThoseOfTheRepository(t *testing.T) {
 	for place, original := range map[[2]string]string{
 		{"c", "genkit.h"}:          "../../pdk/c/genkit.h",
 		{"cpp", "json.h"}:          "../../pdk/c/json.h",
+		{"cpp", "number.h"}:        "../../pdk/c/number.h",
+		{"cpp", "actions.h"}:       "../../pdk/c/actions.h",
 		{"rust", "src/genkit.rs"}:  "../../pdk/rust/genkit.rs",
 		{"rust", "src/json.rs"}:    "../../pdk/rust/json.rs",
+		{"rust", "src/actions.rs"}: "../../pdk/rust/actions.rs",
 		{"ts", "genkit-wasm.d.ts"}: "../../pdk/ts/genkit-wasm.d.ts",
 	} {
 		want, err := os.ReadFile(original)

@@ -176,6 +176,110 @@ static int json_string_is(json_span s, const char *text) {
   return p == end;
 }
 
+/* json_root makes a span of a text that holds one JSON value; its start is NULL when it does not. */
+static inline json_span json_root(const char *text, size_t len) {
+  json_reader r = {text, text + len};
+  json_span s = {NULL, NULL};
+  json_skip_space(&r);
+  const char *start = r.at;
+  if (!json_skip_value(&r)) return s;
+  s.start = start;
+  s.end = r.at;
+  json_skip_space(&r);
+  if (r.at != r.end) s.start = s.end = NULL;
+  return s;
+}
+
+/* json_items begins to go through the items of an array, or the members of an object: json_next and json_next_member
+ * give one after the other. Anything else has none. */
+static inline json_reader json_items(json_span list) {
+  json_reader r = {list.start, list.end};
+  if (list.start == NULL || (*r.at != '[' && *r.at != '{')) r.end = r.at;
+  else r.at++;
+  return r;
+}
+
+static inline int json_next(json_reader *r, json_span *item) {
+  if (r->at == r->end) return 0;
+  json_skip_space(r);
+  json_take(r, ',');
+  json_skip_space(r);
+  item->start = r->at;
+  if (r->at == r->end || *r->at == ']' || *r->at == '}' || !json_skip_value(r)) return 0;
+  item->end = r->at;
+  return 1;
+}
+
+static inline int json_next_member(json_reader *r, json_span *name, json_span *value) {
+  if (!json_next(r, name)) return 0;
+  json_skip_space(r);
+  json_take(r, ':');
+  return json_next(r, value);
+}
+
+/* json_get gives the value of a member, the last one where a name is there twice; start is NULL when there is none. The
+ * span is one of a text that json_root or json_skip_value has read. */
+static inline json_span json_get(json_span object, const char *name) {
+  json_span found = {NULL, NULL}, key, value;
+  if (object.start == NULL || *object.start != '{') return found;
+  json_reader r = json_items(object);
+  while (json_next_member(&r, &key, &value))
+    if (json_string_is(key, name)) found = value;
+  return found;
+}
+
+static inline int json_is_string(json_span s) { return s.start != NULL && *s.start == '"'; }
+
+/* json_put writes a character in UTF-8 and returns how many bytes. */
+static inline uint32_t json_put(char *out, uint32_t c) {
+  if (c < 0x80) {
+    out[0] = (char)c;
+    return 1;
+  }
+  uint32_t more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  out[0] = (char)((0xf00 >> more & 0xff) | c >> (6 * more));
+  for (uint32_t i = 1; i <= more; i++) out[i] = (char)(0x80 | (c >> (6 * (more - i)) & 0x3f));
+  return more + 1;
+}
+
+static inline uint32_t json_hex4(const char *p) {
+  return (uint32_t)(json_hex(p[0]) << 12 | json_hex(p[1]) << 8 | json_hex(p[2]) << 4 | json_hex(p[3]));
+}
+
+/* json_unquote writes the text of a string in UTF-8, which is no longer than the string, and returns its length. Half a
+ * surrogate pair becomes U+FFFD. */
+static inline uint32_t json_unquote(char *out, json_span s) {
+  uint32_t n = 0;
+  if (!json_is_string(s)) return 0;
+  for (const char *p = s.start + 1; p < s.end - 1; p++) {
+    if (*p != '\\') {
+      out[n++] = *p;
+      continue;
+    }
+    uint32_t c = (unsigned char)*++p;
+    switch (c) {
+      case 'b': c = '\b'; break;
+      case 'f': c = '\f'; break;
+      case 'n': c = '\n'; break;
+      case 'r': c = '\r'; break;
+      case 't': c = '\t'; break;
+      case 'u':
+        c = json_hex4(p + 1);
+        p += 4;
+        if (c >= 0xd800 && c < 0xdc00 && p[1] == '\\' && p[2] == 'u') {
+          uint32_t low = json_hex4(p + 3);
+          if (low >= 0xdc00 && low < 0xe000) {
+            c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+            p += 6;
+          }
+        }
+        if (c >= 0xd800 && c < 0xe000) c = 0xfffd;
+    }
+    n += json_put(out + n, c);
+  }
+  return n;
+}
+
 static inline int json_is_number(json_span s) { return s.start != NULL && (*s.start == '-' || (*s.start >= '0' && *s.start <= '9')); }
 
 #endif

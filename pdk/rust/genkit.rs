@@ -28,6 +28,8 @@
 
 #![allow(dead_code)]
 
+use std::borrow::Cow;
+
 mod host {
     #[link(wasm_import_module = "genkit_v1")]
     extern "C" {
@@ -74,8 +76,9 @@ macro_rules! descriptor {
 pub(crate) use descriptor;
 
 /// Why a tool fails: a Genkit status name, a message, and perhaps details.
+#[derive(Debug)]
 pub struct Error {
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     details: Option<String>,
     interrupted: bool,
@@ -83,9 +86,9 @@ pub struct Error {
 
 impl Error {
     /// An error with a Genkit status name, such as "NOT_FOUND".
-    pub fn new(code: &'static str, message: impl Into<String>) -> Error {
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
         Error {
-            code,
+            code: code.into(),
             message: message.into(),
             details: None,
             interrupted: false,
@@ -132,7 +135,7 @@ pub fn fail(e: &Error) -> i32 {
         return 0;
     }
     let mut json = String::from("{\"code\":");
-    quote_into(&mut json, e.code);
+    quote_into(&mut json, &e.code);
     json.push_str(",\"message\":");
     quote_into(&mut json, &e.message);
     if let Some(details) = &e.details {

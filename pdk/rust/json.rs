@@ -1,8 +1,11 @@
-//! json.rs: a JSON reader (RFC 8259), small enough to read. Numbers keep the text they have. It
+//! json.rs: reads and writes JSON (RFC 8259), small enough to read. Numbers keep the text they have. It
 //! needs no crate: copy this file beside genkit.rs.
 
 #![allow(dead_code)]
 
+use std::fmt::{self, Write};
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -20,6 +23,156 @@ impl Value {
             _ => None,
         }
     }
+
+    /// An object with these members: `Value::object([("name", "Ada".into())])`.
+    pub fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+        let named = |(name, value): (&str, Value)| (name.to_string(), value);
+        Value::Object(IntoIterator::into_iter(members).map(named).collect())
+    }
+
+    /// Sets the property of an object, in its place where it is there. What is no object
+    /// becomes one.
+    pub fn set(&mut self, name: &str, value: Value) {
+        if !matches!(self, Value::Object(_)) {
+            *self = Value::Object(Vec::new());
+        }
+        if let Value::Object(members) = self {
+            match members.iter_mut().rev().find(|m| m.0 == name) {
+                Some(member) => member.1 = value,
+                None => members.push((name.to_string(), value)),
+            }
+        }
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The nearest number of 64 bits.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A whole number without a fraction and an exponent.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The items of an array; of anything else there are none.
+    pub fn items(&self) -> &[Value] {
+        match self {
+            Value::Array(items) => items,
+            _ => &[],
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::String(text.to_string())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(b: bool) -> Value {
+        Value::Bool(b)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(n: i64) -> Value {
+        Value::Number(n.to_string())
+    }
+}
+
+/// What is no finite number becomes null, as JSON knows none.
+impl From<f64> for Value {
+    fn from(n: f64) -> Value {
+        if n.is_finite() {
+            Value::Number(format!("{:?}", n))
+        } else {
+            Value::Null
+        }
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Value {
+        Value::Array(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+/// Writes the JSON text, without white space.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(b) => write!(f, "{}", b),
+            Value::Number(text) => f.write_str(text),
+            Value::String(text) => quoted(f, text),
+            Value::Array(items) => {
+                f.write_char('[')?;
+                for (i, item) in items.iter().enumerate() {
+                    f.write_str(if i > 0 { "," } else { "" })?;
+                    item.fmt(f)?;
+                }
+                f.write_char(']')
+            }
+            Value::Object(members) => {
+                f.write_char('{')?;
+                for (i, (name, value)) in members.iter().enumerate() {
+                    f.write_str(if i > 0 { "," } else { "" })?;
+                    quoted(f, name)?;
+                    f.write_char(':')?;
+                    value.fmt(f)?;
+                }
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                f.write_char('\\')?;
+                f.write_char(c)?;
+            }
+            '\0'..='\x1f' => write!(f, "\\u{:04x}", c as u32)?,
+            _ => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
 }
 
 /// Parses a whole text; None when it is not JSON, or nested more than 128 deep.

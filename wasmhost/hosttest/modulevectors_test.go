@@ -209,7 +209,7 @@ func TestEachClauseHasAVector(t *testing.T) {
 		shown[m[1]] = 0
 	}
 	require.Greater(t, len(shown), 50)
-	for _, pattern := range []string{"/vectors/*.json", "/vectors/capabilities/*.json", "/vectors/modules/*.json"} {
+	for _, pattern := range []string{"/vectors/*.json", "/vectors/capabilities/*.json", "/vectors/modules/*.json", "/vectors/plugin/*.json"} {
 		files, err := filepath.Glob(pdk + pattern)
 		require.NoError(t, err)
 		for _, file := range files {

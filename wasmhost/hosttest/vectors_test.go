@@ -2,7 +2,6 @@ package hosttest_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -39,17 +38,6 @@ func TestVectorsHoldForTheCModule(t *testing.T) {
 	runPrebuilt(t, filepath.Join(pdk, "conformance/c/conformance.wasm"))
 }
 
-// The Go module is built here; it answers genkit_describe.
-func TestVectorsHoldForTheGoModule(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "conformance.wasm")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
-	cmd.Dir = filepath.Join(pdk, "conformance/go")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	text, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", text)
-	runPrebuilt(t, out)
-}
-
 func runPrebuilt(t *testing.T, file string) {
 	t.Helper()
 	wasm, err := os.ReadFile(file)
@@ -61,20 +49,6 @@ func runPrebuilt(t *testing.T, file string) {
 
 func TestCapabilityVectorsHoldForTheCModule(t *testing.T) {
 	wasm, err := os.ReadFile(filepath.Join(pdk, "conformance/c/capabilities.wasm"))
-	require.NoError(t, err)
-	inBothModes(t, func(t *testing.T, configure func(*wasmhost.Config)) {
-		hosttest.RunCapabilityVectors(t, wasm, filepath.Join(pdk, "vectors/capabilities"), configure)
-	})
-}
-
-func TestCapabilityVectorsHoldForTheGoModule(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "capabilities.wasm")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, "./capabilities")
-	cmd.Dir = filepath.Join(pdk, "conformance/go")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	text, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", text)
-	wasm, err := os.ReadFile(out)
 	require.NoError(t, err)
 	inBothModes(t, func(t *testing.T, configure func(*wasmhost.Config)) {
 		hosttest.RunCapabilityVectors(t, wasm, filepath.Join(pdk, "vectors/capabilities"), configure)

@@ -114,7 +114,7 @@ GENKIT_TOOL(oob) {
 
 GENKIT_TOOL(spin) {
   volatile uint32_t turns = 0;
-  for (;;) turns++;
+  for (;;) turns = turns + 1;
 }
 
 GENKIT_TOOL(hog) {
