@@ -43,6 +43,7 @@ var leaves = []string{
 var rules = []rule{
 	{"engine/status", nil, "the bottom: everything may report an error"},
 	{"engine/internal/secretjson", []string{"internal/rawjson"}, "takes credentials out of configs, in one place for all that records or returns them"},
+	{"engine/internal/uuid", nil, "random ids"},
 	{"engine/content", []string{"internal/rawjson"}, "wire vocabulary, no behaviour"},
 	{"engine/schema", []string{"engine/status"}, "the one owner of JSON Schema"},
 	{"engine/schema/internal/", nil, "Go types of equal names for the tests of inference"},
@@ -59,18 +60,19 @@ var rules = []rule{
 	{"engine/embed", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "internal/rawjson"}, "a noun"},
 	{"engine/retrieve", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/embed", "internal/rawjson"}, "three nouns; an indexer may say what it embeds with"},
 	{"engine/resource", []string{"engine/status", "engine/content", "engine/action", "internal/rawjson"}, "a noun; owns the matching of URI templates"},
-	{"engine/evaluate", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/action", "internal/rawjson"}, "a noun; goes through datasets, with a span for each case"},
+	{"engine/evaluate", []string{"engine/status", "engine/schema", "engine/telemetry", "engine/action", "engine/internal/uuid", "internal/rawjson"}, "a noun; goes through datasets, with a span for each case"},
 	{"engine/middleware", []string{"engine/allowance", "engine/status", "engine/content", "engine/schema", "engine/action", "engine/registry", "engine/model", "engine/tool", "engine/format", "internal/rawjson"}, "hooks around the loop, and what a model's capabilities switch on"},
 	{"engine/format", []string{"engine/status", "engine/content", "engine/schema", "engine/registry", "engine/model", "internal/rawjson"}, "output formats"},
 	{"engine/generate", append(slices.Clone(leaves), "engine/resource", "internal/rawjson"), "the loop"},
 	{"engine/prompt/internal/", []string{"engine/prompt/internal/"}, "the template language, front matter, picoschema: text in, values out"},
 	{"engine/prompt", []string{"engine/status", "engine/content", "engine/schema", "engine/telemetry", "engine/action", "engine/registry", "engine/model", "engine/generate", "internal/rawjson", "engine/prompt/internal/"}, "prompt files and templates into generate calls"},
 	{"engine/flow", []string{"engine/status", "engine/action", "engine/registry", "engine/telemetry", "engine/schema", "internal/rawjson"}, "flows and steps"},
-	{"engine/enginetest", append(slices.Clone(leaves), "engine/session", "engine/resource", "internal/peer"), "kits for tests; never imported by code that ships"},
-	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "internal/rawjson", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
-	{"engine/session", append(slices.Clone(leaves), "internal/storedir", "engine/generate", "internal/rawjson"), "state, threads, stores, and chats over the loop"},
+	{"engine/enginetest", append(slices.Clone(leaves), "engine/agent", "engine/session", "engine/resource", "internal/peer", "internal/rawjson"), "kits for tests; never imported by code that ships"},
+	{"engine", append(slices.Clone(leaves), "engine/resource", "engine/generate", "engine/flow", "internal/rawjson", "engine/agent", "engine/evaluate", "engine/session", "engine/prompt", "engine/reflection"), "the façade: no logic"},
+	{"engine/agent", append(slices.Clone(leaves), "engine/generate", "engine/prompt", "engine/internal/uuid", "internal/storedir", "internal/rawjson"), "conversations turn by turn, their stores, and work in the background"},
+	{"engine/session", append(slices.Clone(leaves), "internal/storedir", "engine/generate", "engine/internal/uuid", "internal/rawjson"), "state, threads, stores, and chats over the loop"},
 	{"engine/reflection", []string{"internal/closing", "engine/status", "engine/telemetry", "engine/telemetry/devexport", "engine/action", "engine/registry", "engine/middleware", "engine/generate", "internal/rawjson"}, "the Dev UI's API; sees an app through its registry"},
-	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "internal/rawjson", "internal/negotiation", "internal/closing", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
+	{"engine/flowserver", append(slices.Clone(leaves), "engine/flow", "engine/internal/uuid", "internal/rawjson", "internal/negotiation", "internal/closing", "engine/flowserver/"), "production HTTP for flows; runs what a registry holds"},
 	{"engine/flowserver/durable", []string{"engine/status"}, "streams that are kept; knows no HTTP"},
 	{"engine/flowserver/durable/durabletest", []string{"engine/status", "engine/flowserver/durable"}, "the stream managers' kit"},
 	{"engine/flowserver/echoflow", []string{"engine/status", "engine/flowserver"}, "flows on Echo; thin"},
@@ -607,7 +609,7 @@ func TestStoresHaveFewMethods(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink", "wasmhost/server/secrets.Backend", "wasmhost/server/audit.Keeper"} {
+	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/agent.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink", "wasmhost/server/secrets.Backend", "wasmhost/server/audit.Keeper"} {
 		if stores[name] == 0 {
 			t.Errorf("the interface %s was not found", name)
 		}

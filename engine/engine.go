@@ -180,8 +180,8 @@ func (e *Engine) Child() *Engine {
 	return &c
 }
 
-// Close lets no new call in and waits for those that run. When ctx ends first they
-// are cancelled and waited for all the same, and ctx's error is returned. Calls
+// Close lets no new call in and waits for those that run, and for turns of agents in the
+// background. When ctx ends first they are cancelled and waited for all the same, and ctx's error is returned. Calls
 // that go to the registry's actions directly are not counted.
 func (e *Engine) Close(ctx context.Context) error {
 	e.prompts.close()

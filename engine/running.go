@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
@@ -15,8 +16,9 @@ type running struct {
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu     sync.Mutex // guards closed, and that nothing is added after it is set
-	closed bool
+	mu      sync.Mutex // guards the fields below, and that no call is added once closed is set
+	closed  bool
+	closers []func(ctx context.Context) error // of what goes on in the background
 }
 
 func newRunning(parent *running) *running {
@@ -47,6 +49,15 @@ func (r *running) begin(ctx context.Context) (_ context.Context, end func(), err
 	}, nil
 }
 
+// onClose has fn called when the engine is closed, or one that it is a child of.
+func (r *running) onClose(fn func(ctx context.Context) error) {
+	for ; r != nil; r = r.parent {
+		r.mu.Lock()
+		r.closers = append(r.closers, fn)
+		r.mu.Unlock()
+	}
+}
+
 func (r *running) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,19 +70,30 @@ func (r *running) enter() bool {
 func (r *running) close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
+	closers := r.closers
 	r.mu.Unlock()
 	defer r.stop()
+	var background sync.WaitGroup
+	errs := make([]error, len(closers))
+	for i, fn := range closers {
+		background.Go(func() { errs[i] = fn(ctx) })
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		r.wg.Wait()
 	}()
+	var err error
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
+		r.stop()
+		<-done
+		err = status.Convert(ctx.Err())
 	}
-	r.stop()
-	<-done
-	return status.Convert(ctx.Err())
+	background.Wait()
+	if err == nil {
+		err = errors.Join(errs...)
+	}
+	return err
 }

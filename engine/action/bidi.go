@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"sync"
 
@@ -192,8 +193,12 @@ func (c *conversation) input(ctx context.Context) (json.RawMessage, bool, error)
 		return nil, false, err
 	}
 	if !c.accepted {
-		if in, err = c.b.accept(ctx, in); err != nil {
+		in, err = c.b.accept(ctx, in)
+		switch {
+		case errors.Is(err, ErrInvalidInput):
 			return nil, false, c.fail(err)
+		case err != nil: // ctx has ended
+			return nil, false, err
 		}
 	}
 	c.mu.Lock()

@@ -30,6 +30,9 @@ const (
 	Indexer               Kind = "indexer"
 	Reranker              Kind = "reranker"
 	Util                  Kind = "util"
+	Agent                 Kind = "agent"
+	AgentSnapshot         Kind = "agent-snapshot"
+	AgentAbort            Kind = "agent-abort"
 	DynamicActionProvider Kind = "dynamic-action-provider"
 )
 

@@ -17,7 +17,6 @@ package evaluate
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
@@ -25,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/uuid"
 	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry"
@@ -197,7 +197,7 @@ func (r *Request) check() error {
 			return status.Publicf(status.InvalidArgument, "testCaseId of %d bytes exceeds the limit of %d", len(c.TestCaseID), maxIDBytes)
 		}
 		if c.TestCaseID == "" {
-			c.TestCaseID = newID()
+			c.TestCaseID = uuid.New()
 		}
 	}
 	return nil
@@ -220,14 +220,6 @@ func clip(s string) string {
 		return s[:40] + "…"
 	}
 	return s
-}
-
-// newID returns a random UUID.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // runner goes through a dataset.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/uuid"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
@@ -46,7 +47,7 @@ func Run(ctx context.Context, a action.Action, dataset []Case, options ...Option
 		o(c)
 	}
 	if c.runID == "" {
-		c.runID = newID()
+		c.runID = uuid.New()
 	}
 	req := &Request{Dataset: dataset, EvalRunID: c.runID}
 	if c.parallel > 1 {

@@ -2,7 +2,6 @@ package flowserver
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -15,21 +14,13 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/flowserver/durable"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/uuid"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
 // maxStreamID bounds the ids that are looked up.
 const maxStreamID = 128
-
-// newStreamID returns a random UUID, as Genkit's servers give them: 122 bits that
-// nobody guesses.
-func newStreamID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
 
 // streamKey is the key under which a stream is kept. It holds the flow and the
 // principal besides the id, so that for anybody else the stream does not exist,
@@ -76,7 +67,7 @@ func (s *Server) runKept(w http.ResponseWriter, rc *http.ResponseController, q *
 	if !s.begin() {
 		return closing()
 	}
-	id := newStreamID()
+	id := uuid.New()
 	key := s.streamKey(q, id)
 	writer, err := s.config.Streams.Open(q.ctx, key)
 	if err != nil {

@@ -1,6 +1,7 @@
 package flowserver
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -75,5 +76,46 @@ func (s *Server) Registry(prefix string, reg *registry.Registry) http.Handler {
 			return Flow{}, err
 		}
 		return Flow{Action: a}, nil
+	})
+}
+
+// companions are the routes below an agent, as Genkit's clients ask for them.
+var companions = []struct {
+	path string
+	kind action.Kind
+}{
+	{"/getSnapshot", action.AgentSnapshot},
+	{"/abort", action.AgentAbort},
+}
+
+// Agents serves every agent of a registry at prefix + its name, also those that come
+// later: POST {"data": AgentInput, "init"?: AgentInit}, one turn of which the answer or stream is
+// that of a bidirectional flow. Below it stand /getSnapshot and /abort, which take {"data": {"snapshotId"}}. Who
+// may use which snapshot is for a provider of the context to say, which sees the input.
+func (s *Server) Agents(prefix string, reg *registry.Registry) http.Handler {
+	prefix = "/" + strings.TrimPrefix(prefix, "/")
+	return s.fenced(func(r *http.Request) (Flow, error) {
+		name, below := strings.CutPrefix(r.URL.Path, prefix)
+		if !below || name == "" {
+			return Flow{}, status.Publicf(status.NotFound, "agent %q not found", name)
+		}
+		for _, c := range companions {
+			agent, found := strings.CutSuffix(name, c.path)
+			if !found {
+				continue
+			}
+			a, err := reg.Lookup(r.Context(), action.Key{Kind: c.kind, Name: agent})
+			if err == nil {
+				return Flow{Action: a, Plain: true}, nil
+			}
+			if !errors.Is(err, status.ErrNotFound) {
+				return Flow{}, err
+			}
+		}
+		a, err := reg.Lookup(r.Context(), action.Key{Kind: action.Agent, Name: name})
+		if errors.Is(err, status.ErrNotFound) {
+			return Flow{}, status.Publicf(status.NotFound, "agent %q not found", name)
+		}
+		return Flow{Action: a}, err
 	})
 }

@@ -82,6 +82,17 @@ func (k *known) response() *model.Response {
 	}
 }
 
+// failed returns the outcome of a call that has failed, with finishReason failed: the
+// history up to the last round of tools that was completed; nil when no model was asked yet.
+func (k *known) failed() *model.Response {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.request == nil {
+		return nil
+	}
+	return &model.Response{FinishReason: model.FinishFailed, Usage: &model.Usage{}, Custom: json.RawMessage("{}"), Request: k.request.WithoutSecrets()}
+}
+
 // explain adds the outcome so far to the error's details.
 func (k *known) explain(err error) error {
 	e, resp := status.Convert(err), k.response()

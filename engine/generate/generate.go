@@ -113,7 +113,9 @@ func WithLimits(l allowance.Limits) Option { return func(s *settings) { s.limits
 // or middleware that failed. When ctx ends it is CANCELLED or DEADLINE_EXCEEDED, and
 // the response beside the error is the outcome so far, with finishReason aborted:
 // the history up to the model call, and the part of its answer that was streamed. The same
-// stands in the error's details.
+// stands in the error's details. After another failure, the response beside the error has
+// finishReason failed, no message, and the last request of the model: the history up to the last
+// round of tools that was completed. It is nil where no model was asked.
 func Run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOptions, send model.Send, options ...Option) (*model.Response, error) {
 	return run(ctx, reg, opts, send, options, (*loop).step)
 }
@@ -172,7 +174,10 @@ func run(ctx context.Context, reg *registry.Registry, opts *model.GenerateOption
 		}
 		return l.known.response(), l.known.explain(cancelled(caller.Err(), err))
 	}
-	return resp, err
+	if err != nil {
+		return l.known.failed(), err
+	}
+	return resp, nil
 }
 
 // cancelled reports that the caller's context ended, whatever the work made of it.

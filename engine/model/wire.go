@@ -67,6 +67,7 @@ const (
 	FinishInterrupted FinishReason = "interrupted"
 	FinishOther       FinishReason = "other"
 	FinishUnknown     FinishReason = "unknown"
+	FinishFailed      FinishReason = "failed"
 )
 
 // Response is the answer of a model: Genkit's GenerateResponse.

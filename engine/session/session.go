@@ -18,10 +18,8 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -29,6 +27,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
+	"github.com/genkit-wasm/genkit-wasm/engine/internal/uuid"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
@@ -111,7 +110,7 @@ type Session struct {
 // not usable, and with ALREADY_EXISTS when there is a session of that id.
 func New(ctx context.Context, c Config) (*Session, error) {
 	if c.ID == "" {
-		c.ID = newID()
+		c.ID = uuid.New()
 	}
 	s, err := open(c)
 	if err != nil {
@@ -166,14 +165,6 @@ func checkName(what, name string) error {
 		return status.Publicf(status.InvalidArgument, "%s: want 1 to %d bytes that can be shown", what, MaxIDBytes)
 	}
 	return nil
-}
-
-// newID returns a random UUID.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func encodeState(v any) (json.RawMessage, error) {
