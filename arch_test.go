@@ -196,6 +196,7 @@ var owners = []owner{
 	{"github.com/prometheus/client_golang", []string{"wasmhost/server/metrics"}, "metrics in Prometheus' form"},
 	{"golang.org/x/net", []string{"wasmhost/capability/egress"}, "what may stand in a header"},
 	{"go.etcd.io/bbolt", nil, "writes files as earlier versions did; tests only"},
+	{"golang.org/x/oauth2", []string{"builtin/model/vertexai"}, "Google's default credentials"},
 	{"golang.org/x/time", []string{"wasmhost", "wasmhost/server/access", "wasmhost/tenant"}, "calls per minute; signatures a second"},
 	{"golang.org/x/sys", []string{"wasmhost/internal/memory", "wasmhost/internal/compile", "wasmhost/internal/worker", "cmd/genkit-wasm"}, "memory maps; what confines a worker, and whether it is offered"},
 	{"github.com/mattn/go-isatty", []string{"cmd/genkit-wasm"}, "terminals"},

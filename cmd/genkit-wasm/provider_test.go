@@ -15,6 +15,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/vertexai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -35,10 +36,12 @@ func TestAModelThatCanNotBeAskedSaysWhatToDo(t *testing.T) {
 		"googleai, gone":   {"GOOGLE_GEMINI_BASE_URL", gone.URL + "/v1", "googleai/gemini-2.5-flash", refused},
 		"ollama, unset":    {"OLLAMA_HOST", "", "ollama/llama3.2", "start the server with OLLAMA_HOST"},
 		"ollama, gone":     {"OLLAMA_HOST", gone.URL, "ollama/llama3.2", "the model server at " + gone.URL + " can't be reached: it refuses connections"},
+		"vertexai, unset":  {"GOOGLE_VERTEX_BASE_URL", "", "vertexai/gemini-2.5-flash", "start the server with GOOGLE_CLOUD_PROJECT"},
+		"vertexai, gone":   {"GOOGLE_VERTEX_BASE_URL", gone.URL, "vertexai/gemini-2.5-flash", "the model server at " + gone.URL + " can't be reached: it refuses connections"},
 		"a known server":   {"DEEPSEEK_API_KEY", "", "deepseek/deepseek-chat", "start the server with DEEPSEEK_API_KEY"},
 		"one of one's own": {"LOCAL_API_KEY", "", "local/x", refused},
 	} {
-		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment, ollama.Environment)...) {
+		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment, ollama.Environment, vertexai.Environment)...) {
 			t.Setenv(variable, "")
 		}
 		t.Setenv(c.variable, c.value)

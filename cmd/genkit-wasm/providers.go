@@ -11,6 +11,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/vertexai"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 )
 
@@ -65,6 +66,13 @@ func (b *backend) openProviders(more []string) error {
 		return err
 	}
 	b.offer(local, inEnvironment(ollama.Environment), "start the server with OLLAMA_HOST, such as "+ollama.DefaultBaseURL).yields = true
+	vertex := vertexai.FromEnv()
+	google, err := vertexai.New(vertex)
+	if err != nil {
+		return err
+	}
+	b.offer(google, vertex.Project != "" || vertex.APIKey != "" || vertex.BaseURL != "",
+		"start the server with GOOGLE_CLOUD_PROJECT and credentials of Google, or with VERTEX_API_KEY").yields = true
 	for _, spec := range more {
 		if err := b.addProvider(spec); err != nil {
 			return err

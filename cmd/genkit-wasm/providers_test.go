@@ -23,6 +23,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/vertexai"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
@@ -76,7 +77,8 @@ func newModelServer(t *testing.T) *modelServer {
 			"/v1/messages":         `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}`,
 			"/v1/chat/completions": `{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`,
 			"/api/chat":            `{"message":{"role":"assistant","content":"hello"},"done":true,"done_reason":"stop"}`,
-			"/v1beta/models/gemini-2.5-flash:generateContent": `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
+			"/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent": `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
+			"/v1beta/models/gemini-2.5-flash:generateContent":                    `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
 		}[r.URL.Path]
 		if answer == "" {
 			w.WriteHeader(http.StatusNotFound)
@@ -103,7 +105,7 @@ func (s *modelServer) asked() []string {
 // server's key, with a tenant's own, and with that of a request.
 func TestEveryProviderServesTenants(t *testing.T) {
 	s := newModelServer(t)
-	for _, variable := range []string{"ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"} {
+	for _, variable := range slices.Concat(vertexai.Environment, []string{"ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"}) {
 		t.Setenv(variable, "")
 	}
 	t.Setenv("ANTHROPIC_API_KEY", "sk-of-the-server-1")
@@ -112,12 +114,14 @@ func TestEveryProviderServesTenants(t *testing.T) {
 	t.Setenv("GOOGLE_GEMINI_BASE_URL", s.URL)
 	t.Setenv("OLLAMA_HOST", s.URL)
 	t.Setenv("OLLAMA_API_KEY", "sk-of-the-server-4")
+	t.Setenv("VERTEX_API_KEY", "sk-of-the-server-5")
+	t.Setenv("GOOGLE_VERTEX_BASE_URL", s.URL)
 	t.Setenv("LM_STUDIO_API_KEY", "sk-of-the-server-2")
 	key := cli(t, "secret", "key")
 	require.Equal(t, exitOK, key.exit)
 	url := startServer(t, "--tenant", "acme", "--provider", "lm-studio="+s.URL+"/v1", "--default-model", "anthropic/claude-sonnet-5",
 		"--secrets-key-file", write(t, "secrets.key", key.out), "--isolation", "in-process")
-	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}, {"ollama", "ollama/llama3.2", "Bearer "}} {
+	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}, {"ollama", "ollama/llama3.2", "Bearer "}, {"vertexai", "vertexai/gemini-2.5-flash", ""}} {
 		args := []string{"generate", "hi", "--server", url}
 		if c.model != "" {
 			args = append(args, "--model", c.model)
@@ -130,7 +134,7 @@ func TestEveryProviderServesTenants(t *testing.T) {
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme")...).exit)
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme", "--config", `{"apiKey":"sk-of-the-request"}`)...).exit)
 		require.Equal(t, exitOK, cli(t, args...).exit)
-		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3", "ollama": "sk-of-the-server-4"}[c.name]
+		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3", "ollama": "sk-of-the-server-4", "vertexai": "sk-of-the-server-5"}[c.name]
 		assert.Equal(t, []string{c.header + server, c.header + "sk-of-the-tenant-9", c.header + "sk-of-the-request", c.header + server}, s.asked())
 	}
 }
@@ -151,11 +155,13 @@ func TestProvidersAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	local, err := ollama.New(ollama.Config{NoModelListing: true})
 	require.NoError(t, err)
+	google, err := vertexai.New(vertexai.Config{Project: "p"})
+	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	want := string(text)
 	for name, table := range map[string]string{
-		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}, documented{local, ollama.Environment}),
+		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}, documented{local, ollama.Environment}, documented{google, vertexai.Environment}),
 		"servers":   serverTable(),
 	} {
 		before, rest, found := strings.Cut(want, "<!-- "+name+": written by go test ./cmd/genkit-wasm -run ProvidersAreDocumented -update -->\n")

@@ -21,6 +21,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/claude"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -40,10 +41,10 @@ const (
 
 // The versions of the API: the header anthropic-version.
 const (
-	Version2023 = "2023-06-01"
+	Version2023 = claude.Version2023
 	// Version2026 knows no temperature, topP and topK, and keeps system messages at their
 	// places in a conversation.
-	Version2026 = "2026-10-21"
+	Version2026 = claude.Version2026
 )
 
 // Config says which server to ask and how. The zero value asks Anthropic without a key, so
@@ -183,7 +184,7 @@ func (p *Provider) unlisted(kind action.Kind, id string) (action.Action, error) 
 	if kind != action.Model {
 		return nil, status.Publicf(status.NotFound, "%s %q not found: this API has none", kind, p.cfg.Name+"/"+id)
 	}
-	return p.newModel(id, model.Info{Supports: everything()})
+	return p.newModel(id, model.Info{Supports: claude.Supports()})
 }
 
 func (p *Provider) newModel(id string, info model.Info) (model.Model, error) {
@@ -204,15 +205,16 @@ func (p *Provider) newModel(id string, info model.Info) (model.Model, error) {
 
 // generate is one POST /v1/messages.
 func (p *Provider) generate(ctx context.Context, id string, supports model.Supports, req *model.Request, send model.Send) (*model.Response, error) {
-	r, err := p.request(id, supports, req, send != nil)
+	dialect := &claude.Dialect{Version: p.cfg.Version, MaxTokens: p.cfg.MaxTokens}
+	r, err := dialect.Request(id, supports, req, send != nil)
 	if err != nil {
 		return nil, err
 	}
-	out := wire.Outgoing{Path: "/v1/messages", Key: p.Peer.Key(ctx), Accept: wire.JSON, Header: r.header, Body: r.body}
+	out := wire.Outgoing{Path: "/v1/messages", Key: p.Peer.Key(ctx), Accept: wire.JSON, Header: p.versions(r.Betas), Body: r.Body}
 	if send != nil {
 		out.Accept = wire.EventStream
 	}
-	a := &answer{tools: r.tools, clean: func(s string) string { return p.Peer.Clean(s, out.Key, wire.MaxMessageText) }}
+	a := claude.NewAnswer(r, func(s string) string { return p.Peer.Clean(s, out.Key, wire.MaxMessageText) })
 	return p.Peer.Converse(ctx, out, p.cfg.MaxChunkBytes, a, send)
 }
 
@@ -235,7 +237,7 @@ func (p *Provider) Models(ctx context.Context) ([]wire.RemoteModel, error) {
 }
 
 func (p *Provider) describe(m wire.RemoteModel) (action.Desc, bool) {
-	a, err := p.newModel(m.ID, model.Info{Supports: everything()})
+	a, err := p.newModel(m.ID, model.Info{Supports: claude.Supports()})
 	if err != nil {
 		return action.Desc{}, false
 	}

@@ -31,11 +31,17 @@ type EmbedOptions struct {
 }
 
 type wireEmbed struct {
-	Model                string      `json:"model"`
-	Content              wireContent `json:"content"`
-	TaskType             string      `json:"taskType,omitempty"`
-	Title                string      `json:"title,omitempty"`
-	OutputDimensionality int         `json:"outputDimensionality,omitempty"`
+	Model   string `json:"model"`
+	Content struct {
+		Parts []wireText `json:"parts"`
+	} `json:"content"`
+	TaskType             string `json:"taskType,omitempty"`
+	Title                string `json:"title,omitempty"`
+	OutputDimensionality int    `json:"outputDimensionality,omitempty"`
+}
+
+type wireText struct {
+	Text string `json:"text"`
 }
 
 func (p *Provider) newEmbedder(id string) (action.Action, error) {
@@ -78,8 +84,9 @@ func (p *Provider) embed(ctx context.Context, id string, req *embed.Request) (*e
 				return nil, status.Publicf(status.InvalidArgument, "input[%d]: media can't be embedded, only text", i)
 			}
 		}
-		text := content.TextOf(req.Input[i].Content)
-		body.Requests = append(body.Requests, wireEmbed{resource(id), wireContent{Parts: []wirePart{{Text: &text}}}, conf.TaskType, conf.Title, conf.OutputDimensionality})
+		one := wireEmbed{Model: resource(id), TaskType: conf.TaskType, Title: conf.Title, OutputDimensionality: conf.OutputDimensionality}
+		one.Content.Parts = []wireText{{content.TextOf(req.Input[i].Content)}}
+		body.Requests = append(body.Requests, one)
 	}
 	if len(body.Requests) == 0 {
 		return &embed.Response{}, nil

@@ -15,7 +15,6 @@ package googleai
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,6 +23,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/gemini"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -175,7 +175,7 @@ func (p *Provider) make(kind action.Kind, id string) (action.Action, error) {
 	if kind == action.Embedder {
 		return p.newEmbedder(id)
 	}
-	return p.newModel(id, model.Info{Supports: supportsOf(id)})
+	return p.newModel(id, model.Info{Supports: gemini.Supports(id)})
 }
 
 func (p *Provider) newModel(id string, info model.Info) (model.Model, error) {
@@ -212,7 +212,7 @@ func resource(id string) string {
 // generate is one generateContent, or more where the server ends an answer with
 // CONTINUATION.
 func (p *Provider) generate(ctx context.Context, id string, supports model.Supports, req *model.Request, send model.Send) (*model.Response, error) {
-	r, err := p.request(id, supports, req)
+	r, err := gemini.NewRequest(id, supports, req)
 	if err != nil {
 		return nil, err
 	}
@@ -220,14 +220,14 @@ func (p *Provider) generate(ctx context.Context, id string, supports model.Suppo
 	if send != nil {
 		verb, accept = "streamGenerateContent", wire.EventStream
 	}
-	out := wire.Outgoing{Key: p.Peer.Key(ctx), Accept: accept, Body: r.body}
-	if out.Path, err = p.path(r.id, verb); err != nil {
+	out := wire.Outgoing{Key: p.Peer.Key(ctx), Accept: accept, Body: r.Body}
+	if out.Path, err = p.path(r.ID, verb); err != nil {
 		return nil, err
 	}
 	if send != nil {
 		out.Path += "?alt=sse"
 	}
-	a := &answer{tools: r.tools, body: r.body, clean: func(s string) string { return p.Peer.Clean(s, out.Key, wire.MaxMessageText) }}
+	a := gemini.NewAnswer(r, func(s string) string { return p.Peer.Clean(s, out.Key, wire.MaxMessageText) })
 	return p.Peer.Converse(ctx, out, p.cfg.MaxChunkBytes, a, send)
 }
 
@@ -251,7 +251,7 @@ func (p *Provider) Models(ctx context.Context) ([]wire.RemoteModel, error) {
 	var models []wire.RemoteModel
 	for _, m := range list.Models {
 		r := wire.RemoteModel{ID: strings.TrimPrefix(m.Name, "models/")}
-		if slices.Contains(m.Methods, "generateContent") || isEmbedder(r.ID) {
+		if slices.Contains(m.Methods, "generateContent") || gemini.IsEmbedder(r.ID) {
 			models = append(models, r)
 		}
 	}
@@ -260,7 +260,7 @@ func (p *Provider) Models(ctx context.Context) ([]wire.RemoteModel, error) {
 
 func (p *Provider) describe(m wire.RemoteModel) (action.Desc, bool) {
 	kind := action.Model
-	if isEmbedder(m.ID) {
+	if gemini.IsEmbedder(m.ID) {
 		kind = action.Embedder
 	}
 	a, err := p.make(kind, m.ID)
@@ -269,5 +269,3 @@ func (p *Provider) describe(m wire.RemoteModel) (action.Desc, bool) {
 	}
 	return a.Desc(), true
 }
-
-func isNullOrEmpty(raw json.RawMessage) bool { return wire.IsNull(raw) || string(raw) == "{}" }

@@ -145,6 +145,8 @@ type Outgoing struct {
 	// Frames reads the events of a streamed answer, of at most maxBytes each; nil is that of
 	// server-sent events.
 	Frames func(r io.Reader, maxBytes int) Frames
+	// Authorize puts Key into the headers, in the place of the server's own; nil is that.
+	Authorize func(h http.Header, key string)
 }
 
 // Do makes one request. The caller closes the answer's body.
@@ -172,7 +174,11 @@ func (s *Server) Do(ctx context.Context, out Outgoing) (*http.Response, error) {
 			req.Header[canonical] = values
 		}
 	}
-	if out.Key != "" {
+	switch {
+	case out.Key == "":
+	case out.Authorize != nil:
+		out.Authorize(req.Header, out.Key)
+	default:
 		s.Authorize(req.Header, out.Key)
 	}
 	return s.client.Do(req)

@@ -1,8 +1,7 @@
-package anthropic
+package claude
 
 import (
 	"encoding/json"
-	"net/http"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/internal/wire"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
@@ -10,16 +9,40 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// prepared is a request that is ready to be sent.
-type prepared struct {
-	body   []byte
-	header http.Header
-	tools  *wire.Toolset
+// The versions of the API.
+const (
+	Version2023 = "2023-06-01"
+	// Version2026 knows no temperature, topP and topK, and keeps system messages at their
+	// places in a conversation.
+	Version2026 = "2026-10-21"
+)
+
+// Dialect is which API is spoken, and where.
+type Dialect struct {
+	// Version is the API's.
+	Version string
+	// MaxTokens is max_tokens of a request whose config says nothing.
+	MaxTokens int
+	// InBody is the version that stands in the body, of a server that wants it there and the
+	// model in the path; empty for Anthropic's own.
+	InBody string
+}
+
+// Request is a request that is ready to be sent.
+type Request struct {
+	// ID is the model's, that of the config before that of the name.
+	ID   string
+	Body []byte
+	// Betas are those of the config.
+	Betas []string
+
+	tools *wire.Toolset
 }
 
 // wireRequest is the body of POST /v1/messages.
 type wireRequest struct {
-	Model         string            `json:"model"`
+	Model         string            `json:"model,omitempty"`
+	Version       string            `json:"anthropic_version,omitempty"`
 	MaxTokens     int               `json:"max_tokens"`
 	System        []block           `json:"system,omitempty"`
 	Messages      []wireMessage     `json:"messages"`
@@ -61,9 +84,10 @@ type wireFormat struct {
 	Schema json.RawMessage `json:"schema"`
 }
 
-// request builds the body. Documents in req.Docs are not sent: a model that declares no
-// context support gets them as messages.
-func (p *Provider) request(id string, supports model.Supports, req *model.Request, stream bool) (*prepared, error) {
+// Request builds the request of a model of an id. Documents in req.Docs are not sent: a model
+// that declares no context support gets them as messages. What can't be sent is
+// INVALID_ARGUMENT.
+func (d *Dialect) Request(id string, supports model.Supports, req *model.Request, stream bool) (*Request, error) {
 	conf, err := wire.Decode[Options](req.Config, "model config")
 	if err != nil {
 		return nil, err
@@ -73,14 +97,18 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 		return nil, err
 	}
 	body := &wireRequest{
-		Model: wire.Or(conf.Version, id), MaxTokens: wire.Or(conf.MaxOutputTokens, p.cfg.MaxTokens), Stream: stream,
+		Model: wire.Or(conf.Version, id), MaxTokens: wire.Or(conf.MaxOutputTokens, d.MaxTokens), Stream: stream,
 		Temperature: conf.Temperature, TopP: conf.TopP, TopK: conf.TopK, StopSequences: conf.StopSequences,
 		Metadata: conf.Metadata, CacheControl: conf.CacheControl.wire(), ServiceTier: conf.ServiceTier,
 	}
-	if p.cfg.Version == Version2026 && (conf.Temperature != nil || conf.TopP != nil || conf.TopK != nil) {
-		return nil, status.Publicf(status.InvalidArgument, "model config: version %s of the API has no temperature, topP and topK", p.cfg.Version)
+	id = body.Model
+	if d.InBody != "" {
+		body.Model, body.Version = "", d.InBody
 	}
-	if body.System, body.Messages, err = p.messages(req.Messages, tools, supports.Media); err != nil {
+	if d.Version == Version2026 && (conf.Temperature != nil || conf.TopP != nil || conf.TopK != nil) {
+		return nil, status.Publicf(status.InvalidArgument, "model config: version %s of the API has no temperature, topP and topK", d.Version)
+	}
+	if body.System, body.Messages, err = d.messages(req.Messages, tools, supports.Media); err != nil {
 		return nil, err
 	}
 	if body.Thinking, err = conf.Thinking.wire(); err != nil {
@@ -99,7 +127,7 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	if err != nil {
 		return nil, err
 	}
-	return &prepared{raw, p.versions(conf.Betas), tools}, nil
+	return &Request{id, raw, conf.Betas, tools}, nil
 }
 
 // managed are the body fields that come from the rest of the request.

@@ -1,4 +1,4 @@
-package googleai
+package gemini
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package googleai
+package gemini
 
 import (
 	"encoding/json"
@@ -74,6 +74,11 @@ type answer struct {
 }
 
 var _ wire.Answer = (*answer)(nil)
+
+// NewAnswer collects the answer to r. clean makes the server's words fit to be shown.
+func NewAnswer(r *Request, clean func(string) string) wire.Answer {
+	return &answer{tools: r.tools, body: r.Body, clean: clean}
+}
 
 // Document takes in a whole answer.
 func (a *answer) Document(raw json.RawMessage) error {

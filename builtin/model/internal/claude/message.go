@@ -1,4 +1,4 @@
-package anthropic
+package claude
 
 import (
 	"encoding/base64"
@@ -77,8 +77,8 @@ type conversation struct {
 //
 // Messages of one role that follow each other are joined. Anything else is
 // INVALID_ARGUMENT and named by its place. metadata.cacheControl of a part marks its block.
-func (p *Provider) messages(msgs []content.Message, tools *wire.Toolset, media bool) ([]block, []wireMessage, error) {
-	c := &conversation{tools: tools, media: media, inPlace: p.cfg.Version == Version2026}
+func (d *Dialect) messages(msgs []content.Message, tools *wire.Toolset, media bool) ([]block, []wireMessage, error) {
+	c := &conversation{tools: tools, media: media, inPlace: d.Version == Version2026}
 	msgs = model.NamedRefs(msgs, func(tool, ref string) string { return wire.ID(wire.Or(ref, tools.Wire[tool])) })
 	for i := range msgs {
 		if err := c.add(&msgs[i]); err != nil {

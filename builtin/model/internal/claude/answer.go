@@ -1,4 +1,4 @@
-package anthropic
+package claude
 
 import (
 	"encoding/json"
@@ -75,6 +75,11 @@ type answer struct {
 }
 
 var _ wire.Answer = (*answer)(nil)
+
+// NewAnswer collects the answer to r. clean makes the server's words fit to be shown.
+func NewAnswer(r *Request, clean func(string) string) wire.Answer {
+	return &answer{tools: r.tools, clean: clean}
+}
 
 // Document takes in a whole message.
 func (a *answer) Document(raw json.RawMessage) error {

@@ -1,4 +1,4 @@
-package googleai
+package gemini
 
 import (
 	"encoding/json"
@@ -10,10 +10,13 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/internal/rawjson"
 )
 
-// prepared is a request that is ready to be sent.
-type prepared struct {
-	id    string
-	body  []byte
+// Request is a request that is ready to be sent.
+type Request struct {
+	// ID is the model's, that of the config before that of the name.
+	ID string
+	// Body is that of generateContent and streamGenerateContent.
+	Body []byte
+
 	tools *wire.Toolset
 }
 
@@ -53,9 +56,10 @@ type wireToolConfig struct {
 	FunctionCallingConfig FunctionCalling `json:"functionCallingConfig"`
 }
 
-// request builds the body. Documents in req.Docs are not sent: a model that declares no
-// context support gets them as messages.
-func (p *Provider) request(id string, supports model.Supports, req *model.Request) (*prepared, error) {
+// NewRequest builds the request of a model of an id. Documents in req.Docs are not sent: a
+// model that declares no context support gets them as messages. What can't be sent is
+// INVALID_ARGUMENT.
+func NewRequest(id string, supports model.Supports, req *model.Request) (*Request, error) {
 	conf, err := wire.Decode[Options](req.Config, "model config")
 	if err != nil {
 		return nil, err
@@ -79,7 +83,7 @@ func (p *Provider) request(id string, supports model.Supports, req *model.Reques
 	if err != nil {
 		return nil, err
 	}
-	return &prepared{id, raw, tools}, nil
+	return &Request{id, raw, tools}, nil
 }
 
 func encode(body *wireRequest, extra json.RawMessage) ([]byte, error) {
@@ -161,3 +165,5 @@ func choiceOf(conf *Options, tools *wire.Toolset, asked model.ToolChoice) (*wire
 	}
 	return &wireToolConfig{c}, nil
 }
+
+func isNullOrEmpty(raw json.RawMessage) bool { return wire.IsNull(raw) || string(raw) == "{}" }
