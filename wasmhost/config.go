@@ -13,6 +13,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/secret"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/vfs"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/intercept"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/symbols"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
 	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
@@ -20,6 +21,10 @@ import (
 
 // DefaultTenant exists in every host.
 const DefaultTenant = "default"
+
+// SourceMapSection names a custom section for a source map of revision 3 whose columns are places in the file. With it,
+// and without DWARF, the frames of an [intercept.Profile] have lines.
+const SourceMapSection = symbols.SourceMapSection
 
 // Config says how a host runs. Its zero value is usable: default limits, modules
 // kept in memory only.
@@ -95,6 +100,9 @@ type Config struct {
 	// state; nil is the system. It is for tests and recordings: what such a guest takes for random is known. It has no
 	// effect on worker processes.
 	Start func() intercept.Sources
+	// Explain makes code with which a call can be explained, to an [intercept.Profiler]: some ten times slower, compiled in
+	// this process and kept nowhere. It is for development, and has no effect on worker processes.
+	Explain bool
 	// Logger gets the host's and the guests' log lines; nil drops them.
 	Logger *slog.Logger
 }

@@ -37,7 +37,15 @@ func interceptor(ctx context.Context, kind, name string, call *sandbox.Call, cal
 		}
 		return emit(chunk)
 	}
+	profiler, profiles := by.(intercept.Profiler)
+	if profiles {
+		call.Profile = &sandbox.Profile{}
+	}
+	profile := call.Profile
 	return func(res *sandbox.Result, fuel int64, err error) {
+		if profiles {
+			profiler.Profile(profileOf(profile))
+		}
 		o := intercept.Outcome{Err: err, Fuel: fuel}
 		if res != nil {
 			o.Output, o.Interrupted, o.Interrupt = res.Output, res.Interrupted, res.Interrupt
@@ -58,4 +66,14 @@ func (i intercepted) Fetch(ctx context.Context, request, body []byte) (*sandbox.
 		return (*intercept.Fetched)(f), err
 	})
 	return (*sandbox.Fetched)(f), err
+}
+
+func profileOf(p *sandbox.Profile) (out intercept.Profile) {
+	for _, n := range p.Nodes {
+		out.Nodes = append(out.Nodes, intercept.Node{Parent: int(n.Parent), Function: n.Function, Calls: n.Calls, Fuel: n.Fuel})
+	}
+	for _, f := range p.Trace {
+		out.Trace = append(out.Trace, intercept.Frame(f))
+	}
+	return out
 }

@@ -87,7 +87,7 @@ func (h *Host) startSandbox(ctx context.Context, config *Config) error {
 	h.sandbox, err = sandbox.New(ctx, sandbox.Config{
 		CacheDir: config.CacheDir, Interpreter: config.Interpreter, Compiler: config.Compiler,
 		MemoryBytes: config.MemoryBytes, IdleTimeout: max(0, config.IdleTimeout), Logger: h.log,
-		Compilers: compilers, Start: start,
+		Compilers: compilers, Start: start, Explain: config.Explain,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type toolFlags struct {
 	files
 	hostFlags
 	tool, input, context string
+	mapped               bool // a source map beside the module becomes part of it
 }
 
 func (f *toolFlags) add(cmd *cobra.Command) {
@@ -57,6 +58,11 @@ func (a *app) openCall(ctx context.Context, f *toolFlags) (context.Context, *loc
 	if err != nil {
 		return ctx, nil, err
 	}
+	if f.mapped {
+		if up, err = withSourceMap(up, f.module); err != nil {
+			return ctx, nil, err
+		}
+	}
 	input, err := a.jsonValue("input", f.input)
 	if err != nil {
 		return ctx, nil, err
@@ -87,6 +93,7 @@ type hostFlags struct {
 	verbose bool
 	nowhere bool // policies may grant requests to noHost, too
 	start   func() intercept.Sources
+	explain bool
 	sink    tenant.Sink       // gets an event for each call; nil for none
 	also    []wasmhost.Upload // modules beside the first
 }
@@ -141,7 +148,7 @@ func (h *localHost) named(ctx context.Context, name string) (action.Action, erro
 // openHost loads a module into a host of its own. The caller closes it.
 func (a *app) openHost(ctx context.Context, up wasmhost.Upload, f *hostFlags) (*localHost, error) {
 	h := &localHost{registry: registry.New(nil), upload: up}
-	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }, Start: f.start}
+	config := wasmhost.Config{Logger: a.guestLog(f.verbose), Usage: f.sink, Registry: func(string) (*registry.Registry, error) { return h.registry, nil }, Start: f.start, Explain: f.explain}
 	if slices.ContainsFunc(append([]wasmhost.Upload{up}, f.also...), func(u wasmhost.Upload) bool { return u.Language == script.Package }) {
 		config.Compiler = a.compiler // what bundles it
 	}
@@ -215,7 +222,7 @@ func (f *hostFlags) applyAll(up *wasmhost.Upload, config *wasmhost.Config) error
 func (a *app) runCommand() *cobra.Command {
 	var f toolFlags
 	var stream bool
-	var record string
+	var record, folded string
 	cmd := &cobra.Command{
 		Use:   "run FILE|DIR [TOOL]",
 		Short: "Run a tool of a module or a script here, without a server",
@@ -224,11 +231,18 @@ func (a *app) runCommand() *cobra.Command {
 			"or with --stream to the standard output, one JSON object a line: {\"message\": …}, then {\"result\": …}.\n\n" +
 			"The module may use the capabilities that its policy and these flags grant: the user who runs a module here is its operator.\n\n" +
 			"With --record the call is kept in a file, with all that crossed its border: input and context, what the module asked of its host and was answered, random bytes, times, chunks, log lines, and how it ended. \"replay\" runs it again, and makes a case for \"test\" of it. " +
-			"Secrets are in it by name; their values never reach a module. The rest is in it as it is. The file holds 16 MiB of that at most, and only its owner can read it. A module that sees directories can't be recorded.",
+			"Secrets are in it by name; their values never reach a module. The rest is in it as it is. The file holds 16 MiB of that at most, and only its owner can read it. A module that sees directories can't be recorded.\n\n" +
+			"With --explain the standard error tells which functions of the module the fuel has gone to, and its log lines; when the module trapped or was ended, the functions it was in, with file and line where the module has DWARF or a source map lies beside it (FILE.map). The call is slower, its fuel the same.",
 		Example: "  genkit-wasm run textkit.wasm slugify --input '{\"text\":\"Hello, World\"}'\n  echo '\"some text\"' | genkit-wasm run count_vowels.wasm count --descriptor vowels.json --input -",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.take(args)
+			if f.explain = f.explain || folded != ""; f.explain {
+				if record != "" {
+					return usagef("--explain and --record: want one of them")
+				}
+				return a.explainRun(cmd.Context(), &f, stream, folded)
+			}
 			if record != "" {
 				return a.recordRun(cmd.Context(), &f, stream, record)
 			}
@@ -237,6 +251,8 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&stream, "stream", false, "print chunks and result as they come, one JSON object a line")
+	cmd.Flags().BoolVar(&f.explain, "explain", false, "tell which functions the fuel has gone to, what was logged, and where a trap stands")
+	cmd.Flags().StringVar(&folded, "folded", "", "as --explain, and write the stacks with their fuel to a `FILE` for flame graph tools")
 	cmd.Flags().StringVar(&record, "record", "", "keep the call in a new or replaced `FILE`, for replay")
 	return cmd
 }

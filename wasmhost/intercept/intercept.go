@@ -37,6 +37,37 @@ type Interceptor interface {
 	End(Outcome)
 }
 
+// Profiler is an [Interceptor] that wants to know where a call's fuel has gone. It is told before the end, by a host whose
+// Config.Explain is set.
+type Profiler interface {
+	Profile(Profile)
+}
+
+// Profile tells where the fuel of a call has gone, and where the guest was when something ended it. Names, files and lines
+// are what the module says of itself.
+type Profile struct {
+	// Nodes are functions, each below the one that called it: the first is the host. What is called beyond 100 000 nodes
+	// counts for its caller. A loop pays for some rounds at a time, so a part of its fuel may be that of a function that it calls.
+	Nodes []Node
+	// Trace are the functions that ran when the guest was ended, the innermost first; nil when it returned.
+	Trace []Frame
+}
+
+// Node is a function, with all its calls by one caller.
+type Node struct {
+	Parent   int // in Nodes; -1 of the first
+	Function string
+	Calls    int64
+	Fuel     int64 // its own
+}
+
+// Frame is a place in the code.
+type Frame struct {
+	Function string
+	File     string // empty where the module has no lines
+	Line     int
+}
+
 // Sources are where a guest has from what it can't compute.
 type Sources interface {
 	// Random fills p with what the guest takes for random bytes.

@@ -161,7 +161,7 @@ func readArtifact(r io.Reader, entry, engine string) (*artifact, error) {
 type rewriter func(wasm []byte, m *inspect.Module, opt meter.Options) (*meter.Result, error)
 
 // rewrite validates a module, meters it and has the result verified. It is linear in the module's size.
-func rewrite(ctx context.Context, validator wazero.Runtime, rewriter rewriter, wasm []byte, parsed *inspect.Module, tableElements uint32) (*meter.Result, error) {
+func rewrite(ctx context.Context, validator wazero.Runtime, rewriter rewriter, wasm []byte, parsed *inspect.Module, tableElements uint32, mapped bool) (*meter.Result, error) {
 	// Rewriting could make an invalid module valid: check the original first.
 	original, err := validator.CompileModule(ctx, wasm)
 	if err != nil {
@@ -171,6 +171,7 @@ func rewrite(ctx context.Context, validator wazero.Runtime, rewriter rewriter, w
 		return nil, status.Errorf(status.Internal, "close the validated module: %w", err)
 	}
 	opt := meterOptions(tableElements)
+	opt.Map = mapped
 	metered, err := rewriter(wasm, parsed, opt)
 	if err != nil {
 		return nil, status.Errorf(status.Internal, "meter: %w", err)

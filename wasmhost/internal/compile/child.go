@@ -146,7 +146,7 @@ func buildArtifact(ctx context.Context, in io.Reader, req *buildRequest) (_ *art
 	if engine != req.Engine {
 		return nil, errors.New("this process has another engine than the one that asked")
 	}
-	metered, err := rewrite(ctx, wazero.NewRuntimeWithConfig(ctx, interpreterConfig()), meter.Rewrite, wasm, parsed, req.TableElements)
+	metered, err := rewrite(ctx, wazero.NewRuntimeWithConfig(ctx, interpreterConfig()), meter.Rewrite, wasm, parsed, req.TableElements, false)
 	if err != nil {
 		return nil, err
 	}

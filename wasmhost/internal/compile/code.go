@@ -13,11 +13,13 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/meter"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/symbols"
 )
 
 func namesOf(metered *meter.Result) Names {
@@ -102,6 +104,7 @@ func (c *Code) pin(ctx context.Context, a *share.Account, wasm []byte, parsed *i
 		if err == nil {
 			c.compiled, c.size = compiled, size
 			c.names = namesOf(metered)
+			c.names.Symbols = c.symbols
 			c.pins++
 		}
 		c.mu.Unlock()
@@ -308,7 +311,7 @@ func errCompile(err error) error {
 }
 
 func (c *Compiler) rewrite(ctx context.Context, wasm []byte, parsed *inspect.Module, tableElements uint32) (*meter.Result, error) {
-	return rewrite(ctx, c.interpreter, c.config.Rewrite, wasm, parsed, tableElements)
+	return rewrite(ctx, c.interpreter, c.config.Rewrite, wasm, parsed, tableElements, c.config.Listener != nil)
 }
 
 // buildHere compiles in this process.
@@ -322,6 +325,11 @@ func (c *Code) buildHere(ctx context.Context, wasm []byte, parsed *inspect.Modul
 	metered, err := c.compiler.rewrite(ctx, wasm, parsed, c.tableElements)
 	if err != nil {
 		return nil, nil, err
+	}
+	if c.compiler.config.Listener != nil {
+		ctx = experimental.WithFunctionListenerFactory(ctx, c.compiler.config.Listener)
+		c.symbols = symbols.Read(wasm, parsed)
+		metered.Wasm = c.symbols.Attach(metered)
 	}
 	if c.compiler.folder == "" || c.interpreted { // nothing is kept on disk
 		compiled, err := c.runtime().CompileModule(ctx, metered.Wasm)

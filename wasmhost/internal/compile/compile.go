@@ -42,12 +42,14 @@ import (
 	"unsafe"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/inspect"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/meter"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/share"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/symbols"
 )
 
 // Code is one compiled binary, shared by all modules of equal bytes and limits. Two counts
@@ -69,6 +71,7 @@ type Code struct {
 	pins     int                   // instances
 	size     int64                 // bytes that it counts against Config.Memory
 	names    Names                 // known once the code has been loaded
+	symbols  *symbols.Table        // set by whoever loads the code, before that
 }
 
 // Names are those of the globals that the meter has added to a module or exported from it.
@@ -76,6 +79,7 @@ type Names struct {
 	Fuel    string // the fuel left of the slice
 	Globals []meter.Global
 	Words   *meter.WordGlobals // nil for what moves no words
+	Symbols *symbols.Table     // nil unless Config.Listener is set
 }
 
 // handedCode implements wazero's cache of machine code (internal/filecache.Cache, wazero 1.12) for a
@@ -115,6 +119,9 @@ type Config struct {
 	// Adopts makes a compiler for [Compiler.Adopt] alone: it compiles nothing and touches
 	// no files.
 	Adopts bool
+	// Listener is told of each call of a function, and stack traces have lines where a module knows them; nil for neither.
+	// Code is compiled in this process then, and not kept.
+	Listener experimental.FunctionListenerFactory
 	// Rewrite replaces [meter.Rewrite] in tests, for modules that are compiled in this
 	// process.
 	Rewrite func(wasm []byte, m *inspect.Module, opt meter.Options) (*meter.Result, error)
@@ -161,6 +168,9 @@ type Compiler struct {
 
 // New starts a compiler. Close it to free the code.
 func New(ctx context.Context, config Config) (*Compiler, error) {
+	if config.Listener != nil {
+		config.CacheDir, config.Command = "", nil
+	}
 	c := &Compiler{
 		config: config, log: config.Logger, codes: map[string]*Code{},
 		parallel: make(chan struct{}, cmp.Or(max(0, config.Parallel), max(1, runtime.GOMAXPROCS(0)/2))),

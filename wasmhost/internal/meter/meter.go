@@ -130,5 +130,6 @@ func (w *rewriter) rewrite() *Result {
 	w.nameExports()
 	w.module()
 	w.result.Wasm = w.out
+	w.result.First, w.result.Moved = w.yield, w.moved
 	return &w.result
 }

@@ -183,6 +183,7 @@ func (w *rewriter) bodies() []byte {
 	// Bodies are written one after the other in the order of the calls, and put into the section in the order of indices.
 	written := make([]byte, 0, w.mod.CodeBytes+w.mod.CodeBytes/2+16)
 	at := make([][2]int, len(w.mod.Bodies))
+	spans := make([][]Span, len(w.mod.Bodies))
 	for _, i := range order {
 		b := w.mod.Bodies[i]
 		w.plan.body(w.mod, int(i), w.yield)
@@ -195,6 +196,10 @@ func (w *rewriter) bodies() []byte {
 		from := len(written)
 		written = append(written, w.code...)
 		at[i] = [2]int{from, len(written)}
+		if w.opt.Map {
+			spans[i] = w.spans
+			w.spans = nil
+		}
 		w.helps = max(w.helps, w.plan.helps)
 	}
 	w.result.MaxDebt = c.debt()
@@ -202,8 +207,12 @@ func (w *rewriter) bodies() []byte {
 
 	section := appendU32(make([]byte, 0, len(written)+4*len(at)+256), w.functions())
 	add := func(body []byte) { section = append(appendU32(section, uint32(len(body))), body...) }
-	for _, r := range at {
+	for i, r := range at {
 		add(written[r[0]:r[1]])
+		for _, s := range spans[i] {
+			s.Out += len(section) - (r[1] - r[0])
+			w.result.Map = append(w.result.Map, s)
+		}
 	}
 	if w.words.reads {
 		add(w.readBody())
@@ -249,11 +258,19 @@ func (w *rewriter) body(b inspect.Body, locals uint32) {
 	at := b.Code
 	for i := range w.plan.edits {
 		e := &w.plan.edits[i]
-		w.code = append(w.code, w.wasm[at:e.at]...)
+		w.copied(at, e.at)
 		at = e.end
 		w.edit(e)
 	}
-	w.code = append(w.code, w.wasm[at:b.End]...)
+	w.copied(at, b.End)
+}
+
+// copied writes code of the original as it is.
+func (w *rewriter) copied(from, to int) {
+	if w.opt.Map {
+		w.spans = append(w.spans, Span{len(w.code), from, to - from})
+	}
+	w.code = append(w.code, w.wasm[from:to]...)
 }
 
 // edit writes the bytes that an edit puts in the place of the original's. Labels and flushes depend on which loops are counted, and are

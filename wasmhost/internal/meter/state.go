@@ -86,6 +86,8 @@ type Options struct {
 	// Writes is an import of type (i64, i64) -> () that stores a word at an offset. The module leaves as many to the
 	// host, which stores them when it is called next, or when the call has ended.
 	Writes Import
+	// Map has [Result].Map filled in.
+	Map bool
 }
 
 // Result is a metered module.
@@ -96,6 +98,17 @@ type Result struct {
 	Words      *WordGlobals // nil when the module imports neither Reads nor Writes
 	MaxDebt    int64        // the most that is charged between two checks, without lengths; see the package comment
 	Hints      Hints        // for a verifier
+	// Functions from First on have moved up by Moved.
+	First, Moved uint32
+	Map          []Span // where code of the original stands, in the order of the metered form; when Options.Map asks for it
+}
+
+// Span is a stretch of the original's code that stands unchanged in the metered form. Code that a loop is written out
+// with stands in none, but for its first round.
+type Span struct {
+	Out int // where it begins, after the beginning of the metered code section's content
+	In  int // where it begins in the original's file
+	Len int
 }
 
 // helper is a function that a metered module gets at its end: it does in pieces what one instruction of the original
@@ -228,6 +241,7 @@ type rewriter struct {
 	helper  uint32 // index of the first one
 	words   words
 	code    []byte // the body being written
+	spans   []Span // of it, from its beginning
 	length  uint32 // its local for a length
 	counter uint32 // its local for what counted loops owe
 }

@@ -80,6 +80,8 @@ type Call struct {
 	// Usage is filled in when the call ends, also when it fails; nil when nobody
 	// asks.
 	Usage *Usage
+	// Profile is filled in while the call runs, where Config.Explain is set; nil when nobody asks.
+	Profile *Profile
 	// Beat tells a watch beside the process when the guest last came back to the host; nil
 	// when there is none.
 	Beat *Beat

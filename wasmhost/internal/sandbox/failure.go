@@ -28,6 +28,7 @@ const (
 // failure returns the error for the end of a guest: one of our stops, an exit, a trap, or a fault of
 // the host. The text of its result may be shown; stacks stay here.
 func (in *instance) failure(err error) error {
+	in.trace(err)
 	if ended, ok := errors.AsType[*stop](err); ok {
 		return ended.err
 	}

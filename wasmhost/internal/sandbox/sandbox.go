@@ -72,6 +72,8 @@ type Config struct {
 	Freed func(*share.Account)
 	// Start gives the sources of each initialisation, so that the images of two sandboxes are alike; nil is the system.
 	Start func() Sources
+	// Explain compiles modules so that calls can have a [Profile]: slower, in this process, and kept nowhere.
+	Explain bool
 	// Rewrite replaces [meter.Rewrite] in tests.
 	Rewrite func(wasm []byte, m *inspect.Module, opt meter.Options) (*meter.Result, error)
 }
@@ -89,6 +91,7 @@ func New(ctx context.Context, config Config) (*Sandbox, error) {
 	}
 	var err error
 	s.compiler, err = compile.New(ctx, compile.Config{
+		Listener: listenerFor(config.Explain),
 		CacheDir: config.CacheDir, CacheBytes: config.CacheBytes, Command: config.Compiler, Parallel: config.Compilers, MemoryBytes: config.CompileMemory,
 		Memory: s.memory, Link: link, Logger: s.log, Interpreter: config.Interpreter, Adopts: config.Adopts, Rewrite: config.Rewrite,
 	})
