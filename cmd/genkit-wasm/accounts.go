@@ -27,7 +27,8 @@ type accountFlags struct {
 func (f *accountFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.prices, "prices", "", "what models cost, `JSON` or @FILE: {\"currency\":\"USD\",\"models\":{\"openai/gpt-5-mini\":{\"input\":0.25,\"cached\":0.025,\"output\":2},\"openai/*\":{…}}}, for a million tokens")
 	flags.StringArrayVar(&f.sinks, "usage-sink", nil, "where an event for each call goes, `JSON` or @FILE: {\"file\":\"usage.jsonl\",\"maxBytes\":104857600,\"files\":10} or {\"url\":\"https://…\",\"header\":{\"Authorization\":\"@FILE\"},\"queueBytes\":67108864}, or {\"otlp\":\"http://localhost:4318\"}, a collector of OpenTelemetry; may be given again")
-	flags.IntVar(&f.days, "usage-days", 400, "how many days of the sums of usage are kept")
+	f.days = 400
+	wholeFlag(flags, &f.days, "usage-days", 1, 4000, "how many days of the sums of usage are kept")
 }
 
 // accounting is what the flags say.
@@ -57,9 +58,6 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 	if err != nil {
 		return accounting{}, err
 	}
-	if f.days < 1 || f.days > 4000 {
-		return accounting{}, usagef("--usage-days is %d, want 1 to 4000", f.days)
-	}
 	c := accounting{days: f.days}
 	if raw != nil {
 		if c.prices, err = accounts.ParsePrices(raw); err != nil {
@@ -88,14 +86,25 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 	return c, nil
 }
 
+// Bounds of the sizes of a sink: a smaller queue would drop what one moment brings, a smaller file the events of an hour.
+const (
+	leastSinkBytes = 64 << 10
+	mostSinkBytes  = 1 << 50
+)
+
 func (s *sinkSpec) check() error {
 	switch {
 	case (s.File != "") == (s.URL+s.OTLP != "") || s.URL != "" && s.OTLP != "":
 		return errors.New("want one of \"file\", \"url\" and \"otlp\"")
 	case s.File != "" && s.Header != nil, s.File == "" && (s.MaxBytes != 0 || s.Files != 0):
 		return errors.New("\"maxBytes\" and \"files\" are of a file, \"header\" is of a URL")
-	case s.QueueBytes < 0 || s.MaxBytes < 0 || s.Files < 0:
-		return errors.New("sizes can't be negative")
+	case s.Files < 0 || s.Files > accounts.MostFiles:
+		return fmt.Errorf("\"files\" is %d, want 0 (not set) to %d", s.Files, accounts.MostFiles)
+	}
+	for name, bytes := range map[string]int64{"queueBytes": s.QueueBytes, "maxBytes": s.MaxBytes} {
+		if bytes != 0 && (bytes < leastSinkBytes || bytes > mostSinkBytes) {
+			return fmt.Errorf("%q is %d, want 0 (not set) or %d to %d", name, bytes, leastSinkBytes, int64(mostSinkBytes))
+		}
 	}
 	kind := "file"
 	if s.File == "" {

@@ -94,7 +94,7 @@ func note(l *audit.Log, what, on string) error {
 
 func (a *app) auditCommand() *cobra.Command {
 	var since, who, what string
-	var limit int
+	limit := 100
 	cmd := &cobra.Command{
 		Use: "audit", Short: "List a server's audit log, and verify it", Args: cobra.NoArgs,
 		Long: "Audit lists who changed what, from where and with which result, the oldest of the last --limit entries first. It needs the scope admin.\n\n" +
@@ -113,9 +113,6 @@ func (a *app) auditCommand() *cobra.Command {
 			}
 			if !at.IsZero() {
 				query.Set("since", at.Format(time.RFC3339))
-			}
-			if limit < 1 {
-				return usagef("--limit is %d, want at least 1", limit)
 			}
 			entries, err := a.auditEntries(cmd, query, limit)
 			if err != nil {
@@ -138,7 +135,7 @@ func (a *app) auditCommand() *cobra.Command {
 	cmd.Flags().StringVar(&since, "since", "", "only entries `SINCE` then: 24h, 7d or 2030-01-31T12:00:00Z")
 	cmd.Flags().StringVar(&who, "who", "", "only entries of this `SUBJECT`, such as key:ID")
 	cmd.Flags().StringVar(&what, "what", "", "only entries of this `OPERATION`, such as putModule or signIn")
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many entries at most, the newest")
+	wholeFlag(cmd.Flags(), &limit, "limit", 1, 1_000_000, "how many entries at most, the newest")
 	a.serverFlags(cmd)
 	cmd.AddCommand(a.auditVerifyCommand(), a.auditRepairCommand())
 	for _, c := range cmd.Commands() {

@@ -193,8 +193,8 @@ func TestFlagsSayWhatIsWrongWithThem(t *testing.T) {
 		got  outcome
 		says string
 	}{
-		"a revision below 1":          {on("rollback", "m", "--revision", "0"), "--revision is 0, want 1 or more"},
-		"turns below 0":               {on("generate", "x", "--max-turns", "-1"), "--max-turns is -1, want 0 or more"},
+		"a revision below 1":          {on("rollback", "m", "--revision", "0"), "--revision is 0, want 1 to 2147483647"},
+		"turns below 0":               {on("generate", "x", "--max-turns", "-1"), "--max-turns is -1, want 0 to 2147483647"},
 		"a middleware's broken JSON":  {on("generate", "x", "--use", "redact={bad"), `--use "redact={bad": want NAME or NAME=JSON`},
 		"a middleware without a name": {on("generate", "x", "--use", "={}"), "want NAME or NAME=JSON"},
 		"a middleware without JSON":   {on("generate", "x", "--use", "redact="), "want NAME or NAME=JSON"},

@@ -19,7 +19,7 @@ const maxBenchCalls = 1_000_000
 
 func (a *app) benchCommand() *cobra.Command {
 	var f toolFlags
-	var count int
+	count := 200
 	cmd := &cobra.Command{
 		Use:   "bench FILE [TOOL]",
 		Short: "Measure what a call of a tool costs, without a server",
@@ -34,7 +34,7 @@ func (a *app) benchCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().IntVar(&count, "count", 200, "how many calls")
+	wholeFlag(cmd.Flags(), &count, "count", 1, maxBenchCalls, "how many calls")
 	return cmd
 }
 
@@ -77,9 +77,6 @@ func (r *recorder) Record(e tenant.Event) {
 }
 
 func (a *app) bench(ctx context.Context, f *toolFlags, count int) error {
-	if count < 1 || count > maxBenchCalls {
-		return usagef("--count is %d, want 1 to %d", count, maxBenchCalls)
-	}
 	measured := &recorder{}
 	f.sink = measured
 	ctx, call, err := a.openCall(ctx, f)

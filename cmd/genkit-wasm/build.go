@@ -29,7 +29,8 @@ type buildFlags struct {
 
 func (f *buildFlags) add(cmd *cobra.Command) {
 	f.addEngines(cmd.Flags())
-	cmd.Flags().DurationVar(&f.timeout, "timeout", defaultBuildTime, "how long the build may take")
+	f.timeout = defaultBuildTime
+	spanFlag(cmd.Flags(), &f.timeout, "timeout", 1, 24*time.Hour, "how long the build may take")
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -160,9 +161,6 @@ func (a *app) embed(made *artifact) error {
 
 // compile runs the toolchain of a project and returns the module.
 func (a *app) compile(ctx context.Context, project *guestbuild.Project, timeout time.Duration) ([]byte, error) {
-	if timeout <= 0 {
-		return nil, usagef("--timeout is %s, want more than 0", timeout)
-	}
 	dir, err := os.MkdirTemp("", "genkit-wasm-build-")
 	if err != nil {
 		return nil, err

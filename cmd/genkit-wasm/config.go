@@ -80,7 +80,7 @@ func (a *app) configSubcommand(use, short string, then func(context.Context, *se
 func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 	for _, check := range []func() error{
 		func() error { _, err := a.logger(f); return err },
-		f.check, f.checkNumbers, f.checkHosts,
+		f.check, f.checkHosts,
 		func() error { _, err := a.limits(f.limits); return err },
 		func() error { _, err := a.generates(f.generateLimits); return err },
 		func() error { return a.checkTenants(ctx, f) },
@@ -94,18 +94,6 @@ func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 		if err := check(); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (f *serveFlags) checkNumbers() error {
-	switch {
-	case f.auditDays < 0 || f.auditDays > 36500:
-		return usagef("--audit-days is %d, want 0 to 36500", f.auditDays)
-	case f.drainDelay < 0:
-		return usagef("--drain-delay can't be negative")
-	case f.drainTimeout < 0:
-		return usagef("--drain-timeout can't be negative")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ data: ${NONE:-/var/lib}/x${EMPTY:-y}$${z}
 drain-delay: 1s
 drain-timeout: 3s
 slots: 2
-memory: 1_000
+memory: 1_000_000_000
 tenant: [acme, evil]
 quota: {concurrency: 8, fuelPerMinute: 60000000000}
 tenant-quota:
@@ -59,7 +59,7 @@ default-model: "${MODEL:-}"
 		"drain-delay":   {Value: []string{"5s"}, From: "flag"},
 		"drain-timeout": {Value: []string{"3s"}, From: "file"},
 		"slots":         {Value: []string{"9"}, From: "environment"},
-		"memory":        {Value: []string{"1000"}, From: "file"},
+		"memory":        {Value: []string{"1000000000"}, From: "file"},
 		"tenant":        {Value: []string{"acme", "evil"}, From: "file"},
 		"quota":         {Value: []string{`{"concurrency":8,"fuelPerMinute":60000000000}`}, From: "file"},
 		"tenant-quota":  {Value: []string{`acme={"concurrency":4}`, `evil={"concurrency":1}`}, From: "file"},
@@ -140,7 +140,7 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{`--log-format is "xml", want auto, text or json`, []string{"--log-format", "xml"}},
 		{`--trusted-proxy "x": want a network`, []string{"--trusted-proxy", "x"}},
 		{"--tls-cert and --tls-key go together", []string{"--tls-cert", "x"}},
-		{"--max-connections can't be negative", []string{"--max-connections", "-1"}},
+		{"--max-connections is -1, want 0 to 1000000", []string{"--max-connections", "-1"}},
 		{"--oidc is for --auth", []string{"--oidc", "{}"}},
 		{`has to be https`, []string{"--auth", "--oidc", `{"issuer":"http://x","audience":"a","rules":[{"claim":"c","value":"v","scopes":["admin"]}]}`}},
 		{`"audience" is required`, []string{"--auth", "--oidc", `{"issuer":"https://x"}`}},
@@ -189,7 +189,7 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{"--usage-sink: ", []string{"--usage-sink", `{"otlp":"b:4318"}`}},
 		{`"header" is of a URL`, []string{"--usage-sink", `{"file":"a","header":{}}`}},
 		{`"maxBytes" and "files" are of a file`, []string{"--usage-sink", `{"url":"https://b","files":3}`}},
-		{"sizes can't be negative", []string{"--usage-sink", `{"file":"a","maxBytes":-1}`}},
+		{`"maxBytes" is -1, want 0 (not set) or 65536`, []string{"--usage-sink", `{"file":"a","maxBytes":-1}`}},
 		{"want @FILE or env:NAME, not the value itself", []string{"--usage-sink", `{"url":"https://b","header":{"A":"secret"}}`}},
 		{"--usage-sink: ", []string{"--usage-sink", `{"url":"ftp://b"}`}},
 		{`"name"`, []string{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"file":"b"}`}},
@@ -206,7 +206,7 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"--limits", `{"timeoutMs":5}`, "--grants", `{"kv":true}`, "--generate-limits", `{"tokens":5}`, "--quota", `{"concurrency":1}`},
-		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":9}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:PATH"}}`, "--usage-sink", `{"otlp":"http://b:4318"}`},
+		{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"name":"b","file":"b","queueBytes":65536}`, "--usage-sink", `{"url":"https://b","header":{"A":"env:PATH"}}`, "--usage-sink", `{"otlp":"http://b:4318"}`},
 		{"--auth", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "192.0.2.1", "--oidc", `{"issuer":"https://x","audience":"a","rules":[{"claim":"c","value":"v","scopes":["admin"]}]}`, "--pprof", "[::1]:6060"},
 	} {
 		assert.Equal(t, outcome{out: "the configuration is in order\n"}, cli(t, append([]string{"config", "check"}, args...)...))

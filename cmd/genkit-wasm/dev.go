@@ -52,9 +52,10 @@ func (a *app) devCommand() *cobra.Command {
 	}
 	serveFlagsOn(cmd, f)
 	flags := cmd.Flags()
-	flags.IntVar(&f.devMode.port, "reflection-port", 0, "the port for Genkit's tools; 0 takes GENKIT_REFLECTION_PORT, else a free one from 3100 on")
+	wholeFlag(flags, &f.devMode.port, "reflection-port", -1, 65535, "the port for Genkit's tools; 0 takes GENKIT_REFLECTION_PORT, else a free one from 3100 on")
 	flags.StringVar(&f.devMode.root, "project", "", "the project's `FOLDER`, where Genkit's tools look for the server; the nearest one with a project file when left out")
-	flags.DurationVar(&f.devMode.poll, "reload-every", 500*time.Millisecond, "how often files of --load are looked at; 0 never reloads")
+	f.devMode.poll = 500 * time.Millisecond
+	spanFlag(flags, &f.devMode.poll, "reload-every", 0, 24*time.Hour, "how often files of --load are looked at; 0 never reloads")
 	return cmd
 }
 

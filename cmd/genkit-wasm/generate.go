@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 
@@ -75,7 +76,7 @@ func (a *app) generateCommand() *cobra.Command {
 	flags.StringVar(&f.format, "format", "", "the output format: text, json, array, enum, jsonl, or a module's, such as guard/csv")
 	flags.StringVar(&f.schema, "schema", "", "the JSON Schema of the output: `JSON`, @FILE or -")
 	flags.StringVar(&f.config, "config", "", "the model's configuration: `JSON`, @FILE or -")
-	flags.IntVar(&f.maxTurns, "max-turns", 0, "how often the model may answer with tool calls (default: the server's)")
+	wholeFlag(flags, &f.maxTurns, "max-turns", 0, math.MaxInt32, "how often the model may answer with tool calls (default: the server's)")
 	flags.BoolVar(&f.stream, "stream", false, "print the answer as it comes")
 	flags.BoolVar(&f.returnRequests, "return-tool-requests", false, "return the model's tool calls instead of running them")
 	a.serverFlags(cmd)
@@ -94,9 +95,6 @@ func (a *app) generate(cmd *cobra.Command, f *generateFlags) (err error) {
 		return err
 	}
 	if cmd.Flags().Changed("max-turns") { // 0 is a number too: no tool may be called
-		if f.maxTurns < 0 {
-			return usagef("--max-turns is %d, want 0 or more", f.maxTurns)
-		}
 		options.MaxTurns = &f.maxTurns
 	}
 	body, err := json.Marshal(options)

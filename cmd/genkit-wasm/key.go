@@ -144,13 +144,20 @@ func expiry(text string, now time.Time) (time.Time, error) {
 	return now.Add(d).UTC().Truncate(time.Second), nil
 }
 
+// mostDays bounds a number of days: what a time.Duration can hold is more.
+const mostDays = 65_535
+
 // span reads a duration, as Go writes it or in days: "90d".
 func span(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err //nolint:gosec // 16 bits
+		n, err := readWhole(days)
+		if err == nil && (n < 0 || n > mostDays) {
+			err = strconv.ErrRange
+		}
+		return time.Duration(n) * 24 * time.Hour, err
 	}
-	return time.ParseDuration(text)
+	d, err := readSpan(text)
+	return time.Duration(d), err
 }
 
 // post sends a value to a route of the server itself and decodes what is answered.

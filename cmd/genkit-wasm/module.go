@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -200,9 +201,6 @@ func (a *app) rollbackCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := request{method: http.MethodPost, path: modulePath(args[0]) + "/rollback"}
 			if cmd.Flags().Changed("revision") {
-				if revision < 1 {
-					return usagef("--revision is %d, want 1 or more; \"genkit-wasm versions %s\" lists what there is", revision, args[0])
-				}
 				r.body, r.kind = strings.NewReader(fmt.Sprintf(`{"revision":%d}`, revision)), "application/json"
 			}
 			var rec module.Record
@@ -212,7 +210,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			return a.line("module %s serves revision %d", rec.Name, rec.Revision)
 		},
 	}
-	cmd.Flags().IntVar(&revision, "revision", 0, "the revision (default: the one before the current)")
+	wholeFlag(cmd.Flags(), &revision, "revision", 1, math.MaxInt32, "the revision (default: the one before the current)")
 	a.serverFlags(cmd)
 	return cmd
 }

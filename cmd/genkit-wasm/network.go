@@ -44,7 +44,8 @@ func (f *networkFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "the certificate for HTTPS, a PEM `FILE` with the chain; read again when it changes")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "the private key of --tls-cert, a PEM `FILE`")
 	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "a network, `CIDR`, of a proxy before this server: its X-Forwarded-For is believed, and without TLS nobody else may connect from beyond loopback; may be given again")
-	flags.IntVar(&f.maxConnections, "max-connections", defaultConnections, "connections from beyond loopback at a time; one address, or the /64 of IPv6, has at most a sixteenth of them, a trusted proxy all")
+	f.maxConnections = defaultConnections
+	wholeFlag(flags, &f.maxConnections, "max-connections", 0, 1_000_000, "connections from beyond loopback at a time, 0 is the default; one address, or the /64 of IPv6, has at most a sixteenth of them, a trusted proxy all")
 	flags.StringVar(&f.pprof, "pprof", "", "serve Go's profiles of the server below /debug/pprof/ at this `ADDRESS` of loopback, such as 127.0.0.1:6060; with --auth they take a key with the scope admin")
 	flags.BoolVar(&f.plain, "plain-http-beyond-loopback", false, "listen beyond loopback without TLS and without a proxy: keys and data cross the network in the clear")
 }
@@ -65,8 +66,6 @@ func (f *networkFlags) check() error {
 	switch {
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return usagef("--tls-cert and --tls-key go together")
-	case f.maxConnections < 0:
-		return usagef("--max-connections can't be negative")
 	case len(f.oidc) > 0 && !f.auth:
 		return usagef("--oidc is for --auth")
 	case f.plain && f.tlsCert != "":
@@ -130,7 +129,7 @@ func (f *networkFlags) scheme() string {
 func (f *networkFlags) checkAddr(addr string, allowedHosts []string) (loopback bool, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+		_, err = portOf(port)
 	}
 	if err != nil {
 		return false, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:3400", addr)
@@ -155,6 +154,15 @@ func (f *networkFlags) checkAddr(addr string, allowedHosts []string) (loopback b
 		}
 	}
 	return loopback, nil
+}
+
+// portOf reads the number of a TCP port.
+func portOf(text string) (int, error) {
+	n, err := readWhole(text)
+	if err == nil && (n < 0 || n > 65535) {
+		err = strconv.ErrRange
+	}
+	return int(n), err
 }
 
 // listen opens the port; an address beyond loopback only where it may.

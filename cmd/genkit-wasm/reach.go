@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -161,11 +160,11 @@ func allowedHost(text string) (grant policy.HTTPGrant, origin string, err error)
 		grant.Schemes, rest = []string{scheme}, after
 	}
 	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, ']') {
-		port, err := strconv.ParseUint(rest[i+1:], 10, 16)
+		port, err := portOf(rest[i+1:])
 		if err != nil || port == 0 {
 			return bad()
 		}
-		rest, grant.Ports = rest[:i], []int{int(port)}
+		rest, grant.Ports = rest[:i], []int{port}
 	}
 	if grant.Host = rest; rest == "" {
 		return bad()

@@ -30,10 +30,14 @@ type resourceFlags struct {
 	engineFlags
 }
 
+// leastMemory is what --memory is at least: with less, a module in Go or an engine of scripts does not begin.
+const leastMemory = 16 << 20
+
 func (f *resourceFlags) add(flags *pflag.FlagSet) {
-	flags.Int64Var(&f.memory, "memory", 0, "`BYTES` that all modules and their code may hold; 0 is half of the machine's")
-	flags.DurationVar(&f.idle, "idle-timeout", 10*time.Minute, "how long a module may wait for a call before it is dropped from memory; it comes back with the next")
-	flags.IntVar(&f.slots, "slots", 0, "calls of all tenants at a time; 0 is 64 for each processor")
+	flags.Var(&number[int64]{into: &f.memory, least: leastMemory, most: 1 << 50, form: sizes, zero: "half of the machine's"}, "memory", "`BYTES` that all modules and their code may hold, such as 4294967296 or 4GiB; 0 is half of the machine's")
+	f.idle = 10 * time.Minute
+	spanFlag(flags, &f.idle, "idle-timeout", 0, 8760*time.Hour, "how long a module may wait for a call before it is dropped from memory; it comes back with the next; 0 drops none for that")
+	wholeFlag(flags, &f.slots, "slots", 0, 1_000_000, "calls of all tenants at a time; 0 is 64 for each processor")
 	flags.StringVar(&f.quota, "quota", "", "quota of each tenant, `JSON` or @FILE, such as {\"concurrency\":16,\"fuelPerMinute\":60000000000}")
 	flags.StringArrayVar(&f.tenantQuotas, "tenant-quota", nil, "quota of one tenant, `NAME=JSON`; may be given again")
 	flags.StringVar(&f.usage, "usage", "", "a `FILE` to which a line of JSON is added for each call: who, what, fuel, time, memory")
@@ -67,11 +71,6 @@ func (a *app) hostConfig(ctx context.Context, f *resourceFlags, tenants []string
 
 // hostSettings is what the flags say of the host. Nothing is started, and no journal opened.
 func (a *app) hostSettings(f *resourceFlags, tenants []string, dev bool) (wasmhost.Config, error) {
-	for flag, negative := range map[string]bool{"memory": f.memory < 0, "slots": f.slots < 0, "idle-timeout": f.idle < 0} {
-		if negative {
-			return wasmhost.Config{}, usagef("--%s can't be negative", flag)
-		}
-	}
 	config := wasmhost.Config{
 		Compiler: a.compiler, MemoryBytes: f.memory, IdleTimeout: f.idle, Slots: f.slots, Interpreter: f.interpreter,
 		ReplaceVersions: dev, Tenants: map[string]wasmhost.TenantConfig{},

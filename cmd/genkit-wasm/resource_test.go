@@ -28,7 +28,7 @@ func TestResourceFlagsAreChecked(t *testing.T) {
 		{[]string{"--quota", `{"queue":-4}`}, `"queue" is -4`},
 		{[]string{"--tenant-quota", `{"queue":4}`}, "want NAME=JSON"},
 		{[]string{"--tenant-quota", `acme={"queue":"4"}`}, "tenant-quota acme"},
-		{[]string{"--memory", "-1"}, "can't be negative"},
+		{[]string{"--memory", "-1"}, "--memory is -1, want 0 (half of the machine's) or 16MiB to 1024TiB"},
 		{[]string{"--usage", filepath.Join(t.TempDir(), "none", "usage")}, "--usage"},
 	} {
 		got := cli(t, append([]string{"serve", "--addr", "127.0.0.1:0", "--data", t.TempDir()}, c.args...)...)

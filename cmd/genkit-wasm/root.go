@@ -117,7 +117,10 @@ func (a *app) command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return a.usageOf(cmd, err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		a.begin(cmd)
+		return cmp.Or(wrongNumber(err), usage(err))
+	})
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetHelpCommand(&cobra.Command{
 		Use:   "help [COMMAND]",

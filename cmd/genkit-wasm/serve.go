@@ -93,8 +93,9 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	f.flags(cmd)
 	flags.StringVar(&f.defaultModel, "default-model", "", "the model of requests that name none")
 	flags.StringArrayVar(&f.providers, "provider", nil, "a server of OpenAI's chat completions whose models are NAME/…: `NAME=URL`, such as lmstudio=http://localhost:1234/v1, with the key in NAME_API_KEY if it wants one; or the name of a known one, such as deepseek, groq, mistral, openrouter or xai; may be given again")
-	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long the server goes on as before after a signal, but for /readyz, so that a load balancer that asks it finds another one first")
-	flags.DurationVar(&f.drainTimeout, "drain-timeout", 20*time.Second, "how long running requests may take to end")
+	spanFlag(flags, &f.drainDelay, "drain-delay", 0, 24*time.Hour, "how long the server goes on as before after a signal, but for /readyz, so that a load balancer that asks it finds another one first")
+	f.drainTimeout = 20 * time.Second
+	spanFlag(flags, &f.drainTimeout, "drain-timeout", 0, 24*time.Hour, "how long running requests may take to end")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
 	flags.StringArrayVar(&f.origins, "trusted-origin", nil, "an `ORIGIN`, such as https://console.example.com, whose pages may send requests; may be given again")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
@@ -103,7 +104,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	f.resourceFlags.add(flags)
 	f.secretFlags.add(flags)
 	f.accountFlags.add(flags)
-	flags.IntVar(&f.auditDays, "audit-days", 0, "how many days entries of the audit log are kept at least; older files are removed, and an entry says so. 0 keeps all")
+	wholeFlag(flags, &f.auditDays, "audit-days", 0, 36500, "how many days entries of the audit log are kept at least; older files are removed, and an entry says so. 0 keeps all")
 	flags.BoolVar(&f.tenantMetrics, "metrics-by-tenant", false, "give the metrics of tenants, which GET /metrics has, a label with the tenant's name")
 	flags.BoolVar(&f.keepStreams, "keep-streams", false, "keep the streams of flows for 5 minutes after their end: they can be read again, and a flow runs on when its reader leaves")
 }

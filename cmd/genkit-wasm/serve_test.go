@@ -203,9 +203,8 @@ func TestIsolationIsChosen(t *testing.T) {
 	a, log := &app{}, slog.New(slog.DiscardHandler)
 	for says, f := range map[string]*resourceFlags{
 		`--tenant-quota: there is no tenant "acme"; name it with --tenant acme`: {tenantQuotas: []string{"acme={}"}},
-		"can't be negative": {slots: -1},
-		"--engine":          {engineFlags: engineFlags{engines: []string{"python=x"}}},
-		"--quota: ":         {quota: "{"},
+		"--engine":  {engineFlags: engineFlags{engines: []string{"python=x"}}},
+		"--quota: ": {quota: "{"},
 	} {
 		_, _, err := a.hostConfig(t.Context(), f, nil, false, log)
 		assert.ErrorContains(t, err, says)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -59,7 +60,8 @@ func (a *app) testCommand() *cobra.Command {
 	}
 	f.flags(cmd)
 	f.add(cmd)
-	cmd.Flags().DurationVar(&f.build.timeout, "timeout", defaultBuildTime, "how long the build of DIR may take")
+	f.build.timeout = defaultBuildTime
+	spanFlag(cmd.Flags(), &f.build.timeout, "timeout", 1, 24*time.Hour, "how long the build of DIR may take")
 	cmd.Flags().StringVar(&f.cases, "cases", "", "the `FILE` of cases (default: "+casesFile+" in DIR or beside FILE)")
 	cmd.Flags().BoolVar(&f.benign, "no-hostile", false, "run the cases alone")
 	return cmd

@@ -270,7 +270,7 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 	assert.Equal(t, exitUsage, cli(t, "build", empty, empty).exit)
 
 	c := newProject(t, "c", "x")
-	assert.Contains(t, cli(t, "build", c, "--timeout", "0s").err, "--timeout is 0s, want more than 0")
+	assert.Contains(t, cli(t, "build", c, "--timeout", "0s").err, "--timeout is 0s, want 1ns to 24h0m0s")
 	needsToolchain(t, "c")
 	late := cli(t, "build", c, "--timeout", "1ns")
 	assert.Equal(t, exitFailed, late.exit)

@@ -86,14 +86,33 @@ func (l Limits) Or(other Limits) Limits {
 	return l
 }
 
-// Parse reads limits from JSON, strictly; INVALID_ARGUMENT names the fault.
+// Parse reads limits from JSON, strictly: -1 is no bound, and a larger number is bounded itself, seconds by a hundred years.
+// INVALID_ARGUMENT names the fault.
 func Parse(raw json.RawMessage) (Limits, error) {
 	var l Limits
 	if err := schema.Decode(raw, &l, schema.RefuseUnknown); err != nil {
 		return Limits{}, status.Publicf(status.InvalidArgument, "limits of generate: %w", err)
 	}
+	for _, f := range []struct {
+		name    string
+		n, most int64
+	}{
+		{"modelCalls", l.ModelCalls, maxCount}, {"toolRuns", l.ToolRuns, maxCount}, {"generates", l.Generates, maxCount}, {"tokens", l.Tokens, maxCount},
+		{"seconds", l.Seconds, maxSeconds}, {"use", l.Use, maxCount}, {"names", l.Names, maxCount}, {"values", l.Values, maxCount},
+	} {
+		if f.n < -1 || f.n > f.most {
+			return Limits{}, status.Publicf(status.InvalidArgument, "limits of generate: %q is %d, want -1 (no bound), 0 (the default) or 1 to %d", f.name, f.n, f.most)
+		}
+	}
 	return l, nil
 }
+
+const (
+	// maxCount is the largest number up to which every reader of JSON tells whole numbers apart.
+	maxCount = 1<<53 - 1
+	// maxSeconds is a hundred years, which a [time.Duration] can hold.
+	maxSeconds = 100 * 365 * 24 * 3600
+)
 
 // allowance counts the work that a request has caused.
 type allowance struct {

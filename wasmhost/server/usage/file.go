@@ -40,14 +40,15 @@ var _ Sink = (*File)(nil)
 const (
 	defaultFileBytes = 100 << 20
 	defaultFiles     = 10
-	mostFiles        = 1000
+	// MostFiles bounds [FileConfig].Files.
+	MostFiles = 1000
 )
 
 // NewFile opens the file. It fails with INVALID_ARGUMENT for sizes out of their range, and with the
 // system's error where the file can't be opened.
 func NewFile(config FileConfig) (*File, error) {
-	if config.Path == "" || config.MaxBytes < 0 || config.Files < 0 || config.Files > mostFiles {
-		return nil, status.Publicf(status.InvalidArgument, "want \"file\", a \"maxBytes\" and at most %d \"files\" that are not negative", mostFiles)
+	if config.Path == "" || config.MaxBytes < 0 || config.Files < 0 || config.Files > MostFiles {
+		return nil, status.Publicf(status.InvalidArgument, "want \"file\", a \"maxBytes\" and at most %d \"files\" that are not negative", MostFiles)
 	}
 	config.MaxBytes, config.Files = cmp.Or(config.MaxBytes, defaultFileBytes), cmp.Or(config.Files, defaultFiles)
 	f := &File{config: config}
