@@ -88,7 +88,7 @@ func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 		func() error { _, err := f.keys(); return err },
 		func() error { return f.loadTLS(slog.New(slog.DiscardHandler)) },
 		func() error { _, err := f.checkAddr(f.addr, f.allowedHosts); return err },
-		func() error { _, err := a.issuers(f, slog.New(slog.DiscardHandler)); return err },
+		func() error { _, _, err := a.issuers(f, slog.New(slog.DiscardHandler)); return err },
 		f.checkReach, f.checkProviders, f.checkLoad,
 	} {
 		if err := check(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -193,11 +194,12 @@ func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []s
 
 // guards are what a server asks who calls.
 type guards struct {
-	store *access.Dir
-	keys  *access.Keys
-	auth  access.Authenticator
-	// issuers is set when tokens of others are accepted, whose bearers may be admins.
-	issuers bool
+	store   *access.Dir
+	keys    *access.Keys
+	auth    access.Authenticator
+	issuers []*access.OIDC
+	// admins is set when tokens of an issuer are accepted whose bearers are admins.
+	admins bool
 }
 
 // openGuards opens the API keys of a data directory; nil where nobody is asked.
@@ -205,9 +207,9 @@ func (a *app) openGuards(ctx context.Context, f *serveFlags, log *slog.Logger) (
 	if !f.auth {
 		return nil, nil
 	}
-	g := &guards{issuers: len(f.oidc) > 0}
-	chain, err := a.issuers(f, log)
-	if err != nil {
+	g := &guards{}
+	var err error
+	if g.issuers, g.admins, err = a.issuers(f, log); err != nil {
 		return nil, err
 	}
 	if g.store, err = access.OpenDir(keysDir(f.data)); err != nil {
@@ -216,7 +218,11 @@ func (a *app) openGuards(ctx context.Context, f *serveFlags, log *slog.Logger) (
 	if g.keys, err = access.OpenKeys(ctx, access.KeysConfig{Store: g.store, Logger: log}); err != nil {
 		return nil, errors.Join(local(err, false), g.store.Close())
 	}
-	g.auth = access.NewThrottle(access.ThrottleConfig{Next: append(access.Chain{g.keys}, chain...)})
+	chain := access.Chain{g.keys}
+	for _, issuer := range g.issuers {
+		chain = append(chain, issuer)
+	}
+	g.auth = access.NewThrottle(access.ThrottleConfig{Next: chain})
 	return g, nil
 }
 
@@ -236,26 +242,26 @@ func (g *guards) authenticator() access.Authenticator {
 	return g.auth
 }
 
-// issuers reads --oidc.
-func (a *app) issuers(f *serveFlags, log *slog.Logger) (access.Chain, error) {
-	var chain access.Chain
+// issuers reads --oidc, and reports whether any rule of it names admins.
+func (a *app) issuers(f *serveFlags, log *slog.Logger) (all []*access.OIDC, admins bool, err error) {
 	for _, text := range f.oidc {
 		raw, err := a.jsonValue("oidc", text)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		c, err := access.ParseOIDC(raw)
 		if err != nil {
-			return nil, usagef("--oidc: %s", strings.TrimPrefix(messageOf(err), "oidc: "))
+			return nil, false, usagef("--oidc: %s", strings.TrimPrefix(messageOf(err), "oidc: "))
 		}
 		c.Logger = log
 		issuer, err := access.NewOIDC(c)
 		if err != nil {
-			return nil, usagef("--oidc: %s", messageOf(err))
+			return nil, false, usagef("--oidc: %s", messageOf(err))
 		}
-		chain = append(chain, issuer)
+		all = append(all, issuer)
+		admins = admins || slices.ContainsFunc(c.Rules, func(r access.OIDCRule) bool { return slices.Contains(r.Scopes, string(access.Admin)) })
 	}
-	return chain, nil
+	return all, admins, nil
 }
 
 func keysDir(data string) string { return filepath.Join(data, datadir.Keys) }
@@ -276,16 +282,18 @@ func (g *guards) protect(c *server.Config, f *serveFlags) {
 }
 
 // firstKey creates an admin key where there is none that lets anybody in, and prints its
-// token, to the standard output and nowhere else. Where tokens of an issuer are accepted that
-// is the first start only: an operator who has revoked all admin keys since has meant it.
-func (a *app) firstKey(ctx context.Context, g *guards, changes *audit.Log) error {
-	if g == nil || g.keys.HasAdmin() {
+// token, to the standard output and nowhere else. Where tokens of an issuer make admins that
+// is the first start only: an operator who has revoked all keys since has meant it. That there
+// was one is noted once the key was printed, and by any start that finds one.
+func (a *app) firstKey(ctx context.Context, g *guards, changes *audit.Log, log *slog.Logger) error {
+	switch {
+	case g == nil:
 		return nil
-	}
-	if g.issuers {
-		if any, _ := g.keys.List("", 1); len(any) > 0 {
-			return nil
-		}
+	case g.keys.HasAdmin():
+		return local(g.keys.Settle(ctx), false)
+	case g.admins && g.keys.Settled():
+		log.Info("no API key has the scope admin, so those are admins whom the rules of --oidc name; \"genkit-wasm key create NAME --scope admin --data DIR\" makes such a key while the server is stopped")
+		return nil
 	}
 	key, token, err := g.keys.Create(ctx, access.KeySpec{Name: "admin", Scopes: access.Scopes{Admin: true}})
 	if err != nil {
@@ -297,5 +305,5 @@ func (a *app) firstKey(ctx context.Context, g *guards, changes *audit.Log) error
 	if err := a.line("admin key, shown this once: %s", token); err != nil {
 		return errors.Join(err, g.keys.Revoke(ctx, key.ID)) // nobody has seen it
 	}
-	return nil
+	return local(g.keys.Settle(ctx), false)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,10 +62,29 @@ func TestTokensOfAnIssuer(t *testing.T) {
 
 	made := on(ops, "key", "create", "ci", "--scope", "default:read")
 	require.Equal(t, exitOK, made.exit, made.err)
+	require.Equal(t, exitOK, on(ops, "key", "revoke", "ci").exit)
+	assert.NotContains(t, on(ops, "key", "ls").out, "gwk")
 	stop()
-	_, printed, _, stop := startGuarded(t, data, "--oidc", "@"+config)
-	assert.Empty(t, printed, "who has revoked the admin keys has meant it")
+	again, printed, log, stop := startGuarded(t, data, "--oidc", "@"+config)
+	assert.Empty(t, printed, "who has revoked all keys has meant it")
+	assert.Contains(t, log.String(), "genkit-wasm key create NAME --scope admin --data DIR")
+	assert.Equal(t, exitOK, cli(t, "key", "ls", "--server", again).exit, "the issuer's admins are let in")
 	stop()
+
+	// The ways back where the issuer lets nobody in: a key that is made offline, or a start whose issuers name no admin.
+	offline := cli(t, "key", "create", "rescue", "--scope", "admin", "--data", data)
+	require.Equal(t, exitOK, offline.exit, offline.err)
+	url, printed, _, stop = startGuarded(t, data, "--oidc", "@"+config)
+	assert.Empty(t, printed)
+	rescue := strings.TrimSpace(offline.out)
+	require.Equal(t, exitOK, on(rescue, "key", "revoke", rescue[4:20]).exit)
+	stop()
+	for _, args := range [][]string{nil, {"--oidc", fmt.Sprintf(`{"issuer":%q,"audience":"tools","rules":[{"claim":"groups","value":"devs","scopes":["default:read"]}]}`, issuer.URL)}} {
+		url, printed, _, stop = startGuarded(t, data, args...)
+		require.NotEmpty(t, printed, "%v: nobody else is an admin", args)
+		require.Equal(t, exitOK, on(printed, "key", "revoke", printed[4:20]).exit)
+		stop()
+	}
 	for _, bad := range []string{"{}", "x", "@none", `{"issuer":"http://id.example.com","audience":"x","rules":[]}`} {
 		got := cli(t, "serve", "--auth", "--data", t.TempDir(), "--addr", "127.0.0.1:0", "--oidc", bad)
 		assert.Equal(t, exitUsage, got.exit, "%s: %s", bad, got.err)

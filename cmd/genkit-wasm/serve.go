@@ -291,7 +291,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err := watched.show(ctx, a, b); err != nil {
 		return errors.Join(local(err, false), stop(b))
 	}
-	if err := a.firstKey(ctx, g, changes); err != nil {
+	if err := a.firstKey(ctx, g, changes, log); err != nil {
 		return errors.Join(err, stop(b))
 	}
 	if err := a.line("listening on %s://%s", f.scheme(), l.Addr()); err != nil {

@@ -224,5 +224,5 @@ func TestAServerWithoutKeysHasNoGuards(t *testing.T) {
 	assert.Nil(t, g)
 	assert.Nil(t, g.all())
 	assert.Nil(t, g.authenticator())
-	require.NoError(t, errors.Join(g.close(), (&app{out: io.Discard}).firstKey(t.Context(), g, nil), endAudit(nil)))
+	require.NoError(t, errors.Join(g.close(), (&app{out: io.Discard}).firstKey(t.Context(), g, nil, slog.New(slog.DiscardHandler)), endAudit(nil)))
 }

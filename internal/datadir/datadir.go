@@ -130,7 +130,7 @@ func inspectKeys(ctx context.Context, dir string) (damage []string, text string,
 		if bad != nil {
 			damage = append(damage, message(bad))
 		}
-		if id != access.UsesID {
+		if id != access.UsesID && id != access.SettledID {
 			n++
 		}
 		return nil

@@ -20,8 +20,12 @@ import (
 // KeysConfig configures [OpenKeys]. Store is required.
 type KeysConfig struct {
 	Store Store
-	// MaxKeys bounds the keys, those that have expired among them: 10,000.
+	// MaxKeys bounds the keys: 10,000. Where there are as many, a new one takes the place of the one
+	// that has expired for longest.
 	MaxKeys int
+	// KeepExpired is how long a key that has expired is kept, so that it can be listed under the id that
+	// the audit log has, and be rotated: 30 days. Then its record is removed.
+	KeepExpired time.Duration
 	// UsesEvery is how often the times of last use are written to the store, if they have
 	// changed: 5 minutes.
 	UsesEvery time.Duration
@@ -33,8 +37,9 @@ type KeysConfig struct {
 const MaxOverlap = 30 * 24 * time.Hour
 
 const (
-	defaultMaxKeys   = 10_000
-	defaultUsesEvery = 5 * time.Minute
+	defaultMaxKeys     = 10_000
+	defaultKeepExpired = 30 * 24 * time.Hour
+	defaultUsesEvery   = 5 * time.Minute
 )
 
 // Keys are a server's API keys. All of them are in memory: to authenticate takes no lock but
@@ -48,6 +53,7 @@ type Keys struct {
 	mu       sync.RWMutex
 	keys     map[string]*entry // guarded by mu; the entries change under both locks
 	order    []string          // their positions, sorted, never changed in place; nil until it is asked for again; guarded by mu
+	settled  bool              // guarded by mu; changes under both locks
 
 	usesWritten map[string]int64 // guarded by changing
 	stop        chan struct{}
@@ -68,8 +74,13 @@ type entry struct {
 
 var _ Authenticator = (*Keys)(nil)
 
-// UsesID is the id of the record with the times of last use. No key has it.
-const UsesID = "uses"
+// Ids of records that are of no key.
+const (
+	// UsesID is that of the record with the times of last use.
+	UsesID = "uses"
+	// SettledID is that of the record that [Keys.Settle] writes.
+	SettledID = "settled"
+)
 
 var (
 	errExpired = status.Publicf(status.Unauthenticated, "the key has expired")
@@ -84,6 +95,7 @@ func OpenKeys(ctx context.Context, c KeysConfig) (*Keys, error) {
 		return nil, status.Errorf(status.InvalidArgument, "access: a store is required")
 	}
 	c.MaxKeys = cmp.Or(c.MaxKeys, defaultMaxKeys)
+	c.KeepExpired = cmp.Or(c.KeepExpired, defaultKeepExpired)
 	c.UsesEvery = cmp.Or(c.UsesEvery, defaultUsesEvery)
 	k := &Keys{config: c, log: c.Logger, keys: map[string]*entry{}, stop: make(chan struct{}), stopped: make(chan struct{})}
 	if k.log == nil {
@@ -97,7 +109,7 @@ func OpenKeys(ctx context.Context, c KeysConfig) (*Keys, error) {
 			e.used.Store(at)
 		}
 	}
-	go k.writeUses(context.WithoutCancel(ctx)) // until Close, which may come after the end of ctx
+	go k.tidy(context.WithoutCancel(ctx)) // until Close, which may come after the end of ctx
 	return k, nil
 }
 
@@ -107,6 +119,10 @@ func (k *Keys) load(id string, raw []byte, damage error) error {
 			k.log.Warn("the times at which API keys were last used are damaged, and begin anew", slog.Any("error", damage))
 			k.usesWritten = nil
 		}
+		return nil
+	}
+	if id == SettledID { // also where it is damaged: somebody has written it
+		k.settled = true
 		return nil
 	}
 	e := &entry{record: record{ID: id}, damaged: true}
@@ -201,18 +217,25 @@ func (k *Keys) Create(ctx context.Context, spec KeySpec) (Key, string, error) {
 	defer leave()
 	k.mu.RLock()
 	full := len(k.keys) >= k.config.MaxKeys
-	before := ""
+	before, old := "", (*entry)(nil)
 	for id, e := range k.keys {
 		if e.record.made(spec.Request, now) {
 			before = id
 		}
+		if e.mayGive(now) && (old == nil || e.record.ExpiresAt.Before(old.record.ExpiresAt)) {
+			old = e
+		}
 	}
 	k.mu.RUnlock()
-	if before != "" {
+	switch {
+	case before != "":
 		return Key{}, "", madeBefore(before)
-	}
-	if full {
+	case full && old == nil:
 		return Key{}, "", status.Publicf(status.ResourceExhausted, "there are %d keys, which is the limit; revoke some", k.config.MaxKeys)
+	case full:
+		if err := k.remove(ctx, old.record.ID); err != nil {
+			return Key{}, "", err
+		}
 	}
 	id := randomText(idBytes)
 	token := newToken(id)
@@ -342,14 +365,49 @@ func (k *Keys) revoke(ctx context.Context, id string, e *entry) error {
 			l.End(errRevoked)
 		}
 	}
-	if err := k.config.Store.Delete(context.WithoutCancel(ctx), id); err != nil {
+	if err := k.remove(ctx, id); err != nil {
 		return status.Publicf(status.Unavailable, "the key %q is revoked as long as this server runs, but its record could not be removed; revoke it once more", id).WithCause(err)
+	}
+	return nil
+}
+
+// remove removes a key's record, and then the key. changing is held.
+func (k *Keys) remove(ctx context.Context, id string) error {
+	if err := k.config.Store.Delete(context.WithoutCancel(ctx), id); err != nil {
+		return err
 	}
 	k.mu.Lock()
 	delete(k.keys, id)
 	k.order = nil
 	k.mu.Unlock()
 	return nil
+}
+
+// Settle notes for good that an admin key was given out, whatever becomes of it: see [Keys.Settled].
+func (k *Keys) Settle(ctx context.Context) error {
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if k.settled { // it changes under this lock
+		return nil
+	}
+	if err := k.config.Store.Put(context.WithoutCancel(ctx), SettledID, []byte("{}")); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.settled = true
+	k.mu.Unlock()
+	return nil
+}
+
+// Settled reports whether [Keys.Settle] was ever called on the store, or any key is there. So an operator who has revoked
+// all keys since, because others than keys let him in, is told from one who has never had any.
+func (k *Keys) Settled() bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.settled || len(k.keys) > 0
 }
 
 // Withdraw takes a tenant's scopes from all keys, so that they let nobody in to the next
@@ -519,20 +577,70 @@ func (k *Keys) HasAdmin() bool {
 	return false
 }
 
-// writeUses writes the times of last use every now and then, and at the end.
-func (k *Keys) writeUses(ctx context.Context) {
+// tidy writes the times of last use every now and then, and at the end, and removes keys that have expired for long.
+func (k *Keys) tidy(ctx context.Context) {
 	defer close(k.stopped)
+	k.prune(ctx)
 	tick := time.NewTicker(k.config.UsesEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			k.prune(ctx)
 			k.saveUses(ctx)
 		case <-k.stop:
 			k.saveUses(ctx)
 			return
 		}
 	}
+}
+
+// mayGive reports whether a key may give its place to a new one: it has expired, and no request that has made it may
+// be sent again.
+func (e *entry) mayGive(now time.Time) bool {
+	return e.state(now) == Expired && !e.record.made(e.record.MadeBy, now)
+}
+
+// due reports whether a key's record is to be removed: it has expired for long, or was revoked when the store failed.
+func (k *Keys) due(e *entry, now time.Time) bool {
+	return e.revoked || e.mayGive(now) && now.Sub(e.record.ExpiresAt) >= k.config.KeepExpired
+}
+
+// prune removes the records that are due, each by itself: it holds nobody up for long, and may end between any two.
+func (k *Keys) prune(ctx context.Context) {
+	now := time.Now()
+	var ids []string
+	k.mu.RLock()
+	for id, e := range k.keys {
+		if k.due(e, now) {
+			ids = append(ids, id)
+		}
+	}
+	k.mu.RUnlock()
+	for _, id := range ids {
+		select {
+		case <-k.stop:
+			return
+		default:
+		}
+		if err := k.pruneOne(ctx, id, now); err != nil {
+			k.log.Warn("keys that have expired could not be removed", slog.Any("error", err))
+			return
+		}
+	}
+}
+
+func (k *Keys) pruneOne(ctx context.Context, id string, now time.Time) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	k.mu.RLock()
+	e := k.keys[id]
+	due := e != nil && k.due(e, now) // it may have been rotated since
+	k.mu.RUnlock()
+	if !due {
+		return nil
+	}
+	return k.remove(ctx, id)
 }
 
 func (k *Keys) saveUses(ctx context.Context) {

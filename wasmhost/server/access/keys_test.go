@@ -312,6 +312,131 @@ func TestKeysAreBounded(t *testing.T) {
 	create(t, keys, time.Time{}, "admin")
 }
 
+// Who makes a key for each hour, for years, is never stopped by those that have expired.
+func TestKeysThatHaveExpiredGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := access.NewMemory()
+		keys, err := access.OpenKeys(t.Context(), access.KeysConfig{Store: store, MaxKeys: 20, KeepExpired: 10 * time.Hour})
+		require.NoError(t, err)
+		lasting, _ := create(t, keys, time.Time{}, "admin")
+		var made []string
+		for range 100 {
+			key, token := create(t, keys, time.Now().Add(time.Hour), "acme:invoke")
+			_, err := ask(keys, token)
+			require.NoError(t, err)
+			made = append(made, key.ID)
+			time.Sleep(time.Hour) // in a bubble
+		}
+		synctest.Wait()
+		all, _ := keys.List("", 100)
+		assert.InDelta(t, 11, len(all), 1, "of those that have expired the last ten hours' are there")
+		assert.Equal(t, lasting.ID, all[0].ID)
+		assert.Equal(t, made[99], all[len(all)-1].ID)
+		assert.Equal(t, access.Expired, all[len(all)-1].State)
+		stored := 0
+		require.NoError(t, store.Load(t.Context(), func(id string, _ []byte, damage error) error {
+			if id != access.UsesID {
+				stored++
+			}
+			return damage
+		}))
+		assert.Equal(t, len(all), stored)
+
+		for i := range 100 { // within the ten hours
+			_, _, err := keys.Create(t.Context(), access.KeySpec{Name: "fast", Scopes: access.Scopes{Admin: true}, ExpiresAt: time.Now().Add(time.Second)})
+			require.NoError(t, err, "key %d", i)
+			time.Sleep(2 * time.Second)
+		}
+		all, _ = keys.List("", 100)
+		assert.Len(t, all, 20, "the bound holds")
+		assert.Equal(t, lasting.ID, all[0].ID, "a key that has not expired gives way to none")
+		require.NoError(t, keys.Close())
+
+		time.Sleep(11 * time.Hour)
+		keys, err = access.OpenKeys(t.Context(), access.KeysConfig{Store: store, KeepExpired: 10 * time.Hour})
+		require.NoError(t, err)
+		synctest.Wait()
+		all, _ = keys.List("", 100)
+		assert.Len(t, all, 1, "a start removes them, too")
+		require.NoError(t, keys.Close())
+	})
+}
+
+// A key keeps its place for as long as the request that has made it may be sent again, and a store that fails loses none.
+func TestKeysThatAreNotDueStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{Store: access.NewMemory()}
+		keys, err := access.OpenKeys(t.Context(), access.KeysConfig{Store: store, MaxKeys: 1, KeepExpired: time.Hour})
+		require.NoError(t, err)
+		spec := access.KeySpec{Name: "x", Scopes: access.Scopes{Admin: true}, ExpiresAt: time.Now().Add(time.Hour), Request: "hash"}
+		key, _, err := keys.Create(t.Context(), spec)
+		require.NoError(t, err)
+		time.Sleep(20 * time.Hour) // in a bubble
+		synctest.Wait()
+		other := access.KeySpec{Name: "y", Scopes: access.Scopes{Admin: true}}
+		_, _, err = keys.Create(t.Context(), other)
+		require.ErrorIs(t, err, status.ErrResourceExhausted)
+		again := spec
+		again.ExpiresAt = time.Now().Add(time.Hour)
+		_, _, err = keys.Create(t.Context(), again)
+		id, before := access.MadeBefore(err)
+		assert.True(t, before)
+		assert.Equal(t, key.ID, id)
+
+		store.del = errors.New("the disk is on fire")
+		time.Sleep(10 * time.Hour)
+		synctest.Wait()
+		_, err = keys.Get(key.ID)
+		require.NoError(t, err, "its record could not be removed")
+		_, _, err = keys.Create(t.Context(), other)
+		require.ErrorIs(t, err, store.del, "and so no other takes its place")
+		store.del = nil
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		_, err = keys.Get(key.ID)
+		require.ErrorIs(t, err, status.ErrNotFound)
+		require.NoError(t, keys.Close())
+	})
+}
+
+// What was revoked while the store failed is removed as soon as it can be: the next process would let it in.
+func TestARevokedKeyIsRemovedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{Store: access.NewMemory()}
+		keys, err := access.OpenKeys(t.Context(), access.KeysConfig{Store: store})
+		require.NoError(t, err)
+		key, _ := create(t, keys, time.Time{}, "admin")
+		store.del = errors.New("the disk is on fire")
+		require.ErrorIs(t, keys.Revoke(t.Context(), key.ID), status.ErrUnavailable)
+		store.del = nil
+		time.Sleep(6 * time.Minute) // in a bubble
+		synctest.Wait()
+		_, err = keys.Get(key.ID)
+		require.ErrorIs(t, err, status.ErrNotFound)
+		require.NoError(t, keys.Close())
+	})
+}
+
+func TestThatAnAdminKeyWasGivenOutIsKept(t *testing.T) {
+	store := &faulty{Store: access.NewMemory()}
+	keys := openKeys(t, store)
+	assert.False(t, keys.Settled())
+	key, _ := create(t, keys, time.Time{}, "admin")
+	assert.True(t, keys.Settled(), "a key is there")
+	require.NoError(t, keys.Revoke(t.Context(), key.ID))
+	assert.False(t, keys.Settled(), "nobody was told of it")
+	store.put = errors.New("the disk is on fire")
+	require.ErrorIs(t, keys.Settle(t.Context()), store.put)
+	assert.False(t, keys.Settled())
+	store.put = nil
+	require.NoError(t, keys.Settle(t.Context()))
+	require.NoError(t, keys.Settle(t.Context()))
+	keys = openKeys(t, store)
+	assert.True(t, keys.Settled())
+	all, _ := keys.List("", 10)
+	assert.Empty(t, all, "the record is no key")
+}
+
 func TestATenantsScopesAreWithdrawn(t *testing.T) {
 	store := &faulty{Store: access.NewMemory()}
 	keys := openKeys(t, store)
