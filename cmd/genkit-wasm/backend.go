@@ -41,6 +41,7 @@ type backend struct {
 	resources *admin.Dir // of the tenants
 	values    *kv.File
 	book      *accounts.Book
+	journal   *tenant.Journal // of --usage; nil: there is none
 	tenants   *admin.Tenants
 	host      *wasmhost.Host
 	keys      *access.Keys // nil: nobody is asked who calls
@@ -141,7 +142,7 @@ func (b *backend) openBook(c *backendConfig) (err error) {
 		return err
 	}
 	if journal, ok := c.host.Usage.(*tenant.Journal); ok {
-		c.host.Usage = journaled{journal, b.book}
+		b.journal, c.host.Usage = journal, journaled{journal, b.book}
 		return nil
 	}
 	c.host.Usage = b.book

@@ -37,6 +37,7 @@ type networkFlags struct {
 
 	proxyNets []netip.Prefix          // of proxies, once they are checked
 	certs     *listening.Certificates // nil: plain HTTP
+	closed    *listening.Closed       // once it listens
 }
 
 func (f *networkFlags) add(flags *pflag.FlagSet) {
@@ -168,6 +169,7 @@ func portOf(text string) (int, error) {
 
 // listen opens the port; an address beyond loopback only where it may.
 func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []string) (net.Listener, error) {
+	f.closed = &listening.Closed{}
 	loopback, err := f.checkAddr(addr, allowedHosts)
 	if err != nil {
 		return nil, err
@@ -181,13 +183,13 @@ func (f *networkFlags) listen(ctx context.Context, addr string, allowedHosts []s
 		return nil, errors.Join(usagef("--addr %q resolves to %s, which is not a loopback address", addr, l.Addr()), l.Close())
 	}
 	if !loopback {
-		l = listening.Limit(l, cmp.Or(f.maxConnections, defaultConnections), f.proxyNets)
+		l = listening.Limit(l, cmp.Or(f.maxConnections, defaultConnections), f.proxyNets, f.closed)
 	}
 	switch {
 	case f.certs != nil:
 		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: f.certs.Get}), nil
 	case len(f.proxyNets) > 0 && !f.plain:
-		return listening.BehindProxies(l, f.proxyNets), nil
+		return listening.BehindProxies(l, f.proxyNets, f.closed), nil
 	}
 	return l, nil
 }

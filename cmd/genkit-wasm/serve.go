@@ -243,7 +243,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	listening.BoundConnections(srv, descriptors.Limit()/2)
+	listening.BoundConnections(srv, descriptors.Limit()/2, f.closed)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	var api *server.Server
@@ -345,6 +345,9 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, cha
 			return nil, err
 		}
 	}
+	if err = config.Metrics.WatchSources(sourcesOf(f, b, g, changes)); err != nil {
+		return nil, err
+	}
 	if config.Backup, err = b.backups(g, changes); err != nil {
 		return nil, local(err, false)
 	}
@@ -354,6 +357,30 @@ func (a *app) api(ctx context.Context, f *serveFlags, b *backend, g *guards, cha
 		return nil, usage(err)
 	}
 	return srv, nil
+}
+
+// sourcesOf are what the metrics tell beside the host and the API.
+func sourcesOf(f *serveFlags, b *backend, g *guards, changes *audit.Log) metrics.Sources {
+	s := metrics.Sources{Audit: changes.Failures, ClosedConnections: f.closed.Counts}
+	if f.certs != nil {
+		s.CertificateEnd = f.certs.End
+	}
+	if b.journal != nil {
+		s.Journal = func() (unwritten, lost int64) {
+			r := b.journal.Total()
+			return r.Unwritten, r.Lost
+		}
+	}
+	if g != nil && len(g.issuers) > 0 {
+		s.Issuers = func() []metrics.Issuer {
+			all := make([]metrics.Issuer, len(g.issuers))
+			for i, issuer := range g.issuers {
+				all[i] = metrics.Issuer(issuer.KeyState())
+			}
+			return all
+		}
+	}
+	return s
 }
 
 // allowedHosts are the names by which the server is reached: on this machine, by its address,

@@ -79,6 +79,15 @@ func (c *Certificates) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
+// End returns when the certificate that serves ends. It looks at the files as Get does.
+func (c *Certificates) End() time.Time {
+	current, err := c.Get(nil)
+	if err != nil { // never, once a certificate was loaded
+		return time.Time{}
+	}
+	return current.Leaf.NotAfter
+}
+
 func validNow(c *tls.Certificate) bool {
 	now := time.Now()
 	return !now.Before(c.Leaf.NotBefore) && !now.After(c.Leaf.NotAfter)

@@ -62,6 +62,7 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, serial(t, c))
 	assert.Empty(t, log.String(), "nothing has changed")
+	assert.WithinDuration(t, time.Now().Add(time.Hour), c.End(), time.Minute)
 
 	write(t, dir, 2)
 	got, err := c.Get(nil)
@@ -99,6 +100,9 @@ func TestAnExpiredCertificateReplacesNoGoodOne(t *testing.T) {
 	assert.EqualValues(t, 1, serial(t, c))
 	assert.Contains(t, log.String(), "level=ERROR")
 	write(t, dir, 3)
+	writeUntil(t, dir, 3, time.Now().Add(48*time.Hour))
+	c.looked = time.Time{}
+	assert.WithinDuration(t, time.Now().Add(48*time.Hour), c.End(), time.Minute, "the files are looked at, also when nobody connects")
 	assert.EqualValues(t, 3, serial(t, c))
 	log.Reset()
 	writeUntil(t, dir, 4, time.Now().Add(-time.Hour))

@@ -48,7 +48,8 @@ func TestOnlyTheProxyConnects(t *testing.T) {
 	}
 	all = append(all, &net.UnixAddr{Name: "x", Net: "unix"})
 	var closed, got []string
-	l := BehindProxies(&callers{from: all, seen: &closed}, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")})
+	var counts Closed
+	l := BehindProxies(&callers{from: all, seen: &closed}, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}, &counts)
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -58,12 +59,13 @@ func TestOnlyTheProxyConnects(t *testing.T) {
 	}
 	assert.Equal(t, []string{"10.0.0.1:1", "[::1]:3", "127.0.0.9:4", "[fe80::1%eth0]:6", "10.9.9.9:7"}, got)
 	assert.Equal(t, []string{"192.0.2.1:2", "[2001:db8::1]:5", "x"}, closed)
+	assert.Equal(t, map[string]int64{"stranger": 3, "limit": 0, "source": 0, "waiting": 0, "full": 0}, counts.Counts())
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
 	var closed []string
 	queue := &callers{seen: &closed}
-	l := &limited{Listener: queue, most: 10, each: 3, free: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, sources: map[netip.Prefix]int{}}
+	l := &limited{Listener: queue, most: 10, each: 3, free: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, closed: &Closed{}, sources: map[netip.Prefix]int{}}
 	open := func(host string) net.Conn {
 		t.Helper()
 		before := len(closed)
@@ -98,11 +100,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 	require.NoError(t, last.Close())
 	require.NotNil(t, open("198.51.100.1"))
 	assert.Len(t, l.sources, 4)
+	counts := l.closed.Counts()
+	assert.EqualValues(t, 3, counts["source"])
+	assert.EqualValues(t, 2, counts["limit"])
 }
 
 func TestOneSourceHasASixteenth(t *testing.T) {
 	for most, each := range map[int]int{4096: 256, 16: 1, 1: 1} {
-		l, ok := Limit(nil, most, nil).(*limited)
+		l, ok := Limit(nil, most, nil, nil).(*limited)
 		require.True(t, ok)
 		assert.Equal(t, each, l.each)
 	}

@@ -12,9 +12,13 @@ import (
 const leastConnections = 16
 
 // BoundConnections bounds the connections that a server has open. When there are too many, the one that has been without a
-// whole request for longest is closed; when all have one, the new one. It sets the server's Handler, ConnState and
+// whole request for longest is closed; when all have one, the new one. Both are counted in closed. It sets the server's Handler, ConnState and
 // ConnContext, so it is called once, before the server serves, when Handler is the one to be served.
-func BoundConnections(srv *http.Server, most int64) { bound(srv, newConnections(most)) }
+func BoundConnections(srv *http.Server, most int64, closed *Closed) {
+	c := newConnections(most)
+	c.closed = closed
+	bound(srv, c)
+}
 
 func bound(srv *http.Server, c *connections) {
 	srv.Handler, srv.ConnState, srv.ConnContext = c.handler(srv.Handler), c.state, c.context
@@ -22,7 +26,8 @@ func bound(srv *http.Server, c *connections) {
 
 // connections are those of a server. It is safe for concurrent use.
 type connections struct {
-	most int
+	most   int
+	closed *Closed
 
 	mu      sync.Mutex // guards the fields below, and all of its entries
 	open    map[net.Conn]*connection
@@ -69,8 +74,10 @@ func (c *connections) add(conn net.Conn) (old net.Conn) {
 	if len(c.open) >= c.most {
 		first := c.waiting.Front()
 		if first == nil {
+			c.closed.add(full)
 			return conn
 		}
+		c.closed.add(waiting)
 		gone, _ := first.Value.(*connection)
 		c.forget(gone)
 		old = gone.conn

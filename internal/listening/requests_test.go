@@ -19,6 +19,7 @@ import (
 func TestIdleConnectionsGoWhenThereAreTooMany(t *testing.T) {
 	const most = 16
 	open := newConnections(most)
+	open.closed = &Closed{}
 	released := make(chan struct{})
 	release := sync.OnceFunc(func() { close(released) })
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

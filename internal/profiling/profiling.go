@@ -101,7 +101,7 @@ func Start(ctx context.Context, addr string, c Config) (*Server, error) {
 		BaseContext: func(net.Listener) context.Context { return running },
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	listening.BoundConnections(s.srv, connections)
+	listening.BoundConnections(s.srv, connections, nil)
 	go func() { s.served <- s.srv.Serve(l) }()
 	s.log.Info("profiles are served", slog.String("url", s.URL()), slog.Bool("auth", s.auth != nil))
 	return s, nil

@@ -30,6 +30,9 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		defer func() {
 			if err != nil && !known {
 				s.countRefused(c, err)
+				if s.config.Metrics != nil && identityOf(c) == nil && c.Get(attemptedKey) != nil {
+					s.config.Metrics.SignInRefused(err)
+				}
 			}
 			if err != nil && !known && r.ContentLength != 0 {
 				unread(c)

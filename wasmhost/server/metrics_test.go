@@ -9,15 +9,19 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/metrics"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/usage"
+	tenants "github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
 // measured is a world with metrics.
@@ -155,4 +159,58 @@ type refusing struct{}
 
 func (refusing) Send(context.Context, []json.RawMessage) error {
 	return &usage.RefusedError{Err: io.ErrUnexpectedEOF}
+}
+
+// Sign-ins that fail, and those that are held off, are counted, and requests without any key are not.
+func TestRefusedSignInsAreInTheMetrics(t *testing.T) {
+	var issuer error
+	g := newGuarded(t, func(c *server.Config) {
+		c.Auth = access.NewThrottle(access.ThrottleConfig{Failures: 3, Every: time.Hour, Next: access.Chain{c.Auth, asking(func() error { return issuer })}})
+	})
+	admin := bearer(g.key("admin"))
+	read := bearer(g.key("acme:read"))
+	count := func() (all []string) {
+		r := g.do(http.MethodGet, "/metrics", nil, admin)
+		for line := range strings.Lines(r.body) {
+			if after, ok := strings.CutPrefix(line, "genkit_wasm_sign_ins_refused_total"); ok {
+				all = append(all, strings.TrimSpace(after))
+			}
+		}
+		return all
+	}
+	assert.Equal(t, []string{`{reason="invalid"} 0`, `{reason="throttled"} 0`, `{reason="unavailable"} 0`}, count())
+	issuer = status.Publicf(status.Unavailable, "the issuer sleeps")
+	assert.Equal(t, http.StatusServiceUnavailable, g.do(http.MethodGet, "/v1/identity", nil, bearer("a.b.c")).status)
+	issuer = status.Publicf(status.Unauthenticated, "nobody")
+	for range 5 {
+		g.do(http.MethodGet, "/v1/identity", nil, bearer("a.b.c"))
+	}
+	assert.Equal(t, http.StatusUnauthorized, g.do(http.MethodGet, "/v1/identity", nil).status)
+	assert.Equal(t, http.StatusForbidden, g.do(http.MethodGet, "/v1/keys", nil, read).status, "it is somebody")
+	assert.Equal(t, []string{`{reason="invalid"} 3`, `{reason="throttled"} 2`, `{reason="unavailable"} 1`}, count())
+}
+
+// asking is an authenticator that knows nobody.
+type asking func() error
+
+func (a asking) Authenticate(context.Context, access.Credentials) (*access.Identity, error) {
+	return nil, a()
+}
+
+// A call that a quota refuses is counted under the quota's name.
+func TestRefusedCallsAreInTheMetrics(t *testing.T) {
+	world := newWorldOf(t, wasmhost.Config{Quota: tenants.Quota{CallsPerMinute: 1}}, func(c *server.Config) {
+		m, err := metrics.New(metrics.Config{})
+		require.NoError(t, err)
+		require.NoError(t, m.WatchUsage(c.Usage))
+		c.Metrics = m
+	})
+	require.Equal(t, http.StatusCreated, world.put("calc", calc(t)).status)
+	for range 3 {
+		world.post("/tools/calc/add", `{"input":{"a":1,"b":2}}`)
+	}
+	world.post("/tools/calc/none", `{"input":{}}`)
+	got := world.scrape()
+	assert.Equal(t, "2", got[`genkit_wasm_usage_refused_calls_total{reason="quota.callsPerMinute"}`], "%v", got)
+	assert.Equal(t, "1", got[`genkit_wasm_usage_refused_calls_total{reason="notFound"}`])
 }

@@ -31,8 +31,9 @@ type Journal struct {
 	mu     sync.RWMutex // held for reading while an event is handed over
 	closed bool
 
-	reports sync.Mutex // guards report
+	reports sync.Mutex // guards report and lost
 	report  map[string]*JournalReport
+	lost    int64 // of all tenants, also of those that are gone
 }
 
 var _ Sink = (*Journal)(nil)
@@ -141,6 +142,17 @@ func (j *Journal) Report(tenant string) JournalReport {
 		return *r
 	}
 	return JournalReport{}
+}
+
+// Total counts the events of all tenants that could not be written. Lost does not fall when a tenant is forgotten.
+func (j *Journal) Total() JournalReport {
+	j.reports.Lock()
+	defer j.reports.Unlock()
+	all := JournalReport{Lost: j.lost}
+	for _, r := range j.report {
+		all.Unwritten += r.Unwritten
+	}
+	return all
 }
 
 // Forget drops the report on a tenant that is gone, but for events that may still be written.
@@ -257,7 +269,7 @@ func (w *journalWriter) add(e *Event) {
 		return
 	}
 	w.lost++
-	w.journal.note(e.Tenant, func(r *JournalReport) { r.Lost++ })
+	w.journal.note(e.Tenant, func(r *JournalReport) { r.Lost++; w.journal.lost++ })
 	if !w.told {
 		w.told = true
 		w.log.Error("usage events are lost: the journal can't be written, and no more are kept", slog.Int("kept", len(w.lines)), slog.Any("error", w.cause))

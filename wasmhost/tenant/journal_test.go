@@ -169,6 +169,7 @@ func TestWhatAJournalCanNotKeepIsCounted(t *testing.T) {
 		assert.Equal(t, int64(events/2), a.Unwritten+a.Lost)
 		assert.Equal(t, int64(events/2), g.Unwritten+g.Lost)
 		assert.Positive(t, a.Lost)
+		assert.Equal(t, tenant.JournalReport{Unwritten: a.Unwritten + g.Unwritten, Lost: a.Lost + g.Lost}, j.Total())
 		assert.Equal(t, 2, strings.Count(log.String(), "level=ERROR"), log.String())
 		d.free(64 << 20)
 		time.Sleep(1500 * time.Millisecond)
@@ -178,7 +179,10 @@ func TestWhatAJournalCanNotKeepIsCounted(t *testing.T) {
 		assert.Zero(t, broken)
 		assert.Len(t, got, int(a.Unwritten+g.Unwritten))
 		assert.Equal(t, tenant.JournalReport{Lost: a.Lost}, j.Report("acme"))
+		lost := tenant.JournalReport{Lost: a.Lost + g.Lost}
+		assert.Equal(t, lost, j.Total())
 		j.Forget("acme")
+		assert.Equal(t, lost, j.Total(), "of all, it does not fall")
 		j.Forget("none")
 		assert.Equal(t, tenant.JournalReport{}, j.Report("acme"), "the next tenant of the name has lost nothing")
 		assert.Equal(t, tenant.JournalReport{Lost: g.Lost}, j.Report("globex"))

@@ -173,6 +173,22 @@ var (
 	errTokenEarly   = status.Publicf(status.Unauthenticated, "the token is not valid yet")
 )
 
+// KeyState is what an [OIDC] has of its issuer's keys.
+type KeyState struct {
+	Issuer string
+	// Fetched is when the keys were last had; zero while no token has asked for them.
+	Fetched time.Time
+	// Failing is set when the last attempt to fetch them has failed.
+	Failing bool
+}
+
+// KeyState tells of the issuer's keys. It asks nobody.
+func (o *OIDC) KeyState() KeyState {
+	o.keys.mu.Lock()
+	defer o.keys.mu.Unlock()
+	return KeyState{Issuer: o.config.Issuer, Fetched: o.keys.fetched, Failing: o.keys.failed != nil}
+}
+
 // Authenticate verifies a token. It fails with UNAUTHENTICATED for one that is not good, and
 // with UNAVAILABLE when the issuer's keys can't be had.
 func (o *OIDC) Authenticate(ctx context.Context, c Credentials) (*Identity, error) {

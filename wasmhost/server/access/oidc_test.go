@@ -339,6 +339,7 @@ func TestTheIssuerRotatesItsKeys(t *testing.T) {
 	first, second := ecKey(t, "first"), ecKey(t, "second")
 	i.publish(first)
 	o := i.open()
+	assert.Equal(t, access.KeyState{Issuer: i.URL}, o.KeyState(), "nobody has asked for keys")
 	o.Refresh(time.Hour, 0, 24*time.Hour)
 	token := func(key jose.JSONWebKey, n int) string { return sign(t, key, i.claims(map[string]any{"n": n}), nil) }
 	_, err := ask(o, token(first, 1))
@@ -361,15 +362,19 @@ func TestTheIssuerRotatesItsKeys(t *testing.T) {
 	})
 	_, err = ask(o, token(second, 2))
 	require.NoError(t, err, "while the issuer is down its keys are used")
+	state := o.KeyState()
+	assert.True(t, state.Failing)
+	assert.WithinDuration(t, time.Now(), state.Fetched, time.Minute, "they were had before")
 	_, err = ask(o, token(first, 4))
 	require.ErrorIs(t, err, status.ErrUnauthenticated)
 	o.Refresh(0, 0, 0)
 	_, err = ask(o, token(second, 3))
 	require.ErrorIs(t, err, status.ErrUnavailable, "but not for ever")
 	i.set(func() { i.answer = nil })
-	o.Refresh(time.Hour, 0, time.Hour)
+	o.Refresh(0, 0, time.Hour)
 	_, err = ask(o, token(second, 4))
 	require.NoError(t, err)
+	assert.False(t, o.KeyState().Failing)
 }
 
 func TestATokenThatWasVerifiedIsNotVerifiedAgain(t *testing.T) {

@@ -64,6 +64,8 @@ type Log struct {
 	counted map[counted]int
 	closed  bool
 	head    head
+	failed  int64 // entries that could not be written
+	failing bool  // the last could not
 
 	at *tail // the last file; the writer's own
 }
@@ -176,6 +178,14 @@ func (l *Log) Head() Head {
 	return l.head.show()
 }
 
+// Failures returns how many entries could not be written since the log was opened, and whether the last was one of
+// them: then changes are refused.
+func (l *Log) Failures() (failed int64, failing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed, l.failing
+}
+
 // Close writes what was counted, ends the log and gives up its directory.
 func (l *Log) Close() error {
 	l.mu.Lock()
@@ -268,11 +278,13 @@ func (l *Log) writePending() {
 		if err == nil {
 			err = l.commit(payloads)
 		}
-		if err == nil {
-			l.mu.Lock()
+		l.mu.Lock()
+		if l.failing = err != nil; err == nil {
 			l.head = at
-			l.mu.Unlock()
+		} else {
+			l.failed += int64(len(batch))
 		}
+		l.mu.Unlock()
 		for _, w := range batch {
 			if err != nil && w.entry.Count > 0 {
 				l.config.Logger.Error("counted entries of the audit log were not written", slog.String("what", w.entry.What), slog.Int("count", w.entry.Count), slog.Any("error", err))

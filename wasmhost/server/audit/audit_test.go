@@ -106,6 +106,27 @@ func TestEntriesAreKeptInOneChain(t *testing.T) {
 	assert.ErrorIs(t, err, status.ErrFailedPrecondition, "a directory belongs to one process")
 }
 
+// Entries that can't be written are counted, until one can be.
+func TestFailuresAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	l := opened(t, dir, audit.Config{})
+	appended(t, l, "a")
+	file := filepath.Join(dir, audit.NameOf(1))
+	require.NoError(t, os.Rename(file, file+".moved"))
+	for range 2 {
+		_, err := l.Append(audit.Entry{What: "b", Result: "200"})
+		require.ErrorIs(t, err, status.ErrUnavailable)
+	}
+	failed, failing := l.Failures()
+	assert.EqualValues(t, 2, failed)
+	assert.True(t, failing)
+	require.NoError(t, os.Rename(file+".moved", file))
+	appended(t, l, "c")
+	failed, failing = l.Failures()
+	assert.EqualValues(t, 2, failed)
+	assert.False(t, failing)
+}
+
 func TestTheChainGoesOnAcrossFiles(t *testing.T) {
 	dir := t.TempDir()
 	l := opened(t, dir, audit.Config{MaxFileBytes: 1})

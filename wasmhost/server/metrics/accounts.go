@@ -9,9 +9,9 @@ import (
 // accounts reads the totals of a book at each scrape. Its labels besides the tenant have few values: the kinds
 // of calls, two outcomes, three directions, and the currencies of the server's prices.
 type accounts struct {
-	book                                   *usage.Book
-	byTenant                               bool
-	calls, egress, tokens, money, unpriced *prometheus.Desc
+	book                                            *usage.Book
+	byTenant                                        bool
+	calls, egress, tokens, money, unpriced, refused *prometheus.Desc
 }
 
 func newAccounts(book *usage.Book, byTenant bool) *accounts {
@@ -28,12 +28,13 @@ func newAccounts(book *usage.Book, byTenant bool) *accounts {
 		tokens:   desc("model_tokens_total", "Tokens that models reported: input, of which some are cached, and output.", "direction"),
 		money:    desc("model_cost_total", "What calls of models cost by the server's prices, in the currency.", "currency"),
 		unpriced: desc("model_unpriced_calls_total", "Calls of models whose cost is not known."),
+		refused:  prometheus.NewDesc("genkit_wasm_usage_refused_calls_total", "Calls that were refused before they ran, by reason, such as budget.tokensPerDay.", []string{"reason"}, nil),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (a *accounts) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{a.calls, a.egress, a.tokens, a.money, a.unpriced} {
+	for _, d := range []*prometheus.Desc{a.calls, a.egress, a.tokens, a.money, a.unpriced, a.refused} {
 		out <- d
 	}
 }
@@ -68,6 +69,9 @@ func (a *accounts) Collect(out chan<- prometheus.Metric) {
 		for currency, m := range r.Money {
 			add(a.money, float64(m)/millionths, currency)
 		}
+	}
+	for reason, n := range a.book.Refusals() {
+		out <- prometheus.MustNewConstMetric(a.refused, prometheus.CounterValue, float64(n), reason)
 	}
 	for s, value := range sums {
 		var labels []string

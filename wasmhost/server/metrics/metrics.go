@@ -42,6 +42,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	signIns  *prometheus.CounterVec
 	handler  http.Handler
 }
 
@@ -57,13 +58,19 @@ func New(c Config) (*Metrics, error) {
 	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "genkit_wasm_http_request_duration_seconds", Help: "Time from a request to the end of its answer.", Buckets: requestBounds,
 	}, []string{"method", "route"})
+	m.signIns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "genkit_wasm_sign_ins_refused_total", Help: "Requests whose API key or token let nobody in, by reason: invalid, throttled, unavailable.",
+	}, []string{"reason"})
+	for _, reason := range []string{invalid, throttled, unavailable} {
+		m.signIns.WithLabelValues(reason) // 0 until it happens, so that its growth shows
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "genkit_wasm_build_info", Help: "1, with the program's version.",
 		ConstLabels: prometheus.Labels{"version": c.Version, "go": runtime.Version()},
 	})
 	info.Set(1)
 	for _, collector := range []prometheus.Collector{
-		m.requests, m.took, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests, m.took, m.signIns, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(collector); err != nil {
 			return nil, status.Errorf(status.Internal, "metrics: %w", err)
@@ -100,6 +107,25 @@ func (m *Metrics) Request(method, route string, code int, took time.Duration) {
 	method = known(method)
 	m.requests.WithLabelValues(method, route, strconv.Itoa(code)).Inc()
 	m.took.WithLabelValues(method, route).Observe(took.Seconds())
+}
+
+// Reasons why a key or a token let nobody in.
+const (
+	invalid     = "invalid"     // unknown, expired, revoked, malformed
+	throttled   = "throttled"   // its source has failed too often
+	unavailable = "unavailable" // it can't be told: the issuer's keys can't be had
+)
+
+// SignInRefused counts a request that came with an API key or a token which let nobody in, by the error's code.
+func (m *Metrics) SignInRefused(err error) {
+	reason := unavailable
+	switch status.Of(err) {
+	case status.Unauthenticated, status.InvalidArgument:
+		reason = invalid
+	case status.ResourceExhausted:
+		reason = throttled
+	}
+	m.signIns.WithLabelValues(reason).Inc()
 }
 
 // known is the method, or "other" for one that a caller has made up.

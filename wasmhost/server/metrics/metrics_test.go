@@ -115,6 +115,74 @@ func TestUsageIsInTheMetrics(t *testing.T) {
 	assert.NotContains(t, all+acme, "a/b")
 }
 
+// What a server's program counts is in the metrics, where there is any of it.
+func TestSourcesAreInTheMetrics(t *testing.T) {
+	none, err := metrics.New(metrics.Config{})
+	require.NoError(t, err)
+	require.NoError(t, none.WatchSources(metrics.Sources{}))
+	require.ErrorIs(t, none.WatchSources(metrics.Sources{}), status.ErrInternal)
+	text := scrape(t, none)
+	for _, name := range []string{"audit", "tls", "connections", "oidc", "usage"} {
+		assert.NotContains(t, text, "\ngenkit_wasm_"+name)
+	}
+	m, err := metrics.New(metrics.Config{})
+	require.NoError(t, err)
+	end := time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+	failing := true
+	require.NoError(t, m.WatchSources(metrics.Sources{
+		Audit:             func() (int64, bool) { return 3, failing },
+		CertificateEnd:    func() time.Time { return end },
+		ClosedConnections: func() map[string]int64 { return map[string]int64{"limit": 7, "source": 0} },
+		Issuers: func() []metrics.Issuer {
+			return []metrics.Issuer{
+				{Issuer: "https://one", Fetched: time.Now().Add(-time.Hour)}, {Issuer: "https://two", Failing: true},
+				{Issuer: "https://one", Fetched: time.Now(), Failing: true}, {Issuer: "https://one"}, // for other audiences
+			}
+		},
+		Journal: func() (int64, int64) { return 5, 6 },
+	}))
+	text = scrape(t, m)
+	for _, line := range []string{
+		"audit_failed_entries_total 3", "audit_failing 1", "tls_certificate_not_after_timestamp_seconds 1.8960912e+09",
+		`connections_closed_total{reason="limit"} 7`, `connections_closed_total{reason="source"} 0`,
+		`oidc_keys_failing{issuer="https://one"} 1`, `oidc_keys_failing{issuer="https://two"} 1`,
+		"usage_journal_lost_events_total 6", "usage_journal_unwritten_events 5",
+	} {
+		assert.Contains(t, text, "\ngenkit_wasm_"+line+"\n")
+	}
+	assert.Regexp(t, `\ngenkit_wasm_oidc_keys_age_seconds\{issuer="https://one"\} 36\d\d`, text)
+	assert.NotContains(t, text, `oidc_keys_age_seconds{issuer="https://two"}`, "they were never had")
+	failing = false
+	assert.Contains(t, scrape(t, m), "\ngenkit_wasm_audit_failing 0\n")
+}
+
+// Refusals have the reasons that are known, whatever an error says of itself.
+func TestRefusalsHaveFewReasons(t *testing.T) {
+	book, err := usage.Open(usage.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, book.Close()) })
+	m, err := metrics.New(metrics.Config{ByTenant: true})
+	require.NoError(t, err)
+	require.NoError(t, m.WatchUsage(book))
+	exhausted := func(details map[string]string) error {
+		return status.Publicf(status.ResourceExhausted, "no").WithDetails(details)
+	}
+	for range 2 {
+		book.Refuse("acme", "1", exhausted(map[string]string{"budget": "tokensPerDay"}))
+	}
+	book.Refuse("acme", "1", exhausted(map[string]string{"quota": "callsPerMinute"}))
+	for _, field := range []string{"a", "b", "madeUpByAGuest"} {
+		book.Refuse("acme", "1", exhausted(map[string]string{"quota": field}))
+	}
+	book.Refuse("acme", "1", status.Publicf(status.NotFound, "no"))
+	text := scrape(t, m)
+	assert.Equal(t, []string{
+		"genkit_wasm_usage_refused_calls_total{reason=\"budget.tokensPerDay\"} 2\n", "genkit_wasm_usage_refused_calls_total{reason=\"notFound\"} 1\n",
+		"genkit_wasm_usage_refused_calls_total{reason=\"other\"} 3\n", "genkit_wasm_usage_refused_calls_total{reason=\"quota.callsPerMinute\"} 1\n",
+	}, lines(text, "genkit_wasm_usage_refused_calls_total"))
+	assert.NotContains(t, text, "madeUp")
+}
+
 // lines are those that begin with a prefix, sorted.
 func lines(text, prefix string) []string {
 	var some []string

@@ -83,6 +83,9 @@ type Book struct {
 	serial uint64
 	closed bool
 	totals map[totalKey]*Sums // since the book was opened
+
+	refusedMu sync.Mutex       // guards refused; nothing is locked while it is held
+	refused   map[string]int64 // by reason, since the book was opened
 }
 
 type totalKey struct {
@@ -115,7 +118,7 @@ func Open(config Config) (*Book, error) {
 func open(config Config, files storedir.FS) (*Book, error) {
 	b := &Book{
 		config: config, files: files, store: config.Store, log: config.Logger, now: time.Now, prefix: rand.Text() + "-",
-		stop: make(chan struct{}), days: map[int64]*day{}, totals: map[totalKey]*Sums{},
+		stop: make(chan struct{}), days: map[int64]*day{}, totals: map[totalKey]*Sums{}, refused: map[string]int64{},
 	}
 	b.config.Days = cmp.Or(config.Days, defaultDays)
 	if config.now != nil {
@@ -235,8 +238,10 @@ func (b *Book) Count(e Event) {
 // its reason (see [ReasonOf]) and the minute. The sums know nothing of it, and of real calls' events
 // none is dropped for it.
 func (b *Book) Refuse(tenantName, tenantID string, why error) {
+	reason := ReasonOf(why)
+	b.countRefusal(reason)
 	if b.hub != nil {
-		b.hub.refusals.add(refusalKey{cut(tenantName), cut(tenantID), cut(ReasonOf(why)), status.Of(why)}, b.now())
+		b.hub.refusals.add(refusalKey{cut(tenantName), cut(tenantID), cut(reason), status.Of(why)}, b.now())
 	}
 }
 

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,34 @@ type refusal struct {
 type refusals struct {
 	mu     sync.Mutex // guards the fields below
 	counts map[refusalKey]*refusal
+}
+
+// reasons are the words of [ReasonOf]. What a guest or a model's provider puts into the details of its error can make
+// others, which count as one.
+var reasons = map[string]bool{
+	"suspended": true, "denied": true, "notFound": true, "invalid": true, "limit": true, "unavailable": true, "other": true,
+	"budget.tokensPerDay": true, "budget.tokensPerMonth": true, "budget.moneyPerDay": true, "budget.moneyPerMonth": true, "budget.modelCallsPerMinute": true,
+	"quota.concurrency": true, "quota.queue": true, "quota.waiting": true, "quota.generates": true, "quota.requestBytes": true, "quota.callsPerMinute": true,
+	"quota.fuelPerMinute": true, "quota.egressBytesPerMinute": true, "quota.memoryBytes": true, "quota.modules": true, "quota.revisions": true,
+	"quota.storedBytes": true,
+}
+
+// Refusals returns how many calls were refused since the book was opened, of all tenants, by their reason ([ReasonOf]). The
+// reasons are those that its comment names, with the fields of quotas and budgets; a field that is none is "other".
+func (b *Book) Refusals() map[string]int64 {
+	b.refusedMu.Lock()
+	defer b.refusedMu.Unlock()
+	return maps.Clone(b.refused)
+}
+
+// countRefusal counts one for [Book.Refusals].
+func (b *Book) countRefusal(reason string) {
+	if !reasons[reason] {
+		reason = "other"
+	}
+	b.refusedMu.Lock()
+	defer b.refusedMu.Unlock()
+	b.refused[reason]++
 }
 
 func (r *refusals) add(key refusalKey, now time.Time) {
