@@ -136,6 +136,8 @@ func (a *app) auditCommand() *cobra.Command {
 	cmd.Flags().StringVar(&who, "who", "", "only entries of this `SUBJECT`, such as key:ID")
 	cmd.Flags().StringVar(&what, "what", "", "only entries of this `OPERATION`, such as putModule or signIn")
 	wholeFlag(cmd.Flags(), &limit, "limit", 1, 1_000_000, "how many entries at most, the newest")
+	completeFlag(cmd, "who", a.audited(func(e *audit.Entry) string { return e.Who }))
+	completeFlag(cmd, "what", a.audited(func(e *audit.Entry) string { return e.What }))
 	a.serverFlags(cmd)
 	cmd.AddCommand(a.auditVerifyCommand(), a.auditRepairCommand())
 	for _, c := range cmd.Commands() {

@@ -26,8 +26,8 @@ func (a *app) callCommand() *cobra.Command {
 			"With --stream what it emits is printed as it comes, one JSON object a line: {\"message\": …}, then {\"result\": …}. " +
 			"A tool that stops to ask prints {\"interrupt\": …}. The key of another action of a module, such as /embedder/acme/words, runs that, with Genkit's input and result of its kind.",
 		Example: "  genkit-wasm call textkit/slugify --input '{\"text\":\"Hello, World\"}'\n  echo '{\"a\":1,\"b\":2}' | genkit-wasm call add --input -",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.callTool(cmd, args[0], &f) },
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.toolsAndMore()),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.callTool(cmd, args[0], &f) },
 	}
 	cmd.Flags().StringVar(&f.input, "input", "", "the input: `JSON`, @FILE or - (default: none)")
 	cmd.Flags().StringVar(&f.context, "context", "", "the action context that the tool can read: a `JSON` object, @FILE or -")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/client"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -31,7 +32,7 @@ func (a *app) flowCommand() *cobra.Command {
 			"{\"message\": …}, then {\"result\": …}; where the server keeps streams, the stream's id goes to the standard error, and --stream-id reads it again.\n\n" +
 			"With --url the flow is that of any server that speaks Genkit's flow protocol, and NAME is left out.",
 		Example: "  genkit-wasm flow menu --input '\"pirates\"' --stream\n  genkit-wasm flow --url https://flows.example.com/menu --header 'Authorization: KEY' --input @menu.json",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: firstOnly(a.actionsOf(action.Flow, nil)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := a.flowURL(&f, args)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 )
@@ -78,6 +79,10 @@ func (a *app) generateCommand() *cobra.Command {
 	flags.StringVar(&f.config, "config", "", "the model's configuration: `JSON`, @FILE or -")
 	wholeFlag(flags, &f.maxTurns, "max-turns", 0, math.MaxInt32, "how often the model may answer with tool calls (default: the server's)")
 	flags.BoolVar(&f.stream, "stream", false, "print the answer as it comes")
+	completeFlag(cmd, "model", a.actionsOf(action.Model, nil))
+	completeFlag(cmd, "tool", a.actionsOf(action.Tool, ofModule))
+	completeFlag(cmd, "use", a.middlewareWords())
+	completeFlag(cmd, "format", a.formatWords())
 	flags.BoolVar(&f.returnRequests, "return-tool-requests", false, "return the model's tool calls instead of running them")
 	a.serverFlags(cmd)
 	return cmd

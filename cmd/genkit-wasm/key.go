@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,14 +76,29 @@ func (a *app) keyCreateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if data == "" {
+				a.warnOfNoTenant(cmd.Context(), spec.Scopes)
+			}
 			return a.showToken(made)
 		},
 	}
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what the key may do, `SCOPE`: admin, TENANT:manage, TENANT:invoke, TENANT:read; may be given again")
+	completeFlag(cmd, "scope", a.scopeWords())
 	cmd.Flags().StringVar(&expires, "expires", "", "when the key ends: `WHEN`, such as 90d, 12h or 2030-01-31T12:00:00Z (default: never)")
 	cmd.Flags().StringVar(&data, "data", "", "make the key in this data `DIRECTORY`, without its server")
 	a.serverFlags(cmd)
 	return cmd
+}
+
+// warnOfNoTenant tells of tenants that a key's scopes name and that are not there. The server takes such a key, since a key may be
+// made before its tenant; but a name that was mistyped lets nobody in, and whoever makes a tenant of it does not know of the key.
+func (a *app) warnOfNoTenant(ctx context.Context, s access.Scopes) {
+	for _, name := range slices.Sorted(maps.Keys(s.Tenants)) {
+		_, err := a.call(ctx, request{method: http.MethodGet, path: tenantPath(name), server: true})
+		if f, ok := errors.AsType[*failure](err); ok && f.exit == exitNotFound {
+			a.note("%s there is no tenant %q: until there is one of that name, the scope %s:%s lets nobody in", colour(a.err, yellow, "warning:"), name, name, s.Tenants[name])
+		}
+	}
 }
 
 // createOffline makes a key in a data directory. It fails when a server has it open.
@@ -278,7 +295,7 @@ func (a *app) keyID(ctx context.Context, key string) (string, error) {
 func (a *app) keyRotateCommand() *cobra.Command {
 	var overlap, expires string
 	cmd := &cobra.Command{
-		Use: "rotate KEY", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeKeys,
+		Use: "rotate KEY", Short: "Give a key a new secret and print its token, this once", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.keyWords()),
 		Long: "Rotate prints the new token on the standard output. The old one works for --overlap, so that who uses it can be told in peace. " +
 			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -316,7 +333,7 @@ func keyPath(id string) string { return "/keys/" + url.PathEscape(id) }
 func (a *app) keyRevokeCommand() *cobra.Command {
 	var yes, dry bool
 	cmd := &cobra.Command{
-		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeKeys,
+		Use: "revoke KEY", Short: "End a key, and all that runs under it", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.keyWords()),
 		Long: "Revoke ends a key at once: requests that run under it end, and the key is gone. On a terminal it asks first; --dry-run shows which key would go. " +
 			"KEY is the key's id, or its name where only one has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {

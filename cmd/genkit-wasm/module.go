@@ -185,7 +185,7 @@ func (a *app) listFormats(cmd *cobra.Command) ([][]string, error) {
 
 func (a *app) versionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "versions NAME", Short: "List a module's revisions", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeModules,
+		Use: "versions NAME", Short: "List a module's revisions", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.modules()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.listRecords(cmd, modulePath(args[0])+"/versions", "versions")
 		},
@@ -197,7 +197,7 @@ func (a *app) versionsCommand() *cobra.Command {
 func (a *app) rollbackCommand() *cobra.Command {
 	var revision int
 	cmd := &cobra.Command{
-		Use: "rollback NAME", Short: "Serve an earlier revision of a module again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeModules,
+		Use: "rollback NAME", Short: "Serve an earlier revision of a module again", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.modules()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := request{method: http.MethodPost, path: modulePath(args[0]) + "/rollback"}
 			if cmd.Flags().Changed("revision") {
@@ -211,6 +211,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		},
 	}
 	wholeFlag(cmd.Flags(), &revision, "revision", 1, math.MaxInt32, "the revision (default: the one before the current)")
+	completeFlag(cmd, "revision", a.revisions())
 	a.serverFlags(cmd)
 	return cmd
 }
@@ -218,7 +219,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 func (a *app) rmCommand() *cobra.Command {
 	var yes, dry bool
 	cmd := &cobra.Command{
-		Use: "rm NAME", Short: "Remove a module and all its revisions", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeModules,
+		Use: "rm NAME", Short: "Remove a module and all its revisions", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.modules()),
 		Long: "Rm removes a module, all its revisions and all values that it has stored. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dry {

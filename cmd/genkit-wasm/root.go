@@ -171,14 +171,13 @@ func (a *app) begin(cmd *cobra.Command) {
 func (a *app) serverFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.server, "server", cmp.Or(os.Getenv(serverEnv), defaultServer), "the server's URL")
 	cmd.Flags().StringVar(&a.tenant, "tenant", "default", "the tenant")
-	_ = cmd.RegisterFlagCompletionFunc("tenant", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		return a.completeTenants(cmd, nil, prefix)
-	})
+	completeFlag(cmd, "tenant", a.tenants())
 	a.profileFlag(cmd)
 }
 
 func (a *app) profileFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.profile, "profile", "", "the `NAME` of a login's profile (default: that of the last login)")
+	completeFlag(cmd, "profile", profiles)
 }
 
 func (a *app) json() bool { return a.output == "json" }

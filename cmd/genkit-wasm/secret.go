@@ -110,7 +110,7 @@ func (a *app) credentialCommand() *cobra.Command {
 
 func (a *app) valueSetCommand(w valueWords, long string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "set " + w.arg + " [@FILE]", Short: "Set a value, from a file or the standard input", Args: cobra.RangeArgs(1, 2),
+		Use: "set " + w.arg + " [@FILE]", Short: "Set a value, from a file or the standard input", Args: cobra.RangeArgs(1, 2), ValidArgsFunction: valueArgs(a.values(w)),
 		Long: "Set reads the value from the file, or else from the standard input, and on a terminal asks for it without showing it. " +
 			"One newline at its end is no part of it. " + long,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -209,7 +209,7 @@ func (a *app) valueListCommand(w valueWords) *cobra.Command {
 func (a *app) valueRemoveCommand(w valueWords) *cobra.Command {
 	var yes, dry bool
 	cmd := &cobra.Command{
-		Use: "rm " + w.arg, Short: "Remove one", Args: cobra.ExactArgs(1),
+		Use: "rm " + w.arg, Short: "Remove one", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.values(w)),
 		Long: "Rm removes a value at once. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dry {

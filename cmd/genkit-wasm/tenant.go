@@ -246,7 +246,7 @@ func own(t *admin.Tenant) string {
 
 func (a *app) tenantShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "show NAME", Short: "Show a tenant and its settings", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "show NAME", Short: "Show a tenant and its settings", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, raw, err := a.tenantRequest(cmd.Context(), request{method: http.MethodGet, path: tenantPath(args[0])})
 			if err != nil {
@@ -310,7 +310,7 @@ func money(p admin.MoneyPeriod, currency string) string {
 func (a *app) tenantSetCommand() *cobra.Command {
 	f := &settingsFlags{}
 	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Change a tenant's settings", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "set NAME", Short: "Change a tenant's settings", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		Long: "Set changes the settings that are given and leaves the others. Objects are merged: a member that is null goes, and an empty text " +
 			"takes a setting away.\n\n" +
 			"  genkit-wasm tenant set acme --quota '{\"callsPerMinute\":60,\"concurrency\":null}' --label plan=gold --grants ''",
@@ -337,7 +337,7 @@ func (a *app) tenantSetCommand() *cobra.Command {
 
 func (a *app) tenantSuspendCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "suspend NAME", Short: "Let nothing of a tenant run", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "suspend NAME", Short: "Let nothing of a tenant run", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		Long: "Suspend ends the calls of a tenant and refuses others, and uploads, until it is resumed. What it has stored stays.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.enterState(cmd, args[0], "suspend", "suspended")
@@ -347,7 +347,7 @@ func (a *app) tenantSuspendCommand() *cobra.Command {
 
 func (a *app) tenantResumeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "resume NAME", Short: "Let a suspended tenant run again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "resume NAME", Short: "Let a suspended tenant run again", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enterState(cmd, args[0], "resume", "active") },
 	}
 }
@@ -355,7 +355,7 @@ func (a *app) tenantResumeCommand() *cobra.Command {
 func (a *app) tenantRepairCommand() *cobra.Command {
 	f := &settingsFlags{}
 	cmd := &cobra.Command{
-		Use: "repair NAME", Short: "Write a damaged tenant's record anew", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "repair NAME", Short: "Write a damaged tenant's record anew", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		Long: "Repair is for a tenant whose record can't be read (\"tenant ls\" shows it as damaged). Its modules and what they have stored are kept. " +
 			"Its settings are those that are given, and without any those of the server's start (--tenant-quota), since the old ones are lost: give its limits, " +
 			"grants, quota and budget again. Where its ID is lost with the record its secrets have to be set again.\n\n" +
@@ -392,7 +392,7 @@ func (a *app) enterState(cmd *cobra.Command, name, verb, state string) error {
 func (a *app) tenantRemoveCommand() *cobra.Command {
 	var yes, dry, detach bool
 	cmd := &cobra.Command{
-		Use: "rm NAME", Short: "Delete a tenant and everything that belongs to it", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeTenants,
+		Use: "rm NAME", Short: "Delete a tenant and everything that belongs to it", Args: cobra.ExactArgs(1), ValidArgsFunction: firstOnly(a.tenants()),
 		Long: "Rm deletes a tenant, its modules with all revisions, the values that they have stored, its secrets, and the keys that let somebody in to it. " +
 			"It waits until that is done. On a terminal it asks first; --dry-run shows what would go.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -517,7 +517,7 @@ func (a *app) await(ctx context.Context, o admin.Operation) (admin.Operation, er
 
 func (a *app) tenantOperationsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "operations [ID]", Short: "Show deletions that go on, and those that have ended", Args: cobra.MaximumNArgs(1),
+		Use: "operations [ID]", Short: "Show deletions that go on, and those that have ended", Args: cobra.MaximumNArgs(1), ValidArgsFunction: firstOnly(a.operations()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all []admin.Operation
 			if len(args) == 0 {
@@ -555,44 +555,4 @@ func (a *app) tenantOperationsCommand() *cobra.Command {
 			return a.table("ID\tKIND\tTENANT\tBEGUN\tSTATE", rows)
 		},
 	}
-}
-
-// completionPatience is how long a shell waits for a server's names.
-const completionPatience = 2 * time.Second
-
-// completeTenants offers the names of the server's tenants to a shell.
-func (a *app) completeTenants(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return a.completeNames(cmd, args, prefix, "/tenants", "tenants")
-}
-
-// completeModules offers the names of the tenant's modules, and completeKeys those of the server's keys.
-func (a *app) completeModules(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return a.completeNames(cmd, args, prefix, "", "modules")
-}
-
-func (a *app) completeKeys(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return a.completeNames(cmd, args, prefix, "/keys", "keys")
-}
-
-// completeNames offers the names in a list of the server's, as the first argument; nothing where the server does not answer.
-func (a *app) completeNames(cmd *cobra.Command, args []string, prefix, path, member string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 || a.connect(cmd) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-	defer cancel()
-	if path == "" {
-		path = tenantPath(a.tenant) + "/modules" // of --tenant, the profile or the default, which connect knows
-	}
-	all, err := listAll[struct{ Name string }](ctx, a, path, member)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, one := range all {
-		if strings.HasPrefix(one.Name, prefix) && !slices.Contains(names, one.Name) {
-			names = append(names, one.Name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -54,9 +54,8 @@ func (a *app) usageCommand() *cobra.Command {
 	cmd.Flags().StringVar(&by, "by", "kind", "the groups; empty is the total alone")
 	cmd.Flags().StringVar(&since, "since", "", "the first day: a `DATE` such as 2026-11-30, or 7d, the days up to today (default: today)")
 	cmd.Flags().StringVar(&until, "until", "", "the last day, a `DATE` (default: today)")
-	_ = cmd.RegisterFlagCompletionFunc("tenant", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		return a.completeTenants(cmd, nil, prefix)
-	})
+	completeFlag(cmd, "tenant", a.tenants())
+	completeFlag(cmd, "by", groups)
 	a.operatorFlags(cmd)
 	return cmd
 }
