@@ -183,6 +183,93 @@ func TestARefusalSaysWhichBudgetAndWhenItIsFree(t *testing.T) {
 	require.NoError(t, w.spend("test/m", 1))
 }
 
+// Days and months are those of UTC. A refusal says when the budget is free, and then it is, and not a second before.
+func TestBudgetsBeginAnewOnTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		budget string
+		clock  []string // of the calls before; the last is refused
+		free   string
+	}{
+		"midnight":                        {`{"tokensPerDay":1000}`, []string{"2030-05-04T23:59:59.999Z"}, "2030-05-05T00:00:00Z"},
+		"the whole day":                   {`{"tokensPerDay":1000}`, []string{"2030-05-04T00:00:00Z"}, "2030-05-05T00:00:00Z"},
+		"another zone":                    {`{"tokensPerDay":1000}`, []string{"2030-05-05T01:30:00+02:00"}, "2030-05-05T00:00:00Z"},
+		"a zone whose day is over":        {`{"tokensPerDay":1000}`, []string{"2030-05-04T20:00:00-08:00"}, "2030-05-06T00:00:00Z"},
+		"the end of a month":              {`{"tokensPerDay":1000}`, []string{"2030-04-30T12:00:00Z"}, "2030-05-01T00:00:00Z"},
+		"the end of a year":               {`{"tokensPerDay":1000,"tokensPerMonth":1000}`, []string{"2029-12-31T23:00:00Z"}, "2030-01-01T00:00:00Z"},
+		"the end of February":             {`{"tokensPerDay":1000}`, []string{"2030-02-28T12:00:00Z"}, "2030-03-01T00:00:00Z"},
+		"a leap year's end of February":   {`{"tokensPerDay":1000}`, []string{"2028-02-28T12:00:00Z"}, "2028-02-29T00:00:00Z"},
+		"a leap day":                      {`{"tokensPerDay":1000}`, []string{"2028-02-29T12:00:00Z"}, "2028-03-01T00:00:00Z"},
+		"a month":                         {`{"tokensPerMonth":1000}`, []string{"2030-05-04T12:00:00Z"}, "2030-06-01T00:00:00Z"},
+		"a month from its last day":       {`{"tokensPerMonth":1000}`, []string{"2030-01-31T12:00:00Z"}, "2030-02-01T00:00:00Z"},
+		"a leap year's February":          {`{"tokensPerMonth":1000}`, []string{"2028-02-29T12:00:00Z"}, "2028-03-01T00:00:00Z"},
+		"a December":                      {`{"tokensPerMonth":1000}`, []string{"2030-12-01T00:00:00Z"}, "2031-01-01T00:00:00Z"},
+		"a clock that stepped back":       {`{"tokensPerDay":1000}`, []string{"2030-05-05T00:00:01Z", "2030-05-04T23:59:00Z"}, "2030-05-06T00:00:00Z"},
+		"back over the end of a month":    {`{"tokensPerMonth":1000}`, []string{"2030-05-01T00:00:01Z", "2030-04-30T23:59:00Z"}, "2030-06-01T00:00:00Z"},
+		"back by some days":               {`{"tokensPerDay":1000}`, []string{"2030-05-09T12:00:00Z", "2030-05-04T12:00:00Z"}, "2030-05-05T00:00:00Z"},
+		"back by some days and a month":   {`{"tokensPerMonth":1000}`, []string{"2030-05-09T12:00:00Z", "2030-04-30T12:00:00Z"}, "2030-06-01T00:00:00Z"},
+		"back by months":                  {`{"tokensPerMonth":1000}`, []string{"2030-05-09T12:00:00Z", "2030-02-03T12:00:00Z"}, "2030-03-01T00:00:00Z"},
+		"days were skipped":               {`{"tokensPerDay":1000}`, []string{"2030-05-04T12:00:00Z", "2030-05-04T13:00:00Z"}, "2030-05-05T00:00:00Z"},
+		"money, at midnight":              {`{"moneyPerDay":"0.001"}`, []string{"2028-02-29T23:59:59.5Z"}, "2028-03-01T00:00:00Z"},
+		"money, at the end of a month":    {`{"moneyPerMonth":"0.001"}`, []string{"2028-02-01T00:00:00Z"}, "2028-03-01T00:00:00Z"},
+		"money, on a clock stepping back": {`{"moneyPerMonth":"0.001"}`, []string{"2030-05-09T12:00:00Z", "2030-04-30T12:00:00Z"}, "2030-06-01T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, clock := priced(t, admin.Config{}, c.budget)
+			clock.set(c.clock[0])
+			require.NoError(t, w.spend("test/m", 1000))
+			for _, when := range c.clock[1:] {
+				clock.set(when)
+				require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted)
+			}
+			free, err := time.Parse(time.RFC3339, c.free)
+			require.NoError(t, err)
+			err = w.spend("test/m", 1)
+			require.ErrorIs(t, err, status.ErrResourceExhausted)
+			assert.Contains(t, string(status.ToWire(err, false).Details), `"freeAt":"`+c.free+`"`)
+			assert.Equal(t, max(time.Second, free.Sub(clock.read())), status.Convert(err).RetryAfter)
+			spent, err := w.Spent("acme")
+			require.NoError(t, err)
+			assert.Contains(t, []time.Time{spent.Day.ResetsAt, spent.Month.ResetsAt}, free)
+			clock.set(free.Add(-time.Millisecond).Format(time.RFC3339Nano))
+			require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted, "a moment before")
+			clock.set(c.free)
+			require.NoError(t, w.spend("test/m", 1))
+		})
+	}
+}
+
+// What a call takes that goes on over midnight is of the day in which it ends.
+func TestACallOverMidnightIsOfTheNextDay(t *testing.T) {
+	w, clock := budgeted(t, admin.NewMemory(), `{"tokensPerDay":1000}`)
+	clock.set("2028-02-29T23:59:59Z")
+	settle, err := w.Payer("acme").Reserve(t.Context(), "test/m")
+	require.NoError(t, err)
+	clock.set("2028-03-01T00:00:01Z")
+	settle(using(1000))
+	err = w.spend("test/m", 1)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, 24*time.Hour-time.Second, status.Convert(err).RetryAfter)
+	spent, err := w.Spent("acme")
+	require.NoError(t, err)
+	assert.Zero(t, spent.Day.Reserved)
+	assert.EqualValues(t, 1000, spent.Month.Tokens)
+}
+
+// A minute's calls are counted on, whichever way the clock steps.
+func TestAMinutesCallsOnAClockThatSteps(t *testing.T) {
+	w, clock := budgeted(t, admin.NewMemory(), `{"modelCallsPerMinute":2}`)
+	clock.set("2030-03-31T23:59:59Z")
+	require.NoError(t, w.spend("test/m", 1))
+	require.NoError(t, w.spend("test/m", 1))
+	clock.set("2030-03-31T22:59:59Z") // an hour back
+	err := w.spend("test/m", 1)
+	require.ErrorIs(t, err, status.ErrResourceExhausted)
+	assert.Equal(t, 30*time.Second, status.Convert(err).RetryAfter)
+	clock.set("2030-03-31T23:00:29Z")
+	require.NoError(t, w.spend("test/m", 1), "it is free when it was said to be")
+	require.ErrorIs(t, w.spend("test/m", 1), status.ErrResourceExhausted)
+}
+
 func TestModelCallsOfAMinuteAreBounded(t *testing.T) {
 	w, clock := budgeted(t, admin.NewMemory(), `{"modelCallsPerMinute":6}`)
 	for range 6 {

@@ -123,14 +123,18 @@ func (l *ledger) periods(b *Budget, keep amount, now time.Time) []period {
 	}
 }
 
-// resets are the ends of the day and the month that count. mu is held.
+// resets are the ends of the day and the month that count. After a clock went back the day need not be of the month. mu is held.
 func (l *ledger) resets(now time.Time) (day, month time.Time) {
-	began, err := time.Parse(time.DateOnly, l.spent.Day)
-	if err != nil {
-		began = now
+	began := func(form, text string) time.Time {
+		if at, err := time.Parse(form, text); err == nil {
+			return at
+		}
+		return now
 	}
-	y, m, d := began.Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
+	y, m, d := began(time.DateOnly, l.spent.Day).Date()
+	day = time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)
+	y, m, _ = began(monthOnly, l.spent.Month).Date()
+	return day, time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
 }
 
 // admit refuses a call that the period has no room for. The first call is let in while
