@@ -206,6 +206,8 @@ var owners = []owner{
 	{"go.uber.org/goleak", []string{"wasmhost/hosttest"}, "tests and kits"},
 	{"go.yaml.in/yaml", []string{"engine/prompt/internal/frontmatter", "internal/settings", "internal/yamljson"}, "front matter, what people write in YAML; spec files, in tests"},
 	{"github.com/rogpeppe/go-internal", nil, "txtar files, in tests"},
+	{"go.opentelemetry.io/proto/otlp", nil, "an oracle of what collectors read; tests only"},
+	{"google.golang.org/protobuf", nil, "their messages in JSON; tests only"},
 	{"code.dny.dev/ssrf", nil, "an oracle of addresses; tests only"},
 }
 
