@@ -526,8 +526,8 @@ var exports = map[string]int{
 	"wasmhost/server/secrets":             20, // what an embedder of the server hands to it, and the host gets from it; a Backend, and what goes through it
 	"wasmhost/server/secrets/secretstest": 2,  // a kit, which tests alone import
 	"wasmhost/server/audit/audittest":     2,  // a kit, which tests alone import
-	"wasmhost/server/usage/usagetest":     3,  // a kit, which tests alone import
-	"wasmhost/server/usage":               45, // embedders bring a Sink of their own, and read what it gets
+	"wasmhost/server/usage/usagetest":     5,  // a kit, which tests alone import
+	"wasmhost/server/usage":               48, // embedders bring a Sink and a Queue of their own, and read what it gets
 	"wasmhost/server/access":              46, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
@@ -613,7 +613,7 @@ func TestStoresHaveFewMethods(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/agent.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink", "wasmhost/server/secrets.Backend", "wasmhost/server/audit.Keeper"} {
+	for _, name := range []string{"wasmhost/module.Store", "wasmhost/capability/kv.Store", "engine/session.Store", "engine/agent.Store", "engine/flowserver/durable.Manager", "wasmhost/tenant.Sink", "wasmhost/server/secrets.Backend", "wasmhost/server/audit.Keeper", "wasmhost/server/usage.Queue"} {
 		if stores[name] == 0 {
 			t.Errorf("the interface %s was not found", name)
 		}

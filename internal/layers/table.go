@@ -31,7 +31,7 @@ var layered = map[string]string{
 	"wasmhost/server/access":              "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest":   "accesstest",
 	"wasmhost/server/audit/audittest":     "audittest",
-	"wasmhost/server/usage/usagetest":     "usagetest",
+	"wasmhost/server/usage/usagetest":     "queue | usagetest",
 	"wasmhost/server/admin":               "start | repair | change delete | follow once operations payer spent | tenants | answer dir ledger tenant | budget lock operation store",
 	"wasmhost/server/admin/admintest":     "admintest",
 	"wasmhost/server/audit":               "keeper repair | list | audit verify | file | entry",
@@ -40,6 +40,6 @@ var layered = map[string]string{
 	"wasmhost/server/metrics":             "metrics | accounts tenants",
 	"wasmhost/server/secrets":             "secrets | look | dir place | store | backend key opened | file | entry space",
 	"wasmhost/server/secrets/secretstest": "secretstest",
-	"wasmhost/server/usage":               "report | book file http | otlp | sink | queue refusal | day | store sums | event price | money",
+	"wasmhost/server/usage":               "report | book file http | otlp | sink | refusal spool waiting | queue | day | store sums | event price | money",
 	"wasmhost/tenant":                     "pass | gate journal | bytes event lines tenant",
 }

@@ -45,6 +45,9 @@ type Config struct {
 	Prices *Prices
 	// Sinks get each event. Each has a queue of its own.
 	Sinks []Target
+	// Queues opens the queues of sinks, in the place of those in Dir or in memory: one for events, "queue-NAME", and one
+	// for events of what was refused, "refused-NAME". It does not concern those of [Target.InMemory].
+	Queues func(name string, maxBytes int64) (Queue, error)
 	// Days is how many days are kept: 400.
 	Days int
 	// Logger gets lines about failures; nil drops them.
@@ -142,7 +145,7 @@ func open(config Config, files storedir.FS) (*Book, error) {
 	b.mu.Unlock()
 	b.keep()
 	if len(config.Sinks) > 0 {
-		hub, err := newHub(config.Sinks, b.files, b.log, b.prefix)
+		hub, err := newHub(config.Sinks, config.Queues, b.files, b.log, b.prefix)
 		if err != nil {
 			return nil, errors.Join(err, b.closeFiles())
 		}

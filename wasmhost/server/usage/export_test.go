@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
@@ -43,3 +44,11 @@ const (
 
 // DirStore is the store of a directory, as a book opens it.
 func DirStore(files storedir.FS) Store { return newDirStore(files) }
+
+// OpenSpool opens a queue in files, as a book does.
+func OpenSpool(files storedir.FS, dir string, most int64) (Queue, error) {
+	return openSpool(files, dir, most, slog.New(slog.DiscardHandler))
+}
+
+// MemoryQueue is a queue in memory.
+func MemoryQueue(most int64) Queue { return newMemoryQueue(most, slog.New(slog.DiscardHandler)) }

@@ -2,27 +2,48 @@ package usage
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
-
-	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 )
 
+// Queue holds the events that wait for one sink, up to a bound. A directory has one, and memory another; an embedder
+// brings its own by [Config.Queues]. The contract, which the kit in the package usagetest checks:
+//
+//   - Put adds events, each JSON of at most 32 KiB on one line, after those that are there. Where there is no room the oldest are
+//     dropped for them, and counted. Once it has returned nil they outlive the process, where the queue does; the last ones
+//     may be lost with the power. When it fails the same events come again, before any others: some may be there already.
+//   - Next returns the oldest events, no more than [MaxBatchEvents] and none where the queue is empty, and the same
+//     again until Done was called, unless they were dropped. The caller owns them.
+//   - Done removes those that Next returned last, and no other, also where some of them were dropped meanwhile. When it
+//     fails they may come again, after a restart perhaps; where the process ends before, they do.
+//   - Stats tells what waits, and how many events were dropped since the queue was opened. It does not wait.
+//
+// The slices are only Put's until it returns. Put is called by one goroutine, Next and Done by another, and Stats by many.
+// A queue that has a method Close is closed after its last event.
+type Queue interface {
+	Put(ctx context.Context, events []json.RawMessage) error
+	Next(ctx context.Context) ([]json.RawMessage, error)
+	Done(ctx context.Context) error
+	Stats() QueueStats
+}
+
+// QueueStats are numbers of a [Queue].
+type QueueStats struct {
+	Queued      int64 // events that wait, also those of before
+	QueuedBytes int64
+	Dropped     int64 // because the queue was full or damaged
+}
+
 const (
+	// MaxBatchEvents bounds the events that are sent at once.
+	MaxBatchEvents = 500
+	// batchBytes bounds their bytes, where they are more than one.
+	batchBytes = 512 << 10
 	// mostScratch is how large a scratch buffer may be that is kept.
 	mostScratch = 1 << 20
-	// batchEvents and batchBytes bound the events that are sent at once.
-	batchEvents = 500
-	batchBytes  = 512 << 10
 )
 
 // memoryQueue is a queue that ends with the process.
@@ -31,32 +52,34 @@ type memoryQueue struct {
 	most int64
 
 	mu      sync.Mutex // guards the fields below
-	lines   [][]byte
+	lines   []json.RawMessage
 	bytes   int64
 	removed int64 // since the queue began: the number of the first line
-	handed  int64 // the number of the line after those that next returned
+	handed  int64 // the number of the line after those that Next returned
 	dropped int64
 	told    bool
 }
+
+var _ Queue = (*memoryQueue)(nil)
 
 func newMemoryQueue(most int64, log *slog.Logger) *memoryQueue {
 	return &memoryQueue{log: log, most: most}
 }
 
-func (q *memoryQueue) put(lines [][]byte) {
+// Put implements [Queue].
+func (q *memoryQueue) Put(_ context.Context, events []json.RawMessage) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, line := range lines {
-		event := bytes.Clone(line[len(checksumRoom) : len(line)-1])
-		q.lines = append(q.lines, event)
-		q.bytes += int64(len(event))
+	for _, e := range events {
+		q.lines = append(q.lines, bytes.Clone(e))
+		q.bytes += int64(len(e))
 	}
 	n, left := 0, q.bytes
 	for ; left > q.most && n < len(q.lines); n++ {
 		left -= int64(len(q.lines[n]))
 	}
 	if n == 0 {
-		return
+		return nil
 	}
 	q.drop(n)
 	q.dropped += int64(n)
@@ -64,6 +87,7 @@ func (q *memoryQueue) put(lines [][]byte) {
 		q.told = true
 		tellFull(q.log)
 	}
+	return nil
 }
 
 // tellFull is called once, until the queue has been empty again.
@@ -80,407 +104,35 @@ func (q *memoryQueue) drop(n int) {
 	q.removed += int64(n)
 }
 
-func (q *memoryQueue) next() (events []json.RawMessage) {
+// Next implements [Queue].
+func (q *memoryQueue) Next(context.Context) (events []json.RawMessage, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	size := 0
 	for _, line := range q.lines {
-		if size += len(line); len(events) > 0 && (len(events) >= batchEvents || size > batchBytes) {
+		if size += len(line); len(events) > 0 && (len(events) >= MaxBatchEvents || size > batchBytes) {
 			break
 		}
-		events = append(events, line)
+		events = append(events, bytes.Clone(line))
 	}
 	q.handed = q.removed + int64(len(events))
 	if len(events) == 0 {
 		q.told = false
 	}
-	return events
+	return events, nil
 }
 
-func (q *memoryQueue) done() {
+// Done implements [Queue].
+func (q *memoryQueue) Done(context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.drop(int(max(0, q.handed-q.removed))) // others may have been dropped meanwhile
-}
-
-func (q *memoryQueue) report(r *SinkReport) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r.Queued, r.QueuedBytes = int64(len(q.lines)), q.bytes
-	r.Dropped += q.dropped
-}
-
-func (q *memoryQueue) close() error { return nil }
-
-// spool is a queue in files of a directory: segments, of which the oldest is read and the newest
-// written, and a cursor that says how much of the oldest was delivered. A process that ends leaves
-// what was not delivered to the next one, which begins a segment of its own.
-type spool struct {
-	files storedir.FS
-	dir   string
-	most  int64
-	log   *slog.Logger
-
-	mu         sync.Mutex // guards the fields below
-	segments   []*segment // the oldest first
-	out        storedir.File
-	bytes      int64
-	held       []byte // lines that are to be written
-	heldEvents int64
-	failing    bool
-	torn       bool // the last write of the newest segment was cut off
-	dropped    int64
-	told       bool
-	// of the events that next has returned
-	from       *segment
-	to         int64
-	fromEvents int64
-}
-
-// segment is a file of events.
-type segment struct {
-	number int64
-	size   int64 // in bytes
-	read   int64 // of which were delivered or passed over
-	events int64 // that were not delivered
-}
-
-const (
-	segmentBytes  = 1 << 20
-	segmentSuffix = ".events"
-	cursorFile    = "cursor"
-	// maxHeld bounds the bytes that wait for a disk that can't be written.
-	maxHeld = 8 << 20
-)
-
-func (q *spool) path(s *segment) string {
-	return fmt.Sprintf("%s/%020d%s", q.dir, s.number, segmentSuffix)
-}
-
-func openSpool(files storedir.FS, dir string, most int64, log *slog.Logger) (*spool, error) {
-	q := &spool{files: files, dir: dir, most: max(most, 2*segmentBytes), log: log}
-	if err := storedir.Mkdir(files, ".", dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, storedir.Problem("make the queue of a sink", err)
-	}
-	entries, err := files.ReadDir(dir)
-	if err != nil {
-		return nil, storedir.Problem("read the queue of a sink", err)
-	}
-	if err := storedir.RemoveTemporary(files, dir); err != nil {
-		log.Warn("files that an earlier process left behind can't be removed", slog.Any("error", err))
-	}
-	number, read := q.readCursor()
-	damaged := 0
-	for _, e := range entries {
-		text, ok := strings.CutSuffix(e.Name(), segmentSuffix)
-		n, err := strconv.ParseInt(text, 10, 64)
-		if !ok || err != nil || n < 0 || len(text) != 20 {
-			continue
-		}
-		s := &segment{number: n}
-		raw, err := files.ReadFile(q.path(s), 4*segmentBytes)
-		if err != nil {
-			log.Error("a part of the queue of usage events can't be read, and is passed over", slog.String("file", e.Name()), slog.Any("error", err))
-			damaged++
-			continue
-		}
-		s.size = int64(len(raw))
-		if n == number && read <= s.size {
-			s.read = read
-		}
-		events, bad := decodeSegment(raw[s.read:])
-		s.events = int64(len(events))
-		damaged += bad
-		if n < number || s.events == 0 {
-			_ = files.Remove(q.path(s)) // it was delivered, or has nothing that could be
-			continue
-		}
-		q.segments = append(q.segments, s)
-		q.bytes += s.size
-	}
-	slices.SortFunc(q.segments, func(a, b *segment) int { return int(max(-1, min(1, a.number-b.number))) })
-	if damaged > 0 {
-		q.dropped += int64(damaged)
-		log.Error("lines of the queue of usage events are damaged and are passed over", slog.Int("lines", damaged))
-	}
-	return q, nil
-}
-
-// readCursor returns how far the oldest segment was delivered. Where that can't be read, events come
-// again.
-func (q *spool) readCursor() (number, read int64) {
-	raw, err := q.files.ReadFile(q.dir+"/"+cursorFile, 256)
-	if err != nil {
-		return -1, 0
-	}
-	text, ok := lineOf(bytes.TrimSuffix(raw, []byte("\n")))
-	var c cursor
-	if !ok || json.Unmarshal(text, &c) != nil || c.Segment < 0 || c.Read < 0 {
-		return -1, 0
-	}
-	return c.Segment, c.Read
-}
-
-type cursor struct {
-	Segment int64 `json:"segment"`
-	Read    int64 `json:"read"`
-}
-
-// decodeSegment reads the events of a segment. Lines that are damaged are passed over and counted.
-func decodeSegment(raw []byte) (events []json.RawMessage, damaged int) {
-	for len(raw) > 0 {
-		var line []byte
-		line, raw, _ = bytes.Cut(raw, []byte("\n"))
-		if len(line) == 0 {
-			continue
-		}
-		text, ok := lineOf(line)
-		if !ok || len(text) > maxEventBytes || !json.Valid(text) {
-			damaged++
-			continue
-		}
-		events = append(events, text)
-	}
-	return events, damaged
-}
-
-func (q *spool) put(lines [][]byte) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, line := range lines {
-		q.held = append(q.held, line...)
-	}
-	q.heldEvents += int64(len(lines))
-	if err := q.write(); err != nil {
-		if !q.failing {
-			q.failing = true
-			q.log.Error("the queue of usage events can't be written; events are kept in memory and tried again", slog.Any("error", err))
-		}
-		for len(q.held) > maxHeld {
-			q.held = q.held[bytes.IndexByte(q.held, '\n')+1:]
-			q.heldEvents--
-			q.drops(1)
-		}
-		return
-	}
-	q.failing = false
-	for q.bytes > q.most && len(q.segments) > 1 {
-		q.remove(q.segments[0], true)
-	}
-}
-
-// drops counts events that are lost. mu is held.
-func (q *spool) drops(n int64) {
-	q.dropped += n
-	if !q.told && n > 0 {
-		q.told = true
-		tellFull(q.log)
-	}
-}
-
-// write appends the lines that are held to the newest segment. mu is held.
-func (q *spool) write() error {
-	if len(q.held) == 0 {
-		return nil
-	}
-	if q.out == nil || q.last().size >= segmentBytes {
-		if err := q.begin(); err != nil {
-			return err
-		}
-	}
-	s := q.last()
-	text := q.held
-	if q.torn {
-		text = append([]byte("\n"), text...)
-	}
-	n, err := q.out.Write(text)
-	s.size += int64(n)
-	q.bytes += int64(n)
-	if q.torn = err != nil; err != nil {
-		return err // all of it is written again; who reads it twice knows it by its id
-	}
-	s.events += q.heldEvents
-	if q.held, q.heldEvents = q.held[:0], 0; cap(q.held) > mostScratch {
-		q.held = nil
-	}
 	return nil
 }
 
-func (q *spool) last() *segment { return q.segments[len(q.segments)-1] }
-
-// begin begins a segment. mu is held.
-func (q *spool) begin() error {
-	s := &segment{}
-	if len(q.segments) > 0 {
-		s.number = q.last().number + 1
-	} else if number, _ := q.readCursor(); number >= 0 {
-		s.number = number + 1
-	}
-	out, err := q.files.OpenFile(q.path(s), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	for range 100 { // past files that could not be removed
-		if !errors.Is(err, fs.ErrExist) {
-			break
-		}
-		s.number++
-		out, err = q.files.OpenFile(q.path(s), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	}
-	if err != nil {
-		return err
-	}
-	if q.out != nil {
-		_ = q.out.Sync() // a failure leaves what a power cut may lose
-		_ = q.out.Close()
-	}
-	q.out, q.torn = out, false
-	q.segments = append(q.segments, s)
-	return nil
-}
-
-// remove removes a segment; what was not delivered of it is dropped. mu is held.
-func (q *spool) remove(s *segment, dropped bool) {
-	i := slices.Index(q.segments, s)
-	if i < 0 {
-		return
-	}
-	if dropped {
-		q.drops(s.events)
-	}
-	q.segments = slices.Delete(q.segments, i, i+1)
-	q.bytes -= s.size
-	if err := q.files.Remove(q.path(s)); err != nil {
-		q.log.Warn("a delivered part of the queue of usage events can't be removed", slog.Any("error", err))
-	}
-}
-
-func (q *spool) next() (events []json.RawMessage) {
+// Stats implements [Queue].
+func (q *memoryQueue) Stats() QueueStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.failing && q.write() == nil {
-		q.failing = false
-	}
-	q.from = nil
-	for len(q.segments) > 0 {
-		s := q.segments[0]
-		raw, err := q.readFrom(s)
-		if err != nil {
-			q.log.Error("a part of the queue of usage events can't be read, and is passed over", slog.Any("error", err))
-			q.forsake(s)
-			continue
-		}
-		taken := 0
-		for len(events) < batchEvents {
-			at := bytes.IndexByte(raw[taken:], '\n')
-			if at < 0 {
-				break
-			}
-			more, damaged := decodeSegment(raw[taken : taken+at])
-			q.drops(int64(damaged))
-			events = append(events, more...)
-			taken += at + 1
-		}
-		if len(events) > 0 {
-			q.from, q.to, q.fromEvents = s, s.read+int64(taken), int64(len(events))
-			return events
-		}
-		if s == q.last() && q.out != nil { // the rest is still to be written
-			s.read += int64(taken)
-			break
-		}
-		q.forsake(s)
-	}
-	q.told = false
-	return nil
-}
-
-// forsake ends a segment of which nothing can be delivered. mu is held.
-func (q *spool) forsake(s *segment) {
-	if q.out != nil && s == q.last() {
-		_ = q.out.Close()
-		q.out = nil
-	}
-	q.remove(s, true)
-}
-
-// readFrom reads a segment from where it was delivered to. mu is held.
-func (q *spool) readFrom(s *segment) ([]byte, error) {
-	f, err := q.files.OpenFile(q.path(s), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	raw := make([]byte, min(batchBytes+maxEventBytes, s.size-s.read))
-	n, err := f.ReadAt(raw, s.read)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return raw[:n], errors.Join(err, f.Close())
-}
-
-func (q *spool) done() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s := q.from
-	if q.from = nil; s == nil || !slices.Contains(q.segments, s) {
-		return
-	}
-	s.read, s.events = q.to, max(0, s.events-q.fromEvents)
-	if raw, err := json.Marshal(cursor{s.number, s.read}); err == nil {
-		if err := storedir.WriteFile(q.files, q.dir, cursorFile, appendLine(nil, raw)); err != nil && !q.failing {
-			q.log.Warn("how far usage events were delivered can't be stored; after a restart some come again", slog.Any("error", err))
-		}
-	}
-	if s.events == 0 && s.read >= s.size && (q.out == nil || s != q.last()) {
-		q.remove(s, false)
-	}
-}
-
-func (q *spool) report(r *SinkReport) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, s := range q.segments {
-		r.Queued += s.events
-		r.QueuedBytes += s.size - s.read
-	}
-	r.Queued += q.heldEvents
-	r.QueuedBytes += int64(len(q.held))
-	r.Dropped += q.dropped
-}
-
-func (q *spool) close() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	err := q.write()
-	if q.out != nil {
-		err = errors.Join(err, q.out.Sync(), q.out.Close())
-		q.out = nil
-	}
-	return err
-}
-
-// queue holds the events of one sink that wait. put is called by one goroutine, next and done by
-// another.
-type queue interface {
-	// put adds lines, as [appendLine] writes them; the oldest are dropped for them where there is
-	// no room. It keeps none of the slices.
-	put(lines [][]byte)
-	// next returns the oldest events, none where the queue is empty.
-	next() (events []json.RawMessage)
-	// done removes those that next returned last.
-	done()
-	report(*SinkReport)
-	close() error
-}
-
-// SinkReport tells what became of a sink's events since the server began.
-type SinkReport struct {
-	Name        string `json:"name"`
-	Delivered   int64  `json:"delivered"`
-	Queued      int64  `json:"queued"` // that wait, also those of before
-	QueuedBytes int64  `json:"queuedBytes"`
-	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
-	Refused     int64  `json:"refused"` // by the receiver, for good
-	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
-	// RefusalsQueued and RefusalsDropped are of the events of the kind [Refused], which have a
-	// queue of their own and are in none of the numbers above but Delivered and Refused.
-	RefusalsQueued  int64 `json:"refusalsQueued"`
-	RefusalsDropped int64 `json:"refusalsDropped"`
+	return QueueStats{int64(len(q.lines)), q.bytes, q.dropped}
 }

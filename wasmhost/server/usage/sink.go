@@ -60,8 +60,7 @@ const (
 	maxBlocks   = 256
 	blockEvents = 128
 	// gather is how long events gather before they are put into queues together.
-	gather   = 10 * time.Millisecond
-	sendTime = 30 * time.Second
+	gather = 10 * time.Millisecond
 	// closeTime is how long sinks may take at the end for what still waits.
 	closeTime = 3 * time.Second
 	maxSinks  = 8
@@ -89,9 +88,10 @@ type hub struct {
 	prefix   string // of the IDs of refusals' events
 	serial   uint64 // of the last one; run's own, as is what follows
 
-	text  []byte   // scratch of linesOf
-	cuts  []int    // where the lines in text end
-	lines [][]byte // of text
+	text   []byte            // scratch of encoded
+	cuts   []int             // where the events in text end
+	events []json.RawMessage // of text
+	again  *time.Timer       // set while a queue takes nothing
 }
 
 // block are events that came one after the other.
@@ -100,7 +100,8 @@ type block struct {
 	events [blockEvents]Event
 }
 
-func newHub(targets []Target, files storedir.FS, log *slog.Logger, prefix string) (*hub, error) {
+// newHub opens the queues of sinks: by queues where it is not nil, else in files where that is not nil, else in memory.
+func newHub(targets []Target, queues func(name string, maxBytes int64) (Queue, error), files storedir.FS, log *slog.Logger, prefix string) (*hub, error) {
 	h := &hub{log: log, prefix: prefix + "r", stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	h.ends, h.end = context.WithCancel(context.Background()) //nolint:forbidigo // deliveries outlive the requests whose events they have
 	if len(targets) > maxSinks {
@@ -117,23 +118,31 @@ func newHub(targets []Target, files storedir.FS, log *slog.Logger, prefix string
 		}
 		to := &target{Target: t, log: log.With(slog.String("sink", t.Name)), more: make(chan struct{}, 1), stop: h.stop, flushed: make(chan struct{})}
 		for _, q := range []struct {
-			at   *queue
-			dir  string
+			at   *waiting
+			name string
 			most int64
 			log  *slog.Logger
 		}{
 			{&to.queue, "queue-" + t.Name, t.QueueBytes, to.log},
 			{&to.refusals, "refused-" + t.Name, refusalQueueBytes, to.log.With(slog.String("of", "refusals"))},
 		} {
-			if files == nil || t.InMemory {
-				*q.at = newMemoryQueue(q.most, q.log)
-				continue
+			q.at.log = q.log
+			var err error
+			switch {
+			case t.InMemory || queues == nil && files == nil:
+				q.at.queue = newMemoryQueue(q.most, q.log)
+			case queues != nil:
+				q.at.queue, err = queues(q.name, q.most)
+			default:
+				q.at.queue, err = openSpool(files, q.name, q.most, q.log)
 			}
-			onDisk, err := openSpool(files, q.dir, q.most, q.log)
 			if err != nil {
+				for _, t := range append(h.targets, to) {
+					err = errors.Join(err, t.queue.close(), t.refusals.close())
+				}
+				h.end()
 				return nil, err
 			}
-			*q.at = onDisk
 		}
 		h.targets = append(h.targets, to)
 	}
@@ -178,9 +187,13 @@ func (h *hub) take(e *Event) {
 func (h *hub) run() {
 	minute := time.NewTicker(refusalsEvery)
 	defer minute.Stop()
+	h.again = time.NewTimer(retryFirst)
+	defer h.again.Stop()
 	for ended := false; !ended; {
 		due := false
 		select {
+		case <-h.again.C:
+			h.putHeld()
 		case <-minute.C:
 			due = true
 		case <-h.wake:
@@ -215,6 +228,7 @@ func (h *hub) run() {
 			h.handRefusals()
 		}
 	}
+	h.putHeld()
 	for _, t := range h.targets {
 		close(t.flushed)
 	}
@@ -222,47 +236,62 @@ func (h *hub) run() {
 
 // hand puts events into the queues.
 func (h *hub) hand(b *block) {
-	lines := h.linesOf(b.events[:b.n])
+	events := h.encoded(b.events[:b.n])
 	for _, t := range h.targets {
-		t.queue.put(lines)
-		t.notify()
+		h.put(t, &t.queue, events)
+	}
+}
+
+func (h *hub) put(t *target, to *waiting, events []json.RawMessage) {
+	if !to.put(h.ends, events) {
+		h.again.Reset(retryFirst)
+	}
+	t.notify()
+}
+
+// putHeld puts what queues could not take before.
+func (h *hub) putHeld() {
+	for _, t := range h.targets {
+		for _, q := range []*waiting{&t.queue, &t.refusals} {
+			if len(q.held) > 0 {
+				h.put(t, q, nil)
+			}
+		}
 	}
 }
 
 // handRefusals puts the events of what was refused since it was called last into their queues.
 func (h *hub) handRefusals() {
-	events := h.refusals.take(time.Now())
-	if len(events) == 0 {
+	refused := h.refusals.take(time.Now())
+	if len(refused) == 0 {
 		return
 	}
-	for i := range events {
+	for i := range refused {
 		h.serial++
-		events[i].ID = h.prefix + strconv.FormatUint(h.serial, 10)
+		refused[i].ID = h.prefix + strconv.FormatUint(h.serial, 10)
 	}
-	lines := h.linesOf(events)
+	events := h.encoded(refused)
 	for _, t := range h.targets {
-		t.refusals.put(lines)
-		t.notify()
+		h.put(t, &t.refusals, events)
 	}
 }
 
-// linesOf returns the lines of events, which are there until it is called again.
-func (h *hub) linesOf(events []Event) [][]byte {
+// encoded returns the JSON of events, which is there until it is called again.
+func (h *hub) encoded(events []Event) []json.RawMessage {
 	if cap(h.text) > mostScratch {
 		h.text = nil
 	}
-	h.text, h.cuts, h.lines = h.text[:0], h.cuts[:0], h.lines[:0]
+	h.text, h.cuts, h.events = h.text[:0], h.cuts[:0], h.events[:0]
 	for i := range events {
-		start := len(h.text)
-		h.text = endLine(appendEvent(append(h.text, checksumRoom...), &events[i]), start)
+		h.text = appendEvent(h.text, &events[i])
 		h.cuts = append(h.cuts, len(h.text))
 	}
 	start := 0
 	for _, end := range h.cuts {
-		h.lines = append(h.lines, h.text[start:end])
+		h.events = append(h.events, h.text[start:end:end])
 		start = end
 	}
-	return h.lines
+	return h.events
 }
 
 func (h *hub) reports() []SinkReport {
@@ -304,7 +333,7 @@ func (h *hub) close() error {
 type target struct {
 	Target
 	log             *slog.Logger
-	queue, refusals queue
+	queue, refusals waiting
 	more            chan struct{} // has room for one
 	stop            <-chan struct{}
 	flushed         chan struct{} // closed when nothing is put into the queues any more
@@ -329,21 +358,21 @@ func (t *target) notify() {
 
 func (t *target) report() SinkReport {
 	r := SinkReport{Name: t.Name, Delivered: t.delivered.Load(), Dropped: t.lost.Load(), Refused: t.refused.Load(), Failing: t.failing.Load()}
-	t.queue.report(&r)
-	var refusals SinkReport
-	t.refusals.report(&refusals)
+	events, refusals := t.queue.stats(), t.refusals.stats()
+	r.Queued, r.QueuedBytes = events.Queued, events.QueuedBytes
+	r.Dropped += events.Dropped
 	r.RefusalsQueued, r.RefusalsDropped = refusals.Queued, refusals.Dropped
 	return r
 }
 
 // next returns the events that are to be delivered next, and the queue that they are from.
-func (t *target) next() ([]json.RawMessage, queue) {
-	for _, q := range []queue{t.queue, t.refusals} {
-		if events := q.next(); len(events) > 0 {
-			return events, q
+func (t *target) next(ctx context.Context) ([]json.RawMessage, *waiting, error) {
+	for _, q := range []*waiting{&t.queue, &t.refusals} {
+		if events, err := q.next(ctx); err != nil || len(events) > 0 {
+			return events, q, err
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // run delivers until the hub is closed: then what is there, up to the first failure.
@@ -351,8 +380,8 @@ func (t *target) run(ctx context.Context) {
 	wait := retryFirst
 	flushed := false
 	for {
-		events, from := t.next()
-		if len(events) == 0 {
+		events, from, err := t.next(ctx)
+		if err == nil && len(events) == 0 {
 			if flushed {
 				return
 			}
@@ -363,40 +392,55 @@ func (t *target) run(ctx context.Context) {
 			}
 			continue
 		}
-		err := t.deliver(ctx, events)
 		if err == nil {
-			if t.failing.Swap(false) {
-				t.log.Warn("usage events are delivered again")
-			}
+			err = t.deliver(ctx, events)
+			t.tell(err)
+		}
+		if err == nil {
 			wait = retryFirst
-			from.done()
+			from.done(ctx)
 			continue
 		}
-		if !t.failing.Swap(true) {
-			t.log.Error("usage events can't be delivered; they wait and are tried again", slog.Any("error", err))
-		}
-		pause := wait + rand.N(wait/2+1) //nolint:gosec // no secret
-		if after := status.Convert(err).RetryAfter; after > pause {
-			pause = min(after, retryMost)
-		}
-		if t.impatient.Load() {
-			pause = time.Millisecond
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-t.stop:
-			timer.Stop()
+		if !t.pause(wait, err) {
 			return // the next start goes on
 		}
 		wait = min(2*wait, retryMost)
 	}
 }
 
+// tell has the log know when deliveries begin to fail, and when they succeed again.
+func (t *target) tell(err error) {
+	switch was := t.failing.Swap(err != nil); {
+	case err == nil && was:
+		t.log.Warn("usage events are delivered again")
+	case err != nil && !was:
+		t.log.Error("usage events can't be delivered; they wait and are tried again", slog.Any("error", err))
+	}
+}
+
+// pause waits after a failure; false when the hub is closed.
+func (t *target) pause(wait time.Duration, err error) bool {
+	pause := wait + rand.N(wait/2+1) //nolint:gosec // no secret
+	if after := status.Convert(err).RetryAfter; after > pause {
+		pause = min(after, retryMost)
+	}
+	if t.impatient.Load() {
+		pause = time.Millisecond
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.stop:
+		return false
+	}
+}
+
 // deliver sends events. Where the receiver refuses them, it sends them by halves, to find those that
 // it means; these are dropped.
 func (t *target) deliver(ctx context.Context, events []json.RawMessage) error {
-	err := t.send(ctx, events)
+	err := guarded(ctx, func(ctx context.Context) error { return t.Sink.Send(ctx, events) })
 	if err == nil {
 		t.delivered.Add(int64(len(events)))
 		return nil
@@ -418,13 +462,17 @@ func (t *target) deliver(ctx context.Context, events []json.RawMessage) error {
 	return nil
 }
 
-func (t *target) send(ctx context.Context, events []json.RawMessage) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
-	defer func() {
-		if r := recover(); r != nil { // an embedder's sink does not end the server
-			err = status.Errorf(status.Internal, "the sink panicked: %v", r)
-		}
-	}()
-	return t.Sink.Send(ctx, events)
+// SinkReport tells what became of a sink's events since the server began.
+type SinkReport struct {
+	Name        string `json:"name"`
+	Delivered   int64  `json:"delivered"`
+	Queued      int64  `json:"queued"` // that wait, also those of before
+	QueuedBytes int64  `json:"queuedBytes"`
+	Dropped     int64  `json:"dropped"` // because the queue was full or damaged
+	Refused     int64  `json:"refused"` // by the receiver, for good
+	Failing     bool   `json:"failing"` // the last delivery failed and is tried again
+	// RefusalsQueued and RefusalsDropped are of the events of the kind [Refused], which have a
+	// queue of their own and are in none of the numbers above but Delivered and Refused.
+	RefusalsQueued  int64 `json:"refusalsQueued"`
+	RefusalsDropped int64 `json:"refusalsDropped"`
 }
