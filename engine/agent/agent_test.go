@@ -576,6 +576,25 @@ func TestShapingFailsClosed(t *testing.T) {
 	assert.Nil(t, out.State)
 }
 
+func TestArtifactsOfOneNameAreOne(t *testing.T) {
+	w := newWorld(t, agent.Config{}, func(run *agent.Run, _ *agent.Input) error {
+		for _, name := range []string{"a", "b", "", "a", ""} {
+			if err := run.Session().AddArtifacts(agent.Artifact{Name: name, Parts: []content.Part{}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	out, chunks := w.send(agent.Init{}, says("hi"))
+	var names []string
+	for _, a := range out.State.Artifacts {
+		names = append(names, a.Name)
+	}
+	assert.Equal(t, []string{"a", "b", "", ""}, names)
+	assert.Equal(t, out.State.Artifacts, out.Artifacts)
+	assert.Len(t, chunks, 6)
+}
+
 // parrot is a model that says what it was asked.
 func parrot(t *testing.T, reg *registry.Registry) {
 	t.Helper()
