@@ -326,7 +326,7 @@ func TestOneSpanForAConnection(t *testing.T) {
 	attributes := func(i int) map[string]string {
 		all := map[string]string{}
 		for _, kv := range spans.Ended()[i].Attributes() {
-			all[string(kv.Key)] = kv.Value.Emit()
+			all[string(kv.Key)] = kv.Value.String()
 		}
 		return all
 	}

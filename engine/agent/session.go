@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/content"
@@ -27,6 +28,8 @@ type Session struct {
 	version   int  // grows with each change
 	patched   bool // a patch was sent in this turn; sent is what it made
 	sent      json.RawMessage
+
+	delegations int // invocations of other agents whose artifacts were added
 }
 
 type sessionKey struct{}
@@ -187,6 +190,11 @@ func (s *Session) AddArtifacts(artifacts ...Artifact) error {
 		}
 	}
 	return nil
+}
+
+// holds reports whether an artifact's name begins with prefix; mu is held.
+func (s *Session) holds(prefix string) bool {
+	return slices.ContainsFunc(s.artifacts, func(a Artifact) bool { return strings.HasPrefix(a.Name, prefix) })
 }
 
 // copy returns the conversation as it is.
