@@ -576,6 +576,21 @@ func TestShapingFailsClosed(t *testing.T) {
 	assert.Nil(t, out.State)
 }
 
+// A turn that fails before it has changed anything leaves nothing behind.
+func TestAFailedTurnThatChangedNothingIsNotStored(t *testing.T) {
+	w := newWorld(t, agent.Config{Store: memory()}, func(_ *agent.Run, in *agent.Input) error {
+		if in.Message == nil {
+			return status.Publicf(status.InvalidArgument, "no")
+		}
+		return nil
+	})
+	first, _ := w.send(agent.Init{}, says("hi"))
+	out, chunks := w.send(agent.Init{SnapshotID: first.SnapshotID}, agent.Input{})
+	assert.Equal(t, agent.FinishFailed, out.FinishReason)
+	assert.Equal(t, first.SnapshotID, out.SnapshotID)
+	assert.Empty(t, chunks[0].TurnEnd.SnapshotID)
+}
+
 func TestArtifactsOfOneNameAreOne(t *testing.T) {
 	w := newWorld(t, agent.Config{}, func(run *agent.Run, _ *agent.Input) error {
 		for _, name := range []string{"a", "b", "", "a", ""} {

@@ -134,3 +134,47 @@ func TestTheJSClientOnAgents(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 	assert.Equal(t, 17, checks, "checks")
 }
+
+// A directory of ours is read and continued by Genkit's file store, and what that writes by ours.
+func TestTheJSFileStoreOnOurDirectory(t *testing.T) {
+	modules, path := packages(t), t.TempDir()
+	invoke := func(text string) (*agent.Output, *agent.Snapshot) {
+		store, err := agent.OpenDir(path, agent.DirConfig{})
+		require.NoError(t, err)
+		defer store.Close()
+		a, err := agent.Define(registry.New(nil), "a", func(_ context.Context, run *agent.Run) (*agent.Result, error) {
+			return nil, run.Turns(func(ctx context.Context, in *agent.Input) (agent.FinishReason, error) { return speak(ctx, run, in) })
+		}, agent.Config{Store: store})
+		require.NoError(t, err)
+		out, err := a.Run(t.Context(), agent.Init{SessionID: "ada"}, agent.Input{Message: new(content.NewUserTextMessage(text))})
+		require.NoError(t, err)
+		require.Nil(t, out.Error)
+		s, err := a.Snapshot(t.Context(), agent.Query{SnapshotID: out.SnapshotID})
+		require.NoError(t, err)
+		return out, s
+	}
+	first, _ := invoke("one")
+	_, want := invoke("two")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "agentstore.mjs", path)
+	cmd.Env = append(os.Environ(), "GENKIT_FACES="+modules)
+	cmd.Stderr = os.Stderr
+	raw, err := cmd.Output()
+	require.NoError(t, err)
+	var got struct {
+		Latest json.RawMessage
+		Parent agent.Snapshot
+		ID     string
+	}
+	require.NoError(t, json.Unmarshal(raw, &got))
+	same, err := json.Marshal(want)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(same), string(got.Latest), "Genkit finds the newest, whole")
+	assert.Equal(t, first.SnapshotID, got.Parent.SnapshotID)
+	assert.Equal(t, "from-genkit", got.ID)
+
+	third, s := invoke("three")
+	assert.Equal(t, "from-genkit", s.ParentID)
+	assert.Equal(t, "8: one, two, from Genkit, three", third.Message.Text())
+}
