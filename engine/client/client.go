@@ -54,7 +54,13 @@ type options struct {
 	onStreamID  func(id string)
 	answerBytes int64
 	eventBytes  int
+	init        any
 }
+
+// WithInit sends the value at the start of a bidirectional flow, or of an agent:
+//
+//	client.StreamFlow[agent.Input, agent.Output, agent.Chunk](ctx, url, in, client.WithInit(agent.Init{SessionID: "ada"}))
+func WithInit(v any) Option { return func(o *options) { o.init = v } }
 
 // WithHTTPClient makes the call with c. Without it, and where c does not say what to
 // do about redirects, none is followed, so that what the headers hold goes to nobody
@@ -214,7 +220,7 @@ func frame(data []byte) (member string, raw json.RawMessage, err error) {
 
 // post sends the call; an answer that is no success comes as an error.
 func (o *options) post(ctx context.Context, url string, in any, accept string) (*http.Response, error) {
-	body, err := envelope(in)
+	body, err := envelope(in, o.init)
 	if err != nil {
 		return nil, err
 	}
@@ -243,21 +249,31 @@ func (o *options) post(ctx context.Context, url string, in any, accept string) (
 	return resp, nil
 }
 
-func envelope(in any) ([]byte, error) {
-	raw, isRaw := in.(json.RawMessage)
-	if !isRaw {
-		var err error
-		if raw, err = rawjson.Encode(in); err != nil {
-			return nil, status.Errorf(status.InvalidArgument, "encode the input: %w", err)
+func envelope(in, init any) ([]byte, error) {
+	body := []byte{'{'}
+	for _, member := range []struct {
+		name, what string
+		value      any
+	}{{`"data":`, "input", in}, {`"init":`, "init", init}} {
+		raw, isRaw := member.value.(json.RawMessage)
+		if !isRaw && (member.value != nil || member.what == "input") {
+			var err error
+			if raw, err = rawjson.Encode(member.value); err != nil {
+				return nil, status.Errorf(status.InvalidArgument, "encode the %s: %w", member.what, err)
+			}
 		}
+		if len(raw) == 0 {
+			continue
+		}
+		if isRaw && !json.Valid(raw) {
+			return nil, status.Errorf(status.InvalidArgument, "the %s is not valid JSON", member.what)
+		}
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(append(body, member.name...), raw...)
 	}
-	if len(raw) == 0 {
-		return []byte(`{}`), nil
-	}
-	if isRaw && !json.Valid(raw) {
-		return nil, status.Errorf(status.InvalidArgument, "the input is not valid JSON")
-	}
-	return append(append([]byte(`{"data":`), raw...), '}'), nil
+	return append(body, '}'), nil
 }
 
 func broken(ctx context.Context, err error) error {

@@ -325,3 +325,34 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+func TestAnInitIsSentBesideTheInput(t *testing.T) {
+	var body string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		body = string(raw)
+		_, _ = io.WriteString(w, `{"result":1}`)
+	}))
+	defer srv.Close()
+	for want, c := range map[string]struct{ in, init any }{
+		`{"data":"x","init":{"a":1}}`: {"x", map[string]int{"a": 1}},
+		`{"init":{"a":1}}`:            {json.RawMessage(nil), json.RawMessage(`{"a":1}`)},
+		`{"data":null}`:               {nil, nil},
+		`{}`:                          {json.RawMessage(nil), json.RawMessage(nil)},
+	} {
+		in, raw := c.in.(json.RawMessage)
+		var err error
+		if raw {
+			_, err = client.RunFlow[json.RawMessage, int](t.Context(), srv.URL, in, client.WithInit(c.init))
+		} else {
+			_, err = client.RunFlow[any, int](t.Context(), srv.URL, c.in, client.WithInit(c.init))
+		}
+		require.NoError(t, err)
+		assert.Equal(t, want, body)
+	}
+	_, err := client.RunFlow[string, int](t.Context(), srv.URL, "x", client.WithInit(json.RawMessage(`{`)))
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = client.RunFlow[string, int](t.Context(), srv.URL, "x", client.WithInit(func() {}))
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+}

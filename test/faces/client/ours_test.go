@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/engine/agent"
 	"github.com/genkit-wasm/genkit-wasm/engine/client"
+	"github.com/genkit-wasm/genkit-wasm/engine/content"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
@@ -110,4 +112,43 @@ func TestOurClientOnTheJSServer(t *testing.T) {
 	assert.Equal(t, want, got)
 	_, err = collect("/kept/streamy", nil, client.WithStreamID("x"))
 	require.ErrorIs(t, err, status.ErrNotFound)
+}
+
+// Genkit's agents speak the wire types of ours.
+func TestOurClientOnAJSAgent(t *testing.T) {
+	url := jsServer(t)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	key, own := client.WithHeader("Authorization", "s3cret"), client.WithHTTPClient(&http.Client{Transport: transport})
+	turn := func(text string, init agent.Init) (out agent.Output, chunks []agent.Chunk) {
+		t.Helper()
+		in := agent.Input{Message: new(content.NewUserTextMessage(text))}
+		for e, err := range client.StreamFlow[agent.Input, agent.Output, agent.Chunk](t.Context(), url+"/counter", in, client.WithInit(init), key, own) {
+			require.NoError(t, err)
+			if e.Done {
+				return e.Output, chunks
+			}
+			chunks = append(chunks, e.Chunk)
+		}
+		t.Fatal("no output")
+		return out, chunks
+	}
+	first, chunks := turn("one", agent.Init{SessionID: "ada"})
+	assert.Equal(t, "turn 1", first.Message.Text())
+	require.Len(t, chunks, 2)
+	assert.Equal(t, []agent.PatchOp{{Op: "replace", Path: "", Value: json.RawMessage(`{"turns":1}`)}}, chunks[0].CustomPatch)
+	assert.Equal(t, first.SnapshotID, chunks[1].TurnEnd.SnapshotID)
+	second, _ := turn("two", agent.Init{SnapshotID: first.SnapshotID})
+	assert.Equal(t, "turn 2", second.Message.Text())
+	assert.Equal(t, "ada", second.SessionID)
+	failed, _ := turn("fail", agent.Init{SnapshotID: second.SnapshotID})
+	assert.Equal(t, agent.FinishFailed, failed.FinishReason)
+	assert.Equal(t, "PERMISSION_DENIED", failed.Error.Status)
+
+	got, err := client.RunFlow[agent.Query, agent.Snapshot](t.Context(), url+"/counter/getSnapshot", agent.Query{SnapshotID: second.SnapshotID}, key, own)
+	require.NoError(t, err)
+	assert.Equal(t, first.SnapshotID, got.ParentID)
+	assert.Equal(t, agent.Completed, got.Status)
+	assert.JSONEq(t, `{"turns":2}`, string(got.State.Custom))
+	require.Len(t, got.State.Messages, 4)
 }

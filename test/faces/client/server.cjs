@@ -6,7 +6,7 @@ const { createRequire } = require('node:module');
 const { join } = require('node:path');
 
 const load = createRequire(join(process.env.GENKIT_FACES, 'package.json'));
-const { genkit, z, UserFacingError, InMemoryStreamManager } = load('genkit/beta');
+const { genkit, z, UserFacingError, InMemoryStreamManager, InMemorySessionStore } = load('genkit/beta');
 const { expressHandler } = load('@genkit-ai/express');
 const { apiKey } = load('genkit/context');
 const express = load('express');
@@ -35,6 +35,20 @@ serve('breaks', { streamSchema: z.number() }, async (_, { sendChunk }) => {
   sendChunk(1);
   throw new UserFacingError('ABORTED', 'halfway');
 });
+
+// An agent, with its store, that counts its turns.
+const agent = ai.defineCustomAgent({ name: 'counter', store: new InMemorySessionStore() }, async (sess) => {
+  await sess.run(async (input) => {
+    if (input.message.content[0].text === 'fail') throw new UserFacingError('PERMISSION_DENIED', 'not you');
+    const turns = (sess.getCustom()?.turns ?? 0) + 1;
+    sess.updateCustom(() => ({ turns }));
+    sess.addMessages([{ role: 'model', content: [{ text: 'turn ' + turns }] }]);
+    return { finishReason: 'stop' };
+  });
+  return { message: sess.getMessages().at(-1) };
+});
+app.post('/counter', expressHandler(agent, { contextProvider }));
+app.post('/counter/getSnapshot', expressHandler(agent.getSnapshotDataAction, { contextProvider }));
 
 const server = app.listen(0, '127.0.0.1', () => console.log('http://127.0.0.1:' + server.address().port));
 process.stdin.resume();
