@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,8 @@ type devMode struct {
 	port int
 	root string
 	poll time.Duration
+	// watch are directories of sources.
+	watch []string
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -39,6 +43,7 @@ func (a *app) devCommand() *cobra.Command {
 		Long: "Dev is serve with three additions. Genkit's command line and Dev UI find the server and see the actions of the default tenant " +
 			"(genkit start -- genkit-wasm dev); what runs is traced there with its inputs and outputs. " +
 			"A file of --load that changes is put into service again; while it is refused, what was there before stays. " +
+			"A directory of --watch is built as \"build\" does when its sources change, put into service with its policy.json while calls of the build before go on, and tested by its " + casesFile + ", with a line for each build. " +
 			"Logs are written for people, guests' lines among them.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,7 +60,8 @@ func (a *app) devCommand() *cobra.Command {
 	wholeFlag(flags, &f.devMode.port, "reflection-port", -1, 65535, "the port for Genkit's tools; 0 takes GENKIT_REFLECTION_PORT, else a free one from 3100 on")
 	flags.StringVar(&f.devMode.root, "project", "", "the project's `FOLDER`, where Genkit's tools look for the server; the nearest one with a project file when left out")
 	f.devMode.poll = 500 * time.Millisecond
-	spanFlag(flags, &f.devMode.poll, "reload-every", 0, 24*time.Hour, "how often files of --load are looked at; 0 never reloads")
+	spanFlag(flags, &f.devMode.poll, "reload-every", 0, 24*time.Hour, "how often files of --load and --watch are looked at; 0 never reloads")
+	flags.StringArrayVar(&f.devMode.watch, "watch", nil, "a `DIR` of sources that is built and put into service when it changes; may be given again")
 	return cmd
 }
 
@@ -67,12 +73,13 @@ type observation struct {
 	pipeline *otlp.Pipeline
 	log      *slog.Logger
 	load     []string
+	engines  engineFlags
 	server   *reflection.Server
 	reload   *reloader
 }
 
 func observe(ctx context.Context, f *serveFlags, log *slog.Logger) (*observation, error) {
-	o := &observation{dev: f.devMode, log: log, load: f.load}
+	o := &observation{dev: f.devMode, log: log, load: f.load, engines: f.engineFlags}
 	c := otlp.Config{Service: "genkit-wasm"}
 	if o.dev != nil {
 		xc := devexport.FromEnv(os.Getenv)
@@ -135,7 +142,11 @@ func (o *observation) show(ctx context.Context, a *app, b *backend) error {
 	if err != nil {
 		return err
 	}
-	o.reload = startReload(b, o.load, o.dev.poll, o.log)
+	built := &sources{app: a, b: b, engines: o.engines, dirs: map[string]bool{}}
+	for _, dir := range o.dev.watch {
+		built.dirs[dir] = true
+	}
+	o.reload = startReload(b, o.load, built, o.dev.poll, o.log)
 	return a.line("Genkit's tools reach %s", o.server.URL())
 }
 
@@ -184,6 +195,7 @@ func (o *observation) close(ctx context.Context) error {
 type reloader struct {
 	b      *backend
 	paths  []string
+	built  *sources
 	log    *slog.Logger
 	seen   map[string]string // by file: what it looked like when it was loaded or tried
 	cancel context.CancelFunc
@@ -191,14 +203,17 @@ type reloader struct {
 }
 
 // startReload starts looking; nil when there is nothing to look at.
-func startReload(b *backend, paths []string, every time.Duration, log *slog.Logger) *reloader {
-	if len(paths) == 0 || every <= 0 {
+func startReload(b *backend, paths []string, built *sources, every time.Duration, log *slog.Logger) *reloader {
+	if len(paths)+len(built.dirs) == 0 || every <= 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &reloader{b: b, paths: paths, log: log, seen: map[string]string{}, cancel: cancel, done: make(chan struct{})}
+	r := &reloader{b: b, paths: paths, built: built, log: log, seen: map[string]string{}, cancel: cancel, done: make(chan struct{})}
 	for _, file := range r.files() {
 		r.seen[file] = look(file)
+	}
+	for dir := range built.dirs {
+		r.seen[dir] = "" // it has not been built yet
 	}
 	go r.run(ctx, every)
 	return r
@@ -230,14 +245,23 @@ func (r *reloader) run(ctx context.Context, every time.Duration) {
 // what is still being written is left for the next.
 func (r *reloader) round(ctx context.Context, before map[string]string) (unsettled map[string]string) {
 	unsettled = map[string]string{}
-	for _, file := range r.files() {
-		now := look(file)
+	for _, file := range slices.AppendSeq(r.files(), maps.Keys(r.built.dirs)) {
+		now := ""
+		if r.built.dirs[file] {
+			now = lookAt(file)
+		} else {
+			now = look(file)
+		}
 		switch {
 		case now == "" || now == r.seen[file]:
 		case before[file] != now:
 			unsettled[file] = now
 		default:
 			r.seen[file] = now
+			if r.built.dirs[file] {
+				r.build(ctx, file)
+				continue
+			}
 			if err := r.b.loadFile(ctx, file); err != nil {
 				r.log.Error("not reloaded; what was there before stays", slog.String("file", file), slog.Any("error", err))
 				continue
@@ -246,6 +270,20 @@ func (r *reloader) round(ctx context.Context, before map[string]string) (unsettl
 		}
 	}
 	return unsettled
+}
+
+// build builds a directory of sources and tells how that went, in a line.
+func (r *reloader) build(ctx context.Context, dir string) {
+	began := time.Now()
+	said, err := r.built.build(ctx, dir)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		r.log.Error("not built; what was there before stays", slog.String("dir", dir), slog.Any("error", err))
+		return
+	}
+	r.log.Info("built, and in service", append([]any{slog.String("dir", dir), slog.Duration("took", time.Since(began).Round(time.Millisecond))}, said...)...)
 }
 
 // files returns the module files that the paths name at this moment.

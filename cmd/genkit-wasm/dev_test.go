@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/telemetry/telemetrytest"
+	"github.com/genkit-wasm/genkit-wasm/internal/peer"
 )
 
 // developing is a running genkit-wasm dev.
@@ -175,4 +177,64 @@ func TestDurationsAreWrittenForPeople(t *testing.T) {
 		log.Info("x", slog.Duration("took", 1500*time.Microsecond))
 		assert.Contains(t, errs.String(), want)
 	}
+}
+
+// A directory of sources is built when it changes, without a call that fails meanwhile, and its cases run.
+func TestDevBuildsADirectoryThatChanges(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name+".new~"), []byte(text), 0o600))
+		require.NoError(t, os.Rename(filepath.Join(dir, name+".new~"), filepath.Join(dir, name)))
+	}
+	source := func(answer string) string {
+		return `__attribute__((import_module("genkit_v1"), import_name("output"))) void output(const char *, int);
+__attribute__((export_name("say"))) int say(void) { output("` + answer + `", 1); return 0; }
+__asm__(".section .custom_section.genkit.module,\"\",@\n\t.ascii \"{\\\"abi\\\":\\\"genkit/1\\\",\\\"name\\\":\\\"sayer\\\",\\\"tools\\\":[{\\\"name\\\":\\\"say\\\"}]}\"\n\t.text\n");
+`
+	}
+	if _, err := exec.LookPath("wasm-ld"); err != nil {
+		peer.Missing(t, "wasm-ld is not installed")
+	}
+	put("tool.c", source("1"))
+	put("cases.yaml", "cases: [{name: says one, want: 1}]")
+	d := startDev(t, "--watch", dir)
+	said := func(text string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return strings.Contains(d.log.String(), text) }, time.Minute, 5*time.Millisecond, "%v", d.log)
+	}
+	said("1 passed, 0 failed")
+	call := func() string {
+		got, _ := d.post(t, d.api+"/v1/tenants/default/tools/sayer/say", `{}`)
+		return got
+	}
+	require.Contains(t, call(), `"result":1`)
+	put("tool.c", "no C")
+	said("not built; what was there before stays")
+	require.Contains(t, call(), `"result":1`)
+	put("tool.c", source("2"))
+	require.Eventually(t, func() bool {
+		got := call()
+		require.Regexp(t, `"result":[12]`, got, "no call is dropped")
+		return strings.Contains(got, `"result":2`)
+	}, time.Minute, 5*time.Millisecond)
+	said("0 passed, 1 failed")
+	said("says one")
+}
+
+func TestWhatABuildLeavesIsNotLookedAt(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
+	}
+	put("main.go")
+	before := lookAt(dir)
+	require.NotEmpty(t, before)
+	for _, name := range []string{"x.wasm", ".git/x", "target/x", "node_modules/x", ".x"} {
+		put(name)
+	}
+	assert.Equal(t, before, lookAt(dir))
+	put("sub/x.go")
+	assert.NotEqual(t, before, lookAt(dir))
+	assert.Empty(t, lookAt(filepath.Join(dir, "none")))
 }

@@ -153,8 +153,8 @@ func TestWhatAFolderHoldsIsFound(t *testing.T) {
 
 	r := &reloader{paths: []string{dir, filepath.Join(dir, "pack"), "one.wasm"}}
 	assert.Equal(t, append(modulesIn(dir), filepath.Join(dir, "pack"), "one.wasm"), r.files())
-	assert.Nil(t, startReload(nil, nil, time.Second, nil))
-	assert.Nil(t, startReload(nil, []string{"x"}, 0, nil))
+	assert.Nil(t, startReload(nil, nil, &sources{}, time.Second, nil))
+	assert.Nil(t, startReload(nil, []string{"x"}, &sources{}, 0, nil))
 	(*reloader)(nil).stop()
 }
 

@@ -76,17 +76,7 @@ func (a *app) test(ctx context.Context, target string, f *testFlags) error {
 	if err != nil {
 		return err
 	}
-	for _, grant := range cases.Grant {
-		if grant != "kv" && grant != "clock" {
-			return usagef("%s: grant: %q, want kv or clock; anything else is granted by the flags of test", file, grant)
-		}
-	}
-	if up.Policy, err = loadable(up.Policy, cases); err != nil {
-		return err
-	}
-	granting := f.hostFlags
-	granting.names, granting.nowhere = slices.Concat(f.names, cases.Grant), true
-	host, err := a.openHost(ctx, up, &granting)
+	host, err := a.openCases(ctx, up, file, cases, &f.hostFlags)
 	if err != nil {
 		return err
 	}
@@ -106,6 +96,22 @@ func (a *app) test(ctx context.Context, target string, f *testFlags) error {
 		}
 	}
 	return a.endTest(r, file)
+}
+
+// openCases opens a host for the cases of a file, with what they need and the flags grant. The caller closes it.
+func (a *app) openCases(ctx context.Context, up wasmhost.Upload, file string, cases *tooltest.File, f *hostFlags) (*localHost, error) {
+	for _, grant := range cases.Grant {
+		if grant != "kv" && grant != "clock" {
+			return nil, usagef("%s: grant: %q, want kv or clock; anything else is granted by the flags of test", file, grant)
+		}
+	}
+	var err error
+	if up.Policy, err = loadable(up.Policy, cases); err != nil {
+		return nil, err
+	}
+	granting := *f
+	granting.names, granting.nowhere = slices.Concat(f.names, cases.Grant), true
+	return a.openHost(ctx, up, &granting)
 }
 
 // tested returns what is to be tested, and where its cases are.
