@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/bedrock"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/vertexai"
@@ -38,12 +39,15 @@ func TestAModelThatCanNotBeAskedSaysWhatToDo(t *testing.T) {
 		"ollama, gone":     {"OLLAMA_HOST", gone.URL, "ollama/llama3.2", "the model server at " + gone.URL + " can't be reached: it refuses connections"},
 		"vertexai, unset":  {"GOOGLE_VERTEX_BASE_URL", "", "vertexai/gemini-2.5-flash", "start the server with GOOGLE_CLOUD_PROJECT"},
 		"vertexai, gone":   {"GOOGLE_VERTEX_BASE_URL", gone.URL, "vertexai/gemini-2.5-flash", "the model server at " + gone.URL + " can't be reached: it refuses connections"},
+		"bedrock, unset":   {"AWS_REGION", "", "bedrock/m", "start the server with AWS_REGION"},
+		"bedrock, no key":  {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME", gone.URL, "bedrock/m", "no credentials of AWS: set AWS_BEARER_TOKEN_BEDROCK"},
 		"a known server":   {"DEEPSEEK_API_KEY", "", "deepseek/deepseek-chat", "start the server with DEEPSEEK_API_KEY"},
 		"one of one's own": {"LOCAL_API_KEY", "", "local/x", refused},
 	} {
-		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment, ollama.Environment, vertexai.Environment)...) {
+		for _, variable := range append([]string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY"}, slices.Concat(anthropic.Environment, googleai.Environment, ollama.Environment, vertexai.Environment, bedrock.Environment)...) {
 			t.Setenv(variable, "")
 		}
+		t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir())
 		t.Setenv(c.variable, c.value)
 		b, err := openBackend(t.Context(), backendConfig{data: t.TempDir(), providers: []string{"deepseek", "local=" + gone.URL + "/v1"}, log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

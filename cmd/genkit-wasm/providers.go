@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/bedrock"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
@@ -73,6 +74,12 @@ func (b *backend) openProviders(more []string) error {
 	}
 	b.offer(google, vertex.Project != "" || vertex.APIKey != "" || vertex.BaseURL != "",
 		"start the server with GOOGLE_CLOUD_PROJECT and credentials of Google, or with VERTEX_API_KEY").yields = true
+	amazon, err := bedrock.New(bedrock.FromEnv())
+	if err != nil {
+		return err
+	}
+	b.offer(amazon, inEnvironment([]string{"AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"}),
+		"start the server with AWS_REGION, and AWS_BEARER_TOKEN_BEDROCK or credentials of AWS").yields = true
 	for _, spec := range more {
 		if err := b.addProvider(spec); err != nil {
 			return err

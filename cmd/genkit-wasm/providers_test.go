@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
+	"github.com/genkit-wasm/genkit-wasm/builtin/model/bedrock"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/ollama"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/openai"
@@ -74,9 +76,10 @@ func newModelServer(t *testing.T) *modelServer {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		answer := map[string]string{
-			"/v1/messages":         `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}`,
-			"/v1/chat/completions": `{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`,
-			"/api/chat":            `{"message":{"role":"assistant","content":"hello"},"done":true,"done_reason":"stop"}`,
+			"/v1/messages":                         `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}`,
+			"/v1/chat/completions":                 `{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`,
+			"/api/chat":                            `{"message":{"role":"assistant","content":"hello"},"done":true,"done_reason":"stop"}`,
+			"/model/amazon.nova-pro-v1:0/converse": `{"output":{"message":{"role":"assistant","content":[{"text":"hello"}]}},"stopReason":"end_turn"}`,
 			"/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent": `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
 			"/v1beta/models/gemini-2.5-flash:generateContent":                    `{"candidates":[{"content":{"parts":[{"text":"hello"}]},"finishReason":"STOP"}]}`,
 		}[r.URL.Path]
@@ -105,7 +108,7 @@ func (s *modelServer) asked() []string {
 // server's key, with a tenant's own, and with that of a request.
 func TestEveryProviderServesTenants(t *testing.T) {
 	s := newModelServer(t)
-	for _, variable := range slices.Concat(vertexai.Environment, []string{"ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"}) {
+	for _, variable := range slices.Concat(vertexai.Environment, bedrock.Environment, []string{"ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"}) {
 		t.Setenv(variable, "")
 	}
 	t.Setenv("ANTHROPIC_API_KEY", "sk-of-the-server-1")
@@ -116,12 +119,14 @@ func TestEveryProviderServesTenants(t *testing.T) {
 	t.Setenv("OLLAMA_API_KEY", "sk-of-the-server-4")
 	t.Setenv("VERTEX_API_KEY", "sk-of-the-server-5")
 	t.Setenv("GOOGLE_VERTEX_BASE_URL", s.URL)
+	t.Setenv("AWS_BEARER_TOKEN_BEDROCK", "sk-of-the-server-6")
+	t.Setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", s.URL)
 	t.Setenv("LM_STUDIO_API_KEY", "sk-of-the-server-2")
 	key := cli(t, "secret", "key")
 	require.Equal(t, exitOK, key.exit)
 	url := startServer(t, "--tenant", "acme", "--provider", "lm-studio="+s.URL+"/v1", "--default-model", "anthropic/claude-sonnet-5",
 		"--secrets-key-file", write(t, "secrets.key", key.out), "--isolation", "in-process")
-	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}, {"ollama", "ollama/llama3.2", "Bearer "}, {"vertexai", "vertexai/gemini-2.5-flash", ""}} {
+	for _, c := range []struct{ name, model, header string }{{"anthropic", "", ""}, {"lm-studio", "lm-studio/x", "Bearer "}, {"googleai", "googleai/gemini-2.5-flash", ""}, {"ollama", "ollama/llama3.2", "Bearer "}, {"vertexai", "vertexai/gemini-2.5-flash", ""}, {"bedrock", "bedrock/amazon.nova-pro-v1:0", "Bearer "}} {
 		args := []string{"generate", "hi", "--server", url}
 		if c.model != "" {
 			args = append(args, "--model", c.model)
@@ -134,7 +139,7 @@ func TestEveryProviderServesTenants(t *testing.T) {
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme")...).exit)
 		require.Equal(t, exitOK, cli(t, append(args, "--tenant", "acme", "--config", `{"apiKey":"sk-of-the-request"}`)...).exit)
 		require.Equal(t, exitOK, cli(t, args...).exit)
-		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3", "ollama": "sk-of-the-server-4", "vertexai": "sk-of-the-server-5"}[c.name]
+		server := map[string]string{"anthropic": "sk-of-the-server-1", "lm-studio": "sk-of-the-server-2", "googleai": "sk-of-the-server-3", "ollama": "sk-of-the-server-4", "vertexai": "sk-of-the-server-5", "bedrock": "sk-of-the-server-6"}[c.name]
 		assert.Equal(t, []string{c.header + server, c.header + "sk-of-the-tenant-9", c.header + "sk-of-the-request", c.header + server}, s.asked())
 	}
 }
@@ -157,11 +162,13 @@ func TestProvidersAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	google, err := vertexai.New(vertexai.Config{Project: "p"})
 	require.NoError(t, err)
+	amazon, err := bedrock.New(bedrock.Config{})
+	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	want := string(text)
 	for name, table := range map[string]string{
-		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}, documented{local, ollama.Environment}, documented{google, vertexai.Environment}),
+		"providers": providerTable(t, documented{chat, openai.Environment}, documented{claude, anthropic.Environment}, documented{gemini, googleai.Environment}, documented{local, ollama.Environment}, documented{google, vertexai.Environment}, documented{amazon, bedrock.Environment}),
 		"servers":   serverTable(),
 	} {
 		before, rest, found := strings.Cut(want, "<!-- "+name+": written by go test ./cmd/genkit-wasm -run ProvidersAreDocumented -update -->\n")
@@ -219,7 +226,7 @@ func providerTable(t *testing.T, all ...documented) string {
 		if embedders > 0 {
 			listed += fmt.Sprintf(", %d embedders", embedders)
 		}
-		fmt.Fprintf(&b, "| `%s/…` | %s | %s | %s | %s | %s |\n", p.Name(), quotedList(p.environment), listed, strings.Join(takes, ", "), info.Supports.Constrained, quotedList(keys))
+		fmt.Fprintf(&b, "| `%s/…` | %s | %s | %s | %s | %s |\n", p.Name(), quotedList(p.environment), listed, strings.Join(takes, ", "), cmp.Or(info.Supports.Constrained, "in the prompt"), quotedList(keys))
 	}
 	return b.String()
 }

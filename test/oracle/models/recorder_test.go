@@ -17,6 +17,7 @@ type recorder struct {
 	*httptest.Server
 	contentType, answer string
 	path, asked         string
+	last                *http.Request
 }
 
 func record(t *testing.T, contentType, answer string) *recorder {
@@ -28,7 +29,7 @@ func record(t *testing.T, contentType, answer string) *recorder {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		r.path, r.asked = req.URL.Path, string(body)
+		r.path, r.asked, r.last = req.URL.Path, string(body), req
 		w.Header().Set("Content-Type", r.contentType)
 		_, _ = io.WriteString(w, r.answer)
 	}))

@@ -38,6 +38,16 @@ var codes = map[string]status.Code{
 	"overloaded_error": status.Unavailable, "overloaded": status.Unavailable, "service_unavailable": status.Unavailable, "timeout": status.DeadlineExceeded,
 }
 
+// amazon are the types of errors of AWS, in lower case, which say more than the HTTP status
+// that they come with; in a stream they come without one.
+var amazon = map[string]status.Code{
+	"throttlingexception": status.ResourceExhausted, "toomanyrequestsexception": status.ResourceExhausted, "servicequotaexceededexception": status.ResourceExhausted,
+	"validationexception": status.InvalidArgument, "accessdeniedexception": status.PermissionDenied, "unrecognizedclientexception": status.Unauthenticated,
+	"expiredtokenexception": status.Unauthenticated, "resourcenotfoundexception": status.NotFound, "modeltimeoutexception": status.DeadlineExceeded,
+	"modelnotreadyexception": status.Unavailable, "serviceunavailableexception": status.Unavailable, "modelerrorexception": status.Internal,
+	"internalserverexception": status.Internal, "modelstreamerrorexception": status.Internal,
+}
+
 // generic are those that servers give to every error of a kind: a number says more.
 var generic = map[string]status.Code{
 	"invalid_request_error": status.InvalidArgument,
@@ -62,6 +72,9 @@ func (e Failure) status() status.Code {
 	}
 	names := []string{e.Code, e.Type, e.Status}
 	for _, name := range names {
+		if c, ok := amazon[strings.ToLower(name)]; ok {
+			return c
+		}
 		if _, vague := generic[strings.ToLower(name)]; vague {
 			continue
 		}
@@ -121,6 +134,10 @@ func (s *Server) HTTPError(resp *http.Response, key string) (body []byte, err er
 		if own := e.status(); own != status.Unknown {
 			code = own
 		}
+	}
+	if kind, _, _ := strings.Cut(resp.Header.Get("X-Amzn-Errortype"), ":"); kind != "" {
+		e.Type = kind
+		code = Or(amazon[strings.ToLower(kind)], code)
 	}
 	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch text := strings.TrimSpace(string(body)); {
@@ -231,7 +248,7 @@ func saysNothing(raw json.RawMessage, depth int) bool {
 
 // RequestID is the server's name of a request, as the answer's headers tell it.
 func RequestID(h http.Header) string {
-	return Clip(Or(h.Get("Request-Id"), h.Get("X-Request-Id")), maxRequestID)
+	return Clip(Or(h.Get("Request-Id"), Or(h.Get("X-Request-Id"), h.Get("X-Amzn-Requestid"))), maxRequestID)
 }
 
 const maxRequestID = 128

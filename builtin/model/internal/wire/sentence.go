@@ -95,7 +95,7 @@ const (
 )
 
 // sentenceFields are where servers write what is wrong, in the order of preference.
-var sentenceFields = []string{"message", "msg", "detail", "details", "error", "errors", "error_msg", "error_description", "status_msg", "reason", "title"}
+var sentenceFields = []string{"message", "Message", "msg", "detail", "details", "error", "errors", "error_msg", "error_description", "status_msg", "reason", "title"}
 
 // sentence finds the message of a server's error: a string, JSON in a string, or that of an
 // object or a list which holds it, such as FastAPI's

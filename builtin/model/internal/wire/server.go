@@ -147,6 +147,9 @@ type Outgoing struct {
 	Frames func(r io.Reader, maxBytes int) Frames
 	// Authorize puts Key into the headers, in the place of the server's own; nil is that.
 	Authorize func(h http.Header, key string)
+	// Sign, where it is set, signs the whole request in the place of Authorize; Key is what is
+	// kept out of errors then.
+	Sign func(req *http.Request)
 }
 
 // Do makes one request. The caller closes the answer's body.
@@ -175,6 +178,8 @@ func (s *Server) Do(ctx context.Context, out Outgoing) (*http.Response, error) {
 		}
 	}
 	switch {
+	case out.Sign != nil:
+		out.Sign(req)
 	case out.Key == "":
 	case out.Authorize != nil:
 		out.Authorize(req.Header, out.Key)

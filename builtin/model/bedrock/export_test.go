@@ -1,0 +1,7 @@
+package bedrock
+
+// What tests look into.
+var (
+	Sign      = sign
+	NewFrames = newFrames
+)
