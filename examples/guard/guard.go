@@ -39,11 +39,13 @@ func (s *secrets) show(text string) string {
 	return text
 }
 
+var _ = pdk.WarmMiddleware(redact)
+
 // redact hides texts from the model. System messages stay as they are: they are the
 // operator's, and a module may not write them.
 func redact(h *pdk.Hook[config]) (any, error) {
 	var request pdk.ModelRequest
-	if err := json.Unmarshal(h.Request, &request); err != nil {
+	if err := h.Decode(&request); err != nil {
 		return nil, err
 	}
 	hidden := &secrets{names: map[string]string{}}

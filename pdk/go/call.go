@@ -75,8 +75,15 @@ func Warm[In, Out any](_ func(In) (Out, error)) struct{} {
 		}
 		return codec.Encode(&out)
 	})
+	codec.Ready() // the lines above have used its room
 	return struct{}{}
 }
+
+// Learn learns a type that is emitted, kept under a key, or given to and by the functions for capabilities and hooks, as [Warm] does
+// for a tool's types. Without it they are read and written by encoding/json. At package level:
+//
+//	var _ = pdk.Learn[Progress]()
+func Learn[T any]() struct{} { return codec.Learn[T]() }
 
 // TextTool is [Tool] for a tool whose io is "text".
 func TextTool(fn func(string) (string, error)) int32 {

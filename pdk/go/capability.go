@@ -1,21 +1,25 @@
 package pdk
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/codec"
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
 // Emit streams v, encoded as JSON, to the caller as one chunk. A caller that does
 // not stream never sees it, which is no error.
 func Emit(v any) error {
-	request, err := encode(v)
+	request, err := codec.Any(v)
 	if err != nil {
 		return fmt.Errorf("encode chunk: %w", err)
 	}
-	return decodeReply(host.Emit(request), nil)
+	reply := host.Emit(request)
+	codec.Release(request)
+	return decodeReply(reply, nil)
 }
 
 // errInterrupted makes Tool end a call without output and without error.
@@ -65,6 +69,13 @@ func Resumed(v any) (again bool, err error) {
 // decodeReply decodes {"ok": value} into v, which may be nil, and turns
 // {"error": …} into an *Error.
 func decodeReply(reply []byte, v any) error {
+	// A reply has no white space around its one member (pdk/abi.md, clause 3.6).
+	if value, ok := bytes.CutPrefix(reply, []byte(`{"ok":`)); ok && len(value) > 1 {
+		if v == nil {
+			return nil
+		}
+		return codec.DecodeAny(value[:len(value)-1], v)
+	}
 	var r struct {
 		OK    json.RawMessage `json:"ok"`
 		Error *Error          `json:"error"`

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/codec"
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
@@ -37,11 +38,29 @@ type Hook[Config any] struct {
 // a [Part]) into answer. It may be called more than once, with other requests, or not
 // at all. An error that is returned as it is reaches the caller whole.
 func (h *Hook[Config]) Next(request, answer any) error {
-	raw, err := encode(request)
+	raw, err := codec.Any(request)
 	if err != nil {
 		return err
 	}
-	return decodeReply(host.Next(raw), answer)
+	reply := host.Next(raw)
+	codec.Release(raw)
+	return decodeReply(reply, answer)
+}
+
+// Decode decodes the request into a [Turn], a [ModelRequest] or a [Part], as encoding/json does, quicker after [WarmMiddleware].
+func (h *Hook[Config]) Decode(request any) error { return codec.DecodeAny(h.Request, request) }
+
+// WarmMiddleware is [Warm] for a middleware: it learns its config and the types of requests and answers.
+//
+//	var _ = pdk.WarmMiddleware(redact)
+func WarmMiddleware[Config any](_ func(h *Hook[Config]) (answer any, err error)) struct{} {
+	codec.Learn[any]()
+	codec.Learn[Turn]()
+	codec.Learn[ModelRequest]()
+	codec.Learn[ModelResponse]()
+	codec.Learn[Part]()
+	codec.Learn[ModelChunk]()
+	return Warm(func(Hook[Config]) (any, error) { return nil, nil }) //nolint:nilnil // it is never called
 }
 
 // Middleware runs fn as a hook and sets its result as the answer. It is the whole

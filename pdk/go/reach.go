@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/codec"
 	"github.com/genkit-wasm/genkit-wasm/pdk/go/internal/host"
 )
 
@@ -113,9 +114,11 @@ func Generate(options, response any) error { return call(host.Generate, options,
 // call asks the host. Each function above names its own capability, so that a module
 // imports only those that it uses.
 func call(capability func([]byte) []byte, request, v any) error {
-	b, err := encode(request)
+	b, err := codec.Any(request)
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
-	return decodeReply(capability(b), v)
+	reply := capability(b)
+	codec.Release(b)
+	return decodeReply(reply, v)
 }

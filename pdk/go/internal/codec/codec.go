@@ -68,8 +68,48 @@ func Encode[T any](v *T) ([]byte, error) {
 	return Standard(*v)
 }
 
+// Any is [Encode] for a value whose type is known at run time alone. Release gives its memory back.
+func Any(v any) ([]byte, error) {
+	e := encoder{b: spare}
+	if spare = nil; e.any(v) {
+		return e.done(), nil
+	}
+	return Standard(v)
+}
+
+// DecodeAny is [Decode] for a type that is known at run time alone: v is a pointer. What it points to need not be zero; then
+// encoding/json decodes into it.
+func DecodeAny(data []byte, v any) error {
+	p := reflect.ValueOf(v)
+	if p.Kind() == reflect.Pointer && !p.IsNil() && p.Elem().IsZero() {
+		if n := find(p.Type().Elem()); n != nil && n.dec != opStd {
+			if decode(n, data, p.UnsafePointer()) {
+				return nil
+			}
+			p.Elem().SetZero()
+		}
+	}
+	return json.Unmarshal(data, v)
+}
+
 // spare is the buffer of the next Encode, in which a call finds room that does not have to be allocated.
-var spare = make([]byte, 4<<10)
+var spare = make([]byte, spareSize)
+
+const spareSize = 4 << 10
+
+// Ready makes room for the next Encode, where one has taken it. It is for the end of initialisation.
+func Ready() {
+	if len(spare) < spareSize {
+		spare = make([]byte, spareSize)
+	}
+}
+
+// Release gives back what Any has returned, which nobody may look at any more.
+func Release(b []byte) {
+	if cap(b) > len(spare) {
+		spare = b[:cap(b)]
+	}
+}
 
 // Standard encodes v with encoding/json as [Encode] does, for what is encoded once or of any type.
 func Standard(v any) ([]byte, error) {

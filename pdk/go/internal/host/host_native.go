@@ -2,6 +2,8 @@
 
 package host
 
+import "bytes"
+
 // Fake is the host of a native build. The zero value has no input and takes
 // everything.
 type Fake struct {
@@ -42,7 +44,7 @@ func Log(level int32, b []byte) {
 // Emit is the capability "emit".
 func Emit(request []byte) []byte {
 	if current.OnEmit != nil {
-		return current.OnEmit(request)
+		return current.OnEmit(bytes.Clone(request)) // a test may keep it, and the kit writes there again
 	}
 	return []byte(`{"ok":null}`)
 }
@@ -65,7 +67,7 @@ func Context() []byte {
 
 func ask(capability string, request []byte) []byte {
 	if current.OnCall != nil {
-		return current.OnCall(capability, request)
+		return current.OnCall(capability, bytes.Clone(request))
 	}
 	return []byte(`{"error":{"code":"PERMISSION_DENIED","message":"capability \"` + capability + `\" is not granted"}}`)
 }
