@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/builtin"
+	"github.com/genkit-wasm/genkit-wasm/builtin/mcp"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/budget"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/cache"
 	"github.com/genkit-wasm/genkit-wasm/builtin/middleware/codemode"
@@ -47,6 +48,7 @@ type backend struct {
 	keys      *access.Keys // nil: nobody is asked who calls
 	secrets   *secrets.Store
 	models    []*modelOffer
+	mcp       map[string]*mcp.Host // by tenant
 	data      string
 	erasing   sync.Mutex // held while tenants' keys are revoked
 	log       *slog.Logger
@@ -74,6 +76,7 @@ type backendConfig struct {
 	reach        *reachFlags
 	defaultModel string
 	providers    []string         // of --provider
+	mcp          map[string]map[string]mcp.ServerConfig
 	generates    allowance.Limits // of a generate request
 	host         wasmhost.Config  // fields that are set there stay; its tenants are created where they are not stored
 	// apart chooses the isolation of a server with several tenants, where host says nothing;
@@ -113,6 +116,9 @@ func openBackend(ctx context.Context, c backendConfig) (b *backend, err error) {
 		return b, err
 	}
 	if err := b.openProviders(c.providers); err != nil {
+		return b, err
+	}
+	if err := b.openMCP(c.mcp, c.log); err != nil {
 		return b, err
 	}
 	if err := b.openSecrets(ctx, c, &config); err != nil {
@@ -253,6 +259,9 @@ func (b *backend) engineOf(tenant string) (*engine.Engine, error) {
 	providers := []registry.Provider{b.host.Provider(tenant)}
 	for _, o := range b.models {
 		providers = append(providers, b.accountOf(o, tenant, id))
+	}
+	if h := b.mcp[tenant]; h != nil {
+		providers = append(providers, h)
 	}
 	for _, p := range providers {
 		if err := e.AddProvider(p); err != nil {

@@ -89,7 +89,7 @@ func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 		func() error { return f.loadTLS(slog.New(slog.DiscardHandler)) },
 		func() error { _, err := f.checkAddr(f.addr, f.allowedHosts); return err },
 		func() error { _, _, err := a.issuers(f, slog.New(slog.DiscardHandler)); return err },
-		f.checkReach, f.checkProviders, f.checkLoad,
+		f.checkReach, f.checkProviders, f.checkMCP, f.checkLoad,
 	} {
 		if err := check(); err != nil {
 			return err

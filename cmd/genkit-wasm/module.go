@@ -18,6 +18,7 @@ import (
 
 	"github.com/genkit-wasm/genkit-wasm/engine/action"
 	"github.com/genkit-wasm/genkit-wasm/engine/middleware"
+	"github.com/genkit-wasm/genkit-wasm/engine/registry"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
@@ -118,6 +119,23 @@ func orDash(s string) string {
 	return s
 }
 
+// listedAction is an action as the server lists it.
+type listedAction struct {
+	Key         string      `json:"key"`
+	Kind        action.Kind `json:"type"`
+	Name        string      `json:"name"`
+	Description string      `json:"description"`
+}
+
+// reference is what one writes to name the action: its name, or that behind its provider.
+func (l *listedAction) reference() string {
+	provided, ok := strings.CutPrefix(l.Key, registry.ProviderPrefix)
+	if !ok {
+		return l.Name
+	}
+	return strings.Replace(provided, ":"+string(action.ToolV2)+"/", ":"+string(action.Tool)+"/", 1)
+}
+
 func (a *app) listActions(cmd *cobra.Command) error {
 	raw, err := a.call(cmd.Context(), request{method: http.MethodGet, path: "/actions"})
 	if err != nil {
@@ -127,7 +145,7 @@ func (a *app) listActions(cmd *cobra.Command) error {
 		return a.printJSON(raw)
 	}
 	var list struct {
-		Actions    []action.Desc     `json:"actions"`
+		Actions    []listedAction    `json:"actions"`
 		Middleware []middleware.Desc `json:"middleware"`
 		Failures   []status.Wire     `json:"failures"`
 	}
@@ -135,13 +153,15 @@ func (a *app) listActions(cmd *cobra.Command) error {
 		return fmt.Errorf("the server's answer is not a list of actions: %w", err)
 	}
 	plain := map[string]bool{} // tools that are there in both forms
-	for _, d := range list.Actions {
+	for i := range list.Actions {
+		d := &list.Actions[i]
 		plain[d.Name] = plain[d.Name] || d.Kind == action.Tool
 	}
 	rows := make([][]string, 0, len(list.Actions))
-	for _, d := range list.Actions {
+	for i := range list.Actions {
+		d := &list.Actions[i]
 		if d.Kind != action.ToolV2 || !plain[d.Name] {
-			rows = append(rows, []string{string(d.Kind), d.Name, abi.Line(d.Description, 72)})
+			rows = append(rows, []string{string(d.Kind), d.reference(), abi.Line(d.Description, 72)})
 		}
 	}
 	for _, d := range list.Middleware {

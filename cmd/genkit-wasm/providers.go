@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/genkit-wasm/genkit-wasm/builtin/mcp"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/anthropic"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/bedrock"
 	"github.com/genkit-wasm/genkit-wasm/builtin/model/googleai"
@@ -117,7 +118,7 @@ func (b *backend) addProvider(spec string) error {
 	switch {
 	case !providerName.MatchString(name):
 		return usagef("--provider %q: want NAME=URL with a name of lower case letters, digits, - and _ ", spec)
-	case taken || name == "test":
+	case taken || name == "test" || name == mcp.DefaultName:
 		return usagef("--provider %q: there is a provider of that name already", name)
 	case !given && !isKnown:
 		var names []string

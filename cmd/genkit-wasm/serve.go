@@ -33,7 +33,7 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	addr, data, defaultModel string
-	providers                []string
+	providers, mcpConfig     []string
 	limits, grants           string
 	generateLimits           string
 	reachFlags
@@ -96,6 +96,7 @@ func serveFlagsOn(cmd *cobra.Command, f *serveFlags) {
 	spanFlag(flags, &f.drainDelay, "drain-delay", 0, 24*time.Hour, "how long the server goes on as before after a signal, but for /readyz, so that a load balancer that asks it finds another one first")
 	f.drainTimeout = 20 * time.Second
 	spanFlag(flags, &f.drainTimeout, "drain-timeout", 0, 24*time.Hour, "how long running requests may take to end")
+	flags.StringArrayVar(&f.mcpConfig, "mcp-config", nil, "a `FILE` of MCP servers as Claude Desktop, Cursor and VS Code have it, {\"mcpServers\": {…}}, whose tools the default tenant gets as mcp:tool/SERVER/NAME; TENANT=FILE for another tenant; may be given again")
 	flags.StringArrayVar(&f.allowedHosts, "allowed-host", nil, "a name besides localhost that the Host header may carry; may be given again")
 	flags.StringArrayVar(&f.origins, "trusted-origin", nil, "an `ORIGIN`, such as https://console.example.com, whose pages may send requests; may be given again")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "text, json, or auto: text for a terminal, else json")
@@ -225,6 +226,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	mcpServers, err := f.mcpServers()
+	if err != nil {
+		return err
+	}
 	if err := f.loadTLS(log); err != nil {
 		return err
 	}
@@ -276,7 +281,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return errors.Join(err, stop(nil))
 	}
 	b, err := openBackend(ctx, backendConfig{
-		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, providers: f.providers, generates: generates, host: host, log: log,
+		data: f.data, limits: limits, grants: grants, reach: &f.reachFlags, defaultModel: f.defaultModel, providers: f.providers, mcp: mcpServers, generates: generates, host: host, log: log,
 		keys: g.all(), accounts: &accounts, secretKeys: secretKeys, guarded: f.auth,
 		apart: func(ctx context.Context) wasmhost.Isolation { return byDefault(ctx, a.compiler, log) },
 	})

@@ -14,6 +14,13 @@ import (
 // expression it may be left out.
 const ProviderPrefix = "/dynamic-action-provider/"
 
+// Matcher is implemented by a [Provider] that need not list everything to find the actions
+// whose names begin with a prefix. One that asks several others, as a host of MCP servers
+// does, can leave out those that the prefix does not name, and their failures.
+type Matcher interface {
+	Match(ctx context.Context, prefix string) ([]action.Desc, error)
+}
+
 // Expanded is an action that an expression named.
 type Expanded struct {
 	Action action.Action
@@ -75,7 +82,11 @@ func (r *Registry) Expand(ctx context.Context, ref string, kinds ...action.Kind)
 // not list it.
 func keysOf(ctx context.Context, p Provider, kind action.Kind, pattern string) ([]action.Key, error) {
 	if prefix, wild := strings.CutSuffix(pattern, "*"); wild {
-		descs, err := p.List(ctx)
+		list := p.List
+		if m, ok := p.(Matcher); ok {
+			list = func(ctx context.Context) ([]action.Desc, error) { return m.Match(ctx, prefix) }
+		}
+		descs, err := list(ctx)
 		return chosen(descs, kind, prefix), err
 	}
 	keys := []action.Key{{Kind: kind, Name: pattern}}

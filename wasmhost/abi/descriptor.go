@@ -286,9 +286,11 @@ func (t *Tool) check(options []schema.Option) error {
 	}
 	t.Description = Clean(t.Description, MaxDescriptionBytes)
 	for _, s := range []*json.RawMessage{&t.InputSchema, &t.OutputSchema} {
-		if err := cleanSchema(s); err != nil {
+		cleaned, err := CleanSchema(*s)
+		if err != nil {
 			return status.Publicf(status.InvalidArgument, "descriptor: tool %q: %w", t.Name, err)
 		}
+		*s = cleaned
 	}
 	if _, err := schema.Compile(t.InputSchema, options...); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: input schema of tool %q: %w", t.Name, err)

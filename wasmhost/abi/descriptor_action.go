@@ -90,9 +90,11 @@ func (a *Action) check(row door, options []schema.Option) error {
 	}
 	a.Description = Clean(a.Description, MaxDescriptionBytes)
 	for _, s := range []*json.RawMessage{&a.ConfigSchema, &a.Info} {
-		if err := cleanSchema(s); err != nil {
+		cleaned, err := CleanSchema(*s)
+		if err != nil {
 			return status.Publicf(status.InvalidArgument, "descriptor: %s %q: %w", row.kind, a.Name, err)
 		}
+		*s = cleaned
 	}
 	if _, err := schema.Compile(a.ConfigSchema, options...); err != nil {
 		return status.Publicf(status.InvalidArgument, "descriptor: config schema of %s %q: %w", row.kind, a.Name, err)

@@ -17,22 +17,21 @@ const (
 	MaxDescriptionBytes = 4 << 10
 )
 
-// cleanSchema makes the text of a schema fit for models to read. Annotations
+// CleanSchema makes the text of a schema fit for models to read. Annotations
 // (description, title, $comment) that hide something are cleaned; a name or a value
 // that does is refused, because it can't be changed without changing what the schema
-// means.
-func cleanSchema(raw *json.RawMessage) error {
-	if !hides(*raw) {
-		return nil
+// means. raw is returned where there is nothing to do.
+func CleanSchema(raw json.RawMessage) (json.RawMessage, error) {
+	if !hides(raw) {
+		return raw, nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(*raw))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var out bytes.Buffer
 	if err := rewrite(dec, &out, ""); err != nil {
-		return err
+		return nil, err
 	}
-	*raw = bytes.Clone(out.Bytes())
-	return nil
+	return out.Bytes(), nil
 }
 
 // hides reports whether any string of a JSON text hides something, written out or as

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ import (
 )
 
 // listActions describes the actions of the tenant's registry, of one kind when the query names it, and its
-// middleware, which is no action. Errors of actions that can't be listed are returned beside the list, and logged.
+// middleware, which is no action. Those of a dynamic action provider have the key that leads through it. Errors of actions that can't be listed are returned beside the list, and logged.
 //
 // In pages of the list, middleware and failures come with the first one.
 func (s *Server) listActions(c echo.Context) error {
@@ -33,21 +32,14 @@ func (s *Server) listActions(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	descs, failed := reg.List(ctx)
+	entries, failed := reg.Catalog(ctx)
 	if failed != nil && ctx.Err() != nil {
 		return failed
 	}
-	descs, odd := registry.Readable(descs)
-	if odd != nil {
-		failed = errors.Join(failed, odd)
-	}
 	kind := action.Kind(c.QueryParam("type"))
-	chosen := make([]action.Desc, 0, len(descs))
-	for _, d := range descs {
-		if kind == "" || d.Kind == kind {
-			chosen = append(chosen, d)
-		}
-	}
+	chosen := slices.DeleteFunc(entries, func(e registry.Entry) bool {
+		return e.Desc.Kind == action.DynamicActionProvider || (kind != "" && e.Desc.Kind != kind)
+	})
 	var failures []status.Wire
 	for _, err := range separate(failed) {
 		s.log.WarnContext(ctx, "some actions can't be listed", slog.String("tenant", param(c, "tenant")), slog.String("request_id", requestID(c)), slog.Any("error", err))
@@ -61,7 +53,7 @@ func (s *Server) listActions(c echo.Context) error {
 	if first && (kind == "" || kind == middleware.Kind) {
 		used = middleware.List(reg)
 	}
-	key := func(d action.Desc) string { return d.Key().String() }
+	key := func(e registry.Entry) string { return e.Key }
 	chosen, next := cut(p, chosen, key, byText)
 	return writeLists(c, next, listOf("actions", chosen, true), listOf("middleware", used, false), listOf("failures", failures, false))
 }
@@ -83,7 +75,7 @@ func separate(err error) []error {
 }
 
 // runTool reads {"input"?, "context"?}. The tool is named by its full name or, where
-// only one ends in it, by its short one.
+// only one ends in it, by its short one; that of a dynamic action provider by "<provider>:tool/<name>".
 //
 // The context is what the caller says of itself: the guest can read it, and the
 // server vouches for nothing in it but "auth", where it asks who calls; see
@@ -99,6 +91,9 @@ func (s *Server) runTool(c echo.Context) error {
 		return status.Publicf(status.NotFound, "the path names no tool")
 	}
 	a, err := reg.Resolve(ctx, name, action.Tool, action.ToolV2)
+	if status.Of(err) == status.NotFound && strings.Contains(name, ":") { // "<provider>:tool/<name>"
+		a, err = reg.Resolve(ctx, registry.ProviderPrefix+strings.TrimPrefix(name, registry.ProviderPrefix[1:]), action.Tool, action.ToolV2)
+	}
 	if err != nil {
 		return err
 	}
