@@ -9,7 +9,7 @@
 //		"fs": {Command: "npx", Args: []string{"-y", "@modelcontextprotocol/server-filesystem", "/data"}},
 //	}})
 //	defer host.Close()
-//	err = eng.AddProvider(host) // then: engine.WithToolName("mcp:tool/fs/*")
+//	err = eng.AddProvider(host) // then: engine.WithTools(tool.Name("mcp:tool/fs/*"))
 //
 // A server is trusted no more than a WebAssembly module: what it sends is bounded, cleaned and checked, it sees a few variables of
 // the environment, and one that fails or hangs is an error of its own actions and of no others.
