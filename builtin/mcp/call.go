@@ -112,8 +112,10 @@ func differences(a, b definition) (names []string) {
 		name string
 		same bool
 	}{
-		{"description", a.description == b.description}, {"inputSchema", a.input == b.input},
-		{"outputSchema", a.output == b.output}, {"annotations", a.annotations == b.annotations},
+		{"description", a.description == b.description},
+		{"inputSchema", a.input == b.input},
+		{"outputSchema", a.output == b.output},
+		{"annotations", a.annotations == b.annotations},
 	} {
 		if !part.same {
 			names = append(names, part.name)

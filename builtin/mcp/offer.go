@@ -190,7 +190,7 @@ func (o *offer) fits(c *client) error {
 
 // leftOut logs why something is not offered, which takes nothing else away.
 func (c *client) leftOut(ctx context.Context, what, name string, err error) {
-	c.host.Logger.WarnContext(ctx, "a "+what+" of an MCP server is left out", slog.String("server", c.name), slog.String("name", abi.Line(name, 128)), slog.Any("error", err))
+	c.host.Logger.WarnContext(ctx, "a part of an MCP server is left out", slog.String("server", c.name), slog.String("kind", what), slog.String("name", abi.Line(name, 128)), slog.Any("error", err))
 }
 
 // toolName is what the protocol lets a tool be called.

@@ -178,7 +178,7 @@ func (p *peer) call(m message, send, result func(string)) {
 	case "env":
 		result(textResult(strings.Join(os.Environ(), "\n")))
 	case "spawn":
-		child := exec.Command("sleep", "600") //nolint:noctx // it is to outlive everything
+		child := exec.Command("sleep", "600") // which is to outlive everything
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
 		if err := child.Start(); err != nil {
 			result(textResult(err.Error()))
