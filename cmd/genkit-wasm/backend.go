@@ -75,7 +75,7 @@ type backendConfig struct {
 	grants       *policy.Grants // the most that policies may grant; nil is the host's default
 	reach        *reachFlags
 	defaultModel string
-	providers    []string         // of --provider
+	providers    []string // of --provider
 	mcp          map[string]map[string]mcp.ServerConfig
 	generates    allowance.Limits // of a generate request
 	host         wasmhost.Config  // fields that are set there stay; its tenants are created where they are not stored
