@@ -195,6 +195,7 @@ func TestSettingsThatServeRefusesAreToldByCheck(t *testing.T) {
 		{`"name"`, []string{"--usage-sink", `{"file":"a"}`, "--usage-sink", `{"file":"b"}`}},
 		{`"fiel" is not known here`, []string{"--usage-sink", `{"fiel":"a"}`}},
 		{"--secrets-key-file: ", []string{"--secrets-key-file", "none"}},
+		{"--mcp-config: ", []string{"--mcp-config", "none"}},
 	} {
 		for _, arg := range c.args {
 			tried[strings.TrimPrefix(arg, "--")] = true
