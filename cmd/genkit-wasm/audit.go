@@ -223,6 +223,11 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 					return err
 				}
 			}
+			if report.Unfinished > 0 {
+				if err := a.line("%d bytes of an entry that is not finished follow: a server writes it, or was killed meanwhile", report.Unfinished); err != nil {
+					return err
+				}
+			}
 			return a.line("%d entries, %d to %d, are as they were written; the last has the hash %s", report.Entries, report.First, report.Head.Seq, report.Head.Hash)
 		},
 	}

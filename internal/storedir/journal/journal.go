@@ -89,6 +89,9 @@ type Journal struct {
 	broken bool
 	// Cut is how many bytes of an unfinished commit Open has cut off.
 	Cut int64
+	// Foreign says that these bytes do not begin as the next commit does: no crash has left them, somebody else has
+	// written them.
+	Foreign bool
 }
 
 // Create makes a new file of one commit, which may have no frames, and syncs it. kind says
@@ -139,11 +142,28 @@ func Open(kind string, file File, size int64, check func(j *Journal) error, each
 	}
 	if size > j.end {
 		j.Cut = size - j.end
+		if err := j.lookAtCut(); err != nil {
+			return nil, err
+		}
 		if err := errors.Join(file.Truncate(j.end), file.Sync()); err != nil {
 			return nil, status.Errorf(status.Unavailable, "cut off an unfinished commit: %w", err)
 		}
 	}
 	return j, j.secure()
+}
+
+// lookAtCut sets Foreign. Of what a crash has left, each byte is the one that was written or, where the disk had not got it, zero.
+func (j *Journal) lookAtCut() error {
+	begins := binary.LittleEndian.AppendUint32(nil, frameMagic)
+	begins = binary.LittleEndian.AppendUint64(begins, j.commit+1)
+	cut := make([]byte, min(j.Cut, int64(len(begins))))
+	if _, err := j.file.ReadAt(cut, j.end); err != nil && !errors.Is(err, io.EOF) {
+		return status.Errorf(status.Unavailable, "read the file: %w", err)
+	}
+	for i, b := range cut {
+		j.Foreign = j.Foreign || b != 0 && b != begins[i]
+	}
+	return nil
 }
 
 // secure has the last commit on the disk. If it was never acknowledged, its sync may have

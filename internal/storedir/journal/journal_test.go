@@ -138,6 +138,7 @@ func TestCommitsAreReadAgain(t *testing.T) {
 func TestWhateverACrashLeavesIsCut(t *testing.T) {
 	b, ends, heads := grown(t)
 	want := [][]string{nil, {"one"}, {"one", "two", "three"}, {"one", "two", "three", ""}}
+	foreign := 0
 	for cut := range len(b) + 1 {
 		for _, tail := range []string{"", strings.Repeat("\x00", 100), strings.Repeat("\xc1\x57\x9e\x6b", 20)} {
 			torn := append(bytes.Clone(b[:cut]), tail...)
@@ -163,8 +164,15 @@ func TestWhateverACrashLeavesIsCut(t *testing.T) {
 			require.Equal(t, ends[n], j.Size())
 			require.Equal(t, ends[n], int64(len(m.b)), "the rest is cut off")
 			require.Equal(t, int64(len(torn))-ends[n], j.Cut)
+			if tail == "" || tail[0] == 0 {
+				require.False(t, j.Foreign, "%d: a crash leaves it", cut)
+			}
+			if j.Foreign {
+				foreign++
+			}
 		}
 	}
+	assert.Positive(t, foreign, "what no crash leaves is told")
 }
 
 // TestDamageIsNoCrash flips every bit. Damage to acknowledged commits is refused; damage in

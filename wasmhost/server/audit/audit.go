@@ -37,7 +37,9 @@ type Config struct {
 	// Keep is how long entries are kept at least: a file is removed when it was last written so long ago, after an
 	// entry that says so ([Removal]). 0 keeps all.
 	Keep time.Duration
-	// Logger tells of entries that were counted and can't be written; nil drops them.
+	// Logger tells of entries that were counted and can't be written. When the log is opened and closed, and each hour
+	// in which entries were added, it gets a line with the number and the hash of the last entry, an anchor for [Verify] where lines are kept
+	// in another place. nil drops them.
 	Logger *slog.Logger
 }
 
@@ -109,6 +111,9 @@ func open(files storedir.FS, c Config) (*Log, error) {
 	var err error
 	if l.at, l.head, err = openTail(files); err != nil {
 		return nil, err
+	}
+	if l.at.journal.Foreign {
+		c.Logger.Error("bytes that no server has written followed the last entry of the audit log, and were cut off", slog.Int64("bytes", l.at.journal.Cut))
 	}
 	go l.run()
 	entries, err := files.ReadDir(".")
@@ -221,6 +226,7 @@ func (l *Log) run() {
 	defer tick.Stop()
 	l.retain(time.Now())
 	retained := time.Now()
+	told := l.anchor(nil)
 	for {
 		select {
 		case <-l.wake:
@@ -229,6 +235,7 @@ func (l *Log) run() {
 			if now := time.Now(); now.Sub(retained) >= retainEvery {
 				l.retain(now)
 				retained = now
+				told = l.anchor(told)
 			}
 		}
 		l.writePending()
@@ -238,9 +245,19 @@ func (l *Log) run() {
 		if closed {
 			l.takeCounted()
 			l.writePending()
+			l.anchor(told)
 			return
 		}
 	}
+}
+
+// anchor has a line of the server's log tell the last entry, where another one was told before.
+func (l *Log) anchor(told *Head) *Head {
+	at := l.Head()
+	if told == nil || *told != at {
+		l.config.Logger.Info("the audit log ends with this entry", slog.Uint64("seq", at.Seq), slog.String("hash", at.Hash))
+	}
+	return &at
 }
 
 // takeCounted makes entries of what was counted.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -254,6 +255,185 @@ func rewrite(t *testing.T, name string, edit func([][]byte) [][]byte) {
 }
 
 // Whatever anybody can cause is counted, and so takes a bounded place.
+// Each kind of tampering with the files of a log of several, sums that a change leaves wrong included. anchored is what Verify
+// says where the hash of the last entry is known; alone what it says without: empty where nothing can be seen.
+func TestTamperingIsSeen(t *testing.T) {
+	const every = "entries are missing, or were moved"
+	for name, test := range map[string]struct {
+		do              func(t *testing.T, dir string, files []string)
+		alone, anchored string
+	}{
+		"nothing":                                  {func(*testing.T, string, []string) {}, "", ""},
+		"bytes after the last commit":              {func(t *testing.T, _ string, f []string) { grow(t, f[3], []byte("garbage that looks like nothing")) }, "no server has written", "no server has written"},
+		"a byte after the last commit":             {func(t *testing.T, _ string, f []string) { grow(t, f[3], []byte{'x'}) }, "1 bytes follow", "1 bytes follow"},
+		"bytes after an earlier file":              {func(t *testing.T, _ string, f []string) { grow(t, f[1], []byte("garbage")) }, "no server has written", "no server has written"},
+		"the last commit once more":                {func(t *testing.T, _ string, f []string) { grow(t, f[3], frames(t, f[3])) }, "no server has written", "no server has written"},
+		"a byte changed":                           {func(t *testing.T, _ string, f []string) { flip(t, f[2], -9) }, "was acknowledged", "was acknowledged"},
+		"a byte of a header changed":               {func(t *testing.T, _ string, f []string) { flip(t, f[2], 40) }, "the header is damaged", "the header is damaged"},
+		"the kind of a file changed":               {func(t *testing.T, _ string, f []string) { flip(t, f[2], 0) }, "no file of the kind", "no file of the kind"},
+		"an end cut off in the middle of an entry": {func(t *testing.T, _ string, f []string) { shorten(t, f[3], 5) }, "was acknowledged", "was acknowledged"},
+		"an earlier file cut off":                  {func(t *testing.T, _ string, f []string) { shorten(t, f[1], 5) }, "was acknowledged", "was acknowledged"},
+		"an empty file":                            {func(t *testing.T, _ string, f []string) { require.NoError(t, os.Truncate(f[2], 0)) }, "no file of the kind", "no file of the kind"},
+		"a middle file gone":                       {func(t *testing.T, _ string, f []string) { require.NoError(t, os.Remove(f[1])) }, "the file before it ends with", "the file before it ends with"},
+		"two files exchanged":                      {swap, "its name says", "its name says"},
+		"a file under another number": {func(t *testing.T, dir string, f []string) {
+			require.NoError(t, os.Rename(f[3], filepath.Join(dir, audit.NameOf(9))))
+		}, "its name says", "its name says"},
+		"a file twice":          {func(t *testing.T, dir string, f []string) { copyFile(t, f[1], filepath.Join(dir, audit.NameOf(9))) }, "its name says", "its name says"},
+		"a file of another log": {func(t *testing.T, dir string, f []string) { copyFile(t, another(t, dir), f[0]) }, "the file before it ends with", "the file before it ends with"},
+		"a directory in the place of a file": {func(t *testing.T, _ string, f []string) { require.NoError(t, os.Remove(f[1])); require.NoError(t, os.Mkdir(f[1], 0o700)) }, "is no file", "is no file"},
+		"an entry changed, and its sum": {func(t *testing.T, _ string, f []string) {
+			rewrite(t, f[1], func(p [][]byte) [][]byte { return [][]byte{bytes.Replace(p[0], []byte("acme"), []byte("evil"), 1)} })
+		}, "entry 2 does not follow", "entry 2 does not follow"},
+		"an entry added to an earlier file": {func(t *testing.T, _ string, f []string) {
+			rewrite(t, f[1], func(p [][]byte) [][]byte { return append(p, p[0]) })
+		}, every, every},
+		"an earlier file without its entry": {func(t *testing.T, _ string, f []string) { rewrite(t, f[1], func([][]byte) [][]byte { return nil }) }, "the file before it ends with", "the file before it ends with"},
+		"a first entry with one before it":  {func(t *testing.T, dir string, f []string) { recast(t, f, audit.Header(1, strings.Repeat("ab", 32))) }, "names an entry before the first", "names an entry before the first"},
+		// What no chain can see by itself.
+		"the last file gone":                {func(t *testing.T, _ string, f []string) { require.NoError(t, os.Remove(f[3])) }, "", "no entry has the hash"},
+		"the last entry gone, and its mark": {func(t *testing.T, _ string, f []string) { rewrite(t, f[3], func([][]byte) [][]byte { return nil }) }, "", "no entry has the hash"},
+		"all but the first file gone":       {func(t *testing.T, _ string, f []string) { removeAll(t, f[1:]) }, "", "no entry has the hash"},
+		"all written anew": {func(t *testing.T, dir string, f []string) {
+			file := another(t, dir)
+			removeAll(t, f)
+			copyFile(t, file, f[0])
+		}, "", "no entry has the hash"},
+		"zeros after the last commit (a crash?)": {func(t *testing.T, _ string, f []string) { grow(t, f[3], make([]byte, 100)) }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "audit")
+			l := opened(t, dir, audit.Config{MaxFileBytes: 1})
+			appended(t, l, "a", "b", "c", "d")
+			known := l.Head().Hash
+			require.NoError(t, l.Close())
+			files, err := filepath.Glob(filepath.Join(dir, "audit-*.log"))
+			require.NoError(t, err)
+			require.Len(t, files, 4)
+			test.do(t, dir, files)
+			for hash, want := range map[string]string{"": test.alone, known: test.anchored} {
+				report, err := audit.Verify(dir, hash)
+				if want == "" {
+					require.NoError(t, err, "with the hash %q", hash)
+					continue
+				}
+				require.Error(t, err, "with the hash %q: %+v", hash, report)
+				require.ErrorIs(t, err, status.ErrDataLoss)
+				assert.ErrorContains(t, err, want)
+			}
+		})
+	}
+	t.Run("the oldest files gone", func(t *testing.T) { // which an operator may have moved
+		dir := t.TempDir()
+		l := opened(t, dir, audit.Config{MaxFileBytes: 1})
+		appended(t, l, "a", "b", "c")
+		require.NoError(t, l.Close())
+		require.NoError(t, os.Remove(filepath.Join(dir, audit.NameOf(1))))
+		report, err := audit.Verify(dir, "")
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, report.Unexplained)
+	})
+}
+
+func grow(t *testing.T, file string, more []byte) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.Write(more)
+	require.NoError(t, errors.Join(err, f.Close()))
+}
+
+func shorten(t *testing.T, file string, n int64) {
+	t.Helper()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(file, info.Size()-n))
+}
+
+func flip(t *testing.T, file string, at int) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	if at < 0 {
+		at += len(raw)
+	}
+	raw[at] ^= 1
+	require.NoError(t, os.WriteFile(file, raw, 0o600))
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	raw, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, raw, 0o600))
+}
+
+func swap(t *testing.T, dir string, files []string) {
+	t.Helper()
+	other := filepath.Join(dir, "other")
+	require.NoError(t, os.Rename(files[1], other))
+	require.NoError(t, os.Rename(files[2], files[1]))
+	require.NoError(t, os.Rename(other, files[2]))
+}
+
+func removeAll(t *testing.T, files []string) {
+	t.Helper()
+	for _, file := range files {
+		require.NoError(t, os.Remove(file))
+	}
+}
+
+// another returns the first file of another log.
+func another(t *testing.T, dir string) string {
+	t.Helper()
+	other := dir + "-other"
+	l := opened(t, other, audit.Config{MaxFileBytes: 1})
+	appended(t, l, "other")
+	require.NoError(t, l.Close())
+	return filepath.Join(other, audit.NameOf(1))
+}
+
+// frames returns what stands in a file after its header and marks.
+func frames(t *testing.T, file string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	at := bytes.Index(raw, []byte{0xc1, 0x57, 0x9e, 0x6b})
+	require.Positive(t, at)
+	return raw[at:]
+}
+
+// recast gives a log of one file another header, whose entries follow from it.
+func recast(t *testing.T, files []string, header []byte) {
+	t.Helper()
+	removeAll(t, files)
+	f, err := os.OpenFile(files[0], os.O_CREATE|os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	j, err := journal.Create("gkwaud", f, header, nil)
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+}
+
+// The server's log has the end of the audit log when it begins and ends, for whoever keeps it.
+func TestTheEndIsTold(t *testing.T) {
+	var text bytes.Buffer
+	dir := t.TempDir()
+	c := audit.Config{Logger: slog.New(slog.NewTextHandler(&text, nil))}
+	l := opened(t, dir, c)
+	made := appended(t, l, "a", "b")
+	require.NoError(t, l.Close())
+	assert.Contains(t, text.String(), "seq=0 hash="+strings.Repeat("0", 64))
+	assert.Contains(t, text.String(), "seq=2 hash="+made[1].Hash)
+	text.Reset()
+	l = opened(t, dir, c)
+	require.NoError(t, l.Close())
+	assert.Equal(t, 1, strings.Count(text.String(), "hash="+made[1].Hash), "an end that was told is not told again")
+	grow(t, filepath.Join(dir, audit.NameOf(1)), []byte("garbage"))
+	l = opened(t, dir, c)
+	require.NoError(t, l.Close())
+	assert.Contains(t, text.String(), "no server has written")
+}
+
 func TestCountedEntriesAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	l := opened(t, dir, audit.Config{})

@@ -1,6 +1,10 @@
 package audit
 
-import "github.com/genkit-wasm/genkit-wasm/internal/storedir"
+import (
+	"encoding/json"
+
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
+)
 
 // OpenFS opens a log in a directory of any kind.
 func OpenFS(files storedir.FS, c Config) (*Log, error) { return open(files, c) }
@@ -25,3 +29,12 @@ func Seal(e Entry) []byte {
 
 // Bounded returns the entry as it is written.
 func Bounded(e Entry) Entry { return e.bounded() }
+
+// Header returns the header of a file.
+func Header(first uint64, before string) []byte {
+	raw, err := json.Marshal(header{first, before})
+	if err != nil {
+		panic(err) // a number and a text always encode
+	}
+	return raw
+}

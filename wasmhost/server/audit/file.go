@@ -37,6 +37,9 @@ func headerOf(j *journal.Journal) (at head, err error) {
 	}
 	at.seq = h.First - 1
 	copy(at.hash[:], raw)
+	if at.seq == 0 && at != (head{}) {
+		return at, status.Errorf(status.DataLoss, "its header names an entry before the first one")
+	}
 	return at, nil
 }
 

@@ -30,7 +30,8 @@ type Report struct {
 }
 
 // Verify reads all files of the log in a directory and checks the chain from the first entry
-// to the last. It fails with DATA_LOSS for an entry that was changed, removed or moved, and,
+// to the last. It fails with DATA_LOSS for an entry that was changed, removed or moved, for bytes after the last one
+// that are not the beginning of another, and,
 // where known is the hash of an entry, in hexadecimal digits, when no entry has it: then the
 // end was cut off, or all was written anew. It changes nothing, and works beside a server.
 func Verify(dir, known string) (Report, error) {
@@ -115,6 +116,9 @@ func verifyFile(root *os.Root, first uint64, report *Report, each func(Entry)) (
 		return end, before, err
 	}
 	report.Unfinished = j.Cut
+	if j.Foreign {
+		return end, before, status.Errorf(status.DataLoss, "%d bytes follow the last entry that no server has written", j.Cut)
+	}
 	before, err = headerOf(j)
 	return end, before, err
 }
