@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,6 +66,21 @@ func keptBy(t *testing.T, url, key string) map[string]string {
 	return all
 }
 
+// askedOnce posts under an Idempotency-Key, and returns the answer.
+func askedOnce(t *testing.T, url, key, path, body string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Idempotency-Key", "once")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(t, errors.Join(err, resp.Body.Close()))
+	return string(answer)
+}
+
 // TestARestoredServerAnswersAsTheOldOneDid goes through what a server keeps.
 func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	data, place := t.TempDir(), t.TempDir()
@@ -105,6 +121,8 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	for _, n := range names {
 		assert.True(t, n.Name() == datadir.Cache || n.Name() == datadir.CodeKey || slices.Contains(datadir.Parts(), n.Name()), "%s is in the data directory, and in no backup", n.Name())
 	}
+	once := tokenForm.FindString(askedOnce(t, url, admin, "/v1/keys", `{"name":"once","scopes":["admin"]}`))
+	assert.NotContains(t, askedOnce(t, url, admin, "/v1/keys", `{"name":"once","scopes":["admin"]}`), once, "the kept answer has no token")
 	file := filepath.Join(place, "backup.tar")
 	want := keptBy(t, url, admin)
 	got := on("backup", file)
@@ -117,8 +135,11 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
-	for _, secret := range []string{firstSecret, tenantKey, admin[21:], revoked[21:], "AGE-SECRET-KEY"} {
-		assert.NotContains(t, string(raw), secret)
+	var onDisk strings.Builder
+	writeAll(t, &onDisk, data, "")
+	for _, secret := range []string{firstSecret, tenantKey, admin[21:], revoked[21:], once[21:], "AGE-SECRET-KEY"} {
+		assert.NotContains(t, string(raw), secret, "in the backup")
+		assert.False(t, strings.Contains(onDisk.String(), secret), "a secret is in the data directory")
 	}
 	piped := on("backup", "-").out
 	_, err = backup.Read(strings.NewReader(piped), datadir.Parts(), func(*backup.File) error { return nil })
@@ -135,7 +156,7 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	restored := filepath.Join(place, "restored")
 	dry := cli(t, "restore", file, "--data", restored, "--dry-run")
 	require.Equal(t, exitOK, dry.exit, dry.err)
-	assert.Regexp(t, `3 tenants, 1 keys, 1 modules, 1 values, 2 secrets, \d+ calls in the accounts; would be restored into`, dry.out)
+	assert.Regexp(t, `3 tenants, 2 keys, 1 modules, 1 values, 2 secrets, \d+ calls in the accounts; would be restored into`, dry.out)
 	assert.NoDirExists(t, restored)
 	full := cli(t, "restore", file, "--data", data)
 	assert.Equal(t, exitFailed, full.exit)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -94,6 +95,9 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 	t.Setenv("OPENAI_BASE_URL", u.URL+"/v1")
 	data, usage := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "usage.jsonl")
 	here := fmt.Sprintf("http://localhost:%d", u.port())
+	gone := httptest.NewServer(nil) // so that events wait in their queue on the disk
+	nobody := gone.URL
+	gone.Close()
 	grants := fmt.Sprintf(`{"http":[{"host":"localhost","schemes":["http"],"ports":[%d]}],"secrets":{"WEATHER_KEY":["%s"]},"kv":true,"generate":["*"],"actions":["*"],"clock":true,"files":[{"mount":"docs","path":"/docs"}]}`, u.port(), here)
 	policyFile := write(t, "policy.json", `{"grants":`+grants+`}`)
 	newKey := func() string {
@@ -119,7 +123,7 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 			stop()
 			written.WriteString(log.String())
 		}
-		args := []string{"--grants", grants, "--allow-network", "127.0.0.0/8", "--allow-network", "::1/128", "--mount", "docs=" + t.TempDir(), "--log-level", "debug", "--usage", usage, "--isolation", "in-process"}
+		args := []string{"--grants", grants, "--allow-network", "127.0.0.0/8", "--allow-network", "::1/128", "--mount", "docs=" + t.TempDir(), "--log-level", "debug", "--usage", usage, "--usage-sink", `{"url":"` + nobody + `"}`, "--isolation", "in-process"}
 		if key != "" {
 			args = append(args, "--secrets-key-file", write(t, "secrets.key", key))
 		}
@@ -198,6 +202,26 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 	require.Equal(t, exitOK, on("", "secret", "set", "OTHER", "@"+write(t, "v", firstSecret), "--tenant", "acme").exit)
 	assert.Equal(t, "secret OTHER is removed\n", on("", "secret", "rm", "OTHER", "--tenant", "acme").out)
 	assert.Equal(t, exitNotFound, on("", "secret", "rm", "OTHER", "--tenant", "acme").exit)
+	// What is on the disk and in a backup while both are kept: answers under an Idempotency-Key and waiting events, too.
+	for _, value := range []string{firstSecret, firstSecret} { // the second answer is a replayed one
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url+"/v1/tenants/acme/secrets/KEPT", strings.NewReader(fmt.Sprintf(`{"value":%q}`, value)))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", "once")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(resp.Body)
+		require.NoError(t, errors.Join(err, resp.Body.Close()))
+		written.Write(answer)
+	}
+	archive := filepath.Join(t.TempDir(), "backup.tar")
+	require.Equal(t, exitOK, on("", "backup", archive).exit)
+	queue := 0
+	for _, place := range []string{data, archive} {
+		queue += writeAll(t, &written, place, "queue-")
+	}
+	assert.Positive(t, queue, "events wait in a queue on the disk")
+
 	require.Equal(t, exitOK, on("", "tenant", "rm", "acme").exit)
 	assert.NoDirExists(t, filepath.Join(data, "secrets", "t-acme"))
 	require.Equal(t, exitOK, on("", "tenant", "create", "acme").exit)
@@ -216,14 +240,7 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 	require.NotEmpty(t, spans.String())
 	written.WriteString(spans.String())
 	for _, place := range []string{data, usage} {
-		require.NoError(t, filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			raw, err := os.ReadFile(path)
-			written.Write(raw)
-			return err
-		}))
+		writeAll(t, &written, place, "")
 	}
 	for _, hidden := range []string{firstSecret, secondSecret, tenantKey, serverKey, strings.TrimSpace(first), strings.TrimSpace(second)} {
 		at := strings.Index(written.String(), hidden)
@@ -231,6 +248,23 @@ func TestTenantsSecretsAndKeys(t *testing.T) {
 			assert.Fail(t, "a secret was written", "%q", written.String()[max(0, at-200):at+50])
 		}
 	}
+}
+
+// writeAll adds the contents of all files below a place, and returns the bytes of those with a word in their path.
+func writeAll(t *testing.T, to io.Writer, place, word string) (n int) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if strings.Contains(path, word) {
+			n += len(raw)
+		}
+		_, _ = to.Write(raw) // in memory
+		return err
+	}))
+	return n
 }
 
 // A server that is not set up for a provider serves a tenant that has a key of its own.
