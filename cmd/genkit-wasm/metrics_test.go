@@ -80,8 +80,10 @@ func TestMetricsTellWhatGoesWrong(t *testing.T) {
 	before := samples()
 	assert.InDelta(t, float64(time.Now().Add(time.Hour).Unix()), before["tls_certificate_not_after_timestamp_seconds"], 600)
 	issuer := fmt.Sprintf("{issuer=%q}", idp.URL)
-	for _, name := range []string{"oidc_keys_failing" + issuer, "audit_failing", "audit_failed_entries_total", "usage_journal_unwritten_events",
-		`sign_ins_refused_total{reason="invalid"}`, `connections_closed_total{reason="source"}`} {
+	for _, name := range []string{
+		"oidc_keys_failing" + issuer, "audit_failing", "audit_failed_entries_total", "usage_journal_unwritten_events",
+		`sign_ins_refused_total{reason="invalid"}`, `connections_closed_total{reason="source"}`,
+	} {
 		value, there := before[name]
 		assert.True(t, there, name)
 		assert.Zero(t, value, name)

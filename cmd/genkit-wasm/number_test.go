@@ -89,7 +89,7 @@ func TestNumbersWithinFlagsAreReadStrictly(t *testing.T) {
 		`"maxBytes" is -1, want 0 (not set) or 65536`:   {"config", "check", "--usage-sink", `{"file":"a","maxBytes":-1}`},
 		`"files" is 1001, want 0 (not set) to 1000`:     {"config", "check", "--usage-sink", `{"file":"a","files":1001}`},
 		`--expires is "010d"`:                           {"key", "create", "x", "--scope", "admin", "--expires", "010d"},
-		`--expires is "65536d"`:                        {"key", "create", "x", "--scope", "admin", "--expires", "65536d"},
+		`--expires is "65536d"`:                         {"key", "create", "x", "--scope", "admin", "--expires", "65536d"},
 		`--overlap is "+1h"`:                            {"key", "rotate", "aaaaaaaaaaaaaaaa", "--overlap", "+1h"},
 		`--limit is 010, want a whole number in digits`: {"audit", "--limit", "010"},
 		`--count is "", want a whole number in digits`:  {"bench", calcFile, "add", "--count", ""},

@@ -97,8 +97,14 @@ func Parse(raw json.RawMessage) (Limits, error) {
 		name    string
 		n, most int64
 	}{
-		{"modelCalls", l.ModelCalls, maxCount}, {"toolRuns", l.ToolRuns, maxCount}, {"generates", l.Generates, maxCount}, {"tokens", l.Tokens, maxCount},
-		{"seconds", l.Seconds, maxSeconds}, {"use", l.Use, maxCount}, {"names", l.Names, maxCount}, {"values", l.Values, maxCount},
+		{"modelCalls", l.ModelCalls, maxCount},
+		{"toolRuns", l.ToolRuns, maxCount},
+		{"generates", l.Generates, maxCount},
+		{"tokens", l.Tokens, maxCount},
+		{"seconds", l.Seconds, maxSeconds},
+		{"use", l.Use, maxCount},
+		{"names", l.Names, maxCount},
+		{"values", l.Values, maxCount},
 	} {
 		if f.n < -1 || f.n > f.most {
 			return Limits{}, status.Publicf(status.InvalidArgument, "limits of generate: %q is %d, want -1 (no bound), 0 (the default) or 1 to %d", f.name, f.n, f.most)

@@ -81,7 +81,16 @@ func TestLimitsAreReadStrictly(t *testing.T) {
 	l, err := allowance.Parse([]byte(`{"modelCalls":5,"seconds":-1}`))
 	require.NoError(t, err)
 	assert.Equal(t, allowance.Limits{ModelCalls: 5, ToolRuns: 10_000, Generates: 256, Tokens: -1, Seconds: -1, Use: 64, Names: 512, Values: 100_000}, l.Or(allowance.Defaults()))
-	for _, raw := range []string{`{"modelcalls":1}`, `{"tokens":"1"}`, `{"tokens":1,"tokens":2}`, `[]`, ``} {
+	l, err = allowance.Parse([]byte(`{"seconds":3153600000,"tokens":9007199254740991}`))
+	require.NoError(t, err)
+	ctx, done, err := allowance.Enter(t.Context(), l)
+	require.NoError(t, err)
+	defer done()
+	require.NoError(t, ctx.Err(), "a hundred years are not over")
+	for _, raw := range []string{
+		`{"modelcalls":1}`, `{"tokens":"1"}`, `{"tokens":1,"tokens":2}`, `[]`, ``,
+		`{"tokens":-2}`, `{"seconds":3153600001}`, `{"seconds":9999999999}`, `{"values":9007199254740992}`,
+	} {
 		_, err := allowance.Parse([]byte(raw))
 		require.ErrorIs(t, err, status.ErrInvalidArgument, raw)
 	}

@@ -135,8 +135,10 @@ func TestSourcesAreInTheMetrics(t *testing.T) {
 		ClosedConnections: func() map[string]int64 { return map[string]int64{"limit": 7, "source": 0} },
 		Issuers: func() []metrics.Issuer {
 			return []metrics.Issuer{
-				{Issuer: "https://one", Fetched: time.Now().Add(-time.Hour)}, {Issuer: "https://two", Failing: true},
-				{Issuer: "https://one", Fetched: time.Now(), Failing: true}, {Issuer: "https://one"}, // for other audiences
+				{Issuer: "https://one", Fetched: time.Now().Add(-time.Hour)},
+				{Issuer: "https://two", Failing: true},
+				{Issuer: "https://one", Fetched: time.Now(), Failing: true},
+				{Issuer: "https://one"}, // for other audiences
 			}
 		},
 		Journal: func() (int64, int64) { return 5, 6 },
