@@ -65,6 +65,23 @@ func TestChainsArePruned(t *testing.T) {
 	}
 }
 
+// Of two branches of one moment the one that was written last is the latest.
+func TestTheLaterOfTwoBranchesIsTheLatest(t *testing.T) {
+	for name, open := range stores {
+		s := open(t)
+		for _, id := range []string{"root", "z", "a"} {
+			parent := "root"
+			if id == "root" {
+				parent = ""
+			}
+			put(t, s, id, row("s", parent, 1))
+			got, err := s.Latest(t.Context(), "s")
+			require.NoError(t, err)
+			assert.Equal(t, id, got.SnapshotID, name)
+		}
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	m := agent.NewMemory(agent.MemoryConfig{MaxSnapshots: 2})
 	for i := range 3 {

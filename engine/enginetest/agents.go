@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -236,6 +237,7 @@ func snapshotsCounted(t *testing.T, s agent.Store) {
 		wg.Go(func() {
 			for range each {
 				_, err := s.Update(context.Background(), "a", func(stored *agent.Snapshot) (*agent.Snapshot, error) {
+					runtime.Gosched() // a store that does not notice the others loses theirs
 					stored.CreatedAt = stored.CreatedAt.Add(time.Millisecond)
 					return stored, nil
 				})
