@@ -254,7 +254,7 @@ func TestAnUnknownTenantIsExplained(t *testing.T) {
 
 // A command that asks no server takes no URL of one.
 func TestOnlyCommandsThatAskAServerTakeOne(t *testing.T) {
-	asks := []string{"audit", "backup", "call", "doctor", "flow", "generate", "login", "ls", "mcp", "rm", "rollback", "upload", "usage", "versions"}
+	asks := []string{"audit", "backup", "call", "doctor", "flow", "generate", "login", "ls", "mcp", "models", "rm", "rollback", "upload", "usage", "versions"}
 	for _, command := range (&app{}).command().Commands() {
 		want := slices.Contains(asks, command.Name())
 		help := cli(t, command.Name(), "--help")

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"mime"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +24,7 @@ import (
 type generateFlags struct {
 	model, prompt, system, config string
 	format, schema                string
-	tools, use                    []string
+	tools, use, files             []string
 	maxTurns                      int
 	stream, returnRequests        bool
 }
@@ -56,8 +60,9 @@ func (a *app) generateCommand() *cobra.Command {
 		Short: "Ask a model on the server, with the tenant's tools",
 		Long: "Generate prints the model's text; with -o json the whole response. With --stream the text is printed as it comes; " +
 			"with -o json then each frame is one line: {\"message\": chunk} …, {\"result\": response}.",
-		Example: "  genkit-wasm generate --model openai/gpt-5-mini --tool slugify \"Slugify: Hello, World\"",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  genkit-wasm generate --model openai/gpt-5-mini --tool slugify \"Slugify: Hello, World\"\n" +
+			"  genkit-wasm generate --model googleai/gemini-2.5-flash --file photo.jpg \"What is this?\"",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if f.prompt != "" {
@@ -71,6 +76,7 @@ func (a *app) generateCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.model, "model", "", "the model (default: the server's)")
 	flags.StringVar(&f.prompt, "prompt", "", "the prompt: `TEXT`, @FILE or -")
+	flags.StringArrayVar(&f.files, "file", nil, "a picture or another `FILE` that the model is shown with the prompt; may be given again")
 	flags.StringVar(&f.system, "system", "", "the system message: `TEXT` or @FILE")
 	flags.StringArrayVar(&f.tools, "tool", nil, "a tool that the model may call, or a module's tools as NAME/*; may be given again")
 	flags.StringArrayVar(&f.use, "use", nil, "a middleware, `NAME` or NAME=JSON with its configuration; may be given again")
@@ -148,6 +154,14 @@ func (a *app) options(f *generateFlags) (*generateOptions, error) {
 		}
 		options.Messages = append(options.Messages, content.Message{Role: m.role, Content: []content.Part{content.NewTextPart(text)}})
 	}
+	shown := &options.Messages[len(options.Messages)-1] // the user's
+	for _, name := range f.files {
+		part, err := a.filePart(name)
+		if err != nil {
+			return nil, err
+		}
+		shown.Content = append(shown.Content, part)
+	}
 	var err error
 	if options.Config, err = a.jsonValue("config", f.config); err != nil {
 		return nil, err
@@ -168,6 +182,18 @@ func (a *app) options(f *generateFlags) (*generateOptions, error) {
 		options.Use = append(options.Use, useRef{Name: name, Config: config})
 	}
 	return options, nil
+}
+
+// filePart is a file as a part of a message: its type is that of its name's extension, else
+// what its first bytes say.
+func (a *app) filePart(name string) (content.Part, error) {
+	data, err := a.value("file", "@"+name)
+	if err != nil {
+		return content.Part{}, err
+	}
+	kind := cmp.Or(mime.TypeByExtension(filepath.Ext(name)), http.DetectContentType([]byte(data)))
+	kind, _, _ = strings.Cut(kind, ";")
+	return content.NewMediaPart(kind, "data:"+kind+";base64,"+base64.StdEncoding.EncodeToString([]byte(data))), nil
 }
 
 func response(raw json.RawMessage) (*model.Response, error) {

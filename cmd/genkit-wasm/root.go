@@ -135,7 +135,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.configCommand(), a.uploadCommand(), a.lsCommand(), a.versionsCommand(), a.rollbackCommand(), a.rmCommand(),
-		a.newCommand(), a.buildCommand(), a.testCommand(), a.benchCommand(), a.doctorCommand(), a.inspectCommand(), a.runCommand(), a.replayCommand(), a.callCommand(), a.mcpCommand(), a.generateCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
+		a.newCommand(), a.buildCommand(), a.testCommand(), a.benchCommand(), a.doctorCommand(), a.inspectCommand(), a.runCommand(), a.replayCommand(), a.callCommand(), a.mcpCommand(), a.generateCommand(), a.modelsCommand(), a.flowCommand(), a.tenantCommand(), a.secretCommand(), a.credentialCommand(), a.usageCommand(), a.keyCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = a.usageArgs(cmd.Args)
