@@ -27,9 +27,16 @@ var _ = codec.Learn[progress]()
 // Whatever the type is, learnt or not, the text and the error are those of encoding/json.
 func TestAnyAsStandard(t *testing.T) {
 	for _, v := range []any{
-		nil, "a<b>é", 1.5, true, json.RawMessage(`{"a": 1}`), json.RawMessage(`{`), map[string]any{"b": []any{1, "x"}, "a": nil}, map[string]int{"z": 1, "a": 2},
-		progress{3, map[string]string{"b": "c", "a": ""}, time.Unix(1, 2).UTC(), []any{math.Inf(1)}}, progress{Notes: []any{progress{}, stranger{"n"}}},
-		&progress{Done: 1}, stranger{"x"}, &stranger{}, []stranger{{"\xff"}}, math.NaN(), make(chan int),
+		nil, "a<b>é", 1.5, true, json.RawMessage(`{"a": 1}`), json.RawMessage(`{`),
+		map[string]any{"b": []any{1, "x"}, "a": nil},
+		map[string]int{"z": 1, "a": 2},
+		progress{3, map[string]string{"b": "c", "a": ""}, time.Unix(1, 2).UTC(), []any{math.Inf(1)}},
+		progress{Notes: []any{progress{}, stranger{"n"}}},
+		&progress{Done: 1},
+		stranger{"x"},
+		&stranger{},
+		[]stranger{{"\xff"}},
+		math.NaN(), make(chan int),
 	} {
 		got, gotErr := codec.Any(v)
 		want, wantErr := codec.Standard(v)
