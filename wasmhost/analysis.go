@@ -152,7 +152,11 @@ func signature(t inspect.FuncType) string {
 // checkExports wants the function of each part that has one, of a type that can be called.
 func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 	for _, t := range d.Tools {
-		if err := checkExport(m, "tool", t.Name, t.Export); err != nil {
+		check := checkExport
+		if t.WIT != "" {
+			check = checkWIT
+		}
+		if err := check(m, "tool", t.Name, t.Export); err != nil {
 			return err
 		}
 	}
@@ -172,6 +176,30 @@ func checkExports(m *inspect.Module, d *abi.Descriptor) error {
 		}
 		if err := checkExport(m, kind, a.Name, a.Export); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkWIT wants the functions of the canonical ABI that a tool of WIT's strings has.
+func checkWIT(m *inspect.Module, noun, name, export string) error {
+	if slices.ContainsFunc(m.Imports, func(i inspect.Import) bool { return i.Module == abi.ModuleExtism || i.Module == abi.ModuleExtismUser }) {
+		return status.Publicf(status.InvalidArgument, "%s %q has \"wit\", and the module speaks Extism's convention; a module speaks one", noun, name)
+	}
+	if e, ok := m.Export("memory"); !ok || e.Kind != inspect.ExternMemory {
+		return status.Publicf(status.InvalidArgument, "%s %q has \"wit\", and the module exports no \"memory\"", noun, name)
+	}
+	for _, want := range []struct {
+		export, typ string
+		optional    bool
+	}{{export, "(i32,i32)->(i32)", false}, {abi.WITRealloc, "(i32,i32,i32,i32)->(i32)", false}, {abi.WITPost + export, "(i32)->()", true}} {
+		e, ok := m.Export(want.export)
+		switch {
+		case !ok && want.optional:
+		case !ok || e.Kind != inspect.ExternFunc:
+			return status.Publicf(status.InvalidArgument, "%s %q has \"wit\", and the module does not export the function %q", noun, name, abi.Line(want.export, 80))
+		case signature(m.FuncType(e.Index)) != want.typ:
+			return status.Publicf(status.InvalidArgument, "export %q of %s %q has the type %s, want %s", abi.Line(want.export, 80), noun, name, signature(m.FuncType(e.Index)), want.typ)
 		}
 	}
 	return nil

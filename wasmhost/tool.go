@@ -61,7 +61,7 @@ func (w *wasmTool) run(ctx context.Context, in json.RawMessage, emit action.Emit
 	if err != nil {
 		return nil, err
 	}
-	res, err := w.guest.once(ctx, sandbox.Call{Export: w.tool.Export, Input: input, Emit: visible(emit)})
+	res, err := w.guest.once(ctx, sandbox.Call{Export: w.tool.Export, WIT: w.tool.WIT, Input: input, Emit: visible(emit)})
 	if errors.Is(err, sandbox.ErrClosed) {
 		return w.successor(ctx, in, emit, err)
 	}

@@ -73,8 +73,24 @@ type Tool struct {
 	InputSchema  json.RawMessage            `json:"inputSchema,omitempty"`
 	OutputSchema json.RawMessage            `json:"outputSchema,omitempty"` // of a multipart tool: of its "output"
 	Multipart    bool                       `json:"multipart,omitempty"`
+	WIT          WIT                        `json:"wit,omitempty"` // the export is of the canonical ABI; else () -> i32
 	Metadata     map[string]json.RawMessage `json:"metadata,omitempty"`
 }
+
+// WIT is the type of a tool's function in WIT's words.
+type WIT string
+
+// The types.
+const (
+	WITString WIT = "string" // func(input: string) -> string
+	WITResult WIT = "result" // func(input: string) -> result<string, string>
+)
+
+// Exports of the canonical ABI beside a tool's function.
+const (
+	WITRealloc = "cabi_realloc" // (i32,i32,i32,i32)->(i32)
+	WITPost    = "cabi_post_"   // before the function's name: (i32)->()
+)
 
 // Hook is a place in a generate call where middleware stands.
 type Hook string
@@ -280,6 +296,9 @@ func (t *Tool) check(options []schema.Option) error {
 	case IOJSON, IOText:
 	default:
 		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: \"io\" is %q, want \"json\" or \"text\"", t.Name, Clean(string(t.IO), 40))
+	}
+	if t.WIT != "" && t.WIT != WITString && t.WIT != WITResult {
+		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: \"wit\" is %q, want \"string\" or \"result\"", t.Name, Clean(string(t.WIT), 40))
 	}
 	if t.Multipart && t.IO == IOText {
 		return status.Publicf(status.InvalidArgument, "descriptor: tool %q: a multipart tool returns an object, so its \"io\" must be \"json\"", t.Name)

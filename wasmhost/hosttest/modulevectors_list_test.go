@@ -151,6 +151,7 @@ func vectorModules() (all []moduleVector) {
 	addCapabilities(add, refused, runs, run)
 	addHooks(add, runs, run, fails)
 	addActions(add, refused, runs, run, fails)
+	addWIT(add, refused, runs, run, fails)
 	return all
 }
 
@@ -308,4 +309,90 @@ func addActions(add addFunc, refused func(string) moduleVector, runs func(...mod
 	add("action-prompt", "A prompt is rendered, and names its module's own tools.", saying(`"tools":[{"name":"f"}],"prompts":[{"name":"p","source":"---\ntools: [f]\n---\nHello, {{name}}."}]`, "f", "1"),
 		runs(run("/executable-prompt/v/p", `{"name":"Ada"}`, `{"tools":["/tool/v/f"],"messages":[{"role":"user","content":[{"text":"Hello, Ada."}]}]}`)), "11.10")
 	add("action-prompt-reach", "A prompt names no tool of another that is not granted.", saying(`"prompts":[{"name":"p","source":"---\ntools: [admin/wipe]\n---\nHello."}]`), refused("PERMISSION_DENIED"), "11.10")
+}
+
+// witGuest returns its input, as export "f", by the canonical ABI. Its realloc gives the place room, its return area is
+// at area and begins with the discriminant, if any; the text that it returns is at text.
+type witGuest struct {
+	lists              string
+	room, area         int
+	text, length       int // length -1: that of the input
+	discriminant       int // -1: none
+	without, otherType string
+	imports            [4]string
+	postTraps          bool
+}
+
+func (g witGuest) module() []byte {
+	b := &builder{}
+	if g.imports[0] != "" {
+		b.imp(g.imports[0], g.imports[1], g.imports[2], g.imports[3])
+	}
+	add := func(name, params, results string, code ...[]byte) {
+		if name == g.without {
+			return
+		}
+		if name == g.otherType {
+			params += "i"
+		}
+		b.exports = append(b.exports, w.Export(name, 0, uint32(len(b.imports)+len(b.funcs))))
+		b.funcs = append(b.funcs, b.typ(params, results))
+		b.bodies = append(b.bodies, w.Body("", w.Cat(code...)...))
+	}
+	add("cabi_realloc", "iiii", "i", num(g.room))
+	store := func(at int, value []byte) []byte { return w.Cat(num(at), value, []byte{0x36, 2, 0}) }
+	length, pointer := num(g.length), g.area
+	if g.length < 0 {
+		length = []byte{0x20, 1}
+	}
+	code := [][]byte{}
+	if g.discriminant >= 0 {
+		code, pointer = append(code, store(g.area, num(g.discriminant))), g.area+4
+	}
+	add("f", "ii", "i", append(code, store(pointer, num(g.text)), store(pointer+4, length), num(g.area))...)
+	post := []byte{}
+	if g.postTraps {
+		post = []byte{0}
+	}
+	add("cabi_post_f", "i", "", post)
+	return b.module(g.lists)
+}
+
+func addWIT(add addFunc, refused func(string) moduleVector, runs func(...moduleRun) moduleVector, run runFunc, fails failFunc) {
+	const asString, asResult = `"tools":[{"name":"f","wit":"string"}]`, `"tools":[{"name":"f","wit":"result"}]`
+	good := witGuest{room: at, area: returned, text: at, length: -1, discriminant: -1}
+	of := func(lists string, change func(*witGuest)) []byte {
+		g := good
+		g.lists = lists
+		if change != nil {
+			change(&g)
+		}
+		return g.module()
+	}
+	add("wit-string", "A function of a string that returns a string, by the canonical ABI.", of(asString, nil), runs(run("/tool/v/f", `{"a":"é"}`, `{"a":"é"}`), run("/tool/v/f", "1", "1")), "6.4", "6.5", "5.4")
+	add("wit-text", "The field io holds for it, too.", of(`"tools":[{"name":"f","wit":"string","io":"text"}]`, nil), runs(run("/tool/v/f", `"é"`, `"é"`), run("/tool/v/f", `""`, `""`)), "6.4")
+	add("wit-result", "A result is an output.", of(asResult, func(g *witGuest) { g.discriminant = 0 }), runs(run("/tool/v/f", `[1]`, `[1]`)), "6.5")
+	add("wit-error", "Or an error, in JSON or as text.", of(asResult, func(g *witGuest) { g.discriminant = 1 }),
+		runs(fails("/tool/v/f", `{"code":"NOT_FOUND","message":"it is gone"}`, "NOT_FOUND", "it is gone"), fails("/tool/v/f", `"words"`, "INTERNAL", "words")), "6.5")
+	add("wit-discriminant", "A result is one of two.", of(asResult, func(g *witGuest) { g.discriminant = 2 }), runs(fails("/tool/v/f", "1", "INTERNAL", "discriminant")), "6.6")
+	for name, change := range map[string]func(*witGuest){
+		"wit-room-outside": func(g *witGuest) { g.room = 2<<16 - 3 }, "wit-text-outside": func(g *witGuest) { g.text, g.length = 2<<16-3, 4 }, "wit-text-far": func(g *witGuest) { g.text, g.length = -1, 2 },
+	} {
+		add(name, "What lies outside of the memory fails the call.", of(asString, change), runs(fails("/tool/v/f", `"123"`, "INTERNAL", "memory")), "6.6")
+	}
+	add("wit-area-unaligned", "What is returned lies at a multiple of four.", of(asString, func(g *witGuest) { g.area++ }), runs(fails("/tool/v/f", `1`, "INTERNAL", "memory")), "6.6")
+	add("wit-text-long", "A text obeys the limit of outputs.", of(asString, func(g *witGuest) { g.text, g.length = 0, 1<<16 }),
+		func() moduleVector {
+			v := runs(fails("/tool/v/f", `1`, "RESOURCE_EXHAUSTED", ""))
+			v.Policy = raw(`{"limits":{"outputBytes":1000}}`)
+			return v
+		}(), "6.6")
+	add("wit-post", "What is called after the text was read may end the call.", of(asString, func(g *witGuest) { g.postTraps = true }), runs(fails("/tool/v/f", `1`, "INTERNAL", "trap")), "6.5")
+	for name, change := range map[string]func(*witGuest){
+		"wit-no-realloc": func(g *witGuest) { g.without = "cabi_realloc" }, "wit-realloc-type": func(g *witGuest) { g.otherType = "cabi_realloc" }, "wit-type": func(g *witGuest) { g.otherType = "f" },
+		"wit-post-type": func(g *witGuest) { g.otherType = "cabi_post_f" }, "wit-extism": func(g *witGuest) { g.imports = [4]string{"extism:host/env", "alloc", "I", "I"} },
+	} {
+		add(name, "A tool of WIT has the functions of the canonical ABI.", of(asString, change), refused("INVALID_ARGUMENT"), "6.4")
+	}
+	add("wit-unknown", "There are two types.", of(`"tools":[{"name":"f","wit":"list"}]`, nil), refused("INVALID_ARGUMENT"), "6.4")
 }

@@ -48,6 +48,8 @@ type Next func(ctx context.Context, request []byte) (json.RawMessage, error)
 // Call is one call of an exported function.
 type Call struct {
 	Export string
+	// WIT is the type of the function where it is one of the canonical ABI.
+	WIT abi.WIT
 	// Input is copied into the guest; it is not changed and not kept.
 	Input []byte
 	// Context is the answer of the capability context; "{}" when empty.
@@ -178,6 +180,7 @@ type state struct {
 	logLines    int
 	randomBytes int64
 	denied      bool // the memory limit refused to grow
+	failed      bool // a function of WIT returned an error
 }
 
 // states keeps the states of calls that have ended, all of them zero. A call would allocate and clear nearly a kilobyte

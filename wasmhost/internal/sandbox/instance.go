@@ -249,9 +249,21 @@ func (in *instance) function(name string) function {
 // run calls an exported function with the state that is set and returns what ended
 // it, as a status error.
 func (in *instance) run(name string, args []uint64) error {
+	returned, err := in.invoke(name, args)
+	if err != nil {
+		return err
+	}
+	if rc := int32(returned); rc != 0 {
+		return &exitError{rc}
+	}
+	return nil
+}
+
+// invoke is run for what returns any number; 0 when it returns none.
+func (in *instance) invoke(name string, args []uint64) (uint32, error) {
 	fn := in.function(name)
 	if fn.Function == nil {
-		return status.Publicf(status.NotFound, "the module does not export a function %q", name)
+		return 0, status.Publicf(status.NotFound, "the module does not export a function %q", name)
 	}
 	in.stack = append(in.stack[:0], args...)
 	if len(args) == 0 {
@@ -266,14 +278,12 @@ func (in *instance) run(name string, args []uint64) error {
 	in.state.rest()
 	in.shrinkStack(name)
 	if err != nil {
-		return in.failure(err)
+		return 0, in.failure(err)
 	}
-	if fn.returns {
-		if rc := int32(uint32(in.stack[0])); rc != 0 {
-			return &exitError{rc}
-		}
+	if !fn.returns {
+		return 0, nil
 	}
-	return nil
+	return uint32(in.stack[0]), nil
 }
 
 // reset restores memory, globals and WASI's state from the image. It reports whether the instance can serve

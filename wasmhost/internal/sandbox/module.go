@@ -45,7 +45,11 @@ func (m *Module) Call(ctx context.Context, call Call) (*Result, error) {
 	if in.memory != nil && !st.run.Long() {
 		st.watch.Begin(in.memory)
 	}
-	err = in.run(call.Export, nil)
+	if call.WIT != "" {
+		err = in.runWIT(&call)
+	} else {
+		err = in.run(call.Export, nil)
+	}
 	_, returned := errors.AsType[*exitError](err)
 	ended = err != nil && !returned
 	in.bill(call.Usage)

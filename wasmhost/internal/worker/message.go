@@ -15,7 +15,7 @@ type callMessage struct {
 	streams, nexts bool // whether somebody takes chunks; whether there is something to continue
 	logs, places   bool
 	maxOutput      int64
-	export         string
+	export, wit    string
 	context, input []byte
 }
 
@@ -27,6 +27,7 @@ func (m *callMessage) write(w *writer) {
 	w.bool(m.places)
 	w.int64(m.maxOutput)
 	w.string(m.export)
+	w.string(m.wit)
 	w.bytes(m.context)
 	w.bytes(m.input)
 }
@@ -34,7 +35,7 @@ func (m *callMessage) write(w *writer) {
 func (m *callMessage) decode(b []byte) error {
 	r := reader{b: b}
 	m.module, m.streams, m.nexts, m.logs, m.places, m.maxOutput = r.uint32(), r.bool(), r.bool(), r.bool(), r.bool(), r.amount()
-	m.export, m.context, m.input = r.string(), r.bytes(), r.bytes()
+	m.export, m.wit, m.context, m.input = r.string(), r.string(), r.bytes(), r.bytes()
 	return r.end()
 }
 

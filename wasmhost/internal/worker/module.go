@@ -186,7 +186,7 @@ func (w *process) call(ctx context.Context, m *Module, number uint32, call *sand
 	c.patience(limits, state.began)
 	msg := callMessage{
 		module: number, streams: call.Emit != nil, nexts: call.Next != nil, logs: call.Log != nil, places: call.Place != nil,
-		maxOutput: int64(call.MaxOutput), export: call.Export, context: call.Context, input: call.Input,
+		maxOutput: int64(call.MaxOutput), export: call.Export, wit: string(call.WIT), context: call.Context, input: call.Input,
 	}
 	out := newWriter()
 	msg.write(out)

@@ -268,7 +268,7 @@ func (s *serving) call(ctx context.Context, in *inbox, body []byte, arrived time
 	g := &asking{serving: s, link: s.link, in: in, ctx: ctx, account: account}
 	var usage sandbox.Usage
 	c := sandbox.Call{
-		Export: m.export, Input: m.input, Context: m.context, MaxOutput: int(m.maxOutput), Usage: &usage,
+		Export: m.export, WIT: abi.WIT(m.wit), Input: m.input, Context: m.context, MaxOutput: int(m.maxOutput), Usage: &usage,
 		Beat: s.link.transport.beat(in.slot), Door: g, Files: g, Slow: in.slow,
 	}
 	if m.streams {
