@@ -68,8 +68,12 @@ func TestOtherCallsAreRecorded(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "call.json")
 	for _, args := range [][]string{
-		{conformanceFile, "fail", "--input", "{}"}, {conformanceFile, "trap", "--input", "{}"}, {conformanceFile, "interrupt", "--input", `{"why":1}`}, {conformanceFile, "emit3", "--input", "{}"},
-		{conformanceFile, "log", "--input", "{}"}, {conformanceFile, "context", "--input", "{}", "--context", `{"auth":1}`},
+		{conformanceFile, "fail", "--input", "{}"},
+		{conformanceFile, "trap", "--input", "{}"},
+		{conformanceFile, "interrupt", "--input", `{"why":1}`},
+		{conformanceFile, "emit3", "--input", "{}"},
+		{conformanceFile, "log", "--input", "{}"},
+		{conformanceFile, "context", "--input", "{}", "--context", `{"auth":1}`},
 		{capabilitiesFile, "now", "--input", "null", "--grant", "kv,clock", "--allow-host", "*", "--policy", write(t, "p.json", `{"grants":{"generate":["*"],"actions":["*"]}}`)},
 	} {
 		require.NoError(t, os.RemoveAll(file))

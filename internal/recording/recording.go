@@ -28,6 +28,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/intercept"
 )
 
+// Bounds and forms.
 const (
 	// Version is the form of recordings that this package writes and reads.
 	Version = 1

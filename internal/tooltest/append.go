@@ -61,8 +61,13 @@ func (c *Case) text() (string, error) {
 		there bool
 		value any
 	}{
-		{"name", true, c.Name}, {"tool", c.Tool != "", c.Tool}, {"input", c.Input != nil, c.Input}, {"context", c.Context != nil, c.Context},
-		{"want", c.Want != nil, c.Want}, {"wantError", c.WantError != "", c.WantError}, {"wantInterrupt", c.WantInterrupt != nil, c.WantInterrupt},
+		{"name", true, c.Name},
+		{"tool", c.Tool != "", c.Tool},
+		{"input", c.Input != nil, c.Input},
+		{"context", c.Context != nil, c.Context},
+		{"want", c.Want != nil, c.Want},
+		{"wantError", c.WantError != "", c.WantError},
+		{"wantInterrupt", c.WantInterrupt != nil, c.WantInterrupt},
 	} {
 		if m.there {
 			errs = append(errs, line(m.name, m.value))

@@ -56,8 +56,15 @@ func (f *Fake) asks() (abi.Capability, json.RawMessage) {
 		c    abi.Capability
 		asks json.RawMessage
 	}{
-		{abi.CapHTTP, f.HTTP}, {abi.CapKVGet, f.KVGet}, {abi.CapKVSet, f.KVSet}, {abi.CapKVDelete, f.KVDelete}, {abi.CapKVList, f.KVList},
-		{abi.CapGenerate, f.Generate}, {abi.CapRun, f.Run}, {abi.CapNow, f.Now}, {abi.CapResumed, f.Resumed},
+		{abi.CapHTTP, f.HTTP},
+		{abi.CapKVGet, f.KVGet},
+		{abi.CapKVSet, f.KVSet},
+		{abi.CapKVDelete, f.KVDelete},
+		{abi.CapKVList, f.KVList},
+		{abi.CapGenerate, f.Generate},
+		{abi.CapRun, f.Run},
+		{abi.CapNow, f.Now},
+		{abi.CapResumed, f.Resumed},
 	} {
 		if of.asks != nil {
 			return of.c, of.asks
@@ -215,7 +222,7 @@ func (h *host) faults(passed bool) (missing, unasked []string) {
 }
 
 // answer returns the answer to a request, false when the real host is to be asked.
-func (h *host) answer(c abi.Capability, request []byte) (json.RawMessage, error, bool) { //nolint:revive // an error may be the answer
+func (h *host) answer(c abi.Capability, request []byte) (json.RawMessage, error, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	named := false

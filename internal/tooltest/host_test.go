@@ -56,10 +56,14 @@ func TestCasesAnswerInThePlaceOfTheHost(t *testing.T) {
 			want: [{status: 404, headers: {h: v}, body: gone}]}`},
 		"an error":                    {text: `{input: [[http, {url: u}], [run, {key: /tool/x/y}]], host: [{http: , error: UNAVAILABLE}, {run: {key: "/tool/*"}, error: {code: NOT_FOUND, message: none}}], want: [UNAVAILABLE, NOT_FOUND]}`},
 		"each in its turn, and twice": {text: `{input: [[run, {key: k}], [run, {key: k}], [run, {key: k}]], host: [{run: {key: k}, answer: 1}, {run: {key: k}, answer: 2, times: 2}], want: [1, 2, 2]}`},
-		"another method": {text: `{input: [[http, {url: u}]], host: [{http: {method: POST, url: u}, optional: true}], want: [FAILED_PRECONDITION]}`,
-			missing: []string{"- http: {\"url\":\"u\"}\n  answer: {\"status\": 200, \"headers\": {}, \"body\": \"\"}"}},
-		"another input": {text: `{input: [[run, {key: /tool/o/x, input: 2}]], host: [{run: {key: /tool/o/x, input: 1}}], want: [FAILED_PRECONDITION]}`,
-			missing: []string{"- run: {\"key\":\"/tool/o/x\",\"input\":2}\n  answer: null"}, unasked: []string{`run {"key":"/tool/o/x","input":1}, asked 0 of 1 times`}},
+		"another method": {
+			text:    `{input: [[http, {url: u}]], host: [{http: {method: POST, url: u}, optional: true}], want: [FAILED_PRECONDITION]}`,
+			missing: []string{"- http: {\"url\":\"u\"}\n  answer: {\"status\": 200, \"headers\": {}, \"body\": \"\"}"},
+		},
+		"another input": {
+			text:    `{input: [[run, {key: /tool/o/x, input: 2}]], host: [{run: {key: /tool/o/x, input: 1}}], want: [FAILED_PRECONDITION]}`,
+			missing: []string{"- run: {\"key\":\"/tool/o/x\",\"input\":2}\n  answer: null"}, unasked: []string{`run {"key":"/tool/o/x","input":1}, asked 0 of 1 times`},
+		},
 		"once too often": {text: `{input: [[now, ], [now, ]], host: [{now: , answer: "2026"}], want: ["2026", FAILED_PRECONDITION]}`, missing: []string{"- now: null\n  answer: null"}},
 		"nothing asked":  {text: `{input: [], host: [{generate: {model: "a/*"}, times: 2}], want: []}`, unasked: []string{`generate {"model":"a/*"}, asked 0 of 2 times`}},
 		"values stay real where no case names them":  {text: `{input: [[kv_get, {key: a}]], host: [{http: , optional: true}], want: [PERMISSION_DENIED]}`, missing: []string{"- kv_get: {\"key\":\"a\"}\n  answer: null"}},
@@ -99,8 +103,16 @@ func TestURLsArePatterns(t *testing.T) {
 		pattern, url string
 		ok           bool
 	}{
-		{"https://a/b", "https://a/b", true}, {"https://a/b", "https://a/bc", false}, {"*", "x", true}, {"*", "", true}, {"a*", "ba", false}, {"*a", "ab", false},
-		{"a*b*c", "a-b-c", true}, {"a*b*c", "a-c-b", false}, {"ab*ba", "aba", false}, {"a**b", "ab", true},
+		{"https://a/b", "https://a/b", true},
+		{"https://a/b", "https://a/bc", false},
+		{"*", "x", true},
+		{"*", "", true},
+		{"a*", "ba", false},
+		{"*a", "ab", false},
+		{"a*b*c", "a-b-c", true},
+		{"a*b*c", "a-c-b", false},
+		{"ab*ba", "aba", false},
+		{"a**b", "ab", true},
 	} {
 		r, _ := run(t, one, `cases: [{input: [[http, {url: "`+test.url+`"}]], host: [{http: {url: "`+test.pattern+`"}, optional: true, answer: {}}], want: [{status: 200, headers: {}, body: ""}]}]`)
 		assert.Equal(t, test.ok, r.Cases[0].OK, "%v", test)
@@ -144,8 +156,10 @@ func TestCasesAnswerExtismsRequests(t *testing.T) {
 }
 
 func TestACaseIsAddedToAFile(t *testing.T) {
-	c := tooltest.Case{Name: "it's: new", Tool: "t", Input: json.RawMessage(`{"a":[1,"é # x"]}`), Want: json.RawMessage("null"),
-		Host: []tooltest.Fake{{Run: json.RawMessage(`{"key":"k"}`), Answer: json.RawMessage("1")}}}
+	c := tooltest.Case{
+		Name: "it's: new", Tool: "t", Input: json.RawMessage(`{"a":[1,"é # x"]}`), Want: json.RawMessage("null"),
+		Host: []tooltest.Fake{{Run: json.RawMessage(`{"key":"k"}`), Answer: json.RawMessage("1")}},
+	}
 	for _, old := range []string{"", "# mine\n", "grant: [kv]\n", "cases:\n  - want: 1\n", "cases:\n  - {want: 1} # the first\n\n", "cases:\n- want: 1\n"} {
 		text, err := tooltest.Append([]byte(old), c)
 		require.NoError(t, err, old)

@@ -32,7 +32,6 @@ type Node struct {
 	Function string
 	Calls    int64
 	Fuel     int64 // its own
-
 }
 
 type step struct {
