@@ -517,7 +517,7 @@ func calls(c *ast.CallExpr, pkg, name string) bool {
 
 // exports are limits of packages of wasmhost that count by themselves, each with its reason.
 var exports = map[string]int{
-	"wasmhost/abi":                        60, // the contract's Go form; it grows with the contract
+	"wasmhost/abi":                        65, // the contract's Go form; it grows with the contract
 	"wasmhost/script":                     24, // which engine there is, and the form and bounds of a script; embedders meet three names of it
 	"wasmhost/server/admin":               40, // the resources of a server's operator; embedders of the host alone do not meet them
 	"wasmhost/server/audit":               15, // what an embedder of the server hands to it, and what it answers with
