@@ -147,10 +147,11 @@ var rules = []rule{
 	{"wasmhost/server/usage/usagetest", []string{"engine/status", "wasmhost/server/usage", "wasmhost/tenant"}, "the kit of stores and sinks of accounts"},
 	{"wasmhost/server/audit", []string{"engine/status", "internal/storedir", "internal/storedir/journal", "wasmhost/abi"}, "who did what, in a chain; knows nothing of HTTP"},
 	{"wasmhost/server/mcp", []string{"engine/status", "engine/content", "engine/action", "engine/registry", "engine/resource", "engine/tool", "internal/rawjson", "wasmhost/abi", "wasmhost/module", "wasmhost/policy"}, "a registry in MCP's form; knows no HTTP server, no host and no identity"},
+	{"wasmhost/server/openai", []string{"engine/status", "engine/content", "engine/schema", "engine/action", "engine/model", "engine/tool", "engine/embed"}, "OpenAI's requests as Genkit's, and answers back; sends nothing and knows no server"},
 	{"wasmhost/server/backup", []string{"engine/status", "internal/storedir", "internal/storedir/journal"}, "archives of the data directory; knows stores by their directories"},
 	{"wasmhost/server/metrics", []string{"engine/status", "wasmhost", "wasmhost/server/usage", "wasmhost/tenant"}, "tells Prometheus what a host and its server do"},
 	{"wasmhost/server/admin/admintest", []string{"engine/status", "wasmhost/server/admin"}, "the kit of the stores of tenants"},
-	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/negotiation", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/mcp", "wasmhost/server/metrics", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/internal/condition", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson", "pdk"), "HTTP; needs no more of the engine than a registry; hands out the types of scripts, a file of the kits"},
+	{"wasmhost/server", append(slices.Clone(leaves), "internal/caller", "internal/negotiation", "internal/storedir", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/backup", "wasmhost/server/mcp", "wasmhost/server/metrics", "wasmhost/server/openai", "wasmhost/server/secrets", "wasmhost/server/usage", "wasmhost/tenant", "wasmhost", "wasmhost/abi", "engine/generate", "wasmhost/capability/secret", "wasmhost/internal/condition", "wasmhost/module", "wasmhost/policy", "wasmhost/script", "engine/flowserver", "engine/flowserver/contextprovider", "engine/flowserver/durable", "internal/rawjson", "pdk"), "HTTP; needs no more of the engine than a registry, and the loop for tools that a request brings; hands out the types of scripts, a file of the kits"},
 	{"wasmhost/hosttest", append(slices.Clone(leaves), "wasmhost", "wasmhost/capability/egress", "wasmhost/capability/kv", "wasmhost/capability/secret", "wasmhost/capability/vfs", "wasmhost/policy", "internal/wasmtest", "internal/rawjson", "engine/generate"), "the kits for modules and for hosts"},
 	{"wasmhost", append(slices.Clone(leaves), "engine/evaluate", "engine/resource", "engine/prompt", "wasmhost/abi", "wasmhost/intercept", "wasmhost/internal/inspect", "wasmhost/capability/", "wasmhost/module", "wasmhost/policy", "wasmhost/internal/sandbox", "wasmhost/internal/compile", "wasmhost/internal/share", "wasmhost/internal/symbols", "wasmhost/internal/worker", "wasmhost/tenant", "internal/descriptors", "internal/rawjson", "wasmhost/internal/condition", "wasmhost/internal/rules", "wasmhost/internal/services", "wasmhost/script"), "adapters from actions to guests"},
 
@@ -167,6 +168,7 @@ var rules = []rule{
 	{"test/faces", nil, "drives the binary and an example by Genkit's own tools"},
 	{"bench", []string{"engine/", "wasmhost/", "builtin/", "internal/ballast", "internal/wasmtest"}, "measures everything"},
 	{"test/faces/client", []string{"engine/", "wasmhost/"}, "Genkit's JS client against the flow server"},
+	{"test/faces/openai", []string{"engine/", "wasmhost/"}, "OpenAI's own clients against the server"},
 }
 
 // owner says who may import a third-party module.
@@ -523,6 +525,7 @@ var exports = map[string]int{
 	"wasmhost/server/audit":               15, // what an embedder of the server hands to it, and what it answers with
 	"wasmhost/server/backup":              20, // what the command line does with archives; embedders of the host alone do not meet it
 	"wasmhost/server/mcp":                 7,  // what the server and the command line hand to it; embedders of the host alone do not meet it
+	"wasmhost/server/openai":              20, // what the server hands to it, and OpenAI's words that come back
 	"wasmhost/server/metrics":             10, // what an embedder of the server hands to it
 	"wasmhost/server/secrets":             20, // what an embedder of the server hands to it, and the host gets from it; a Backend, and what goes through it
 	"wasmhost/server/secrets/secretstest": 2,  // a kit, which tests alone import

@@ -59,14 +59,17 @@ var verbs = map[string][]string{
 
 // noVerb has the operations that no command carries out, and why.
 var noVerb = map[string]string{
-	"getIndex":       "it tells a person with another client where to look; the help does that here",
-	"getOpenAPI":     "it is for programs that make clients of it",
-	"getHealth":      "a supervisor asks it",
-	"getReadiness":   "a load balancer asks it",
-	"getMetrics":     "Prometheus asks it",
-	"getScriptTypes": "an editor asks it; \"new\" writes the same file",
-	"mcp":            "a client of MCP asks it; \"mcp\" relays what its client sends",
-	"getModule":      "the list of modules has the same record, and \"versions\" those of one module",
+	"getIndex":             "it tells a person with another client where to look; the help does that here",
+	"getOpenAPI":           "it is for programs that make clients of it",
+	"getHealth":            "a supervisor asks it",
+	"getReadiness":         "a load balancer asks it",
+	"getMetrics":           "Prometheus asks it",
+	"getScriptTypes":       "an editor asks it; \"new\" writes the same file",
+	"mcp":                  "a client of MCP asks it; \"mcp\" relays what its client sends",
+	"createChatCompletion": "a client of OpenAI's API asks it; \"generate\" asks a model",
+	"createEmbedding":      "a client of OpenAI's API asks it",
+	"listOpenAIModels":     "a client of OpenAI's API asks it; \"ls --actions\" has the models",
+	"getModule":            "the list of modules has the same record, and \"versions\" those of one module",
 }
 
 // Each operation of the API has a command that sends its request, or a reason to have none.

@@ -107,6 +107,7 @@ func bearer(token string) string { return "Authorization: Bearer " + token }
 var rules = map[string]string{
 	"listModules": "read", "getModule": "read", "listVersions": "read", "getUsage": "read", "listActions": "read", "reportTenantUsage": "read", "reportUsage": "admin",
 	"runTool": "invoke", "runAction": "invoke", "generate": "invoke", "runFlow": "invoke", "mcp": "invoke",
+	"createChatCompletion": "invoke", "createEmbedding": "invoke", "listOpenAIModels": "read",
 	"putModule": "manage", "deleteModule": "manage", "rollbackModule": "manage",
 	"listSecrets": "manage", "putSecret": "manage", "deleteSecret": "manage",
 	"listCredentials": "manage", "putCredential": "manage", "deleteCredential": "manage",

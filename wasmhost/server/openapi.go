@@ -191,6 +191,7 @@ func secure(object map[string]any, r route) {
 var tags = []any{
 	map[string]any{"name": "modules", "description": "Upload, list, roll back and remove modules."},
 	map[string]any{"name": "actions", "description": "List and run what a tenant has."},
+	map[string]any{"name": "openai", "description": "The same for clients of OpenAI's API."},
 	map[string]any{"name": "tenants", "description": "Create, change, suspend, repair and delete tenants."},
 	map[string]any{"name": "secrets", "description": "What a tenant's guests and models use, and nobody is shown."},
 	map[string]any{"name": "keys", "description": "API keys, and who asks."},

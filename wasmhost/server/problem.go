@@ -14,6 +14,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/caller"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/openai"
 )
 
 // Problem is a failure as RFC 9457 writes it, sent as application/problem+json.
@@ -39,6 +40,8 @@ type Problem struct {
 	StatusName string          `json:"status_name"`
 	RequestID  string          `json:"request_id"`
 	Details    json.RawMessage `json:"details,omitempty"`
+	// Error is the same as OpenAI writes it, for clients of OpenAI's API.
+	Error *openai.Error `json:"error,omitempty"`
 }
 
 // httpError gives an error an HTTP status other than its code's.
@@ -106,10 +109,14 @@ func (s *Server) fail(err error, c echo.Context) {
 		if title == "" {
 			title = status.Of(err).Label()
 		}
-		writeErr = writeAs(c, code, "application/problem+json", Problem{
+		problem := Problem{
 			Type: "about:blank", Title: title, Status: code, Detail: wire.Message,
 			StatusName: wire.Status, RequestID: requestID(c), Details: wire.Details,
-		})
+		}
+		if isOpenAI(c) {
+			problem.Error = new(openai.ErrorOf(status.Of(err), wire.Message))
+		}
+		writeErr = writeAs(c, code, "application/problem+json", problem)
 	}
 	if writeErr != nil {
 		s.log.DebugContext(c.Request().Context(), "response was not written", slog.String("request_id", requestID(c)), slog.Any("error", writeErr))

@@ -132,7 +132,7 @@ func (s *Server) table() []route {
 	if s.config.Metrics != nil {
 		table = append(table, route{http.MethodGet, "/metrics", access.Admin, s.getMetrics, docMetrics})
 	}
-	return slices.Concat(table, s.usageTable(), s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable(), s.backupTable())
+	return slices.Concat(table, s.usageTable(), s.tenantTable(), s.secretTable(), s.accessTable(), s.auditTable(), s.backupTable(), s.openAITable())
 }
 
 func (s *Server) getOpenAPI(c echo.Context) error {

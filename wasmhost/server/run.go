@@ -151,6 +151,10 @@ func (s *Server) runNamed(c echo.Context, a action.Action, modules bool) error {
 	return s.answer(ctx, c, answering{a, "result", call.slot.Done}, call.members["input"])
 }
 
+func errGeneratesNot() error {
+	return status.Publicf(status.Unimplemented, "this server does not generate: the engine's generate action is not registered")
+}
+
 // generate passes the body, Genkit's GenerateActionOptions, to the registry's
 // generate action and its output, a GenerateResponse, back.
 func (s *Server) generate(c echo.Context) error {
@@ -161,7 +165,7 @@ func (s *Server) generate(c echo.Context) error {
 	}
 	a, err := reg.Lookup(ctx, action.Key{Kind: action.Util, Name: "generate"})
 	if status.Of(err) == status.NotFound {
-		return status.Publicf(status.Unimplemented, "this server does not generate: the engine's generate action is not registered")
+		return errGeneratesNot()
 	}
 	if err != nil {
 		return err
