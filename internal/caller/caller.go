@@ -46,6 +46,8 @@ func Authenticate(ctx context.Context, auth access.Authenticator, given []string
 	switch {
 	case err == nil && identity == nil:
 		return nil, status.Errorf(status.Internal, "the authenticator returned neither an identity nor an error")
+	case err == nil && access.CheckSubject(identity.Subject) != nil:
+		return nil, status.Errorf(status.Internal, "the authenticator returned an identity whose subject %w", access.CheckSubject(identity.Subject))
 	case err == nil && identity.Life.Err() != nil:
 		answer.Set(Challenge, ChallengeWrong)
 		return nil, over(identity.Life.Err())

@@ -131,3 +131,13 @@ func TestNamesAndAddressesAreRead(t *testing.T) {
 		assert.Equal(t, want, caller.Address(text).String(), text)
 	}
 }
+
+// Callers that nobody could tell apart in a log are let in by no authenticator.
+func TestAnIdentityHasASubject(t *testing.T) {
+	for _, subject := range []string{"", "ann\u200b", "ann\n"} {
+		_, err := caller.Authenticate(t.Context(), authenticator(func(access.Credentials) (*access.Identity, error) {
+			return &access.Identity{Subject: subject}, nil
+		}), []string{"Bearer x"}, home, http.Header{})
+		require.ErrorIs(t, err, status.ErrInternal, "%q", subject)
+	}
+}

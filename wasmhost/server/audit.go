@@ -192,7 +192,7 @@ func restore(c echo.Context, header http.Header) {
 }
 
 // maxFilter bounds the texts that entries are compared with.
-const maxFilter = 256
+const maxFilter = 512
 
 // listAudit answers {"entries": [Entry, …], "cursor"?}.
 func (s *Server) listAudit(c echo.Context) error {

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -130,7 +132,7 @@ func (s *Server) createKey(c echo.Context) error {
 	}
 	made, err := s.onceToken(c, []string{http.MethodPost, keysPath, string(canonical)}, func(hash string) (access.Key, string, error) {
 		spec.Request = hash
-		return s.config.Keys.Create(c.Request().Context(), spec)
+		return s.createScoped(c.Request().Context(), spec)
 	})
 	if err != nil {
 		return err
@@ -138,6 +140,45 @@ func (s *Server) createKey(c echo.Context) error {
 	c.Response().Header().Set("Location", keysPath+"/"+made.Key.ID)
 	c.Response().Header().Set("ETag", etagOf(made.Key.Revision))
 	return writeJSON(c, http.StatusCreated, made)
+}
+
+// createScoped makes a key for tenants that are not being deleted: a deletion takes its tenant's scopes away once, and a key
+// that came after it would open the next tenant of the name.
+func (s *Server) createScoped(ctx context.Context, spec access.KeySpec) (access.Key, string, error) {
+	before, err := s.idsOf(spec.Scopes)
+	if err != nil {
+		return access.Key{}, "", err
+	}
+	key, token, err := s.config.Keys.Create(ctx, spec)
+	if err != nil {
+		return key, token, err
+	}
+	after, err := s.idsOf(spec.Scopes)
+	for name, id := range before {
+		if err == nil && id != "" && after[name] != id {
+			err = status.Publicf(status.Aborted, "tenant %q was deleted meanwhile", name)
+		}
+	}
+	if err != nil {
+		return access.Key{}, "", errors.Join(err, s.config.Keys.Revoke(context.WithoutCancel(ctx), key.ID))
+	}
+	return key, token, nil
+}
+
+// idsOf returns the IDs of the tenants that scopes name, "" for one that is not there; ABORTED where one is being deleted.
+func (s *Server) idsOf(scopes access.Scopes) (map[string]string, error) {
+	ids := map[string]string{}
+	for name := range scopes.Tenants {
+		if s.config.Tenants == nil {
+			break // they are the embedder's
+		}
+		id, err := s.config.Tenants.ID(name)
+		if status.Of(err) == status.Aborted {
+			return nil, err
+		}
+		ids[name] = id
+	}
+	return ids, nil
 }
 
 func (s *Server) getKey(c echo.Context) error {

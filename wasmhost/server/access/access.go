@@ -22,6 +22,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 )
@@ -67,6 +69,19 @@ type Scopes struct {
 	Admin bool
 	// Tenants has the widest scope for each tenant, by its name.
 	Tenants map[string]Scope
+}
+
+// MaxSubject is the most bytes that the subject of an identity may have.
+const MaxSubject = 512
+
+// CheckSubject tells whether people and logs can tell a subject from any other: it is not empty, has no more than
+// [MaxSubject] bytes, and no character that nobody sees. The INVALID_ARGUMENT error says what is wanted.
+func CheckSubject(subject string) error {
+	if subject == "" || len(subject) > MaxSubject || !utf8.ValidString(subject) || strings.TrimSpace(subject) != subject ||
+		strings.ContainsFunc(subject, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return status.Publicf(status.InvalidArgument, "has to have 1 to %d bytes of characters that can be seen", MaxSubject)
+	}
+	return nil
 }
 
 // ParseScopes reads texts as JSON has them; INVALID_ARGUMENT when one is none, or there are

@@ -70,6 +70,8 @@ type entry struct {
 	// previous is the life of the secret before the current one; nil when there is none.
 	previous *Life
 	used     atomic.Int64 // seconds since 1970; 0: never
+	// unseen is set while the current secret, which this process has made by a rotation, has let nobody in.
+	unseen atomic.Bool
 }
 
 var _ Authenticator = (*Keys)(nil)
@@ -183,6 +185,9 @@ func (k *Keys) Authenticate(_ context.Context, c Credentials) (*Identity, error)
 	if err := life.Err(); err != nil {
 		return nil, err
 	}
+	if current && e.unseen.Load() {
+		e.unseen.Store(false)
+	}
 	if now := time.Now().Unix(); e.used.Load() != now {
 		e.used.Store(now)
 	}
@@ -272,8 +277,14 @@ func (k *Keys) put(ctx context.Context, r record) error {
 
 // Rotate gives a key a new secret and returns its token. The old secret works for overlap,
 // at most [MaxOverlap]; 0 ends it at once, also in requests that run. A zero expiresAt
-// leaves when the key ends. It fails with NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION for a key
-// that lets nobody in, and DATA_LOSS for one whose record is damaged.
+// leaves when the key ends.
+//
+// A key has one old secret. While its overlap is under way, a rotation with an overlap keeps that secret, until the
+// time that it was promised, where the secret that came after it has let nobody in, as when its token got lost: that
+// one ends. Where it has been used, or this process does not know, the rotation is refused.
+//
+// It fails with NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION for a key that lets nobody in or would break an
+// overlap, and DATA_LOSS for one whose record is damaged.
 func (k *Keys) Rotate(ctx context.Context, id string, overlap time.Duration, expiresAt time.Time) (Key, string, error) {
 	return k.RotateOnce(ctx, id, overlap, expiresAt, "")
 }
@@ -312,29 +323,40 @@ func (k *Keys) RotateOnce(ctx context.Context, id string, overlap time.Duration,
 	case !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(now):
 		return Key{}, "", status.Publicf(status.FailedPrecondition, "the key %q has expired; give \"expiresAt\"", id)
 	}
+	kept := overlap > 0 && e.previous != nil && e.previous.Err() == nil
+	if kept && !e.unseen.Load() {
+		return Key{}, "", status.Publicf(status.FailedPrecondition, "the key %q has an old secret that works until %s, which another rotation would end: rotate it after that, or with an overlap of 0, which ends all its secrets at once",
+			id, r.PreviousUntil.Format(time.RFC3339))
+	}
 	token := newToken(id)
-	r.RotatedAt, r.Hash, r.Previous, r.PreviousUntil = now, hashOf(token), nil, time.Time{}
-	r.RotatedBy = request
-	if overlap > 0 {
-		old := e.record.Hash
-		r.Previous, r.PreviousUntil = &old, time.Now().UTC().Add(overlap)
+	r.RotatedAt, r.Hash, r.RotatedBy = now, hashOf(token), request
+	if !kept {
+		r.Previous, r.PreviousUntil = nil, time.Time{}
+		if overlap > 0 {
+			old := e.record.Hash
+			r.Previous, r.PreviousUntil = &old, time.Now().UTC().Add(overlap)
+		}
 	}
 	if err := k.put(ctx, r); err != nil {
 		return Key{}, "", err
 	}
 	next := &entry{record: r, current: NewLife(r.ExpiresAt, errExpired)}
 	next.used.Store(e.used.Load())
-	if overlap > 0 {
+	next.unseen.Store(true)
+	switch {
+	case kept:
+		next.previous = e.previous
+	case overlap > 0:
 		next.previous = e.current
 		next.previous.EndAt(r.PreviousUntil, errRotated)
 	}
 	k.mu.Lock()
 	k.keys[id] = next
 	k.mu.Unlock()
-	if overlap == 0 {
+	if kept || overlap == 0 {
 		e.current.End(errRotated)
 	}
-	if e.previous != nil {
+	if e.previous != nil && !kept {
 		e.previous.End(errRotated)
 	}
 	return next.key(time.Now()), token, nil

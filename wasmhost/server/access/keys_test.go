@@ -181,24 +181,50 @@ func TestARotatedSecretWorksForTheOverlap(t *testing.T) {
 	})
 }
 
-func TestOnlyTheLastTwoSecretsWork(t *testing.T) {
-	keys := openKeys(t, access.NewMemory())
+func TestAnOverlapIsKept(t *testing.T) {
+	store := access.NewMemory()
+	keys := openKeys(t, store)
 	key, first := create(t, keys, time.Time{}, "admin")
 	identity, err := ask(keys, first)
 	require.NoError(t, err)
-	_, second, err := keys.Rotate(t.Context(), key.ID, time.Hour, time.Time{})
+	rotated, lost, err := keys.Rotate(t.Context(), key.ID, time.Hour, time.Time{})
 	require.NoError(t, err)
-	_, third, err := keys.Rotate(t.Context(), key.ID, time.Hour, time.Time{})
-	require.NoError(t, err)
-	require.Error(t, identity.Life.Err())
-	for token, good := range map[string]bool{first: false, second: true, third: true} {
-		_, err := ask(keys, token)
-		assert.Equal(t, good, err == nil)
+	again, third, err := keys.Rotate(t.Context(), key.ID, 2*time.Hour, time.Time{})
+	require.NoError(t, err, "nobody has used the one before, whose token may be lost")
+	assert.Equal(t, rotated.PreviousUntil, again.PreviousUntil, "as it was promised")
+	require.NoError(t, identity.Life.Err())
+	works := func(keys *access.Keys, want map[string]bool) {
+		t.Helper()
+		for token, good := range want {
+			_, err := ask(keys, token)
+			assert.Equal(t, good, err == nil)
+		}
 	}
+	works(keys, map[string]bool{first: true, lost: false, third: true})
+	_, _, err = keys.Rotate(t.Context(), key.ID, time.Hour, time.Time{})
+	require.ErrorIs(t, err, status.ErrFailedPrecondition, "both are in use")
+	assert.Contains(t, err.Error(), "works until")
+	works(keys, map[string]bool{first: true, lost: false, third: true})
+	require.NoError(t, keys.Close())
+
+	keys = openKeys(t, store)
+	works(keys, map[string]bool{first: true, lost: false})
+	_, _, err = keys.Rotate(t.Context(), key.ID, time.Hour, time.Time{})
+	require.ErrorIs(t, err, status.ErrFailedPrecondition, "whether the current one was used is not known after a start")
+	_, fourth, err := keys.Rotate(t.Context(), key.ID, 0, time.Time{})
+	require.NoError(t, err, "at once ends both")
+	works(keys, map[string]bool{first: false, third: false, fourth: true})
 	require.NoError(t, keys.Revoke(t.Context(), key.ID))
-	for _, token := range []string{first, second, third} {
-		_, err := ask(keys, token)
-		require.ErrorIs(t, err, status.ErrUnauthenticated)
+	works(keys, map[string]bool{first: false, lost: false, third: false, fourth: false})
+}
+
+func TestSubjectsThatCanBeToldApart(t *testing.T) {
+	for subject, good := range map[string]bool{
+		"key:4hx": true, "https://issuer.example#bob": true, "Žofie Nová": true, strings.Repeat("x", access.MaxSubject): true,
+		"": false, "bob ": false, " bob": false, "bob\u200b": false, "b\u202eob": false, "bob\n": false, "bob\x1b[2J": false, "bo\u00a0b": false, "\xff": false,
+		strings.Repeat("x", access.MaxSubject+1): false,
+	} {
+		assert.Equal(t, good, access.CheckSubject(subject) == nil, "%q", subject)
 	}
 }
 

@@ -285,7 +285,11 @@ func (o *OIDC) verify(ctx context.Context, token string) (*Identity, error) {
 	if !now.Before(until) {
 		return nil, errTokenExpired
 	}
-	identity := &Identity{Subject: o.config.Issuer + "#" + known.Subject, Scopes: o.scopes(claims), Life: NewLife(until, errTokenExpired)}
+	subject := o.config.Issuer + "#" + known.Subject
+	if err := CheckSubject(subject); err != nil {
+		return nil, status.Publicf(status.Unauthenticated, "the token's subject %s", status.Convert(err).Message)
+	}
+	identity := &Identity{Subject: subject, Scopes: o.scopes(claims), Life: NewLife(until, errTokenExpired)}
 	if name := texts(claims, o.config.NameClaim); len(name) == 1 {
 		identity.Name = shown(name[0])
 	}

@@ -281,7 +281,10 @@ func TestTamperingIsSeen(t *testing.T) {
 		}, "its name says", "its name says"},
 		"a file twice":          {func(t *testing.T, dir string, f []string) { copyFile(t, f[1], filepath.Join(dir, audit.NameOf(9))) }, "its name says", "its name says"},
 		"a file of another log": {func(t *testing.T, dir string, f []string) { copyFile(t, another(t, dir), f[0]) }, "the file before it ends with", "the file before it ends with"},
-		"a directory in the place of a file": {func(t *testing.T, _ string, f []string) { require.NoError(t, os.Remove(f[1])); require.NoError(t, os.Mkdir(f[1], 0o700)) }, "is no file", "is no file"},
+		"a directory in the place of a file": {func(t *testing.T, _ string, f []string) {
+			require.NoError(t, os.Remove(f[1]))
+			require.NoError(t, os.Mkdir(f[1], 0o700))
+		}, "is no file", "is no file"},
 		"an entry changed, and its sum": {func(t *testing.T, _ string, f []string) {
 			rewrite(t, f[1], func(p [][]byte) [][]byte { return [][]byte{bytes.Replace(p[0], []byte("acme"), []byte("evil"), 1)} })
 		}, "entry 2 does not follow", "entry 2 does not follow"},

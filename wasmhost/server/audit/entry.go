@@ -64,7 +64,7 @@ const RepairWhat = "repairAudit"
 const (
 	hashBytes = sha256.Size
 	// maxEntryBytes bounds the JSON of an entry. The bounds of its texts keep it within.
-	maxEntryBytes = 8 << 10
+	maxEntryBytes = 12 << 10
 )
 
 // token finds API keys, whose secrets somebody may have written into a path.
@@ -73,7 +73,7 @@ var token = regexp.MustCompile(`gwk_([a-z2-7]{16})_[a-z2-7]+`)
 // bounded returns the entry with texts of one line and of a bounded length, without secrets
 // of API keys.
 func (e Entry) bounded() Entry {
-	for text, most := range map[*string]int{&e.Who: 256, &e.From: 64, &e.What: 64, &e.On: 512, &e.Result: 64, &e.Request: 128} {
+	for text, most := range map[*string]int{&e.Who: 512, &e.From: 64, &e.What: 64, &e.On: 512, &e.Result: 64, &e.Request: 128} {
 		*text = abi.Line(token.ReplaceAllString(*text, "gwk_${1}_…"), most)
 	}
 	e.Hash, e.Removed = "", nil // the log itself says what was removed
