@@ -128,23 +128,6 @@ const maxLineBytes = sandbox.MaxLogBytes + len("…")
 // attribute "line".
 const GuestLog = "guest"
 
-// LevelTrace is the level at which a guest's trace lines are logged.
-const LevelTrace = slog.LevelDebug - 4
-
-func slogLevel(l sandbox.Level) slog.Level {
-	switch l {
-	case sandbox.LevelTrace:
-		return LevelTrace
-	case sandbox.LevelDebug:
-		return slog.LevelDebug
-	case sandbox.LevelWarn:
-		return slog.LevelWarn
-	case sandbox.LevelError:
-		return slog.LevelError
-	}
-	return slog.LevelInfo
-}
-
 // admitted runs a guest's function in its tenant's slot, and bills it by c.Usage.
 func (g *guest) admitted(ctx context.Context, c sandbox.Call) (*sandbox.Result, error) {
 	arrived := time.Now()

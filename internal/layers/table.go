@@ -3,7 +3,7 @@ package main
 // layered are the layers of each package, top first, separated by bars. A group may use
 // groups of lower layers, and none of its own layer.
 var layered = map[string]string{
-	"wasmhost":                            "erase new | tenants | code restore upload versions | prepare | admission bind provider revisions start usage values | host | tenant | actions | format loaded middleware tool | guest | capacity scripts | analysis config | bill emit isolation json kept limits machine prompts retries serving source",
+	"wasmhost":                            "erase new | tenants | code restore upload versions | prepare | admission bind provider revisions start usage values | host | actions tenant | format loaded middleware tool | guest | capacity scripts | analysis config intercepted | bill emit isolation json kept level limits machine prompts retries serving source",
 	"wasmhost/abi":                        "descriptor | guesterror link schematext | text",
 	"wasmhost/capability/egress":          "exchange | url | egress | address",
 	"wasmhost/capability/kv":              "file memory | kv",
@@ -16,7 +16,7 @@ var layered = map[string]string{
 	"wasmhost/internal/memory":            "linear | pages | image | alloc sparse",
 	"wasmhost/internal/meter":             "meter | rewrite | plan | loops | unroll words | checks pieces | state | graph weight",
 	"wasmhost/internal/rules":             "rules",
-	"wasmhost/internal/sandbox":           "sandbox | evict | extism module | capability instance | next wasi | door failure words | native | arena base stack wait | state | call | limits shape thread",
+	"wasmhost/internal/sandbox":           "sandbox | evict | module | wit | instance | extism wasi | capability failure | next profile | door words | native | arena base stack wait | state | call | limits nodes shape thread",
 	"wasmhost/internal/services":          "do | http kv run | services | lifetime tree",
 	"wasmhost/internal/share":             "account run slot | budget share",
 	"wasmhost/internal/verify":            "module | calls | body | jump unroll | shapes | flow helpers | state | encode verify weight",
@@ -27,7 +27,7 @@ var layered = map[string]string{
 	"wasmhost/policy":                     "policy | grants | http limits",
 	"wasmhost/script":                     "apart | bundle entry transform | answer engine resolve | archive manifest position | compose language script seal",
 	"wasmhost/internal/condition":         "condition",
-	"wasmhost/server":                     "routes | guard index keys mcp run | admit backup flows identity module secrets tenants | audit body etag idempotency operations usage vouched | address list problem query ratelimit stream | openapi server | route | answer listening operation owed page reporting request spool writer",
+	"wasmhost/server":                     "routes | openai | guard index keys mcp run | admit backup flows identity module secrets tenants | audit body etag idempotency operations usage | address list problem query ratelimit stream | openapi server | route vouched | answer listening operation owed page reporting request spool writer",
 	"wasmhost/server/access":              "dir keys oidc | key keyring store throttle | access | fetch life",
 	"wasmhost/server/access/accesstest":   "accesstest",
 	"wasmhost/server/audit/audittest":     "audittest",
@@ -37,9 +37,12 @@ var layered = map[string]string{
 	"wasmhost/server/audit":               "keeper repair | list | audit verify | file | entry",
 	"wasmhost/server/backup":              "restore | read snapshot | backup",
 	"wasmhost/server/mcp":                 "mcp relay | call prompt resource | interrupt list | content face schema | error hints name",
-	"wasmhost/server/metrics":             "metrics | accounts tenants",
+	"wasmhost/server/metrics":             "sources | metrics | accounts tenants",
 	"wasmhost/server/secrets":             "secrets | look | dir place | store | backend key opened | file | entry space",
 	"wasmhost/server/secrets/secretstest": "secretstest",
-	"wasmhost/server/usage":               "report | book file http | otlp | sink | refusal spool waiting | queue | day | store sums | event price | money",
+	"wasmhost/server/usage":               "http report | book otlp | sink | refusal spool | day | sums | event price waiting | file money queue store",
 	"wasmhost/tenant":                     "pass | gate journal | bytes event lines tenant",
+	"wasmhost/intercept":                  "intercept",
+	"wasmhost/internal/symbols":           "symbols | dwarf sourcemap | table",
+	"wasmhost/server/openai":              "answer embeddings | chat | openai",
 }

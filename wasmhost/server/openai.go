@@ -23,9 +23,6 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/openai"
 )
 
-// openAIPath is the base URL that clients of OpenAI's API are given.
-const openAIPath = tenantPath + "/openai/v1"
-
 var (
 	docChat = operation{
 		id: "createChatCompletion", tag: "openai", summary: "Ask a model, as OpenAI's clients do",
@@ -62,9 +59,6 @@ func (s *Server) openAITable() []route {
 		{http.MethodGet, openAIPath + "/models", access.Read, s.listing(s.listOpenAIModels), docOpenAIModels},
 	}
 }
-
-// isOpenAI reports requests whose failures OpenAI's clients read.
-func isOpenAI(c echo.Context) bool { return strings.HasPrefix(c.Path(), openAIPath+"/") }
 
 // readObject reads a body that has to be there.
 func (s *Server) readObject(c echo.Context, want string) (json.RawMessage, error) {

@@ -66,3 +66,9 @@ func ofOperator(c echo.Context) bool {
 	}
 	return false
 }
+
+// openAIPath is the base URL that clients of OpenAI's API are given.
+const openAIPath = tenantPath + "/openai/v1"
+
+// isOpenAI reports requests whose failures OpenAI's clients read.
+func isOpenAI(c echo.Context) bool { return strings.HasPrefix(c.Path(), openAIPath+"/") }

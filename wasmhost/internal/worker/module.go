@@ -149,16 +149,6 @@ func (p *Pool) dismiss(w *process) {
 	w.retire()
 }
 
-// watched counts a slot in use, and wakes the watch for the first.
-func (p *Pool) watched() {
-	if p.under.Add(1) == 1 {
-		select {
-		case p.stir <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // conversation is a call in a worker, as the server leads it.
 type conversation struct {
 	w      *process

@@ -597,3 +597,21 @@ func (c *class) failed() {
 }
 
 func errClosing() error { return status.Publicf(status.Unavailable, "the host is shutting down") }
+
+// nudgeEvery is how often both sides of a link with calls under way are made to look for frames: a frame
+// that one of them sleeps over delays its call, and holds it no longer than that.
+const nudgeEvery = 250 * time.Millisecond
+
+// nudge has both sides look for frames until ctx ends.
+func (w *process) nudge(ctx context.Context) {
+	tick := time.NewTicker(nudgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.link.transport.nudge()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -266,3 +266,13 @@ type verdict struct {
 	suspects map[*callState]bool
 	err      error
 }
+
+// watched counts a slot in use, and wakes the watch for the first.
+func (p *Pool) watched() {
+	if p.under.Add(1) == 1 {
+		select {
+		case p.stir <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/internal/sandbox"
@@ -26,24 +25,6 @@ const (
 	// doubtSpent is the processor time that its thread must have had then.
 	doubtSpent = slowdown * 10 * time.Millisecond
 )
-
-// nudgeEvery is how often both sides of a link with calls under way are made to look for frames: a frame
-// that one of them sleeps over delays its call, and holds it no longer than that.
-const nudgeEvery = 250 * time.Millisecond
-
-// nudge has both sides look for frames until ctx ends.
-func (w *process) nudge(ctx context.Context) {
-	tick := time.NewTicker(nudgeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			w.link.transport.nudge()
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // watch runs while calls and orders are under way.
 func (p *Pool) watch() {

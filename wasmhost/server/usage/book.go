@@ -21,6 +21,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -603,4 +604,22 @@ func (b *Book) closeFiles() error {
 		return nil
 	}
 	return b.files.Close()
+}
+
+// Refusals returns how many calls were refused since the book was opened, of all tenants, by their reason ([ReasonOf]). The
+// reasons are those that its comment names, with the fields of quotas and budgets; a field that is none is "other".
+func (b *Book) Refusals() map[string]int64 {
+	b.refusedMu.Lock()
+	defer b.refusedMu.Unlock()
+	return maps.Clone(b.refused)
+}
+
+// countRefusal counts one for [Book.Refusals].
+func (b *Book) countRefusal(reason string) {
+	if !reasons[reason] {
+		reason = "other"
+	}
+	b.refusedMu.Lock()
+	defer b.refusedMu.Unlock()
+	b.refused[reason]++
 }

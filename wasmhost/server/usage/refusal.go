@@ -2,7 +2,6 @@ package usage
 
 import (
 	"encoding/json"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -49,24 +48,6 @@ var reasons = map[string]bool{
 	"quota.concurrency": true, "quota.queue": true, "quota.waiting": true, "quota.generates": true, "quota.requestBytes": true, "quota.callsPerMinute": true,
 	"quota.fuelPerMinute": true, "quota.egressBytesPerMinute": true, "quota.memoryBytes": true, "quota.modules": true, "quota.revisions": true,
 	"quota.storedBytes": true,
-}
-
-// Refusals returns how many calls were refused since the book was opened, of all tenants, by their reason ([ReasonOf]). The
-// reasons are those that its comment names, with the fields of quotas and budgets; a field that is none is "other".
-func (b *Book) Refusals() map[string]int64 {
-	b.refusedMu.Lock()
-	defer b.refusedMu.Unlock()
-	return maps.Clone(b.refused)
-}
-
-// countRefusal counts one for [Book.Refusals].
-func (b *Book) countRefusal(reason string) {
-	if !reasons[reason] {
-		reason = "other"
-	}
-	b.refusedMu.Lock()
-	defer b.refusedMu.Unlock()
-	b.refused[reason]++
 }
 
 func (r *refusals) add(key refusalKey, now time.Time) {
