@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ type waiting struct {
 func (w *waiting) put(ctx context.Context, events []json.RawMessage) bool {
 	held := w.held
 	if len(held) > 0 {
-		events = append(held[:len(held):len(held)], events...)
+		events = append(slices.Clip(held), events...)
 	}
 	err := guarded(ctx, func(ctx context.Context) error { return w.queue.Put(ctx, events) })
 	w.mu.Lock()

@@ -159,7 +159,7 @@ func testQueueFull(t *testing.T, q Waiting) {
 	assert.EqualValues(t, len(events), stats.Dropped+stats.Queued)
 	assert.LessOrEqual(t, stats.QueuedBytes, int64(2*queueBytes))
 	left := drain(t, q)
-	require.EqualValues(t, stats.Queued, len(left))
+	require.EqualValues(t, stats.Queued, len(left)) //nolint:testifylint // without thousands of events
 	require.LessOrEqual(t, len(left), len(events))
 	same(t, events[len(events)-len(left):], left, "the newest are there")
 	putAll(t, q, events[:3])
@@ -187,7 +187,7 @@ func testQueueConcurrent(t *testing.T, q Waiting) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := 0; i < all; i += 10 {
-			if !assert.NoError(t, q.Put(context.Background(), want[i:i+10])) {
+			if !assert.NoError(t, q.Put(t.Context(), want[i:i+10])) {
 				return
 			}
 			q.Stats()
