@@ -532,7 +532,7 @@ var exports = map[string]int{
 	"wasmhost/server/audit/audittest":     2,  // a kit, which tests alone import
 	"wasmhost/server/usage/usagetest":     5,  // a kit, which tests alone import
 	"wasmhost/server/usage":               48, // embedders bring a Sink and a Queue of their own, and read what it gets
-	"wasmhost/server/access":              46, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
+	"wasmhost/server/access":              48, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
 // Exported names of wasmhost can't change after the first tag: there are few, and the
