@@ -65,6 +65,7 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 		}
 	}
 	names := map[string]bool{}
+	var targets []accounts.Target
 	for _, text := range f.sinks {
 		raw, err := a.jsonValue("usage-sink", text)
 		if err != nil {
@@ -82,6 +83,10 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 		}
 		names[s.Name] = true
 		c.sinks = append(c.sinks, s)
+		targets = append(targets, accounts.Target{Name: s.Name, QueueBytes: s.QueueBytes})
+	}
+	if err := accounts.CheckTargets(targets); err != nil {
+		return c, usagef("--usage-sink: %s", strings.TrimPrefix(messageOf(err), "usage: "))
 	}
 	return c, nil
 }
@@ -89,7 +94,9 @@ func (a *app) accounts(f *accountFlags) (accounting, error) {
 // Bounds of the sizes of a sink: a smaller queue would drop what one moment brings, a smaller file the events of an hour.
 const (
 	leastSinkBytes = 64 << 10
-	mostSinkBytes  = 1 << 50
+	// leastFilesBytes is the least of a queue in files, which has two of 1 MiB.
+	leastFilesBytes = 2 << 20
+	mostSinkBytes   = 1 << 50
 )
 
 func (s *sinkSpec) check() error {
@@ -101,9 +108,16 @@ func (s *sinkSpec) check() error {
 	case s.Files < 0 || s.Files > accounts.MostFiles:
 		return fmt.Errorf("\"files\" is %d, want 0 (not set) to %d", s.Files, accounts.MostFiles)
 	}
-	for name, bytes := range map[string]int64{"queueBytes": s.QueueBytes, "maxBytes": s.MaxBytes} {
-		if bytes != 0 && (bytes < leastSinkBytes || bytes > mostSinkBytes) {
-			return fmt.Errorf("%q is %d, want 0 (not set) or %d to %d", name, bytes, leastSinkBytes, int64(mostSinkBytes))
+	leastQueue := int64(leastSinkBytes)
+	if s.File == "" {
+		leastQueue = leastFilesBytes
+	}
+	for _, b := range []struct {
+		name         string
+		bytes, least int64
+	}{{"queueBytes", s.QueueBytes, leastQueue}, {"maxBytes", s.MaxBytes, leastSinkBytes}} {
+		if b.bytes != 0 && (b.bytes < b.least || b.bytes > mostSinkBytes) {
+			return fmt.Errorf("%q is %d, want 0 (not set) or %d to %d", b.name, b.bytes, b.least, int64(mostSinkBytes))
 		}
 	}
 	kind := "file"

@@ -80,7 +80,7 @@ func (a *app) configSubcommand(use, short string, then func(context.Context, *se
 func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 	for _, check := range []func() error{
 		func() error { _, err := a.logger(f); return err },
-		f.check, f.checkHosts,
+		f.check, f.checkData, f.checkHosts,
 		func() error { _, err := a.limits(f.limits); return err },
 		func() error { _, err := a.generates(f.generateLimits); return err },
 		func() error { return a.checkTenants(ctx, f) },
@@ -94,6 +94,17 @@ func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkData refuses what can't be the directory of the data. A start makes one that is not there.
+func (f *serveFlags) checkData() error {
+	if f.data == "" {
+		return usagef("--data is empty, want a directory")
+	}
+	if info, err := os.Stat(f.data); err == nil && !info.IsDir() {
+		return usagef("--data %q is no directory", f.data)
 	}
 	return nil
 }
@@ -142,23 +153,48 @@ func (a *app) checkAccounts(f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	files := map[string]string{"--usage": f.usage}
+	type written struct{ flag, file string }
+	files := []written{{"--usage", f.usage}}
 	for i := range c.sinks {
 		s := &c.sinks[i]
 		if _, err := s.headers(); err != nil {
 			return usagef("--usage-sink %s: %w", s.Name, err)
 		}
-		files["--usage-sink "+s.Name] = s.File
+		files = append(files, written{"--usage-sink " + s.Name, s.File})
 	}
-	for flag, file := range files {
-		if file == "" {
+	writers := map[string]string{} // the flags, by the files' real names
+	for _, w := range files {
+		if w.file == "" {
 			continue
 		}
-		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-			return usagef("%s: there is no directory %q for the file", flag, filepath.Dir(file))
+		if info, err := os.Stat(filepath.Dir(w.file)); err != nil || !info.IsDir() {
+			return usagef("%s: there is no directory %q for the file", w.flag, filepath.Dir(w.file))
 		}
+		if info, err := os.Stat(w.file); err == nil && info.IsDir() {
+			return usagef("%s: %q is a directory, want a file", w.flag, w.file)
+		}
+		name := realName(w.file)
+		if other := writers[name]; other != "" {
+			return usagef("%s: the file %q is that of %s; want a file of its own", w.flag, w.file, other)
+		}
+		writers[name] = w.flag
 	}
 	return nil
+}
+
+// realName is the name of a file without links, as far as it is there.
+func realName(file string) string {
+	name, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		name = file
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {
+			name = filepath.Join(dir, filepath.Base(file))
+		}
+	}
+	if whole, err := filepath.Abs(name); err == nil {
+		return whole
+	}
+	return name
 }
 
 func (f *serveFlags) checkReach() error {

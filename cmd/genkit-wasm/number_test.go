@@ -80,19 +80,20 @@ func TestNumbersAreReadStrictly(t *testing.T) {
 // So are numbers that are parts of other flags.
 func TestNumbersWithinFlagsAreReadStrictly(t *testing.T) {
 	for says, args := range map[string][]string{
-		`--addr "127.0.0.1:03400": want HOST:PORT`:      {"config", "check", "--addr", "127.0.0.1:03400"},
-		`--addr "127.0.0.1:65536": want HOST:PORT`:      {"config", "check", "--addr", "127.0.0.1:65536"},
-		`--allow-host "https://a.example:0443"`:         {"run", calcFile, "add", "--allow-host", "https://a.example:0443"},
-		`"seconds" is 99999999999, want -1 (no bound)`:  {"config", "check", "--generate-limits", `{"seconds":99999999999}`},
-		`"tokens" is -2, want -1 (no bound)`:            {"config", "check", "--generate-limits", `{"tokens":-2}`},
-		`"queueBytes" is 9, want 0 (not set) or 65536`:  {"config", "check", "--usage-sink", `{"url":"https://b","queueBytes":9}`},
-		`"maxBytes" is -1, want 0 (not set) or 65536`:   {"config", "check", "--usage-sink", `{"file":"a","maxBytes":-1}`},
-		`"files" is 1001, want 0 (not set) to 1000`:     {"config", "check", "--usage-sink", `{"file":"a","files":1001}`},
-		`--expires is "010d"`:                           {"key", "create", "x", "--scope", "admin", "--expires", "010d"},
-		`--expires is "65536d"`:                         {"key", "create", "x", "--scope", "admin", "--expires", "65536d"},
-		`--overlap is "+1h"`:                            {"key", "rotate", "aaaaaaaaaaaaaaaa", "--overlap", "+1h"},
-		`--limit is 010, want a whole number in digits`: {"audit", "--limit", "010"},
-		`--count is "", want a whole number in digits`:  {"bench", calcFile, "add", "--count", ""},
+		`--addr "127.0.0.1:03400": want HOST:PORT`:             {"config", "check", "--addr", "127.0.0.1:03400"},
+		`--addr "127.0.0.1:65536": want HOST:PORT`:             {"config", "check", "--addr", "127.0.0.1:65536"},
+		`--allow-host "https://a.example:0443"`:                {"run", calcFile, "add", "--allow-host", "https://a.example:0443"},
+		`"seconds" is 99999999999, want -1 (no bound)`:         {"config", "check", "--generate-limits", `{"seconds":99999999999}`},
+		`"tokens" is -2, want -1 (no bound)`:                   {"config", "check", "--generate-limits", `{"tokens":-2}`},
+		`"queueBytes" is 9, want 0 (not set) or 65536`:         {"config", "check", "--usage-sink", `{"file":"b","queueBytes":9}`},
+		`"queueBytes" is 2097151, want 0 (not set) or 2097152`: {"config", "check", "--usage-sink", `{"url":"https://b","queueBytes":2097151}`},
+		`"maxBytes" is -1, want 0 (not set) or 65536`:          {"config", "check", "--usage-sink", `{"file":"a","maxBytes":-1}`},
+		`"files" is 1001, want 0 (not set) to 1000`:            {"config", "check", "--usage-sink", `{"file":"a","files":1001}`},
+		`--expires is "010d"`:                                  {"key", "create", "x", "--scope", "admin", "--expires", "010d"},
+		`--expires is "65536d"`:                                {"key", "create", "x", "--scope", "admin", "--expires", "65536d"},
+		`--overlap is "+1h"`:                                   {"key", "rotate", "aaaaaaaaaaaaaaaa", "--overlap", "+1h"},
+		`--limit is 010, want a whole number in digits`:        {"audit", "--limit", "010"},
+		`--count is "", want a whole number in digits`:         {"bench", calcFile, "add", "--count", ""},
 	} {
 		got := cli(t, args...)
 		assert.Equal(t, exitUsage, got.exit, "%v: %s", args, got.err)

@@ -5,7 +5,8 @@
 //	all, err := s.Apply("server.yaml") // sets the flags, and says where each value came from
 //
 // In the file a setting stands under its flag's name. ${NAME} and ${NAME:-DEFAULT} stand for variables, $${ for ${; a flag
-// that may be given again takes a list, or a mapping in the place of NAME=VALUE; any other takes a mapping or list as JSON.
+// that may be given again takes a list, or a mapping in the place of NAME=VALUE or of one JSON, which the `NAME` in its usage tells;
+// any other takes a mapping or list as JSON.
 package settings
 
 import (
@@ -194,6 +195,13 @@ func textsOf(flag *pflag.Flag, node *yaml.Node) ([]string, error) {
 			texts = append(texts, text)
 		}
 	case yaml.MappingNode:
+		switch of, _ := pflag.UnquoteUsage(flag); {
+		case of == "JSON": // a list of one
+			text, err := textOf(node)
+			return []string{text}, err
+		case !strings.Contains(of, "="):
+			return nil, errors.New("want a list, not a mapping")
+		}
 		seen := map[string]bool{}
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			name := node.Content[i].Value

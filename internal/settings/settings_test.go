@@ -20,7 +20,8 @@ func source() Source {
 	flags.Bool("keep", false, "")
 	flags.String("quota", "", "")
 	flags.StringArray("tenant", nil, "")
-	flags.StringArray("quota-of", []string{"a=1"}, "")
+	flags.StringArray("quota-of", []string{"a=1"}, "quotas, `NAME=JSON`")
+	flags.StringArray("sink", nil, "sinks, `JSON` or @FILE")
 	flags.Bool("help", false, "")
 	return Source{Flags: flags, Prefix: "TEST_SETTINGS_", Except: []string{"help"}}
 }
@@ -53,7 +54,7 @@ func TestAFlagCountsBeforeAVariableAndThatBeforeAFile(t *testing.T) {
 	require.NoError(t, s.Flags.Parse([]string{"--addr", "given:1"}))
 	assert.Equal(t, map[string]string{
 		"addr": "flag: given:1", "slots": "environment: 9", "tenant": "environment: a b", "drain-delay": "file: 1m0s",
-		"keep": "default: false", "quota": "default: ", "quota-of": "default: a=1",
+		"keep": "default: false", "quota": "default: ", "quota-of": "default: a=1", "sink": "default: ",
 	}, apply(t, s, "drain-delay: 60s\nslots: 4\naddr: never:2\n"))
 	assert.False(t, s.Flags.Lookup("help").Changed, "what is no setting is in no variable")
 	assert.Equal(t, "TEST_SETTINGS_DRAIN_DELAY", s.Variable("drain-delay"))
@@ -80,6 +81,8 @@ func TestAFileSaysWhatFlagsTake(t *testing.T) {
 		"tenant: []":                             {"tenant", ""},
 		"quota-of: {b: {calls: 2}, c: x}":        {"quota-of", `b={"calls":2} c=x`},
 		"quota-of: []":                           {"quota-of", ""},
+		"sink: {b: {calls: 2}, c: x}":            {"sink", `{"b":{"calls":2},"c":"x"}`},
+		"sink: [{b: 1}, {c: 2}]":                 {"sink", `{"b":1} {"c":2}`},
 		"tenant: [[1, 2]]":                       {"tenant", "[1,2]"},
 	} {
 		assert.Equal(t, "file: "+want[1], apply(t, source(), text)[want[0]], text)
@@ -87,7 +90,7 @@ func TestAFileSaysWhatFlagsTake(t *testing.T) {
 	assert.Equal(t, "default: here:1", apply(t, source(), "# nothing\n")["addr"])
 	all, err := source().Apply("")
 	require.NoError(t, err)
-	assert.Len(t, all, 7)
+	assert.Len(t, all, 8)
 }
 
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
@@ -102,6 +105,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		"tenant: ~":                       "it has no value",
 		"quota-of: {a: ~}":                "it has no value",
 		"quota-of: {a: 1, a: 2}":          `"a" stands there twice`,
+		"tenant: {a: 1}":                  `s.yaml:1: "tenant": want a list, not a mapping`,
 		"addr: ${NOT_SET_ANYWHERE}":       "the variable NOT_SET_ANYWHERE is not set, and ${NOT_SET_ANYWHERE:-…} gives no other value",
 		"- a":                             "s.yaml:1: want settings, NAME: VALUE",
 		"a: [":                            "not YAML",

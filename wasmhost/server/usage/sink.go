@@ -68,6 +68,22 @@ const (
 
 var sinkName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
+// CheckTargets refuses with INVALID_ARGUMENT what [Open] would: more than 8 targets, names out of their form or given
+// twice, and negative sizes. The sinks need not be there yet.
+func CheckTargets(targets []Target) error {
+	if len(targets) > maxSinks {
+		return status.Publicf(status.InvalidArgument, "usage: %d sinks exceed the limit of %d", len(targets), maxSinks)
+	}
+	seen := map[string]bool{}
+	for _, t := range targets {
+		if !sinkName.MatchString(t.Name) || seen[t.Name] || t.QueueBytes < 0 {
+			return status.Publicf(status.InvalidArgument, "usage: sink %q: want a name of its own, of 1 to 40 small letters, digits and \"-\", and no negative size", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return nil
+}
+
 // hub hands events to the queues of the sinks.
 type hub struct {
 	log     *slog.Logger
@@ -104,15 +120,13 @@ type block struct {
 func newHub(targets []Target, queues func(name string, maxBytes int64) (Queue, error), files storedir.FS, log *slog.Logger, prefix string) (*hub, error) {
 	h := &hub{log: log, prefix: prefix + "r", stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	h.ends, h.end = context.WithCancel(context.Background()) //nolint:forbidigo // deliveries outlive the requests whose events they have
-	if len(targets) > maxSinks {
-		return nil, status.Publicf(status.InvalidArgument, "usage: %d sinks exceed the limit of %d", len(targets), maxSinks)
+	if err := CheckTargets(targets); err != nil {
+		return nil, err
 	}
-	seen := map[string]bool{}
 	for _, t := range targets {
-		if t.Sink == nil || !sinkName.MatchString(t.Name) || seen[t.Name] || t.QueueBytes < 0 {
-			return nil, status.Publicf(status.InvalidArgument, "usage: sink %q: want a name of its own, of 1 to 40 small letters, digits and \"-\", a sink, and no negative size", t.Name)
+		if t.Sink == nil {
+			return nil, status.Publicf(status.InvalidArgument, "usage: sink %q: want a sink", t.Name)
 		}
-		seen[t.Name] = true
 		if t.QueueBytes == 0 {
 			t.QueueBytes = defaultQueueBytes
 		}
