@@ -86,6 +86,7 @@ type Tenant struct {
 
 	// The fields below are guarded by the gate.
 	quota     Quota
+	lastRate  *callRate // the latest bound of calls a minute, also one that was taken away; nil: there was none
 	running   int
 	suspended int           // calls that have begun and wait without a slot
 	arrived   *list.List    // of *waiter: calls that have not begun
@@ -127,11 +128,16 @@ type callRate struct {
 	perMinute int64
 }
 
-// setRate bounds the calls of a minute; 0 is no bound. What was used of an earlier bound is used of this one.
+// setRate bounds the calls of a minute; 0 is no bound. What was used of an earlier bound is used of this one. A bound that was
+// taken away goes on to fill with time, so that taking it away and putting it back gives nobody calls.
 func (t *Tenant) setRate(perMinute int64) {
-	old := t.rate.Load()
-	if perMinute <= 0 {
+	old := t.lastRate
+	switch {
+	case perMinute <= 0:
 		t.rate.Store(nil)
+		return
+	case old != nil && old.perMinute == perMinute:
+		t.rate.Store(old)
 		return
 	}
 	r := &callRate{rate.NewLimiter(rate.Limit(float64(perMinute)/60), int(perMinute)), perMinute}
@@ -139,6 +145,7 @@ func (t *Tenant) setRate(perMinute int64) {
 		used := float64(old.perMinute) - old.Tokens()
 		r.AllowN(time.Now(), int(math.Round(min(max(used, 0), float64(perMinute)))))
 	}
+	t.lastRate = r
 	t.rate.Store(r)
 }
 

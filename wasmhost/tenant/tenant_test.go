@@ -224,6 +224,33 @@ func TestCallsOfAMinuteAreBounded(t *testing.T) {
 	})
 }
 
+func TestABoundThatIsTakenAwayAndPutBackGivesNoCallsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bound := func(calls int64) tenant.Quota { return tenant.Quota{CallsPerMinute: calls} }
+		at := tenant.NewGate(10).Join(bound(10))
+		for range 10 {
+			_, err := work(t, at, 0)
+			require.NoError(t, err)
+		}
+		for _, later := range []int64{10, 5} { // the same bound and another one
+			at.SetQuota(tenant.Quota{})
+			_, bounded := at.Rate()
+			assert.False(t, bounded)
+			_, err := work(t, at, 0)
+			require.NoError(t, err, "without a bound")
+			at.SetQuota(bound(later))
+			_, err = work(t, at, 0)
+			assert.ErrorIs(t, err, status.ErrResourceExhausted, "%d a minute", later)
+		}
+		at.SetQuota(tenant.Quota{})
+		time.Sleep(25 * time.Second)
+		at.SetQuota(bound(5))
+		rate, bounded := at.Rate()
+		assert.True(t, bounded)
+		assert.EqualValues(t, 2, rate.Left, "what time has filled")
+	})
+}
+
 // A call that leads to another would wait for itself if there were one slot for both.
 func TestNestedCallsRunInThePlaceOfTheOuterOne(t *testing.T) {
 	at := tenant.NewGate(1).Join(tenant.Quota{Concurrency: 1, Queue: 1})

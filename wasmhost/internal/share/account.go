@@ -189,7 +189,7 @@ type bucket struct {
 }
 
 // after returns the bucket that goes on after another one: that one itself where the bound is the same, as calls under way
-// still take from it.
+// still take from it. One without bound takes the level over, too: it is what a bound that comes later begins with.
 func (b *bucket) after(old *bucket) *bucket {
 	if b.perMinute == old.perMinute {
 		return old

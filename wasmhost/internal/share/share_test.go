@@ -128,6 +128,26 @@ func TestFuelComesBackWithTheMinute(t *testing.T) {
 	})
 }
 
+func TestABoundThatIsTakenAwayAndPutBackGivesNothingAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := share.NewMemory(0, noRoom)
+		bounds := share.AccountLimits{FuelPerMinute: 600, EgressBytesPerMinute: 600}
+		a := m.NewAccount(bounds)
+		a.Spend(610)
+		a.SpendEgress(620)
+		free := m.NewAccount(share.AccountLimits{})
+		free.Follow(a)
+		assert.Zero(t, free.FuelWait())
+		assert.Zero(t, free.EgressWait())
+		free.Spend(1 << 40) // of no bound
+		time.Sleep(time.Second / 2)
+		again := m.NewAccount(bounds)
+		again.Follow(free)
+		assert.Equal(t, time.Second/2, again.FuelWait(), "what time has filled")
+		assert.Equal(t, 3*time.Second/2, again.EgressWait())
+	})
+}
+
 func TestOneCallOfAnAccountHasItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := share.NewMemory(0, noRoom).NewAccount(share.AccountLimits{})
