@@ -139,7 +139,7 @@ var rules = []rule{
 	{"wasmhost/module/moduletest", []string{"engine/status", "wasmhost/module"}, "the stores' kit"},
 	{"wasmhost/server/access", []string{"engine/schema", "engine/status", "internal/storedir"}, "who calls and what they may; knows no HTTP server and no host"},
 	{"wasmhost/server/access/accesstest", []string{"engine/status", "wasmhost/server/access"}, "the key stores' kit"},
-	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
+	{"wasmhost/server/admin", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost", "wasmhost/abi", "wasmhost/module", "wasmhost/policy", "wasmhost/tenant", "wasmhost/server/access", "wasmhost/server/usage"}, "tenants as resources; knows the host, and nothing of HTTP"},
 	{"wasmhost/server/secrets", []string{"engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/capability/secret", "wasmhost/policy"}, "what tenants keep and nobody is shown; knows no HTTP and no host"},
 	{"wasmhost/server/secrets/secretstest", []string{"engine/status", "wasmhost/capability/secret", "wasmhost/server/secrets"}, "the kit of backends of secrets"},
 	{"wasmhost/server/usage", []string{"engine/allowance", "engine/schema", "engine/status", "internal/rawjson", "internal/storedir", "wasmhost/abi", "wasmhost/tenant"}, "accounts of calls, and where their events go; knows no host"},
@@ -532,7 +532,7 @@ var exports = map[string]int{
 	"wasmhost/server/audit/audittest":     2,  // a kit, which tests alone import
 	"wasmhost/server/usage/usagetest":     5,  // a kit, which tests alone import
 	"wasmhost/server/usage":               48, // embedders bring a Sink and a Queue of their own, and read what it gets
-	"wasmhost/server/access":              48, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
+	"wasmhost/server/access":              49, // embedders bring an Authenticator or a Store of their own: it is all doors and what goes through them
 }
 
 // Exported names of wasmhost can't change after the first tag: there are few, and the

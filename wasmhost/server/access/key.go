@@ -60,6 +60,13 @@ func Redact(text string) string {
 	return tokens.ReplaceAllString(text, TokenPrefix+"${1}_…")
 }
 
+// token finds the whole token of a key.
+var token = regexp.MustCompile(TokenPrefix + `[a-z2-7]{16}_[a-z2-7]{52}`)
+
+// HasToken says whether a text contains the whole token of a key, whether or not there is such a key. Names and other texts
+// that are stored and answered refuse it: somebody has put a key into the wrong place.
+func HasToken(text string) bool { return token.MatchString(text) }
+
 func isID(id string) bool {
 	return len(id) == idLen && !strings.ContainsFunc(id, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '2' || r > '7') })
 }
@@ -100,7 +107,7 @@ type Key struct {
 
 // KeySpec is what a new key is to be.
 type KeySpec struct {
-	// Name is for people: 1 to 128 printable characters.
+	// Name is for people: 1 to 128 printable characters, and no token of a key among them.
 	Name string `json:"name"`
 	// Scopes are at least one.
 	Scopes Scopes `json:"scopes"`
@@ -141,6 +148,8 @@ func (s KeySpec) check(now time.Time) error {
 	case s.Name == "" || utf8.RuneCountInString(s.Name) > maxName || !utf8.ValidString(s.Name) ||
 		strings.ContainsFunc(s.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return status.Publicf(status.InvalidArgument, "\"name\" wants 1 to %d printable characters", maxName)
+	case HasToken(s.Name):
+		return status.Publicf(status.InvalidArgument, "\"name\" contains the token of an API key, which would be stored and shown with it")
 	case !s.Scopes.Admin && len(s.Scopes.Tenants) == 0:
 		return status.Publicf(status.InvalidArgument, "\"scopes\" wants at least one, such as \"acme:invoke\"")
 	case len(s.Scopes.Tenants) > MaxScopes:

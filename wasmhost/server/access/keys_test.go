@@ -651,3 +651,18 @@ func ExampleKeys() {
 	fmt.Println(identity.Subject == "key:"+key.ID, err, identity.Scopes.Allows("acme", access.Invoke), identity.Scopes.Allows("acme", access.Manage))
 	// Output: true <nil> true false
 }
+
+// A token that is pasted into the place of a name would be stored in plain text, and shown in the list of keys.
+func TestAKeyIsNotNamedByAToken(t *testing.T) {
+	keys := openKeys(t, access.NewMemory())
+	key, token := create(t, keys, time.Time{}, "admin")
+	for _, name := range []string{token, "for " + token, token + "a"} {
+		_, _, err := keys.Create(t.Context(), access.KeySpec{Name: name, Scopes: access.Scopes{Admin: true}})
+		require.ErrorIs(t, err, status.ErrInvalidArgument)
+		assert.NotContains(t, status.ToWire(err, false).Message, token)
+	}
+	listed, _ := keys.List("", 10)
+	assert.Len(t, listed, 1)
+	_, _, err := keys.Create(t.Context(), access.KeySpec{Name: "after gwk_" + key.ID + "_old", Scopes: access.Scopes{Admin: true}})
+	require.NoError(t, err)
+}

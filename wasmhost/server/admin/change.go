@@ -16,7 +16,7 @@ func (t *Tenants) Create(ctx context.Context, name string, s Settings, request s
 		return Tenant{}, err
 	}
 	s = s.clone()
-	if err := s.check(); err != nil {
+	if err := s.accept(); err != nil {
 		return Tenant{}, err
 	}
 	defer t.changes.lock(name)()
@@ -63,7 +63,7 @@ func (t *Tenants) Change(ctx context.Context, name, revision string, change func
 		if err != nil {
 			return err
 		}
-		if err := s.check(); err != nil {
+		if err := s.accept(); err != nil {
 			return err
 		}
 		r.Settings = s

@@ -20,7 +20,7 @@ import (
 func (t *Tenants) Repair(ctx context.Context, name string, s *Settings) (Tenant, error) {
 	if s != nil {
 		given := s.clone()
-		if err := given.check(); err != nil {
+		if err := given.accept(); err != nil {
 			return Tenant{}, err
 		}
 		s = &given

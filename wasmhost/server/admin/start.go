@@ -79,7 +79,7 @@ func (t *Tenants) createInitial(ctx context.Context) error {
 		if err := checkName(name); err != nil {
 			return err
 		}
-		if err := settings.check(); err != nil {
+		if err := settings.accept(); err != nil {
 			return err
 		}
 		stored, ok := t.tenants[name]

@@ -14,6 +14,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/abi"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/policy"
+	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/tenant"
 )
 
@@ -84,7 +85,7 @@ var (
 )
 
 // ParseSettings decodes and checks settings. A member that is not known, written in another
-// case or given twice is refused, because a mistyped limit would be no limit. It fails with
+// case or given twice is refused, because a mistyped limit would be no limit; so is the token of an API key in any value. It fails with
 // INVALID_ARGUMENT.
 func ParseSettings(raw []byte) (Settings, error) {
 	var s Settings
@@ -94,13 +95,26 @@ func ParseSettings(raw []byte) (Settings, error) {
 	if err := schema.Decode(raw, &s, schema.RefuseUnknown); err != nil {
 		return Settings{}, status.Publicf(status.InvalidArgument, "tenant: %w", err)
 	}
-	return s, s.check()
+	return s, s.accept()
 }
 
 // isLine reports whether text is one line of at most so many characters, as JSON Schema's
 // maxLength counts them.
 func isLine(text string, most int) bool {
 	return utf8.RuneCountInString(text) <= most && abi.Line(text, utf8.UTFMax*most) == text
+}
+
+// accept checks settings that somebody gives, and refuses those that contain the token of an API key: it would be stored in
+// plain text and shown to all who may read the tenant. What is stored is read without this, so that no tenant is lost for it.
+func (s *Settings) accept() error {
+	raw, err := rawjson.Encode(s)
+	if err != nil {
+		return status.Errorf(status.Internal, "encode the settings of a tenant: %w", err)
+	}
+	if access.HasToken(string(raw)) {
+		return status.Publicf(status.InvalidArgument, "tenant: the settings contain the token of an API key, which would be stored and shown with them")
+	}
+	return s.check()
 }
 
 // check refuses values that are out of their range, and brings grants into one form.

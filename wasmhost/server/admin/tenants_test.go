@@ -204,6 +204,43 @@ func TestSettingsAreStrict(t *testing.T) {
 	settings(t, `{"labels":{`+manyLabels(32)+`}}`)
 }
 
+// A key that is pasted into the wrong argument would be stored in plain text, and shown to all who may read the tenant.
+func TestSettingsHaveNoKeyInThem(t *testing.T) {
+	const id = "abcdefghijklmnop"
+	secret := strings.Repeat("a2b7", 13)
+	token := "gwk_" + id + "_" + secret
+	w := open(t, admin.Config{}, wasmhost.Config{})
+	for _, text := range []string{
+		`{"displayName":"` + token + `"}`,
+		`{"displayName":"Acme ` + token + `x"}`,
+		`{"displayName":"\u0067wk_` + id + `_` + secret + `"}`,
+		`{"labels":{"x":"` + token + `"}}`,
+		`{"labels":{"` + token + `":"x"}}`,
+		`{"group":"` + token + `"}`,
+		`{"grants":{"actions":["` + token + `"]}}`,
+	} {
+		refused := func(err error) {
+			t.Helper()
+			require.ErrorIs(t, err, status.ErrInvalidArgument, text)
+			message := status.ToWire(err, false).Message
+			assert.Contains(t, message, "token of an API key", text)
+			assert.NotContains(t, message, secret)
+		}
+		_, err := admin.ParseSettings([]byte(text))
+		refused(err)
+		_, err = admin.Settings{}.Merge([]byte(text))
+		refused(err)
+	}
+	given := admin.Settings{DisplayName: token}
+	_, err := w.Create(t.Context(), "acme", given, "")
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	_, err = w.Create(t.Context(), "acme", admin.Settings{}, "")
+	require.NoError(t, err)
+	_, err = w.Change(t.Context(), "acme", "", func(admin.Settings) (admin.Settings, error) { return given, nil })
+	require.ErrorIs(t, err, status.ErrInvalidArgument)
+	settings(t, `{"displayName":"gwk_`+id+`_old"}`) // a key's id is no secret
+}
+
 func manyLabels(n int) string {
 	parts := make([]string, n)
 	for i := range parts {
