@@ -115,8 +115,10 @@ func (s *Scopes) add(tenant string, scope Scope) {
 }
 
 // shown makes a text of somebody else's fit for a message.
-func shown(text string) string {
-	const most = 80
+func shown(text string) string { return shownOf(text, 80) }
+
+// shownOf is shown with another bound.
+func shownOf(text string, most int) string {
 	if len(text) > most {
 		text = text[:most] + "…"
 	}

@@ -11,8 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
@@ -28,6 +31,8 @@ const (
 	maxStale     = 24 * time.Hour
 	maxKeys      = 100
 	minRSABits   = 2048
+	maxIssuer    = 300 // bytes of an issuer's name in a log
+	maxReason    = 450 // bytes of why keys could not be fetched in a log
 	maxRSABits   = 8192
 )
 
@@ -129,7 +134,7 @@ func (k *keyring) load(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failed = err; err != nil {
-		k.log.Warn("the keys of an issuer could not be fetched", slog.String("issuer", k.issuer), slog.String("error", shown(err.Error())))
+		k.log.Warn("the keys of an issuer could not be fetched", slog.String("issuer", k.issuer), slog.String("error", shownOf(strings.Map(printed, err.Error()), maxReason)))
 	} else {
 		k.keys, k.fetched = keys, time.Now()
 	}
@@ -137,9 +142,20 @@ func (k *keyring) load(ctx context.Context) {
 	k.loading = nil
 }
 
+// printed puts a space in the place of what has no shape of its own, or turns what stands after it around.
+func printed(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return ' '
+	}
+	return r
+}
+
 // fetch discovers where the keys are, and gets them.
 func (k *keyring) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, k.client), k.issuer)
+	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
+		return nil, otherIssuer(mismatch.Discovered)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
@@ -155,7 +171,7 @@ func (k *keyring) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	if document.Issuer != k.issuer {
-		return nil, fmt.Errorf("discovery: the document is of the issuer %q", shown(document.Issuer))
+		return nil, otherIssuer(document.Issuer)
 	}
 	if err := checkURL(document.Keys, true); err != nil {
 		return nil, fmt.Errorf("discovery: jwks_uri %w", err)
@@ -177,6 +193,17 @@ func (k *keyring) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, fmt.Errorf("the issuer answered %s", resp.Status)
 	}
 	return parseKeys(raw)
+}
+
+// otherIssuer is the error of a discovery document that is not of the issuer that was set. What the document says is quoted,
+// without a password, a query and a fragment, so that an operator can compare the two.
+func otherIssuer(found string) error {
+	u, err := url.Parse(found)
+	if err != nil {
+		return errors.New("discovery: the document is of another issuer, which is no URL")
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	return fmt.Errorf("discovery: the document is of the issuer %q; set that one, letter for letter, if it is yours", shownOf(u.String(), maxIssuer))
 }
 
 // parseKeys reads a JSON Web Key Set (RFC 7517). Keys of other kinds or uses, and such as are
