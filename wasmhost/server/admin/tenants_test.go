@@ -241,6 +241,20 @@ func TestSettingsHaveNoKeyInThem(t *testing.T) {
 	settings(t, `{"displayName":"gwk_`+id+`_old"}`) // a key's id is no secret
 }
 
+func TestAStoredTenantWithAKeyInItsNameIsServed(t *testing.T) {
+	token := "gwk_abcdefghijklmnop_" + strings.Repeat("a2b7", 13)
+	store := admin.NewMemory()
+	_, err := store.Put(t.Context(), admin.Document{Kind: "tenant", Name: "acme", Value: json.RawMessage(`{"name":"acme","id":"ID7","state":"active","displayName":"` + token + `","createdAt":"2030-01-01T00:00:00Z","updatedAt":"2030-01-01T00:00:00Z"}`)})
+	require.NoError(t, err)
+	w := open(t, admin.Config{Store: store}, wasmhost.Config{})
+	acme, err := w.Get("acme")
+	require.NoError(t, err)
+	assert.Equal(t, admin.Active, acme.State)
+	acme, err = w.Change(t.Context(), "acme", "", func(s admin.Settings) (admin.Settings, error) { return s.Merge([]byte(`{"displayName":null}`)) })
+	require.NoError(t, err, "it can be taken out")
+	assert.Empty(t, acme.DisplayName)
+}
+
 func manyLabels(n int) string {
 	parts := make([]string, n)
 	for i := range parts {
