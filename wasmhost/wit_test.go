@@ -36,7 +36,7 @@ func runWIT(t *testing.T, wasm []byte) {
 	require.NoError(t, err)
 	host, err := wasmhost.New(t.Context(), wasmhost.Config{Limits: policy.Limits{InputBytes: 2 << 20, OutputBytes: 2 << 20}})
 	require.NoError(t, err)
-	defer host.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	defer func() { assert.NoError(t, host.Close(context.WithoutCancel(t.Context()))) }()
 	_, err = host.Load(t.Context(), wasmhost.DefaultTenant, wasmhost.Upload{Wasm: wasm, Descriptor: descriptor})
 	require.NoError(t, err)
 	call := func(name, in string) (string, error) {
@@ -53,7 +53,9 @@ func runWIT(t *testing.T, wasm []byte) {
 		} {
 			got, err := call(c.tool, c.in)
 			require.NoError(t, err)
-			assert.True(t, got == c.want, "%s: %.80s", c.tool, got)
+			if got != c.want { // a megabyte is not for a message
+				t.Errorf("%s: %.80s", c.tool, got)
+			}
 		}
 		_, err = call("divide", `"x"`)
 		assert.Equal(t, "INVALID_ARGUMENT: want two whole numbers, such as \"6/3\"", err.Error(), "an error in JSON has its code")

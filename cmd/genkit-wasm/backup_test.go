@@ -139,7 +139,9 @@ func TestARestoredServerAnswersAsTheOldOneDid(t *testing.T) {
 	writeAll(t, &onDisk, data, "")
 	for _, secret := range []string{firstSecret, tenantKey, admin[21:], revoked[21:], once[21:], "AGE-SECRET-KEY"} {
 		assert.NotContains(t, string(raw), secret, "in the backup")
-		assert.False(t, strings.Contains(onDisk.String(), secret), "a secret is in the data directory")
+		if strings.Contains(onDisk.String(), secret) { // all of it is not for a message
+			t.Error("a secret is in the data directory")
+		}
 	}
 	piped := on("backup", "-").out
 	_, err = backup.Read(strings.NewReader(piped), datadir.Parts(), func(*backup.File) error { return nil })

@@ -92,7 +92,9 @@ func takesOf(d *action.Desc) (takes, stage string) {
 		name string
 		yes  bool
 	}{
-		{"media", info.Supports.Media}, {"tools", info.Supports.Tools}, {"system", info.Supports.SystemRole},
+		{"media", info.Supports.Media},
+		{"tools", info.Supports.Tools},
+		{"system", info.Supports.SystemRole},
 		{"schemas", info.Supports.Constrained == "all" || info.Supports.Constrained == "no-tools"},
 	} {
 		if s.yes {

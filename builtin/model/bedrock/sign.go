@@ -59,7 +59,7 @@ func profile(file, name string) Credentials {
 	if err != nil {
 		return c
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	fields := map[string]*string{"aws_access_key_id": &c.AccessKeyID, "aws_secret_access_key": &c.SecretAccessKey, "aws_session_token": &c.SessionToken}
 	inside := false
 	for lines := bufio.NewScanner(f); lines.Scan(); {

@@ -158,7 +158,7 @@ func TestTokensAreKept(t *testing.T) {
 	before := asked.Load()
 	say("{}")
 	say("{}")
-	assert.EqualValues(t, before+2, asked.Load(), "a token that is about to end is replaced")
+	assert.Equal(t, before+2, asked.Load(), "a token that is about to end is replaced")
 }
 
 func TestATokenThatCanNotBeHad(t *testing.T) {
