@@ -83,7 +83,7 @@ var rules = []rule{
 	{"internal/ballast", nil, "spaces collections; knows nothing of the program"},
 	{"internal/caller", []string{"engine/status", "wasmhost/server/access"}, "who sends a request, for all handlers that ask"},
 	{"internal/closing", []string{"engine/status"}, "answers requests whose bodies are still arriving when their server closes, for all faces"},
-	{"internal/datadir", []string{"engine/status", "wasmhost/capability/kv", "wasmhost/module", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/secrets", "wasmhost/server/usage"}, "the parts of a data directory; opens every store, of a server that is stopped"},
+	{"internal/datadir", []string{"engine/status", "internal/storedir", "wasmhost/capability/kv", "wasmhost/module", "wasmhost/server/access", "wasmhost/server/admin", "wasmhost/server/audit", "wasmhost/server/secrets", "wasmhost/server/usage"}, "the parts of a data directory; opens every store, of a server that is stopped"},
 	{"internal/hostile", nil, "inputs that tools have to survive; runs nothing"},
 	{"internal/listening", nil, "connections and certificates; knows nothing of what is served"},
 	{"internal/logins", nil, "the file of a user's profiles; sends nothing"},

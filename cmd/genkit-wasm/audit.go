@@ -43,6 +43,13 @@ func openAudit(data string, days int, set []settings.Setting, log *slog.Logger) 
 	if err := backup.CheckFinished(data); err != nil { // again: a restore that begins now finds our directory
 		return nil, errors.Join(local(err, false), l.Close())
 	}
+	part, err := lostLog(l, data)
+	if err != nil {
+		return nil, errors.Join(local(err, false), l.Close())
+	}
+	if part != "" {
+		log.Error(noLog, slog.String("part", part))
+	}
 	if err := note(l, "serverStart", ""); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -52,6 +59,17 @@ func openAudit(data string, days int, set []settings.Setting, log *slog.Logger) 
 		}
 	}
 	return l, nil
+}
+
+const noLog = "the data directory is not new and has no audit log: the one that was there was removed, and a new one begins at entry 1"
+
+// lostLog returns the name of a part of the data directory that holds files where the audit log, which was just opened, has no
+// entry: then [noLog] is to be told. Else it is empty.
+func lostLog(l *audit.Log, data string) (string, error) {
+	if l.Head().Seq != 0 {
+		return "", nil
+	}
+	return datadir.Holds(data)
 }
 
 // shownSettings are those whose values stand in the audit log: they say what tenants and modules there are, what they may

@@ -112,7 +112,7 @@ func (a *app) openBackup(ctx context.Context, data string) (io.ReadCloser, error
 	if _, err := os.Stat(data); err != nil {
 		return nil, usagef("--data: %w", err)
 	}
-	if err := backup.CheckFinished(data); err != nil {
+	if err := errors.Join(backup.CheckFinished(data), datadir.CheckLinks(data)); err != nil {
 		return nil, local(err, false)
 	}
 	c := backup.Config{Dir: data, Version: buildVersion(), Still: true}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
 	"github.com/genkit-wasm/genkit-wasm/internal/settings"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/admin"
@@ -98,13 +99,16 @@ func (a *app) checkSettings(ctx context.Context, f *serveFlags) error {
 	return nil
 }
 
-// checkData refuses what can't be the directory of the data. A start makes one that is not there.
+// checkData refuses what can't be the directory of the data, or of which no backup could be made. A start makes one that is not there.
 func (f *serveFlags) checkData() error {
 	if f.data == "" {
 		return usagef("--data is empty, want a directory")
 	}
 	if info, err := os.Stat(f.data); err == nil && !info.IsDir() {
 		return usagef("--data %q is no directory", f.data)
+	}
+	if err := datadir.CheckLinks(f.data); err != nil {
+		return usagef("--data: %s", messageOf(err))
 	}
 	return nil
 }

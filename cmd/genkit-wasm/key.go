@@ -69,7 +69,7 @@ func (a *app) keyCreateCommand() *cobra.Command {
 			}
 			var made keyWithToken
 			if data != "" {
-				made, err = createOffline(cmd.Context(), data, spec)
+				made, err = a.createOffline(cmd.Context(), data, spec)
 			} else {
 				err = a.post(cmd.Context(), "/keys", spec, &made)
 			}
@@ -102,7 +102,7 @@ func (a *app) warnOfNoTenant(ctx context.Context, s access.Scopes) {
 }
 
 // createOffline makes a key in a data directory. It fails when a server has it open.
-func createOffline(ctx context.Context, data string, spec access.KeySpec) (made keyWithToken, err error) {
+func (a *app) createOffline(ctx context.Context, data string, spec access.KeySpec) (made keyWithToken, err error) {
 	if _, err := os.Stat(data); err != nil {
 		return made, usagef("--data: %w", err)
 	}
@@ -121,6 +121,13 @@ func createOffline(ctx context.Context, data string, spec access.KeySpec) (made 
 		return made, local(err, false)
 	}
 	defer func() { err = errors.Join(err, changes.Close()) }()
+	part, err := lostLog(changes, data)
+	if err != nil {
+		return made, local(err, false)
+	}
+	if part != "" {
+		a.note("%s", noLog)
+	}
 	if made.Key, made.Token, err = keys.Create(ctx, spec); err != nil {
 		return made, local(err, false)
 	}

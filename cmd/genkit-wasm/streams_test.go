@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/genkit-wasm/genkit-wasm/internal/datadir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/audit"
 )
 
@@ -247,6 +249,72 @@ func TestAnAuditLogIsVerified(t *testing.T) {
 	require.NoError(t, l.Close())
 	assert.Equal(t, exitFailed, cli(t, "audit", "repair", "--data", data).exit, "nothing is left to repair")
 	assert.Equal(t, exitUsage, cli(t, "audit", "repair", "--data", "/nowhere").exit)
+}
+
+// A start, and a key that is made without a server, tell of an audit log that was removed, and repair says that there is none.
+func TestAnAuditLogThatWasRemovedIsTold(t *testing.T) {
+	data := t.TempDir()
+	remove := func() {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(auditDir(data), "*.log"))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		require.NoError(t, os.Remove(files[0]))
+	}
+	var told strings.Builder
+	start := func() string {
+		t.Helper()
+		told.Reset()
+		l, err := openAudit(data, 0, nil, slog.New(slog.NewTextHandler(&told, nil)))
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		return told.String()
+	}
+	create := func() string {
+		t.Helper()
+		got := cli(t, "key", "create", "ci", "--data", data, "--scope", "admin")
+		require.Equal(t, exitOK, got.exit, got.err)
+		return got.err
+	}
+	const lost = "the data directory is not new and has no audit log"
+	assert.NotContains(t, start(), lost, "the directory is new")
+	remove()
+	assert.NotContains(t, start(), lost, "nothing else is there")
+	assert.NotContains(t, create(), lost)
+	assert.NotContains(t, start(), lost, "the log is there")
+	remove()
+	for _, dry := range []string{"--dry-run=true", "--dry-run=false"} {
+		got := cli(t, "audit", "repair", "--data", data, dry)
+		assert.Equal(t, exitFailed, got.exit)
+		assert.Contains(t, got.err, "there is no audit log")
+		assert.Contains(t, got.err, "begins a new one")
+	}
+	text := start()
+	assert.Contains(t, text, "level=ERROR")
+	assert.Contains(t, text, lost)
+	assert.NotContains(t, start(), lost, "it is told once")
+	remove()
+	assert.Contains(t, create(), lost)
+}
+
+// A part of the data directory that is a link would be served, and be in no backup.
+func TestAPartThatIsALinkIsRefused(t *testing.T) {
+	data := t.TempDir()
+	link := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.Symlink(data, link))
+	assert.Equal(t, exitOK, cli(t, "config", "check", "--data", link).exit, "the data directory itself may be a link")
+	for _, part := range datadir.Parts() {
+		at := filepath.Join(data, part)
+		require.NoError(t, os.Symlink(t.TempDir(), at))
+		for _, args := range [][]string{{"serve", "--addr", "127.0.0.1:0"}, {"config", "check"}, {"backup", filepath.Join(t.TempDir(), "b.tar")}} {
+			got := cli(t, append(args, "--data", data)...)
+			assert.NotEqual(t, exitOK, got.exit, args)
+			assert.Contains(t, got.err, "is a symbolic link", args)
+			assert.Contains(t, got.err, "make the data directory itself the link", args)
+		}
+		require.NoError(t, os.Remove(at))
+	}
+	assert.Equal(t, exitOK, cli(t, "config", "check", "--data", data).exit)
 }
 
 // Where a server may listen is decided before the port is opened.

@@ -13,9 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
+	"github.com/genkit-wasm/genkit-wasm/internal/storedir"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/capability/kv"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/module"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost/server/access"
@@ -50,6 +52,51 @@ func LegacyValues() []string {
 // Parts are the names of all that is backed up.
 func Parts() []string {
 	return append([]string{Audit, Keys, Values, Modules, Secrets, Tenants, Usage}, LegacyValues()...)
+}
+
+// CheckLinks fails with FAILED_PRECONDITION where a part of a data directory is a symbolic link: backups follow none, so that
+// a server with such a part could not be backed up. The data directory itself may be one. A part that is not there is none.
+func CheckLinks(dir string) error {
+	for _, part := range Parts() {
+		info, err := os.Lstat(filepath.Join(dir, part))
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return status.Publicf(status.FailedPrecondition, "%q is a symbolic link, which backups do not follow: make the data directory itself the link, or mount the volume at %q", filepath.Join(dir, part), part)
+		}
+	}
+	return nil
+}
+
+// Holds returns the name of a part of a data directory, other than the audit log, that has a file, and an empty text where none
+// has: then the directory is new. Locks and what an interrupted write has left do not count. It fails with UNAVAILABLE where a
+// part can't be read.
+func Holds(dir string) (string, error) {
+	for _, part := range Parts() {
+		if part == Audit {
+			continue
+		}
+		holds := false
+		err := filepath.WalkDir(filepath.Join(dir, part), func(_ string, d fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err != nil:
+				return err
+			case strings.HasPrefix(d.Name(), storedir.TemporaryPrefix) && d.IsDir():
+				return fs.SkipDir
+			case d.IsDir(), d.Name() == storedir.LockName, strings.HasPrefix(d.Name(), storedir.TemporaryPrefix):
+				return nil
+			}
+			holds = true
+			return fs.SkipAll
+		})
+		if err != nil {
+			return "", status.Errorf(status.Unavailable, "look into the data directory: %w", err)
+		}
+		if holds {
+			return part, nil
+		}
+	}
+	return "", nil
 }
 
 // Inspect opens the stores of a data directory that no server has, and tells what is damaged

@@ -22,7 +22,7 @@ type Repaired struct {
 // Repair makes a damaged log of a stopped server one that can be written again: the first file that does not verify and all after
 // it are set aside in the directory, where they can still be looked at, and the log goes on after the last entry before them,
 // with an entry for each file. Nothing is deleted. Where dry is set it only says what it would do. It fails with
-// FAILED_PRECONDITION when the log is whole, and when a server has it.
+// FAILED_PRECONDITION when the log is whole, when there is none, and when a server has it.
 func Repair(path string, dry bool) (Repaired, error) {
 	files, err := storedir.Open(path, "audit log")
 	if err != nil {
@@ -57,6 +57,9 @@ func setAside(files storedir.FS, dry bool) (r Repaired, err error) {
 			break
 		}
 		at = end
+	}
+	if len(all) == 0 {
+		return r, status.Publicf(status.FailedPrecondition, "there is no audit log, and nothing to repair: the next start of the server begins a new one")
 	}
 	if r.Head = at.show(); good == len(all) {
 		return r, status.Publicf(status.FailedPrecondition, "the audit log is whole: there is nothing to repair")
