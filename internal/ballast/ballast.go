@@ -7,10 +7,17 @@ package ballast
 
 import "runtime"
 
-// Keep puts so many bytes on the heap, which nothing touches where the program has just started, until the returned function is called. The next
+// piece is how much is allocated at a time: memory that the program has used before is cleared, and so touched, and
+// a piece that begins in such memory is cleared as a whole.
+const piece = 256 << 10
+
+// Keep puts so many bytes on the heap, which nothing touches, until the returned function is called. The next
 // collection comes after as many bytes of garbage, and the program may hold as much more; GOGC and GOMEMLIMIT
 // apply as they did.
 func Keep(bytes int) (release func()) {
-	b := make([]byte, bytes)
-	return func() { runtime.KeepAlive(b) }
+	pieces := make([][]byte, 0, bytes/piece+1)
+	for ; bytes > 0; bytes -= piece {
+		pieces = append(pieces, make([]byte, min(bytes, piece)))
+	}
+	return func() { runtime.KeepAlive(pieces) }
 }

@@ -1,6 +1,7 @@
 package ballast_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,11 +18,11 @@ import (
 var sink []byte
 
 // collections returns how many collections so many bytes of garbage bring.
-func collections(bytes int) uint32 {
+func collections(garbage int) uint32 {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for range bytes >> 14 {
+	for range garbage >> 14 {
 		sink = make([]byte, 16<<10)
 	}
 	runtime.ReadMemStats(&after)
@@ -53,6 +54,12 @@ func TestItTakesNoMemory(t *testing.T) {
 		require.Contains(t, string(out), "--- PASS: TestItTakesNoMemory")
 		return
 	}
+	var used [][]byte
+	for range 40 { // what a program has done before
+		used = append(used, bytes.Repeat([]byte{1}, 1<<20))
+	}
+	runtime.KeepAlive(used)
+	runtime.GC()
 	before := resident(t)
 	release := ballast.Keep(512 << 20)
 	runtime.GC()
