@@ -204,7 +204,7 @@ func beingMade(t *testing.T, s *Server, name string, headers ...string) <-chan g
 func TestAProfileEndsWithItsIdentity(t *testing.T) {
 	for _, name := range []string{"profile", "trace"} {
 		life := access.NewLife(time.Time{}, nil)
-		s := started(t, Config{Auth: keyring{"root": {Scopes: access.Scopes{Admin: true}, Life: life}}})
+		s := started(t, Config{Auth: keyring{"root": {Subject: "key:root", Scopes: access.Scopes{Admin: true}, Life: life}}})
 		answers := beingMade(t, s, name, "Authorization: Bearer root")
 		life.End(status.Publicf(status.Unauthenticated, "the key is revoked"))
 		answer := <-answers
