@@ -30,7 +30,7 @@ var (
 			"tools is offered the tenant's, which run here: all of them, or those that the member server_tools names, an array; none with tool_choice \"none\". " +
 			"A tool that stops to ask is returned as a call. Failures are problems with OpenAI's member \"error\" besides.",
 		params:  []string{"heartbeat"},
-		request: jsonOf("Object"),
+		request: jsonOf("ChatRequest"),
 		responses: map[int]answerDoc{http.StatusOK: {
 			text: "A chat.completion; with stream, an event for each chat.completion.chunk, and at the end one of [DONE].", headers: rateHeaders,
 			content: map[string]any{"application/json": ref("Object"), eventStream: map[string]any{"type": "string"}},
@@ -40,7 +40,7 @@ var (
 	docEmbeddings = operation{
 		id: "createEmbedding", tag: "openai", summary: "Embed texts, as OpenAI's clients do",
 		text:      "OpenAI's embeddings, by the embedders of modules. Embedders tell no tokens: the usage is 0.",
-		request:   jsonOf("Object"),
+		request:   jsonOf("EmbeddingsRequest"),
 		responses: map[int]answerDoc{http.StatusOK: {text: "A list of embeddings.", content: jsonOf("Object"), headers: rateHeaders}},
 		failures:  runFailures,
 	}
