@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,19 +25,31 @@ import (
 // faulty is a store that fails where it is told to.
 type faulty struct {
 	access.Store
-	put, del error
+	put, del fault
+}
+
+// fault is what a step fails with. Keys are tidied up while a test goes on.
+type fault struct{ err atomic.Pointer[error] }
+
+func (f *fault) is(err error) { f.err.Store(&err) }
+
+func (f *fault) get() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (f *faulty) Put(ctx context.Context, id string, record []byte) error {
-	if f.put != nil {
-		return f.put
+	if err := f.put.get(); err != nil {
+		return err
 	}
 	return f.Store.Put(ctx, id, record)
 }
 
 func (f *faulty) Delete(ctx context.Context, id string) error {
-	if f.del != nil {
-		return f.del
+	if err := f.del.get(); err != nil {
+		return err
 	}
 	return f.Store.Delete(ctx, id)
 }
@@ -234,7 +247,7 @@ func TestARevocationHoldsWhenTheStoreFails(t *testing.T) {
 	key, token := create(t, keys, time.Time{}, "admin")
 	identity, err := ask(keys, token)
 	require.NoError(t, err)
-	store.del = errors.New("the disk is on fire")
+	store.del.is(errors.New("the disk is on fire"))
 	err = keys.Revoke(t.Context(), key.ID)
 	require.ErrorIs(t, err, status.ErrUnavailable)
 	assert.NotContains(t, status.Convert(err).Message, "fire")
@@ -246,7 +259,7 @@ func TestARevocationHoldsWhenTheStoreFails(t *testing.T) {
 	assert.Equal(t, access.Revoked, got.State)
 	_, _, err = keys.Rotate(t.Context(), key.ID, 0, time.Time{})
 	require.ErrorIs(t, err, status.ErrFailedPrecondition)
-	store.del = nil
+	store.del.is(nil)
 	require.NoError(t, keys.Revoke(t.Context(), key.ID))
 	_, err = keys.Get(key.ID)
 	require.ErrorIs(t, err, status.ErrNotFound)
@@ -256,7 +269,7 @@ func TestAChangeThatIsNotStoredIsNone(t *testing.T) {
 	store := &faulty{Store: access.NewMemory()}
 	keys := openKeys(t, store)
 	key, token := create(t, keys, time.Time{}, "admin")
-	store.put = status.Publicf(status.ResourceExhausted, "the disk is full")
+	store.put.is(status.Publicf(status.ResourceExhausted, "the disk is full"))
 	_, _, err := keys.Create(t.Context(), access.KeySpec{Name: "x", Scopes: access.Scopes{Admin: true}})
 	require.ErrorIs(t, err, status.ErrResourceExhausted)
 	_, _, err = keys.Rotate(t.Context(), key.ID, 0, time.Time{})
@@ -409,14 +422,14 @@ func TestKeysThatAreNotDueStay(t *testing.T) {
 		assert.True(t, before)
 		assert.Equal(t, key.ID, id)
 
-		store.del = errors.New("the disk is on fire")
+		store.del.is(errors.New("the disk is on fire"))
 		time.Sleep(10 * time.Hour)
 		synctest.Wait()
 		_, err = keys.Get(key.ID)
 		require.NoError(t, err, "its record could not be removed")
 		_, _, err = keys.Create(t.Context(), other)
-		require.ErrorIs(t, err, store.del, "and so no other takes its place")
-		store.del = nil
+		require.ErrorIs(t, err, store.del.get(), "and so no other takes its place")
+		store.del.is(nil)
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
 		_, err = keys.Get(key.ID)
@@ -432,9 +445,9 @@ func TestARevokedKeyIsRemovedLater(t *testing.T) {
 		keys, err := access.OpenKeys(t.Context(), access.KeysConfig{Store: store})
 		require.NoError(t, err)
 		key, _ := create(t, keys, time.Time{}, "admin")
-		store.del = errors.New("the disk is on fire")
+		store.del.is(errors.New("the disk is on fire"))
 		require.ErrorIs(t, keys.Revoke(t.Context(), key.ID), status.ErrUnavailable)
-		store.del = nil
+		store.del.is(nil)
 		time.Sleep(6 * time.Minute) // in a bubble
 		synctest.Wait()
 		_, err = keys.Get(key.ID)
@@ -451,10 +464,10 @@ func TestThatAnAdminKeyWasGivenOutIsKept(t *testing.T) {
 	assert.True(t, keys.Settled(), "a key is there")
 	require.NoError(t, keys.Revoke(t.Context(), key.ID))
 	assert.False(t, keys.Settled(), "nobody was told of it")
-	store.put = errors.New("the disk is on fire")
-	require.ErrorIs(t, keys.Settle(t.Context()), store.put)
+	store.put.is(errors.New("the disk is on fire"))
+	require.ErrorIs(t, keys.Settle(t.Context()), store.put.get())
 	assert.False(t, keys.Settled())
-	store.put = nil
+	store.put.is(nil)
 	require.NoError(t, keys.Settle(t.Context()))
 	require.NoError(t, keys.Settle(t.Context()))
 	keys = openKeys(t, store)
@@ -472,10 +485,10 @@ func TestATenantsScopesAreWithdrawn(t *testing.T) {
 	_, fourth := create(t, keys, time.Time{}, "acme2:read")
 	identity, err := ask(keys, second)
 	require.NoError(t, err)
-	store.put = errors.New("the disk is full")
+	store.put.is(errors.New("the disk is full"))
 	_, err = keys.Withdraw(t.Context(), "acme")
 	require.Error(t, err)
-	store.put = nil
+	store.put.is(nil)
 	changed, err := keys.Withdraw(t.Context(), "acme")
 	require.NoError(t, err)
 	assert.Subset(t, []string{alone.ID, both.ID, operator.ID}, changed)
