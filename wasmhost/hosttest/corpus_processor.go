@@ -286,12 +286,13 @@ func endlessCases() []Case {
 			gets(t, s.call(t.Context(), "hostile/ok", "", nil).err, status.OK)
 		})
 	}
+	// So many copies, 47 GB, take any machine more than the moment that promptly allows.
 	lengths := func(op []byte) func() *guest {
 		return func() *guest {
 			g := segments()
-			g.passive = []string{strings.Repeat("x", 6<<20)}
-			g.pages = 128
-			return g.tool("", forever(repeated(2000, i32(0), i32(0), i32(6<<20), op))).under("memoryBytes", 16<<20)
+			g.passive = []string{strings.Repeat("x", 15<<20)}
+			g.pages = 256
+			return g.tool("", forever(repeated(3000, i32(0), i32(0), i32(15<<20), op))).under("memoryBytes", 40<<20)
 		}
 	}
 	return []Case{
