@@ -39,14 +39,14 @@ func TestGarbageIsCollectedLessOften(t *testing.T) {
 	assert.Positive(t, with, "garbage is collected all the same")
 }
 
-// alone marks the process in which nothing has run before.
+// alone marks the process in which no other test runs.
 const alone = "BALLAST_TEST_ALONE"
 
 func TestItTakesNoMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the memory that a process has of the machine is read from Linux's /proc")
 	}
-	if os.Getenv(alone) == "" { // memory that another test has used is cleared first, and so touched
+	if os.Getenv(alone) == "" { // what other tests have freed would count
 		cmd := exec.Command(os.Args[0], "-test.run=^TestItTakesNoMemory$", "-test.v")
 		cmd.Env = append(os.Environ(), alone+"=1")
 		out, err := cmd.CombinedOutput()

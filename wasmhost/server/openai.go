@@ -16,6 +16,7 @@ import (
 	"github.com/genkit-wasm/genkit-wasm/engine/generate"
 	"github.com/genkit-wasm/genkit-wasm/engine/model"
 	"github.com/genkit-wasm/genkit-wasm/engine/registry"
+	"github.com/genkit-wasm/genkit-wasm/engine/schema"
 	"github.com/genkit-wasm/genkit-wasm/engine/status"
 	"github.com/genkit-wasm/genkit-wasm/internal/negotiation"
 	"github.com/genkit-wasm/genkit-wasm/wasmhost"
@@ -88,18 +89,19 @@ func (s *Server) createChat(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	chat, err := openai.ReadChat(body)
+	// What is counted has the same names in OpenAI's requests as in Genkit's: messages and tools.
+	if err := generate.CheckSize(ctx, reg, body); err != nil {
+		return err
+	}
+	var chat *openai.Chat
+	err = schema.InTurn(ctx, len(body), func() (err error) {
+		chat, err = openai.ReadChat(body)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if chat.Options.Tools, err = s.offered(ctx, reg, chat); err != nil {
-		return err
-	}
-	raw, err := marshal(chat.Options)
-	if err != nil {
-		return err
-	}
-	if err := generate.CheckSize(ctx, reg, raw); err != nil {
+	if chat.Options.Tools, err = s.offered(c, reg, chat); err != nil {
 		return err
 	}
 	id := "chatcmpl-" + rand.Text()
@@ -128,13 +130,13 @@ func (s *Server) generating(c echo.Context) (*registry.Registry, error) {
 }
 
 // offered returns the names of the server's tools that a request is offered.
-func (s *Server) offered(ctx context.Context, reg *registry.Registry, chat *openai.Chat) ([]string, error) {
+func (s *Server) offered(c echo.Context, reg *registry.Registry, chat *openai.Chat) ([]string, error) {
 	if !chat.All {
 		return chat.ServerTools, nil
 	}
-	descs, failed := reg.List(ctx)
-	if failed != nil && ctx.Err() != nil {
-		return nil, failed
+	descs, err := s.listed(c, reg)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for _, d := range descs {
@@ -147,6 +149,16 @@ func (s *Server) offered(ctx context.Context, reg *registry.Registry, chat *open
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// listed describes the tenant's actions. Those that can't be listed are left out, and logged.
+func (s *Server) listed(c echo.Context, reg *registry.Registry) ([]action.Desc, error) {
+	descs, failed := reg.List(c.Request().Context())
+	if failed != nil && c.Request().Context().Err() != nil {
+		return nil, failed
+	}
+	s.logUnlisted(c, failed)
+	return descs, nil
 }
 
 // streamChat sends the chunks of a chat completion. A failure before the first is answered as if nothing had been
@@ -241,10 +253,9 @@ func (s *Server) listOpenAIModels(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	descs, failed := reg.List(ctx)
-	if failed != nil && ctx.Err() != nil {
-		return failed
+	descs, err := s.listed(c, reg)
+	if err != nil {
+		return err
 	}
 	models := []openai.Model{}
 	for _, d := range descs {

@@ -160,6 +160,7 @@ func TestAChatCompletionThatIsRefused(t *testing.T) {
 		"an odd choice":         {`{` + user + `,"tool_choice":"often"}`, "tool_choice"},
 		"both kinds of tools":   {`{` + user + `,"tools":[{"type":"function","function":{"name":"f"}}],"server_tools":["calc/add"]}`, "server_tools"},
 		"an odd format":         {`{` + user + `,"response_format":{"type":"xml"}}`, "response_format"},
+		"too many values":       {`{"model":"acme/answerer","messages":[{"role":"user","content":[` + strings.Repeat(`{"type":"text","text":"x"},`, 60_000) + `{"type":"text","text":"x"}]}]}`, "elements and members"},
 		"no schema":             {`{` + user + `,"response_format":{"type":"json_schema","json_schema":{"name":"n"}}}`, "schema"},
 	} {
 		r := w.post("/openai/v1/chat/completions", c.body)

@@ -41,8 +41,8 @@ func (s *Server) listActions(c echo.Context) error {
 		return e.Desc.Kind == action.DynamicActionProvider || (kind != "" && e.Desc.Kind != kind)
 	})
 	var failures []status.Wire
+	s.logUnlisted(c, failed)
 	for _, err := range separate(failed) {
-		s.log.WarnContext(ctx, "some actions can't be listed", slog.String("tenant", param(c, "tenant")), slog.String("request_id", requestID(c)), slog.Any("error", err))
 		failures = append(failures, status.ToWire(err, s.config.Dev))
 	}
 	var used []middleware.Desc
@@ -56,6 +56,12 @@ func (s *Server) listActions(c echo.Context) error {
 	key := func(e registry.Entry) string { return e.Key }
 	chosen, next := cut(p, chosen, key, byText)
 	return writeLists(c, next, listOf("actions", chosen, true), listOf("middleware", used, false), listOf("failures", failures, false))
+}
+
+func (s *Server) logUnlisted(c echo.Context, failed error) {
+	for _, err := range separate(failed) {
+		s.log.WarnContext(c.Request().Context(), "some actions can't be listed", slog.String("tenant", param(c, "tenant")), slog.String("request_id", requestID(c)), slog.Any("error", err))
+	}
 }
 
 // separate returns the errors that were joined to err.
